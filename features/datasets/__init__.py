@@ -1,0 +1,1 @@
+"""One file = one source of items. See base.py for what such a file holds."""

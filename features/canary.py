@@ -1,0 +1,39 @@
+"""The canary: before stored rows are used again, a few are computed anew and compared.
+
+A changed library, weights file or line of code that the fingerprint missed becomes an error instead of a store
+that mixes two kinds of features.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from features.backbones.base import Backbone
+from features.datasets.base import Content
+from features.errors import IceboxError, ItemError
+from features.manifest import Row
+from features.shard_cache import Place
+
+ROWS = 4
+TOLERANCE = 1e-3  # of the row's norm: batch size and thread count move a float32 feature by about 1e-6
+
+
+def check(stored: Sequence[tuple[Row, Place]], read: Callable[[str], Content], backbone: Backbone) -> None:
+    """Recompute up to ROWS of the rows that are about to be used again. Raises IceboxError where one differs."""
+    # the smallest content hashes are a sample that is random yet the same on every machine
+    for row, place in sorted(stored, key=lambda pair: pair[0].item_key)[:ROWS]:
+        if place.row in place.shard.errors:
+            continue
+        try:
+            anew = backbone.encode([backbone.prepare(read(row.source))])
+        except (ItemError, OSError) as reason:
+            raise IceboxError(f"item '{row.item_id}': was read before and can't be read now: {reason}") from reason
+        for output, values in anew.items():
+            before = place.shard.arrays[output].map(place.shard.path)[place.row].astype(np.float64)
+            difference = float(np.linalg.norm(values[0] - before) / max(float(np.linalg.norm(before)), 1e-12))
+            if difference > TOLERANCE:
+                raise IceboxError(
+                    f"{place.shard.path.parent}: the stored features of item '{row.item_id}' differ by "
+                    f"{difference:.1e} of their norm from the same computed now; a library or code changed under "
+                    f"backbone family '{backbone.spec['family']}': raise VERSION in its file, or delete that folder"
+                )

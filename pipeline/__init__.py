@@ -1,0 +1,1 @@
+"""What can be done with the features, and in what order? Stages, heads, comparison, report."""

@@ -1,0 +1,67 @@
+"""`python -m pipeline COMMAND …`: every stage of dvc.yaml, and what people do with the results."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from features.errors import IceboxError
+
+STAGES = ("check", "manifest", "fetch", "pretrain", "extract", "fit", "report")
+WITHOUT_KEY = ("check", "report")
+INTERRUPTED = 130  # the shell's code for Ctrl-C
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; an error that the user can mend is one line and exit code 1."""
+    parsed = parser().parse_args(arguments)
+    try:
+        if parsed.command in STAGES:
+            from pipeline import config
+
+            importlib.import_module(f"pipeline.stages.{parsed.command}").run(
+                config.load(), getattr(parsed, "key", None)
+            )
+        elif parsed.command == "compare":
+            from pipeline import compare, config
+
+            print(compare.terminal(compare.leaderboard(config.load(), parsed.stores)))
+        else:
+            from pipeline import predict
+
+            predict.run(parsed.bundle, parsed.inputs, out=parsed.out, trust=parsed.trust)
+    except IceboxError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; what is finished is kept, the same command goes on from there", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="python -m pipeline", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for stage in STAGES:
+        command = commands.add_parser(stage, help=f"run the stage `{stage}` of dvc.yaml")
+        if stage not in WITHOUT_KEY:
+            command.add_argument("key", help="the entry of params.yaml; for fit STORE-HEAD")
+    compare = commands.add_parser("compare", help="print the leaderboard")
+    compare.add_argument("stores", nargs="*", metavar="STORE", help="only these stores (default: all selected)")
+    predict = commands.add_parser("predict", help="label new images or texts with a fitted head")
+    predict.add_argument("bundle", metavar="STORE/HEAD", help="whose head")
+    predict.add_argument(
+        "inputs",
+        nargs="*",
+        metavar="INPUT",
+        help="image files, folders of images, or text files of one text a line; - is stdin",
+    )
+    predict.add_argument("--out", type=Path, help="write CSV to this file instead of printing it")
+    predict.add_argument("--trust", action="store_true", help="open a bundle that its card does not vouch for")
+    return top
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""The bundle: a fitted head plus all that predict needs, and beside it a card that can be read without opening it.
+
+joblib is pickle, and opening a pickle runs what is in it: a bundle is opened only when its sha256 is the card's.
+"""
+
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import joblib
+
+from features import atomic, fingerprint
+from features.errors import IceboxError
+from pipeline import paths
+
+LIBRARIES = ("scikit-learn", "lightgbm", "torch", "numpy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A head (a fitted classifier over class numbers) and what its features must come from."""
+
+    head: Any
+    classes: list[str]
+    store: str
+    fingerprint: str
+    backbone: str
+    family: str
+    outputs: list[str]
+
+
+def save(bundle: Bundle, *, store: str, head: str) -> None:
+    """Write the bundle and its card, each whole or not at all."""
+    path = paths.bundle(store, head)
+    with atomic.replacing(path) as temporary:
+        joblib.dump(bundle, temporary)
+    card = {
+        "sha256": fingerprint.of_file(path),
+        "store": bundle.store,
+        "head": head,
+        "classes": bundle.classes,
+        "backbone": {"name": bundle.backbone, "family": bundle.family, "outputs": bundle.outputs},
+        "fingerprint": bundle.fingerprint,
+        "libraries": {name: version(name) for name in LIBRARIES},
+    }
+    atomic.write_text(paths.card(store, head), json.dumps(card, indent=2) + "\n")
+
+
+def load(path: Path, *, trust: bool = False) -> Bundle:
+    """Open a bundle whose sha256 is the one on its card, or any at all with `trust`."""
+    if not path.exists():
+        raise IceboxError(f"{path}: not found; run: dvc repro (or dvc pull)")
+    if not trust:
+        refuse_unrecorded(path)
+    opened = joblib.load(path)
+    if not isinstance(opened, Bundle):
+        raise IceboxError(f"{path}: expected a bundle of this project, found {type(opened).__name__}")
+    return opened
+
+
+def refuse_unrecorded(path: Path) -> None:
+    """Raise IceboxError unless the file is the one that its card describes."""
+    card = path.with_suffix(".json")
+    if not card.exists():
+        raise IceboxError(f"{path}: expected its card {card} beside it, found none; to open it all the same: --trust")
+    recorded, found = json.loads(card.read_text())["sha256"], fingerprint.of_file(path)
+    if recorded != found:
+        raise IceboxError(
+            f"{path}: expected sha256 {recorded} (from {card.name}), found {found}; opening a bundle runs code in it, "
+            "so it was left closed; if you know where it comes from: --trust"
+        )

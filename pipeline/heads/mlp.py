@@ -1,0 +1,123 @@
+"""A small multi-layer perceptron in torch, with scikit-learn's manners.
+
+Letters: n items, d features, k classes.
+"""
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+
+def build(
+    *,
+    hidden: int = 256,
+    epochs: int = 30,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 1e-2,
+    dropout: float = 0.2,
+    batch_size: int = 64,
+    seed: int = 0,
+) -> ClassifierMixin:
+    """`hidden`: width of the one hidden layer. `learning_rate`: its peak, of a cosine schedule. AdamW."""
+    return make_pipeline(
+        StandardScaler(),
+        MLPClassifier(
+            hidden=hidden,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            dropout=dropout,
+            batch_size=batch_size,
+            random_state=seed,
+        ),
+    )
+
+
+class MLPClassifier(ClassifierMixin, BaseEstimator):
+    """d → hidden → k with ReLU and dropout, cross-entropy, AdamW. On the GPU where torch sees one.
+
+    The fitted weights are kept as NumPy arrays, so a saved head opens on any machine.
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden: int = 256,
+        epochs: int = 30,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 1e-2,
+        dropout: float = 0.2,
+        batch_size: int = 64,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.hidden = hidden
+        self.epochs = epochs
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.dropout = dropout
+        self.batch_size = batch_size
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Train on features (n, d) and labels (n,)."""
+        import torch
+        from sklearn.utils import check_random_state
+        from torch import nn
+
+        X, y = validate_data(self, X, y, dtype=np.float32)
+        check_classification_targets(y)
+        self.classes_, targets = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"Classifier can't train when only one class is present: {self.classes_}")
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        features = torch.from_numpy(np.ascontiguousarray(X)).to(device)  # (n, d)
+        labels = torch.from_numpy(targets.astype(np.int64)).to(device)  # (n,)
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            torch.manual_seed(seed)
+            first, last = nn.Linear(X.shape[1], self.hidden), nn.Linear(self.hidden, len(self.classes_))
+            network = nn.Sequential(first, nn.ReLU(), nn.Dropout(self.dropout), last).to(device)
+            optimiser = torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.epochs)
+            for _ in range(self.epochs):
+                for batch in torch.randperm(len(labels)).to(device).split(self.batch_size):
+                    loss = nn.functional.cross_entropy(network(features[batch]), labels[batch])
+                    optimiser.zero_grad()
+                    loss.backward()
+                    optimiser.step()
+                schedule.step()
+        self.layers_ = [
+            (layer.weight.detach().cpu().numpy().T.copy(), layer.bias.detach().cpu().numpy()) for layer in (first, last)
+        ]
+        return self
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Logits (n, k); of two classes, their difference (n,), as scikit-learn has it."""
+        logits = self._logits(X)
+        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities (n, k)."""
+        logits = self._logits(X)
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities: np.ndarray = exponentials / exponentials.sum(axis=1, keepdims=True)
+        return probabilities
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class (n,)."""
+        logits = self._logits(X)
+        predicted: np.ndarray = self.classes_[logits.argmax(axis=1)]
+        return predicted
+
+    def _logits(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float32, reset=False)
+        (first, first_bias), (last, last_bias) = self.layers_
+        hidden = np.maximum(X @ first + first_bias, 0)  # (n, hidden)
+        logits: np.ndarray = (hidden @ last + last_bias).astype(np.float64)
+        return logits

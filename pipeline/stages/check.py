@@ -1,0 +1,51 @@
+"""Stage `check`: params.yaml as a whole, before anything runs; and a stamp of the code behind each of its entries.
+
+A stage depends on its own entry's stamp, so touching a plugin's file reruns that plugin's stages and no others.
+"""
+
+import ast
+import shutil
+from pathlib import Path
+
+from features import atomic, fingerprint, plugins
+from pipeline import paths
+from pipeline.config import Config, Entry
+
+OURS = ("features", "pipeline")
+
+
+def run(config: Config, key: str | None = None) -> None:
+    """Write the stamps. That `config` could be read at all is the check."""
+    shutil.rmtree(paths.PLAN, ignore_errors=True)
+    catalogues: dict[str, tuple[str, dict[str, Entry]]] = {
+        "datasets": ("features.datasets", config.datasets),
+        "backbones": ("features.backbones", config.backbones | config.pretrain),
+        "heads": ("pipeline.heads", config.heads),
+    }
+    for kind, (package, entries) in catalogues.items():
+        for name, entry in entries.items():
+            atomic.write_text(paths.plan(kind, name), f"{code_of(plugins.file(package, entry.family))}\n")
+
+
+def code_of(file: Path) -> str:
+    """sha256 of a source file and of all of ours that it imports, however deep."""
+    seen: set[Path] = set()
+    waiting = [file]
+    while waiting:
+        path = waiting.pop()
+        if path not in seen:
+            seen.add(path)
+            waiting += imported(path)
+    return fingerprint.of_settings(sorted(fingerprint.of_file(path) for path in seen))
+
+
+def imported(path: Path) -> list[Path]:
+    """The files of ours that a source file imports, at its top or inside its functions."""
+    modules: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            modules += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            modules += [alias.name for alias in node.names]
+    files = (plugins.folder(module).with_suffix(".py") for module in modules if module.split(".")[0] in OURS)
+    return [file for file in files if file.exists()]

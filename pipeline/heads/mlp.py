@@ -1,6 +1,6 @@
 """A small multi-layer perceptron in torch, with scikit-learn's manners.
 
-Letters: n items, d features, k classes.
+Letters: n items, b batch, d features, k classes.
 """
 
 from typing import Any, Self
@@ -76,21 +76,29 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"Classifier can't train when only one class is present: {self.classes_}")
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         device = "cuda" if torch.cuda.is_available() else "cpu"
+        torch.set_num_threads(1)  # the fits of a grid run side by side
+        # a generator of its own: torch's global one would be shared, and so scrambled, by those other fits
+        random = torch.Generator(device).manual_seed(seed)
         features = torch.from_numpy(np.ascontiguousarray(X)).to(device)  # (n, d)
         labels = torch.from_numpy(targets.astype(np.int64)).to(device)  # (n,)
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            torch.manual_seed(seed)
-            first, last = nn.Linear(X.shape[1], self.hidden), nn.Linear(self.hidden, len(self.classes_))
-            network = nn.Sequential(first, nn.ReLU(), nn.Dropout(self.dropout), last).to(device)
-            optimiser = torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
-            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.epochs)
-            for _ in range(self.epochs):
-                for batch in torch.randperm(len(labels)).to(device).split(self.batch_size):
-                    loss = nn.functional.cross_entropy(network(features[batch]), labels[batch])
-                    optimiser.zero_grad()
-                    loss.backward()
-                    optimiser.step()
-                schedule.step()
+        first = nn.Linear(X.shape[1], self.hidden, device=device)
+        last = nn.Linear(self.hidden, len(self.classes_), device=device)
+        for layer in (first, last):
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=random)
+            nn.init.zeros_(layer.bias)
+        optimiser = torch.optim.AdamW(
+            [*first.parameters(), *last.parameters()], lr=self.learning_rate, weight_decay=self.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.epochs)
+        for _ in range(self.epochs):
+            for batch in torch.randperm(len(labels), generator=random, device=device).split(self.batch_size):
+                hidden = first(features[batch]).relu()  # (b, hidden)
+                kept = torch.rand(hidden.shape, generator=random, device=device) >= self.dropout
+                loss = nn.functional.cross_entropy(last(hidden * kept / (1 - self.dropout)), labels[batch])
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+            schedule.step()
         self.layers_ = [
             (layer.weight.detach().cpu().numpy().T.copy(), layer.bias.detach().cpu().numpy()) for layer in (first, last)
         ]

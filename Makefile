@@ -1,0 +1,44 @@
+# `make` runs everything and prints the leaderboard; `make test` lints, type-checks and tests.
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DVC_NO_ANALYTICS := true
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.PHONY: all test lint constraints clean
+
+all: .venv/installed
+	@# without git DVC needs telling, and with git it must not be told
+	@if [ -e .git ]; then dvc config -q --local --unset core.no_scm 2>/dev/null || true; \
+	else dvc config -q --local core.no_scm true; fi
+	@python -m pipeline check
+	dvc repro report
+	@echo
+	@python -m pipeline compare
+	@echo
+	@echo "The report: $(CURDIR)/reports/index.html"
+
+test: .venv/installed-dev lint
+	python -m pytest -n 2 --dist loadscope
+
+lint: .venv/installed-dev
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+.venv/installed: requirements.txt constraints.txt requirements-nodeps.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Icebox needs Python 3.11 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	pip install --quiet --disable-pip-version-check -r requirements.txt
+	pip install --quiet --disable-pip-version-check --no-deps -r requirements-nodeps.txt
+	@touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.txt
+	pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+constraints: # write constraints.txt anew from what is installed now
+	pip freeze | grep -v -i -E '^(torch|nvidia|triton|cuda|gt-all|-e|#)' > constraints.txt
+
+clean: # remove what can be made again; raw data stays
+	rm -rf .venv .icebox data/plan data/manifests data/stores data/backbones results/predictions results/plots reports

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from features import canary, fingerprint, index, shard
+from features import atomic, canary, fingerprint, index, shard
 from features.backbones.base import Backbone
 from features.errors import IceboxError
 from features.manifest import Row
@@ -91,6 +91,8 @@ def finish(
     """Link the shards into the store, write its index last, and drop what an older index needed."""
     if not rows:
         raise IceboxError(f"{store}: none of the {len(skipped)} items could be read")
+    store.mkdir(parents=True, exist_ok=True)
+    atomic.sweep(store)
     used = [places[row.item_key] for row in rows]
     names = list(dict.fromkeys(place.shard.path.name for place in used))
     cache.link_into(store, names)

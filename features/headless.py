@@ -37,9 +37,7 @@ def published_weights(model: str) -> Mapping[str, Any]:
     models = library().models
     names = models.list_models(module=models)
     if model not in names:
-        raise IceboxError(
-            f"backbones: model: torchvision has no classification network '{model}'; {suggestion(model, names)}"
-        )
+        raise IceboxError(f"model: torchvision has no classification network '{model}'; {suggestion(model, names)}")
     members: Mapping[str, Any] = models.get_model_weights(model).__members__
     return members
 

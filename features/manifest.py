@@ -80,7 +80,7 @@ def write(path: Path, rows: Iterable[Row]) -> list[Row]:
     written = list(rows)
     columns = [field.name for field in fields(Row)]
     with atomic.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
+        writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)  # else a lone "\r" would be lost
         writer.writerow(columns)
         writer.writerows([getattr(row, column) for column in columns] for row in written)
     return written

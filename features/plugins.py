@@ -44,5 +44,7 @@ def noun(package: str) -> str:
 
 def suggestion(name: str, known: list[str]) -> str:
     """ "did you mean 'x'?" where something is near, else the whole list."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5) or [k for k in known if name and name in k][:1]
+    folded = {k.lower(): k for k in reversed(known)}
+    near = [folded[f] for f in difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)]
+    near = near or [k for k in known if name and name in k][:1]
     return f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known) or 'none'}"

@@ -1,5 +1,6 @@
 """FeatureStore: read what extraction stored. Rows come through memory maps; nothing is read before it is asked for."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ class FeatureStore:
     def load_items(self, items: np.ndarray, *, outputs: Sequence[str] | None = None) -> np.ndarray:
         """Features (len(items), d) of the items at these positions of the manifest, each output flattened."""
         arrays = [self.rows(items, output) for output in outputs or self.outputs]
-        flat = [array.reshape(len(array), -1) for array in arrays]
+        flat = [array.reshape(len(array), math.prod(array.shape[1:])) for array in arrays]
         return flat[0] if len(flat) == 1 else np.concatenate(flat, axis=1)
 
     def rows(self, items: np.ndarray, output: str) -> np.ndarray:

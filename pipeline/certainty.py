@@ -18,8 +18,8 @@ def interval(accuracy: float, n: int) -> tuple[float, float]:
 def sign_test(wins: int, losses: int) -> float:
     """The chance of a split at least this uneven if each of the items were a coin toss (exact McNemar, two-sided)."""
     n, fewer = wins + losses, min(wins, losses)
-    tail: int = sum(math.comb(n, i) for i in range(fewer + 1))
-    return min(1.0, 2 * tail / 2**n)
+    tail = sum(math.comb(n, i) for i in range(fewer + 1))
+    return min(1.0, 2 * tail / (1 << n))
 
 
 def ranks(values: list[float | None]) -> list[str]:

@@ -1,6 +1,7 @@
 """params.yaml, typed at the door: every entry is checked before anything runs, and an error is one line."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -172,13 +173,22 @@ def section(kind: type[S], value: object, where: str) -> S:
         return kind.model_validate({} if value is None else value)
     except ValidationError as errors:
         first = errors.errors()[0]
-        place = ".".join([where, *(str(part) for part in first["loc"][:1])])
+        # pydantic's place of a union's error holds the name of the branch too ("constrained-int"), which is no key
+        place = ".".join([where, *(str(part) for part in first["loc"] if str(part).isidentifier())])
         if first["type"] == "extra_forbidden":
-            unknown = str(first["loc"][-1])
-            raise IceboxError(f"{place}: no such key; {plugins.suggestion(unknown, list(kind.model_fields))}") from None
+            known = list(kind_at(kind, first["loc"][:-1]).model_fields)
+            raise IceboxError(f"{place}: no such key; {plugins.suggestion(str(first['loc'][-1]), known)}") from None
         if first["type"] == "missing":
             raise IceboxError(f"{place}: missing") from None
         raise IceboxError(f"{place}: {first['msg']}, found {first['input']!r}") from None
+
+
+def kind_at(kind: type[Section], place: Sequence[int | str]) -> type[Section]:
+    """The section that lies at this place inside another."""
+    for name in place:
+        inner = kind.model_fields[str(name)].annotation
+        kind = inner if isinstance(inner, type) and issubclass(inner, Section) else kind
+    return kind
 
 
 def check_references(config: Config) -> None:

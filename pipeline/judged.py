@@ -36,6 +36,11 @@ class Judged:
         hits: np.ndarray = self.labels == self.predicted
         return hits
 
+    @property
+    def wrong(self) -> int:
+        """How many predictions are not the label."""
+        return int((~self.right).sum())
+
     def confusion(self) -> np.ndarray:
         """Counts (k, k): rows are actual, columns predicted classes."""
         counts = np.zeros((len(self.classes), len(self.classes)), np.int64)

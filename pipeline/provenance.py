@@ -51,7 +51,7 @@ def of(config: Config, name: str) -> Provenance:
         params,
         labels,
         list(found.outputs),
-        width=found.load_items(np.arange(0)).shape[1],
+        width=found.load_items(np.arange(1)).shape[1],
         fingerprint=found.fingerprint,
         spec=json.dumps(found.spec, indent=2, ensure_ascii=False, default=str),
         skipped=found.skipped,
@@ -59,7 +59,7 @@ def of(config: Config, name: str) -> Provenance:
 
 
 def written(value: object) -> str:
-    """A value as YAML's flow style writes it; of an absolute path only the last part, which tells no machine's secrets."""
+    """A value as YAML's flow style writes it; of an absolute path only the last part, which is no machine's own."""
     match value:
         case Mapping():
             return "{" + ", ".join(f"{key}: {written(inner)}" for key, inner in value.items()) + "}"

@@ -124,8 +124,9 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
 
     def _logits(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float32, reset=False)
+        # in float64: at float32 a row's rounding would depend on the rows beside it
+        X = validate_data(self, X, dtype=np.float64, reset=False)
         (first, first_bias), (last, last_bias) = self.layers_
         hidden = np.maximum(X @ first + first_bias, 0)  # (n, hidden)
-        logits: np.ndarray = (hidden @ last + last_bias).astype(np.float64)
+        logits: np.ndarray = hidden @ last + last_bias
         return logits

@@ -1,0 +1,53 @@
+"""A dataset and a backbone small enough to know by heart, for tests of what stands around them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from features import fingerprint
+from features.backbones.base import Backbone
+from features.datasets.base import Content
+from features.errors import ItemError
+from features.manifest import Row
+
+
+class Doubling(Backbone):
+    """Content "3" → features [3, 6] and grid [[3, 3], [3, 3]]; "bad" can't be read, "inf" gives infinity."""
+
+    modality = "text"
+    outputs = ("last", "grid")
+
+    def __init__(self, *, version: int = 1, shift: float = 0.0) -> None:
+        self.version = version
+        self.shift = shift
+        self.passed: list[str] = []
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        return {"family": "doubling", "version": self.version, "outputs": list(self.outputs)}
+
+    def prepare(self, content: Content) -> float:
+        if content == "bad":
+            raise ItemError("expected a number, found 'bad'")
+        return float(str(content))
+
+    def encode(self, prepared: Sequence[float]) -> dict[str, np.ndarray]:
+        self.passed += [f"{value:g}" for value in prepared]
+        values = np.array(prepared, np.float32) + np.float32(self.shift)
+        return {"last": np.stack([values, 2 * values], 1), "grid": np.repeat(values, 4).reshape(-1, 2, 2)}
+
+
+def rows(*contents: str, split: str = "train") -> list[Row]:
+    """A manifest of these contents; item ids are "item0", "item1", …; the label is the content's parity."""
+    return [
+        Row(
+            item_id=f"item{i}",
+            item_key=fingerprint.of_content(content),
+            label=str(len(content) % 2),
+            split=split,
+            group="",
+            source=content,
+        )
+        for i, content in enumerate(contents)
+    ]

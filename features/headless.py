@@ -15,7 +15,7 @@ from features.torch_pair import mend
 
 CLASSES = 1000  # ImageNet's; the layer with as many outputs is the classifier
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # GoogLeNet's and Inception's second classifiers, for training only
-WITHOUT_AUXILIARY = {"aux_logits": False, "init_weights": True, "transform_input": True}
+WITHOUT_AUXILIARY = {"aux_logits": False, "init_weights": False, "transform_input": True}
 RENAMED = (  # keys of DenseNet's and ViT's published files → today's names, as torchvision itself maps them
     (re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)"), r"\1\2"),
     (re.compile(r"\.mlp\.linear_1\."), ".mlp.0."),

@@ -13,6 +13,9 @@ from pipeline import paths
 from pipeline.config import Config
 
 
+FORMATS = ("", "", ".4f", ".4f", ".4f", ".4f", ".2f", "")  # of the columns of `row`
+
+
 @dataclass(frozen=True)
 class Entry:
     """One head on one store: its scores by split, what the grid chose, and the seconds the winner's fit took."""
@@ -26,6 +29,7 @@ class Entry:
     chosen: dict[str, Any]
     fit_s: float
     train_n: int
+    settings: int
 
 
 def leaderboard(config: Config, stores: Sequence[str] = ()) -> list[Entry]:
@@ -62,6 +66,7 @@ def read(config: Config, store: str, head: str) -> Entry:
         chosen=found["chosen"],
         fit_s=found["fit_s"],
         train_n=found["train_n"],
+        settings=found["settings"],
     )
 
 
@@ -70,7 +75,7 @@ def terminal(entries: Sequence[Entry]) -> str:
     tables = []
     for dataset in dict.fromkeys(entry.dataset for entry in entries):
         rows = [row(entry) for entry in entries if entry.dataset == dataset]
-        tables.append(f"{dataset}\n{tabulate(rows, headers='keys', floatfmt='.4f', missingval='–')}")
+        tables.append(f"{dataset}\n{tabulate(rows, headers='keys', floatfmt=FORMATS, missingval='–')}")
     return "\n\n".join([*tables, "best on val first; test was looked at once, by the winner of each head's grid"])
 
 
@@ -83,7 +88,7 @@ def row(entry: Entry) -> dict[str, Any]:
         "test acc": entry.test["accuracy"],
         "macro F1": entry.test["macro_f1"],
         "log loss": entry.test.get("log_loss"),
-        "fit s": f"{entry.fit_s:.2f}",
+        "fit s": entry.fit_s,
         "chosen": described(entry.chosen),
     }
 

@@ -4,7 +4,6 @@ Metrics must be there. Manifests, predictions, stores and raw data need not be (
 `dvc pull`): what is missing is said instead of shown.
 """
 
-import json
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from pipeline.judged import Judged
 FLOORS = ("hashing", "pixels")  # families without a network: what a real backbone has to beat
 MISTAKES = 12  # shown per head
 PAIRS = 15  # commonest confusions, where a matrix would be too large
-AXES = (0.0, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)  # where the strip of test accuracies may begin
+AXES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)  # where the strip of test accuracies may begin
 
 
 @dataclass(frozen=True)
@@ -38,11 +37,11 @@ class Line:
 
     entry: compare.Entry
     rank: str
-    settings: int
     floor: bool
     interval: tuple[float, float]
     judged: Judged | None
-    absent: str  # why there is no `judged`
+    absent: str  # why there is no `judged`,
+    mend: str  # and the commands that bring it
     pairs: list[dict[str, Any]]
     mistakes: list[Mistake]
 
@@ -125,30 +124,33 @@ def section(config: Config, name: str, entries: list[compare.Entry]) -> Section:
 
 def line(config: Config, entry: compare.Entry, rank: str, gallery: Gallery) -> Line:
     """One head on one store, with its predictions where they are here."""
-    settings = json.loads(paths.metrics(entry.store, entry.head).read_text())["settings"]
-    path = paths.predictions(entry.store, entry.head)
-    found, absent = (
-        None,
-        f"The predictions are not on this machine; to bring them: dvc pull {path} && dvc repro -sf report",
-    )
-    if path.exists():
-        found = judged.read(path)
-        if not math.isclose(found.right.mean(), entry.test["accuracy"], abs_tol=1e-6):  # metrics keep six digits
-            found, absent = (
-                None,
-                f"The predictions are not those that the metrics were made of; run: dvc checkout {path}",
-            )
+    found, absent, mend = predictions(entry)
     return Line(
         entry=entry,
         rank=rank,
-        settings=settings,
         floor=config.backbone(entry.backbone).family in FLOORS,
         interval=certainty.interval(entry.test["accuracy"], int(entry.test["n"])),
         judged=found,
         absent=absent,
+        mend=mend,
         pairs=judged.pairs(found, PAIRS) if found else [],
         mistakes=mistakes(found, gallery) if found else [],
     )
+
+
+def predictions(entry: compare.Entry) -> tuple[Judged | None, str, str]:
+    """The head's view of test; or None, why, and the commands that mend it."""
+    path = paths.predictions(entry.store, entry.head)
+    if not path.exists():
+        return (
+            None,
+            "The predictions are not on this machine; to bring them",
+            f"dvc pull {path} && dvc repro -sf report",
+        )
+    found = judged.read(path)
+    if not math.isclose(found.right.mean(), entry.test["accuracy"], abs_tol=1e-6):  # metrics keep six digits
+        return None, "The predictions and the metrics are of different runs; to mend it", "dvc checkout && dvc repro"
+    return found, "", ""
 
 
 def mistakes(found: Judged, gallery: Gallery) -> list[Mistake]:

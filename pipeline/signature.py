@@ -5,6 +5,7 @@ The signature is the schema: names, types and defaults are written once, where t
 
 import ast
 import types
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from features import plugins
 from features.errors import IceboxError
 
-NAMESPACE = {"Path": str, "Literal": Literal}  # a path is text in params.yaml
+BUILTINS: dict[str, Any] = {  # a path is text in params.yaml
+    "bool": bool, "dict": dict, "float": float, "int": int, "list": list, "str": str, "tuple": tuple,
+    "Path": str, "Sequence": list
+}  # fmt: skip
 FILLED_IN = {"folder", "seed", "self"}  # given by the stage, though `seed` may be overridden
 
 
@@ -24,11 +28,12 @@ def check(file: Path, function: str, given: dict[str, Any], *, where: str, grid:
     """
     arguments = definition(file, function).args
     accepted = {argument.arg: argument.annotation for argument in arguments.kwonlyargs}
+    names = BUILTINS | aliases(file)
     for name, value in given.items():
         if name not in accepted:
             raise IceboxError(f"{where}.{name}: no such parameter; {plugins.suggestion(name, sorted(accepted))}")
         for element in value if grid and isinstance(value, list) else [value]:
-            check_type(element, accepted[name], f"{where}.{name}")
+            check_type(element, accepted[name], names, f"{where}.{name}")
         if grid and value == []:
             raise IceboxError(f"{where}.{name}: expected at least one value, found an empty list")
     for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
@@ -55,34 +60,41 @@ def definition(file: Path, function: str) -> ast.FunctionDef:
     raise IceboxError(f"{file}: expected a function '{function}', found none")
 
 
-def check_type(value: object, annotation: ast.expr | None, where: str) -> None:
+def aliases(file: Path) -> dict[str, ast.expr]:
+    """The file's own names for types: `Column = int | str` at its top."""
+    return {
+        node.targets[0].id: node.value
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+
+
+def check_type(value: object, annotation: ast.expr | None, names: Mapping[str, Any], where: str) -> None:
     """Raise IceboxError unless `value` has the annotated type, exactly (no text for a number)."""
     if annotation is None:
         return
-    expected = evaluate(annotation)
+    expected = evaluate(annotation, names)
     try:
         TypeAdapter(expected, config=ConfigDict(strict=True)).validate_python(value)
     except ValidationError:
         raise IceboxError(f"{where}: expected {ast.unparse(annotation)}, found {value!r}") from None
 
 
-def evaluate(annotation: ast.expr) -> Any:
-    """The type behind a plain annotation: builtins, Path, Literal, unions and subscripts."""
+def evaluate(annotation: ast.expr, names: Mapping[str, Any]) -> Any:
+    """The type behind a plain annotation: builtins, Path, Literal, the file's aliases, unions and subscripts."""
     match annotation:
-        case ast.Name(id=name):
-            return (
-                NAMESPACE.get(name)
-                or {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}[name]
-            )
-        case ast.Constant(value=value):
-            return None if value is None else value
+        case ast.Name(id=name) if name in names:
+            known = names[name]
+            return evaluate(known, names) if isinstance(known, ast.expr) else known
+        case ast.Constant(value=None):
+            return None
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return evaluate(left) | evaluate(right)
-        case ast.Subscript(value=ast.Name(id="Literal"), slice=ast.Tuple(elts=choices)):
-            return Literal[tuple(ast.literal_eval(choice) for choice in choices)]
+            return evaluate(left, names) | evaluate(right, names)
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
+            return Literal[ast.literal_eval(choices)]
         case ast.Subscript(value=outer, slice=ast.Tuple(elts=inner)):
-            return types.GenericAlias(evaluate(outer), tuple(evaluate(element) for element in inner))
+            return types.GenericAlias(evaluate(outer, names), tuple(evaluate(element, names) for element in inner))
         case ast.Subscript(value=outer, slice=inner):
-            return types.GenericAlias(evaluate(outer), (evaluate(inner),))
+            return types.GenericAlias(evaluate(outer, names), (evaluate(inner, names),))
         case _:
             raise IceboxError(f"expected a plain type in a plugin's signature, found {ast.unparse(annotation)}")

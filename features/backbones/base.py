@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # a family without a network must not cost the two seconds of
     from torch import nn
 
 SETTINGS_FILE = "backbone.json"
+WEIGHTS_FILE = "weights.safetensors"
 
 
 class Backbone(ABC):

@@ -1,0 +1,84 @@
+"""The floor for text: words and word pairs hashed into a fixed number of buckets. Nothing was learnt from any data.
+
+Weinberger et al. 2009, "Feature Hashing for Large Scale Multitask Learning": the sign, also from the hash, lets
+collisions cancel out instead of piling up.
+"""
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from features.backbones.base import Backbone, read_settings, write_settings
+from features.datasets.base import Content
+from features.errors import IceboxError, ItemError
+from features.plugins import suggestion
+
+VERSION = 1
+DEFAULT_OUTPUTS: tuple[str, ...] = ("last",)
+WORD = re.compile(r"\w+")
+
+
+def fetch(folder: Path, *, dimensions: int = 4096) -> None:
+    """There are no weights: only the number of buckets, d, is kept."""
+    if dimensions < 1:
+        raise IceboxError(f"backbones: hashing's dimensions must be 1 or more, found {dimensions}")
+    write_settings(folder, {"family": "hashing", "dimensions": dimensions})
+
+
+def load(folder: Path, *, outputs: Sequence[str], device: str) -> Backbone:
+    """The only output is `last`; `device` makes no difference."""
+    for name in outputs:
+        if name not in DEFAULT_OUTPUTS:
+            raise IceboxError(f"outputs: hashing has no '{name}'; {suggestion(name, list(DEFAULT_OUTPUTS))}")
+    return Hashing(read_settings(folder)["dimensions"])
+
+
+class Hashing(Backbone):
+    """Text → unit vector of signed, log-damped counts of its words and pairs of neighbouring words."""
+
+    modality = "text"
+    outputs = DEFAULT_OUTPUTS
+
+    def __init__(self, dimensions: int) -> None:
+        self.dimensions = dimensions
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The number of buckets; all else is in this file and so in VERSION."""
+        return {
+            "family": "hashing",
+            "version": VERSION,
+            "dimensions": self.dimensions,
+            "outputs": list(self.outputs),
+            "precision": "float32",
+        }
+
+    def prepare(self, content: Content) -> dict[str, int]:
+        """Text → how often each word and each pair of neighbours occurs in it, upper and lower case alike."""
+        if not isinstance(content, str):
+            raise ItemError(f"hashing: expected a text, found {type(content).__name__}")
+        words = WORD.findall(content.lower())
+        return Counter([*words, *(f"{left} {right}" for left, right in pairwise(words))])
+
+    def encode(self, prepared: Sequence[dict[str, int]]) -> dict[str, np.ndarray]:
+        """b counts → {"last": (b, d)}, rows of length 1, or 0 where a text has no word."""
+        rows = np.zeros((len(prepared), self.dimensions))
+        for row, counts in zip(rows, prepared, strict=True):
+            for gram, count in counts.items():
+                bucket, sign = place(gram, self.dimensions)
+                row[bucket] += sign * (1 + math.log(count))
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        return {"last": (rows / np.where(lengths == 0, 1, lengths)).astype(np.float32)}
+
+
+def place(gram: str, dimensions: int) -> tuple[int, int]:
+    """The bucket and the sign (1 or -1) of a word or pair, the same on every machine."""
+    number = int.from_bytes(hashlib.blake2b(gram.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+    return (number >> 1) % dimensions, 1 if number & 1 else -1

@@ -1,0 +1,67 @@
+"""The pixels themselves: the floor that a real backbone has to beat, without a network or weights.
+
+Letters: b batch, s size, c channels.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from PIL import Image
+
+from features.backbones.base import Backbone, read_settings, write_settings
+from features.datasets.base import Content, Modality
+from features.decode import to_image
+from features.errors import IceboxError
+
+VERSION = 1
+DEFAULT_OUTPUTS = ("last",)
+
+
+def fetch(folder: Path, *, size: int = 8, grey: bool = True) -> None:
+    """Keep the settings: every picture becomes size×size pixels, grey or RGB."""
+    if size < 1:
+        raise IceboxError(f"backbones: size: expected at least 1 pixel, found {size}")
+    write_settings(folder, {"size": size, "grey": grey})
+
+
+def load(folder: Path, *, outputs: Sequence[str], device: str) -> "Pixels":
+    """There is nothing to load, and nothing for `device` to do."""
+    settings = read_settings(folder)
+    return Pixels(size=settings["size"], grey=settings["grey"], outputs=outputs)
+
+
+class Pixels(Backbone):
+    """Squeezed to a square, flattened, 0..1."""
+
+    modality: ClassVar[Modality] = "image"
+
+    def __init__(self, *, size: int, grey: bool, outputs: Sequence[str]) -> None:
+        if tuple(outputs) != DEFAULT_OUTPUTS:
+            raise IceboxError(f"outputs: pixels have only {list(DEFAULT_OUTPUTS)}, found {list(outputs)}")
+        self.outputs = tuple(outputs)
+        self.size = size
+        self.mode = "L" if grey else "RGB"
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Size and colour; there are no weights."""
+        return {
+            "family": "pixels",
+            "version": VERSION,
+            "weights": None,
+            "preprocess": {"size": self.size, "mode": self.mode, "interpolation": "box"},
+            "outputs": list(self.outputs),
+            "precision": "float32",
+        }
+
+    def prepare(self, content: Content) -> np.ndarray:
+        """One picture → uint8 (s, s) or (s, s, 3); each pixel the mean of the area it stands for."""
+        picture = to_image(content).convert(self.mode)
+        return np.asarray(picture.resize((self.size, self.size), Image.Resampling.BOX))
+
+    def encode(self, prepared: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """b pictures → {"last": float32 (b, s·s·c)}, row by row."""
+        pixels = np.stack(list(prepared)).reshape(len(prepared), -1)
+        return {"last": pixels.astype(np.float32) / np.float32(255)}

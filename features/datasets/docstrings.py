@@ -1,0 +1,133 @@
+"""Which library is this docstring from? First paragraphs of public docstrings, its library being the class.
+
+The texts come with the installed libraries, so the dataset needs no download and has the versions that the
+requirements pin. Files are read with `ast`, nothing is imported.
+"""
+
+import ast
+import hashlib
+import importlib.util
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from features.datasets.base import Dataset, Item
+from features.errors import IceboxError
+
+LIBRARIES = (  # those of our requirements, and of theirs, with hundreds of docstrings
+    *("PIL", "dulwich", "huggingface_hub", "matplotlib", "networkx", "numpy", "scipy", "sklearn", "sympy", "torch"),
+    *("torchvision", "transformers"),
+)
+SKIPPED_FOLDERS = {"tests", "test", "testing", "_vendor", "externals"}
+GIVEAWAYS = (  # every library's names are taken out of every text, whatever its label; case is ignored
+    "PIL|Pillow|dulwich|fsspec|h5py|hdf5|hdf|h5[a-z]{1,2}|huggingface|huggingface_hub|hf|hub|joblib|loky|matplotlib|mpl"
+    "|pyplot|plt|networkx|nx|numpy|np|scipy|sp|scikit-learn|sklearn|sympy|pytorch|torchvision|torchscript|torch|aten"
+    "|transformers|git"
+)
+NAMES = re.compile(rf"(?<![\w-])(?:{GIVEAWAYS})(?:\.\w+)*(?![\w-])", re.I)
+ROLE = re.compile(r":[a-z][\w:+-]*:(?=`)")  # reStructuredText's :class:`…`
+SECTION = re.compile(  # a heading, a field, a doctest, a line of arguments: the prose has ended
+    r"^(?:Args|Arguments|Attributes|Parameters|Returns?|Raises|Yields|Examples?|Notes?|Usage|Inputs?|Outputs?)\s*:?\s*$"
+    r"|^(?::\w+|\.\. |>>>|[-=]{3}|@\w+|[`*\w]+ \(.*\) ?:|[`*\w]+: )",
+    re.M,
+)
+MARKUP = re.compile(r"[`*~]+|\\[()\[\]]|\|")
+
+
+class Source(Dataset):
+    """Docstrings of public classes, functions and methods; one Item.group a source file."""
+
+    modality = "text"
+
+    def __init__(
+        self,
+        *,
+        libraries: Sequence[str] = LIBRARIES,
+        max_per_library: int = 400,
+        max_per_file: int = 10,
+        min_words: int = 8,
+    ) -> None:
+        self.libraries = tuple(libraries)
+        self.max_per_library = max_per_library
+        self.max_per_file = max_per_file
+        self.min_words = min_words
+
+    def items(self) -> Iterator[Item]:
+        """Items sorted by library, file and name. Raises IceboxError for a library that is not installed."""
+        by_text: dict[str, list[Item]] = defaultdict(list)
+        for library in sorted(set(self.libraries)):
+            for item in self._candidates(library):
+                by_text[item.source].append(item)
+        ambiguous = {text for text, same in by_text.items() if len({item.label for item in same}) > 1}
+        kept = [same[0] for text, same in by_text.items() if text not in ambiguous]
+        yield from sorted(kept, key=lambda item: item.item_id)
+
+    def read(self, source: str) -> str:
+        """The paragraph: a docstring item's source is its text."""
+        return source
+
+    def _candidates(self, library: str) -> list[Item]:
+        """At most `max_per_library` items with different texts, drawn by hash: files first, then names in each.
+
+        Stopping when there are enough spares reading thousands of files (of torch and transformers, 20 s).
+        """
+        root = find(library)
+        files = sorted((p.relative_to(root).as_posix() for p in root.rglob("*.py")), key=draw)
+        found: dict[str, Item] = {}
+        for name in files:
+            if SKIPPED_FOLDERS.isdisjoint(name.split("/")):
+                group = f"{library}:{name}"
+                for item in self._from_file(root / name, library, group):
+                    found.setdefault(item.source, item)
+                if len(found) >= self.max_per_library:
+                    break
+        return list(found.values())[: self.max_per_library]
+
+    def _from_file(self, path: Path, library: str, group: str) -> list[Item]:
+        """At most `max_per_file` items of one source file."""
+        texts = {name: clean(first_paragraph(doc)) for name, doc in docstrings(path)}
+        long_enough = [name for name, text in texts.items() if len(text.split()) >= self.min_words]
+        drawn = sorted(long_enough, key=lambda name: draw(f"{group}:{name}"))[: self.max_per_file]
+        return [Item(item_id=f"{group}:{n}", source=texts[n], label=library, group=group) for n in drawn]
+
+
+def find(library: str) -> Path:
+    """The installed package's folder, found without importing it."""
+    spec = importlib.util.find_spec(library)
+    if spec is None or not spec.submodule_search_locations:
+        raise IceboxError(
+            f"datasets: docstrings reads the installed package '{library}', which this environment lacks; "
+            "pip install it, or take it out of `libraries`"
+        )
+    return Path(spec.submodule_search_locations[0])
+
+
+def draw(key: str) -> str:
+    """A sort key that is random but the same everywhere."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def docstrings(path: Path) -> Iterator[tuple[str, str]]:
+    """(qualified name, docstring) of the file's public definitions; the first one where a name comes twice."""
+    seen: dict[str, str] = {}
+
+    def walk(body: list[ast.stmt], prefix: str) -> None:
+        for node in body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.name[0] != "_":
+                seen.setdefault(prefix + node.name, ast.get_docstring(node) or "")
+                if isinstance(node, ast.ClassDef):
+                    walk(node.body, f"{prefix}{node.name}.")
+
+    walk(ast.parse(path.read_bytes()).body, "")
+    yield from seen.items()
+
+
+def first_paragraph(docstring: str) -> str:
+    """What stands before the first empty line or section."""
+    return SECTION.split(re.split(r"\n\s*\n", docstring, maxsplit=1)[0], maxsplit=1)[0]
+
+
+def clean(text: str) -> str:
+    """Prose alone: no markup (its dialect tells the library), no library's name or dotted path, single spaces."""
+    return " ".join(NAMES.sub(" ", MARKUP.sub(" ", ROLE.sub("", text))).split())

@@ -1,0 +1,108 @@
+"""A copy of this project with tiny data, for tests that run it as its users do."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+PROJECT = Path(__file__).parents[1]
+NEEDED = ("features", "pipeline", "dvc.yaml", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore")
+PARAMS = """
+select:
+  stores: [photos-glyphnet, photos-pixels, notes-hashing]
+  heads: [logreg, knn]
+datasets:
+  photos: {source: image_folder, path: raw/photos}
+  notes: {source: csv_text, path: raw/notes.csv, text: text, label: label}
+backbones:
+  pixels: {size: 4}
+  hashing: {dimensions: 64}
+pretrain:
+  glyphnet: {steps: 3, batch_size: 8, width: 4}
+stores:
+  photos-glyphnet: {dataset: photos, backbone: glyphnet, extract: {}, fit: {labels_per_class: all}}
+  photos-pixels: {dataset: photos, backbone: pixels, extract: {}, fit: {labels_per_class: all}}
+  notes-hashing: {dataset: notes, backbone: hashing, extract: {}, fit: {labels_per_class: 5}}
+heads:
+  logreg: {C: [0.1, 1.0]}
+  knn: {neighbors: 3}
+  linear_svm: {}
+extract: {batch_size: 16, workers: 2, on_error: fail}
+fit: {choose: accuracy, seed: 0}
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder to run commands in."""
+
+    folder: Path
+
+    def run(self, *command: str, fails: bool = False) -> str:
+        """stdout and stderr of a command that must succeed, or must not."""
+        # the commands say `python` and `dvc`, as on a machine with the environment active
+        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert (done.returncode != 0) == fails, done.stdout
+        return done.stdout
+
+    def ran(self, *command: str) -> set[str]:
+        """The stages that a dvc command ran."""
+        lines = self.run(*command).splitlines()
+        return {line.split("'")[1] for line in lines if line.startswith("Running stage")}
+
+    def replace(self, file: str, old: str, new: str) -> None:
+        """Edit a file."""
+        path = self.folder / file
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    def copy(self, to: Path) -> "Project":
+        """This project as it is, elsewhere."""
+        shutil.copytree(self.folder, to, symlinks=True)
+        return Project(to)
+
+
+def make_raw_data(raw: Path) -> None:
+    """60 pictures, bright or dark, and 60 notes that hold "good" or "bad"."""
+    random = np.random.default_rng(0)
+    for i in range(60):
+        label = ("bright", "dark")[i % 2]
+        values = random.integers(0, 100, (9, 9), np.uint8) + np.uint8(0 if i % 2 else 150)
+        path = raw / "photos" / label / f"{i:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(values).save(path)
+    lines = [f"{('good', 'bad')[i % 2]} thing number {i},{('plus', 'minus')[i % 2]}" for i in range(60)]
+    (raw / "notes.csv").write_text("\n".join(["text,label", *lines]) + "\n")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Project:
+    """A clone in git whose pipeline has run once. Copy it before changing it."""
+    folder = tmp_path_factory.mktemp("project") / "icebox"
+    for name in NEEDED:
+        source, target = PROJECT / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    (folder / "params.yaml").write_text(PARAMS)
+    make_raw_data(folder / "raw")
+    project = Project(folder)
+    project.run("git", "init", "-q")
+    project.run("git", "config", "user.email", "test@example.org")
+    project.run("git", "config", "user.name", "test")
+    project.run("dvc", "repro")
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "ran")
+    return project

@@ -1,0 +1,81 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from features.backbones import hashing
+from features.errors import IceboxError, ItemError
+
+PLACES = [(1550, 1), (2399, -1), (672, 1)]
+
+
+def encoded(folder, *texts: str, dimensions: int = 4096) -> np.ndarray:
+    hashing.fetch(folder, dimensions=dimensions)
+    network = hashing.load(folder, outputs=["last"], device="cpu")
+    return network.encode([network.prepare(text) for text in texts])["last"]
+
+
+def test_values_by_hand(tmp_path):
+    row = encoded(tmp_path, "A cat, a cat")[0]
+    weights = {"a": 1 + np.log(2), "cat": 1 + np.log(2), "a cat": 1 + np.log(2), "cat a": 1}
+    length = np.sqrt(sum(weight**2 for weight in weights.values()))
+    expected = np.zeros(4096)
+    for gram, weight in weights.items():
+        bucket, sign = hashing.place(gram, 4096)
+        expected[bucket] += sign * weight / length
+    np.testing.assert_allclose(row, expected, atol=1e-7)
+
+
+def test_a_word_has_the_same_place_on_every_machine():
+    assert [hashing.place(word, 4096) for word in ("matrix", "naïve", "of the")] == PLACES
+
+
+def test_texts_that_share_words_are_nearer_than_texts_that_share_none(tmp_path):
+    cat, cats, plot = encoded(tmp_path, "the cat sat here", "here sat the cat", "draws one line plot")
+    assert cat @ cats > 0.5 > abs(cat @ plot)
+
+
+def test_signs_let_collisions_cancel_out(tmp_path):
+    words = " ".join(f"word{i}" for i in range(2000))
+    row = encoded(tmp_path, words, dimensions=16)[0]
+    assert (row > 0).any()
+    assert (row < 0).any()
+
+
+def test_a_text_without_a_word_is_zero(tmp_path):
+    np.testing.assert_array_equal(encoded(tmp_path, "", " …! "), np.zeros((2, 4096), np.float32))
+
+
+def test_any_text_can_be_hashed(tmp_path):
+    assert np.isfinite(encoded(tmp_path, "\ud800 lone surrogate", "北京 ☃", "a" * 10_000)).all()
+
+
+def test_the_fingerprint_hangs_on_the_dimensions(tmp_path):
+    specs = []
+    for dimensions in (8, 16):
+        hashing.fetch(tmp_path, dimensions=dimensions)
+        specs.append(hashing.load(tmp_path, outputs=["last"], device="cpu").spec)
+    assert specs[0] != specs[1]
+
+
+def test_an_unknown_output_is_refused(tmp_path):
+    hashing.fetch(tmp_path)
+    with pytest.raises(IceboxError, match="hashing has no 'last:mean'; did you mean 'last'"):
+        hashing.load(tmp_path, outputs=["last:mean"], device="cpu")
+
+
+def test_no_dimensions_are_refused(tmp_path):
+    with pytest.raises(IceboxError, match="found 0"):
+        hashing.fetch(tmp_path, dimensions=0)
+
+
+def test_content_that_is_no_text_is_an_item_error(tmp_path):
+    hashing.fetch(tmp_path)
+    with pytest.raises(ItemError, match="expected a text, found bytes"):
+        hashing.load(tmp_path, outputs=["last"], device="cpu").prepare(b"x")
+
+
+def test_it_does_not_import_torch():
+    code = "import sys, features.backbones.hashing; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,52 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from features.backbones import pixels
+from features.errors import IceboxError
+
+
+def loaded(folder, **settings):
+    pixels.fetch(folder, **settings)
+    return pixels.load(folder, outputs=["last"], device="cpu")
+
+
+def test_pixels_are_the_means_of_equal_areas_from_0_to_1(tmp_path):
+    picture = np.array([[0, 0, 255, 255], [0, 0, 255, 255], [51, 51, 0, 102], [51, 51, 0, 102]], dtype=np.uint8)
+    backbone = loaded(tmp_path, size=2)
+    features = backbone.encode([backbone.prepare(picture)])["last"]
+    assert features.dtype == np.float32
+    assert np.allclose(features, [[0, 1, 0.2, 0.2]])
+
+
+def test_colour_triples_the_features_and_keeps_each_pixel_together(tmp_path):
+    picture = np.zeros((2, 2, 3), dtype=np.uint8)
+    picture[0, 1] = (255, 0, 51)
+    backbone = loaded(tmp_path, size=2, grey=False)
+    assert np.allclose(backbone.encode([backbone.prepare(picture)])["last"][0, 3:6], [1, 0, 0.2])
+
+
+def test_a_picture_of_the_right_size_is_left_as_it_is(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+    backbone = loaded(tmp_path)
+    assert np.array_equal(backbone.prepare(picture), picture)
+
+
+def test_settings_that_matter_are_in_the_spec(tmp_path):
+    specs = [loaded(tmp_path, **settings).spec for settings in ({}, {"size": 4}, {"grey": False})]
+    assert specs[0] != specs[1] != specs[2] != specs[0]
+
+
+def test_there_is_no_other_output_and_no_size_below_one(tmp_path):
+    pixels.fetch(tmp_path)
+    with pytest.raises(IceboxError, match=r"only \['last'\], found \['features:avg'\]"):
+        pixels.load(tmp_path, outputs=["features:avg"], device="cpu")
+    with pytest.raises(IceboxError, match="at least 1"):
+        pixels.fetch(tmp_path, size=0)
+
+
+def test_pixels_do_not_cost_an_import_of_torch():
+    code = "import sys, features.backbones.pixels; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

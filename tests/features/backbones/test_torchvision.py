@@ -1,0 +1,220 @@
+import hashlib
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from features import headless
+from features.backbones import torchvision as family
+from features.errors import IceboxError
+
+MODELS = headless.library().models
+SMALL = "shufflenet_v2_x0_5"  # the fewest parameters with batch norm: 0.35 million
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Two threads on busy cores spend their time waiting for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def jpeg(width: int = 300, height: int = 200, mode: str = "RGB") -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 256, (height // 20, width // 20, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC).convert(mode).save(stream, "JPEG")
+    return stream.getvalue()
+
+
+def whole(model: str = SMALL, seed: int = 1, **options: object) -> torch.nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return MODELS.get_model(model, weights=None, **options).eval()
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def fetched(folder, outputs=family.DEFAULT_OUTPUTS, **settings):
+    family.fetch(folder, **settings)
+    return family.load(folder, outputs=outputs, device="cpu")
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """torch's cache in a fresh folder; returns where its checkpoints go."""
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
+    return tmp_path / "hub" / "checkpoints"
+
+
+@pytest.mark.parametrize(
+    ("model", "width"),
+    [
+        ("squeezenet1_1", 512),  # its classifier is a convolution, before the pool
+        ("resnet18", 512),
+        ("googlenet", 1024),  # without its second classifiers
+        ("mnasnet0_5", 1280),  # the one that asks for its version when loaded
+        ("regnet_y_400mf", 440),
+        (SMALL, 1024),
+    ],
+)
+def test_random_weights_give_one_finite_vector_a_picture_through_real_networks(tmp_path, model, width):
+    backbone = fetched(tmp_path, model=model, weights="random")
+    features = backbone.encode([backbone.prepare(jpeg()), backbone.prepare(np.full((9, 9), 255, np.uint8))])["last"]
+    assert (features.shape, features.dtype) == ((2, width), np.float32)
+    assert np.isfinite(features).all()
+    assert np.abs(features[0] - features[1]).max() > 1e-3 * np.abs(features).max()
+
+
+def test_features_are_what_the_whole_network_gives_its_classifier(tmp_path):
+    network = whole()
+    torch.save(network.state_dict(), tmp_path / "own.pth")
+    backbone = fetched(tmp_path / "b", model=SMALL, weights=str(tmp_path / "own.pth"))
+    picture = jpeg()
+    with torch.inference_mode():
+        steps = MODELS.get_model_weights(SMALL).DEFAULT.transforms()
+        expected = network(steps(Image.open(io.BytesIO(picture)))[None])
+        given = network.fc(torch.from_numpy(backbone.encode([backbone.prepare(picture)])["last"]))
+    assert torch.allclose(given, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["resnet50", "efficientnet_b0", "inception_v3", "swin_t", "squeezenet1_1"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_prepared_picture_is_that_of_the_weights_own_transforms(model, mode):
+    member = headless.published_weights(model)["DEFAULT"]
+    steps = headless.preprocess_of(member)
+    spec = {"outputs": [], "preprocess": steps}
+    backbone = family.Torchvision(torch.nn.Identity(), spec, device="cpu")
+    seen = []
+    backbone.capture = lambda pixels: seen.append(pixels) or {}
+    backbone.encode([backbone.prepare(jpeg(mode=mode))])
+    trusted = member.transforms()(Image.open(io.BytesIO(jpeg(mode=mode))).convert("RGB"))
+    assert torch.allclose(seen[0][0], trusted, rtol=0, atol=1e-6)
+
+
+def test_other_layers_come_from_the_same_pass_and_no_row_depends_on_its_batch_mates(tmp_path):
+    outputs = ("last", "conv5:avg", "conv5:max", "stage2:avg")
+    backbone = fetched(tmp_path, outputs, model=SMALL, weights="random")
+    pictures = [backbone.prepare(jpeg(width)) for width in (300, 200, 240)]
+    together = backbone.encode(pictures)
+    assert tuple(together) == backbone.outputs == outputs
+    assert np.allclose(together["last"], together["conv5:avg"], rtol=1e-5, atol=1e-6)
+    alone = backbone.encode(pictures[1:2])
+    assert all(np.allclose(together[name][1], alone[name][0], rtol=1e-4, atol=1e-5) for name in outputs)
+
+
+def test_a_seed_gives_the_same_bytes_and_leaves_the_callers_generator_alone(tmp_path):
+    state = torch.random.get_rng_state()
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        family.fetch(tmp_path / name, model=SMALL, weights="random", seed=seed)
+    sums = {name: sha256(tmp_path / name / "weights.safetensors") for name in "abc"}
+    assert sums["a"] == sums["b"] != sums["c"]
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert family.load(tmp_path / "a", outputs=["last"], device="cpu").spec["weights"] == sums["a"]
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".th", ".safetensors"])
+@pytest.mark.parametrize("classes", [1000, 7])
+def test_every_kind_of_file_gives_the_same_weights_whatever_its_classes(tmp_path, suffix, classes):
+    tensors = {key: value for key, value in whole(num_classes=classes).state_dict().items()}
+    path = tmp_path / f"own{suffix}"
+    save_file(tensors, path) if suffix == ".safetensors" else torch.save(tensors, path)
+    family.fetch(tmp_path / "b", model=SMALL, weights=str(path))
+    stored = load_file(tmp_path / "b/weights.safetensors")
+    assert set(stored) == {key for key in tensors if not key.startswith("fc.")}
+    assert all(torch.equal(stored[key], tensors[key]) for key in stored)
+
+
+def test_a_file_without_a_classifier_fits_and_one_without_another_layer_does_not(tmp_path):
+    tensors = {key: value for key, value in whole().state_dict().items() if not key.startswith("fc.")}
+    torch.save(tensors, tmp_path / "own.pth")
+    family.fetch(tmp_path / "a", model=SMALL, weights=str(tmp_path / "own.pth"))
+    del tensors["conv5.0.weight"]
+    torch.save(tensors, tmp_path / "own.pth")
+    with pytest.raises(IceboxError, match=rf"does not fit torchvision's {SMALL}: missing: conv5\.0\.weight"):
+        family.fetch(tmp_path / "b", model=SMALL, weights=str(tmp_path / "own.pth"))
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_pinned_file_that_differs_is_refused_naming_both_sums(tmp_path, capsys):
+    path = tmp_path / "own.pth"
+    torch.save(whole().state_dict(), path)
+    family.fetch(tmp_path / "b", model=SMALL, weights=str(path), sha256=sha256(path).upper())
+    assert capsys.readouterr().err == ""
+    with pytest.raises(IceboxError, match=rf"expected sha256 {'0' * 64}, found {sha256(path)}"):
+        family.fetch(tmp_path / "b", model=SMALL, weights=str(path), sha256="0" * 64)
+    family.fetch(tmp_path / "b", model=SMALL, weights=str(path))
+    assert f"    sha256: {sha256(path)}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"model": "resnet19", "weights": "random"}, "did you mean 'resnet1"),
+        ({"model": "fcn_resnet50", "weights": "random"}, "no classification network 'fcn_resnet50'"),
+        ({"model": "resnet18", "weights": "IMAGENET1K_V7"}, "did you mean 'IMAGENET1K_V1'"),
+        ({"model": "resnet18", "weights": "nowhere/x.pth"}, "there is no file nowhere/x.pth"),
+        ({"model": "resnet18", "weights": "random", "sha256": "0"}, "no file for `sha256` to pin"),
+    ],
+)
+def test_wrong_settings_say_what_there_is(tmp_path, settings, expected):
+    with pytest.raises(IceboxError, match=expected):
+        family.fetch(tmp_path, **settings)
+
+
+def test_published_weights_are_downloaded_once_and_bring_their_own_preprocessing(tmp_path, hub, monkeypatch):
+    folder = tmp_path / "served"
+    folder.mkdir()
+    torch.save(whole("mobilenet_v2").state_dict(), folder / "new.pth")
+    path = (folder / "new.pth").rename(folder / f"mobilenet_v2-{sha256(folder / 'new.pth')[:8]}.pth")
+    members = headless.published_weights("mobilenet_v2")
+    monkeypatch.setattr(members["IMAGENET1K_V1"].value, "url", path.as_uri())
+    first = fetched(tmp_path / "a", model="mobilenet_v2", weights="IMAGENET1K_V1")
+    assert first.spec["preprocess"]["resize"] == [256]
+    assert (hub / path.name).read_bytes() == path.read_bytes()
+    path.unlink()
+    again = fetched(tmp_path / "b", model="mobilenet_v2", weights="IMAGENET1K_V1", sha256=sha256(hub / path.name))
+    by_hand = fetched(tmp_path / "c", model="mobilenet_v2", weights=str(hub / path.name))
+    assert first.spec == again.spec == by_hand.spec
+    unknown = (hub / path.name).rename(tmp_path / "own.pth")
+    default = fetched(tmp_path / "d", model="mobilenet_v2", weights=str(unknown))
+    assert default.spec["preprocess"]["resize"] == [232]
+
+
+@pytest.fixture
+def real():
+    if "ICEBOX_REAL_DATA" not in os.environ:
+        pytest.skip("ICEBOX_REAL_DATA names no folder of real data")
+    return Path(os.environ["ICEBOX_REAL_DATA"])
+
+
+@pytest.mark.real_data
+def test_real_squeezenet_tells_a_rose_from_a_daisy(tmp_path, real):
+    weights = real.parent / "weights/squeezenet1_1-imagenet-features.safetensors"
+    backbone = fetched(tmp_path, model="squeezenet1_1", weights=str(weights))
+    files = [sorted((real / "flowers5" / kind).iterdir())[:24] for kind in ("roses", "daisy")]
+    roses, daisies = (backbone.encode([backbone.prepare(file.read_bytes()) for file in kind])["last"] for kind in files)
+    centres = roses[:12].mean(0), daisies[:12].mean(0)
+    nearer = [
+        np.linalg.norm(kind[12:] - centres[0], axis=1) < np.linalg.norm(kind[12:] - centres[1], axis=1)
+        for kind in (roses, daisies)
+    ]
+    assert nearer[0].mean() > 0.75
+    assert nearer[1].mean() < 0.25
+
+
+@pytest.mark.real_data
+def test_a_real_checkpoint_of_another_network_is_refused_by_its_keys(tmp_path, real):
+    weights = real.parent / "weights/resnet20-12fca82f.th"
+    with pytest.raises(
+        IceboxError, match=r"does not fit torchvision's resnet18: missing: layer2\.0\.down.*unexpected: layer1\.2"
+    ):
+        family.fetch(tmp_path, model="resnet18", weights=str(weights))

@@ -1,0 +1,134 @@
+from collections import Counter
+
+import pytest
+
+from features.datasets import docstrings
+from features.datasets.docstrings import Source, clean, first_paragraph
+from features.errors import IceboxError
+from features.fingerprint import of_settings
+
+SMALL = ("joblib", "h5py")
+DRAWN = "3"
+
+
+@pytest.fixture(scope="module")
+def items():
+    return list(Source().items())
+
+
+@pytest.fixture
+def libraries(tmp_path, monkeypatch):
+    """Makes packages of the given files, importable for this test."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def make(**files: dict[str, str]) -> tuple[str, ...]:
+        for library, sources in files.items():
+            for name, code in {"__init__.py": "", **sources}.items():
+                path = tmp_path / library / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(code)
+        return tuple(files)
+
+    return make
+
+
+def one(text: str, name: str = "f") -> str:
+    return f'def {name}():\n    """{text}"""\n'
+
+
+def test_there_are_thousands_of_items_of_every_library(items):
+    counts = Counter(item.label for item in items)
+    assert len(items) >= 3000
+    assert set(counts) == set(docstrings.LIBRARIES)
+    assert min(counts.values()) >= 150
+
+
+def test_texts_and_ids_are_unique_and_sorted(items):
+    assert len({item.source for item in items}) == len(items)
+    ids = [item.item_id for item in items]
+    assert ids == sorted(set(ids))
+
+
+def test_no_text_names_a_library(items):
+    found = [item for item in items if docstrings.NAMES.search(item.source)]
+    assert found == []
+
+
+def test_an_id_is_library_file_and_name_and_a_group_is_the_file(libraries):
+    method = one("Some method here.").replace("\n", "\n    ")
+    made = libraries(lib={"sub/_mod.py": f'class A:\n    """Some class here."""\n    {method}'})
+    found = list(Source(libraries=made, min_words=2).items())
+    assert [(i.item_id, i.source, i.label, i.group) for i in found] == [
+        ("lib:sub/_mod.py:A", "Some class here.", "lib", "lib:sub/_mod.py"),
+        ("lib:sub/_mod.py:A.f", "Some method here.", "lib", "lib:sub/_mod.py"),
+    ]
+
+
+def test_private_names_tests_and_short_texts_are_left_out(libraries):
+    made = libraries(
+        lib={
+            "a.py": one("A private thing is here.", "_f") + one("Short."),
+            "tests/b.py": one("A test thing is here."),
+            "c.py": one("This one is to be kept."),
+        }
+    )
+    assert [item.source for item in Source(libraries=made, min_words=3).items()] == ["This one is to be kept."]
+
+
+def test_a_text_of_one_library_comes_once_and_a_text_of_two_not_at_all(libraries):
+    made = libraries(
+        one={"a.py": one("Twice in a library."), "b.py": one("Twice in a library."), "c.py": one("Shared by both.")},
+        two={"c.py": one("Shared by both.")},
+    )
+    assert [item.source for item in Source(libraries=made, min_words=2).items()] == ["Twice in a library."]
+
+
+def test_caps_draw_the_same_items_each_time(libraries):
+    code = "".join(one(f"Number {i} of many.", f"f{i}") for i in range(20))
+    made = libraries(lib={f"m{i}.py": code.replace("many", f"file {i}") for i in range(10)})
+    found = list(Source(libraries=made, min_words=2, max_per_file=3, max_per_library=12).items())
+    assert len(found) == 12
+    assert max(Counter(item.group for item in found).values()) == 3
+    assert of_settings([item.item_id for item in found]) == DRAWN
+
+
+def test_the_order_of_the_libraries_makes_no_difference():
+    assert list(Source(libraries=SMALL).items()) == list(Source(libraries=SMALL[::-1]).items())
+
+
+@pytest.mark.parametrize(
+    ("docstring", "expected"),
+    [
+        ("One line.\n\nAnother.", "One line."),
+        ("Two\nlines.\n   \nMore.", "Two\nlines."),
+        ("Prose.\nArgs:\n    x: a number", "Prose.\n"),
+        ("Prose.\nParameters\n----------", "Prose.\n"),
+        ("Prose.\n:param x: a number", "Prose.\n"),
+        ("Prose.\nx (`int` of shape `(1,)`): a number", "Prose.\n"),
+        ("Prose.\n>>> f(1)", "Prose.\n"),
+        ("Returns the inverse.", "Returns the inverse."),
+        ("", ""),
+    ],
+)
+def test_only_the_first_paragraphs_prose_is_taken(docstring, expected):
+    assert first_paragraph(docstring) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("A :class:`~torch.nn.Linear` layer", "A layer"),
+        ("See :func:`fit` and ``np.dot(a, b)``.", "See fit and (a, b) ."),
+        ("Scikit-learn's and PyTorch's way", "'s and 's way"),
+        ("a numpy-like array, an NX graph", "a numpy-like array, an graph"),
+        ("the torchbearer is spatial", "the torchbearer is spatial"),
+        ("an image\n   tensor", "an image tensor"),
+    ],
+)
+def test_names_and_markup_are_taken_out_and_words_are_left(text, expected):
+    assert clean(text) == expected
+
+
+def test_a_library_that_is_not_installed_is_named():
+    with pytest.raises(IceboxError, match="'no_such_library', which this environment lacks; pip install it"):
+        list(Source(libraries=["no_such_library"]).items())

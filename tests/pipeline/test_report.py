@@ -1,0 +1,326 @@
+"""The page over results written by hand: two stores of four texts, and one picture of the digits."""
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from features import manifest
+from features.errors import IceboxError
+from pipeline import config, paths, report
+from pipeline.stages import report as stage
+
+PARAMS = """
+select: {stores: [words-minilm, words-hashing], heads: [logreg, linear_svm]}
+datasets: {words: {source: docstrings}, digits: {}}
+backbones:
+  minilm: {family: transformers, weights: /home/someone/weights/minilm}
+  hashing: {}
+  pixels: {}
+stores:
+  words-minilm: {dataset: words, backbone: minilm, extract: {}, fit: {}}
+  words-hashing: {dataset: words, backbone: hashing, extract: {}, fit: {}}
+  digits-pixels: {dataset: digits, backbone: pixels, extract: {}, fit: {}}
+heads: {logreg: {C: [0.1, 1.0]}, linear_svm: {}, knn: {}}
+"""
+CLASSES = ["<b>red</b>", "blue"]
+# item_id, label, prediction, probabilities (or scores) of red and blue: two of four are right
+RIGHT_HALF = [
+    ("t-0", "blue", "blue", 0.1, 0.9),
+    ("t-1", "blue", "<b>red</b>", 0.75, 0.25),
+    ("t-2", "blue", "<b>red</b>", 0.98, 0.02),
+    ("t-3", "<b>red</b>", "<b>red</b>", 0.6, 0.4),
+]
+SVM_SCORES = [(*row[:3], red * 10, blue * 10) for *row, red, blue in RIGHT_HALF]
+TEXTS = ["a sky", "a <script>alert(1)</script> & a sea", "dusk " * 100, "a rose"]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    paths.PARAMS.write_text(PARAMS)
+    labels = ["blue", "blue", "blue", "<b>red</b>"]
+    rows = [
+        manifest.Row(item_id=f"t-{i}", item_key=str(i), label=label, split="test", group="", source=text)
+        for i, (label, text) in enumerate(zip(labels, TEXTS, strict=True))
+    ]
+    manifest.write(paths.manifest("words"), rows)
+    result("words-minilm", "logreg", RIGHT_HALF, val=0.8, log_loss=0.7)
+    result("words-minilm", "linear_svm", SVM_SCORES, val=0.9, kind="score")
+    result("words-hashing", "logreg", RIGHT_HALF, val=0.8, log_loss=0.6)
+    result("words-hashing", "linear_svm", SVM_SCORES, val=0.7, kind="score")
+    return tmp_path
+
+
+def result(store: str, head: str, rows: list[Any], *, val: float, kind: str = "p", **test: float) -> None:
+    """What `fit` leaves, without fitting."""
+    accuracy = sum(row[1] == row[2] for row in rows) / len(rows)
+    scores = {
+        "val": {"n": 10, "accuracy": val, "macro_f1": val},
+        "test": {"n": len(rows), "accuracy": accuracy, "macro_f1": accuracy, **test},
+    }
+    rest = {"chosen": {"C": 0.1}, "settings": 2, "train_n": 20, "fit_s": 0.25}
+    path = paths.metrics(store, head)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(scores | rest))
+    names = ["item_id", "split", "label", "prediction", *(f"{kind}_{name}" for name in CLASSES)]
+    # a row of val, surer than all others, that must not show
+    columns = zip(
+        *(("v-0", "val", "blue", "<b>red</b>", 99.0, 0.0), *((r[0], "test", *r[1:]) for r in rows)), strict=True
+    )
+    predictions = paths.predictions(store, head)
+    predictions.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({name: list(column) for name, column in zip(names, columns, strict=True)}), predictions)
+
+
+def page() -> str:
+    return report.render(config.load())
+
+
+def select(stores: str, heads: str) -> None:
+    text = PARAMS.replace("[words-minilm, words-hashing]", stores).replace("[logreg, linear_svm]", heads)
+    paths.PARAMS.write_text(text)
+
+
+class Leaderboard(HTMLParser):
+    """The text of each body row's cells, and each heading's aria-sort."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.sorted: dict[str, str | None] = {}
+        self._part = self._heading = ""
+        self._sort: str | None = None
+        self.feed(html.split('<table class="board">')[1].split("</table>")[0])
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in ("thead", "tbody", "tfoot"):
+            self._part = tag
+        elif self._part == "thead" and tag == "th":
+            self._sort = dict(attrs).get("aria-sort")
+        elif self._part == "tbody" and tag == "tr":
+            self.rows.append([])
+        elif self._part == "tbody" and tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_data(self, data: str) -> None:
+        if self._part == "thead" and data.strip():
+            self.sorted[data.strip()] = self._sort
+        elif self._part == "tbody" and self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data.strip()
+
+
+def test_ranks_by_val_and_shows_ties(project: Path) -> None:
+    board = Leaderboard(page())
+    assert [row[:5] for row in board.rows] == [
+        ["1", "minilm", "linear_svm", "0.9000", "0.5000"],
+        ["2=", "hashingfloor", "logreg", "0.8000", "0.5000"],
+        ["2=", "minilm", "logreg", "0.8000", "0.5000"],
+        ["4", "hashingfloor", "linear_svm", "0.7000", "0.5000"],
+    ]
+    assert board.sorted["val accuracy"] == "descending"
+    assert board.sorted["test accuracy"] is None
+
+
+def test_a_head_without_probabilities_has_a_dash_and_margins(project: Path) -> None:
+    html = page()
+    log_losses = [row[7] for row in Leaderboard(html).rows]
+    assert log_losses == ["–", "0.6000", "0.7000", "–"]
+    assert "margin 9.60" in html  # 9.8 for red against 0.2
+    assert "confidence 0.98" in html
+
+
+def test_mistakes_are_the_surest_of_test_first(project: Path) -> None:
+    details = page().split('id="words-minilm/logreg"')[1].split("</details>")[0]
+    assert re.findall(r"confidence (\d\.\d\d)", details) == ["0.98", "0.75"]
+    assert "2 wrong of 4" in details
+
+
+def test_labels_and_texts_are_escaped_and_long_texts_cut(project: Path) -> None:
+    html = page()
+    assert "<b>red</b>" not in html
+    assert "said &lt;b&gt;red&lt;/b&gt;" in html
+    assert "<script>alert" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; a sea" in html
+    assert "dusk dusk…</q>" in html
+    assert "dusk " * 60 not in html
+
+
+def test_says_what_always_answering_the_commonest_class_scores(project: Path) -> None:
+    html = page()
+    assert "no features: always “blue”" in html
+    assert '<td class="n">0.7500</td>' in html.split("<tfoot>")[1]
+
+
+def test_says_that_intervals_are_too_narrow_where_items_come_in_groups(project: Path) -> None:
+    assert "true intervals are wider" not in page()
+    rows = manifest.read(paths.manifest("words"))
+    manifest.write(paths.manifest("words"), [dataclasses.replace(row, group="g") for row in rows])
+    assert "true intervals are wider" in page()
+
+
+def test_counts_the_confusions(project: Path) -> None:
+    heat = page().split('<table class="heat">')[1].split("</table>")[0]
+    red, blue = re.findall(r"<tr>(.*?)</tr>", heat.split("<tbody>")[1])
+    assert re.findall(r"<td[^>]*>(\d*)</td>", red) == ["1", ""]
+    assert re.findall(r"<td[^>]*>(\d*)</td>", blue) == ["2", "1"]
+
+
+def test_many_classes_show_pairs_instead_of_a_matrix(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "CLASSES_MAX", 1)
+    html = page()
+    assert 'class="heat"' not in html
+    (pair,) = re.findall(
+        r"<tr>(.*)</tr>", html.split('<table class="pairs">')[1].split("<tbody>")[1].split("</table>")[0]
+    )
+    assert re.findall(r">([^<]+)<", pair) == ["blue", "&lt;b&gt;red&lt;/b&gt;", "2", "67 %"]
+
+
+def test_missing_predictions_keep_their_row_and_say_how_to_get_them(project: Path) -> None:
+    paths.predictions("words-minilm", "logreg").unlink()
+    html = page()
+    assert len(Leaderboard(html).rows) == 4
+    assert "dvc pull results/predictions/words-minilm/logreg.parquet" in html
+
+
+def test_predictions_of_another_run_are_not_shown_as_these(project: Path) -> None:
+    path = paths.metrics("words-minilm", "logreg")
+    path.write_text(path.read_text().replace('"accuracy": 0.5', '"accuracy": 0.75'))
+    details = page().split('id="words-minilm/logreg"')[1].split("</details>")[0]
+    assert "are of different runs" in details
+    assert "wrong of" not in details
+
+
+def test_a_second_clone_without_any_data_still_gets_its_leaderboard(project: Path) -> None:
+    shutil.rmtree("data")
+    shutil.rmtree("results/predictions")
+    html = page()
+    assert len(Leaderboard(html).rows) == 4
+    assert "train 20, val 10, test 4 items were used" in html
+    assert "The store is not on this machine" in html
+
+
+def test_missing_metrics_are_an_error(project: Path) -> None:
+    paths.metrics("words-minilm", "logreg").unlink()
+    with pytest.raises(IceboxError, match="dvc repro fit@words-minilm-logreg"):
+        page()
+
+
+def test_damaged_predictions_are_an_error_that_names_the_file(project: Path) -> None:
+    paths.predictions("words-minilm", "logreg").write_bytes(b"no parquet")
+    with pytest.raises(IceboxError, match=r"dvc checkout results/predictions/words-minilm/logreg\.parquet"):
+        page()
+
+
+def test_only_what_is_selected_is_read(project: Path) -> None:
+    select("[words-minilm]", "[logreg]")
+    paths.metrics("words-hashing", "logreg").write_text("stale and broken")
+    assert [row[2] for row in Leaderboard(page()).rows] == ["logreg"]
+
+
+def test_the_page_asks_nothing_of_any_network_or_folder(project: Path) -> None:
+    html = page()
+    assert not re.search(r"(?:https?:)?//[a-z]", re.sub(r"<script>.*?</script>", "", html, flags=re.S))
+    assert not re.search(r"<link|@import|@font-face|<script src|url\(", html)
+    assert "default-src 'none'" in html
+    assert str(project) not in html
+    assert "/home/someone" not in html
+    assert "…/minilm" in html
+
+
+def test_equal_results_give_equal_bytes(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stage.run(config.load())
+    first = paths.REPORT.read_bytes()
+    stage.run(config.load())
+    assert paths.REPORT.read_bytes() == first
+    assert capsys.readouterr().out == "reports/index.html\n" * 2
+
+
+def test_every_link_within_the_page_has_its_target(project: Path) -> None:
+    html = page()
+    targets = re.findall(r' href="#([^"]*)"', html)
+    ids = re.findall(r' id="([^"]*)"', html)
+    assert set(targets) <= set(ids)
+    assert len(ids) == len(set(ids))
+
+
+def digit_mistaken() -> None:
+    """One picture of test, mistaken. Its labels are those of the other tests: only the pixels are the digits'."""
+    select("[digits-pixels]", "[knn]")
+    result("digits-pixels", "knn", [("digits-0000", "blue", "<b>red</b>", 0.8, 0.2)], val=0.5, log_loss=1.0)
+
+
+def test_small_pictures_are_shown_to_the_pixel(project: Path) -> None:
+    digit_mistaken()
+    row = manifest.Row(item_id="digits-0000", item_key="0", label="blue", split="test", group="", source="0")
+    manifest.write(paths.manifest("digits"), [row])
+    html = page()
+    assert 'src="data:image/png;base64,' in html
+    assert 'width="88" height="88" class="crisp"' in html  # 8 pixels, 11 times
+
+
+def test_pictures_that_cannot_be_read_leave_their_id(project: Path) -> None:
+    digit_mistaken()
+    row = manifest.Row(item_id="digits-0000", item_key="0", label="blue", split="test", group="", source="99999")
+    manifest.write(paths.manifest("digits"), [row])
+    assert "<code>digits-0000</code>" in page()
+
+
+def test_the_stage_imports_no_heavy_library(project: Path) -> None:
+    root = Path(report.__file__).parent.parent
+    code = f"import sys; sys.path.insert(0, {str(root)!r}); from pipeline.__main__ import main; main(['report'])\n"
+    code += "print({'torch', 'sklearn', 'lightgbm', 'transformers', 'pandas'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == ["reports/index.html", "set()"]
+
+
+@pytest.fixture
+def browse(tmp_path: Path) -> Callable[[str], str]:
+    """The page's elements as a real browser leaves them, after a script of ours at its end."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no chromium on PATH: the page is not tried in a browser")
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    flags += " --disable-component-update --disable-sync --virtual-time-budget=2000 --dump-dom"
+
+    def run(script: str) -> str:
+        failure = "<script>addEventListener('error', (e) => document.body.dataset.error = e.message)</script>"
+        html = (
+            page().replace("<script>", failure + "<script>", 1).replace("</body>", f"<script>{script}</script></body>")
+        )
+        file = tmp_path / "page.html"
+        file.write_text(html)
+        command = [browser, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", file.as_uri()]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+
+    return run
+
+
+def test_a_browser_sorts_by_click_and_opens_what_is_linked(project: Path, browse: Callable[[str], str]) -> None:
+    dom = browse(
+        "const click = (text) => [...document.querySelectorAll('.board button')]"
+        ".find((b) => b.textContent === text).click();"
+        "click('log loss'); location.hash = '#words-hashing/linear_svm';"
+    )
+    assert "data-error" not in dom
+    board = Leaderboard(dom)
+    assert [row[7] for row in board.rows] == ["0.6000", "0.7000", "–", "–"]
+    assert [name for name, sorted_ in board.sorted.items() if sorted_] == ["log loss"]
+    assert board.sorted["log loss"] == "ascending"
+    assert re.search(r'<details id="words-hashing/linear_svm" open', dom)
+
+
+def test_a_browser_turns_the_order_round_at_the_second_click(project: Path, browse: Callable[[str], str]) -> None:
+    dom = browse("const b = document.querySelectorAll('.board button')[2]; b.click(); b.click();")
+    assert "data-error" not in dom
+    assert [row[2] for row in Leaderboard(dom).rows] == ["logreg", "logreg", "linear_svm", "linear_svm"]

@@ -1,0 +1,169 @@
+"""The whole pipeline, run by dvc in a clone with tiny data."""
+
+import csv
+import io
+import json
+import shutil
+
+import pytest
+
+from tests.conftest import Project
+
+STORES = ("photos-glyphnet", "photos-pixels", "notes-hashing")
+
+
+@pytest.fixture
+def project(finished, tmp_path) -> Project:
+    return finished.copy(tmp_path / "icebox")
+
+
+def fits(head: str) -> set[str]:
+    return {f"fit@{store}-{head}" for store in STORES}
+
+
+def stores(project: Project) -> dict[str, bytes]:
+    return {str(p.relative_to(project.folder)): p.read_bytes() for p in (project.folder / "data/stores").glob("*/*")}
+
+
+def test_it_leaves_scores_bundles_and_a_report(finished):
+    metrics = json.loads((finished.folder / "results/metrics/photos-pixels/logreg.json").read_text())
+    assert metrics["test"]["accuracy"] == 1
+    assert metrics["chosen"]["C"] in (0.1, 1.0)
+    assert "photos-glyphnet" in (finished.folder / "reports/index.html").read_text()
+    assert "logreg" in finished.run("python", "-m", "pipeline", "compare")
+
+
+def test_a_second_run_runs_no_stage(finished):
+    assert finished.ran("dvc", "repro") == set()
+
+
+def test_no_cached_output_is_left_for_git(finished):
+    tracked = set(finished.run("git", "ls-files").split())
+    assert {
+        "dvc.lock",
+        "results/metrics/photos-pixels/logreg.json",
+        "results/heads/photos-pixels/logreg.json",
+    } <= tracked
+    assert not [
+        name
+        for name in tracked
+        if name.startswith("data/")
+        or (name.endswith((".joblib", ".parquet", ".csv", ".gitignore")) and name.startswith("results"))
+    ]
+
+
+def test_a_heads_parameter_reruns_that_head_on_each_store_and_the_report(project):
+    project.replace("params.yaml", "neighbors: 3", "neighbors: 5")
+    assert project.ran("dvc", "repro") == {"check", *fits("knn"), "report"}
+
+
+def test_a_touched_head_file_reruns_that_heads_stages_only(project):
+    project.replace("pipeline/heads/knn.py", '"""k nearest', '"""The k nearest')
+    assert project.ran("dvc", "repro") >= {"check", *fits("knn")}
+    assert not project.ran("dvc", "repro")
+
+
+def test_a_touched_backbone_file_reruns_its_stages_but_no_head_where_features_stay(project):
+    project.replace("features/backbones/pixels.py", "import numpy as np", "import numpy as np  # a comment")
+    assert project.ran("dvc", "repro") == {"check", "fetch@pixels", "extract@photos-pixels"}
+
+
+def test_new_items_extract_only_themselves(project):
+    photos = project.folder / "raw/photos/bright"
+    shutil.copy(next(photos.glob("*.png")), photos / "again.png")
+    (photos / "new.png").write_bytes(next((project.folder / "raw/photos/dark").glob("*.png")).read_bytes())
+    project.replace("raw/notes.csv", "good thing number 0,plus", "good thing number 1000,plus")
+    output = project.run("dvc", "repro", "-s", "-f", "manifest@notes", "manifest@photos")
+    output = project.run("dvc", "repro")
+    assert "notes-hashing: 60 items, 1 distinct ones passed" in output
+    assert "photos-pixels: 62 items, 0 distinct ones passed" in output
+
+
+def test_stores_are_the_same_bytes_when_made_anew(project):
+    before = stores(project)
+    shutil.rmtree(project.folder / ".icebox")
+    project.run("dvc", "repro", "-s", "-f", *(f"extract@{store}" for store in STORES))
+    assert stores(project) == before
+
+
+def test_an_experiment_swaps_parameters_and_heads(project):
+    ran = project.ran("dvc", "exp", "run", "-S", "heads.logreg.C=0.03")
+    assert ran == {"check", *fits("logreg"), "report"}
+    ran = project.ran("dvc", "exp", "run", "-S", "select.heads=[logreg,linear_svm]")
+    assert ran >= {"check", *fits("linear_svm"), "report"}
+    assert not ran & (fits("logreg") | fits("knn"))
+    assert "0.03" in project.run("dvc", "exp", "show", "--csv")
+
+
+def test_metrics_and_plots_show_as_dvc_users_expect(finished):
+    shown = json.loads(finished.run("dvc", "metrics", "show", "--json"))
+    assert "photos-pixels" in json.dumps(shown)
+    finished.run("dvc", "plots", "show", "-o", str(finished.folder.parent / "plots"))
+    page = (finished.folder.parent / "plots/index.html").read_text()
+    assert "confusion" in page
+    assert "roc" in page
+
+
+def test_a_second_clone_refits_a_head_without_raw_data_or_extraction(finished, tmp_path):
+    first = finished.copy(tmp_path / "first")
+    first.run("dvc", "remote", "add", "-d", "shelf", str(tmp_path / "shelf"))
+    first.run("git", "commit", "-qam", "remote")
+    first.run("dvc", "push", "-q")
+    first.run("git", "clone", "-q", str(first.folder), str(tmp_path / "second"))
+    second = Project(tmp_path / "second")
+    shutil.rmtree(second.folder / "raw")
+    second.replace("params.yaml", "neighbors: 3", "neighbors: 7")
+    ran = second.ran("dvc", "repro", "--pull", "--allow-missing")
+    assert ran == {"check", *fits("knn"), "report"}
+    report = (second.folder / "reports/index.html").read_text()
+    assert "logreg" in report
+    assert "knn" in report
+
+
+def test_a_plain_folder_without_git_works(finished, tmp_path):
+    plain = tmp_path / "plain"
+    shutil.copytree(finished.folder, plain, ignore=shutil.ignore_patterns(".git"))
+    project = Project(plain)
+    project.run("dvc", "config", "--local", "core.no_scm", "true")
+    project.replace("params.yaml", "neighbors: 3", "neighbors: 7")
+    assert project.ran("dvc", "repro") == {"check", *fits("knn"), "report"}
+
+
+def test_wrong_params_are_one_line_before_anything_runs(project):
+    project.replace("params.yaml", "logreg: {C", "logreg: {c")
+    output = project.run("dvc", "repro", fails=True)
+    assert "error: heads.logreg.c: no such parameter; did you mean 'C'?" in output
+    assert output.count("Running stage") == 1
+    assert "Traceback" not in output
+
+
+def test_predict_labels_new_pictures_and_texts(finished, tmp_path):
+    bright = finished.folder / "raw/photos/bright"
+    printed = finished.run("python", "-m", "pipeline", "predict", "photos-pixels/logreg", str(bright))
+    lines = list(csv.DictReader(io.StringIO(printed)))
+    assert len(lines) == 30
+    assert {line["label"] for line in lines} == {"bright"}
+    assert all(float(line["p_bright"]) + float(line["p_dark"]) == pytest.approx(1, abs=1e-5) for line in lines)
+    (tmp_path / "notes.txt").write_text("a good one\n\nbad, bad\n")
+    out = tmp_path / "out.csv"
+    finished.run(
+        "python", "-m", "pipeline", "predict", "notes-hashing/knn", str(tmp_path / "notes.txt"), "--out", str(out)
+    )
+    assert [line["input"] for line in csv.DictReader(io.StringIO(out.read_text()))] == ["a good one", "bad, bad"]
+
+
+def test_predict_refuses_a_head_whose_backbone_changed(project):
+    project.replace("data/backbones/pixels/backbone.json", "4", "5")
+    output = project.run("python", "-m", "pipeline", "predict", "photos-pixels/knn", "raw/photos", fails=True)
+    assert "is not the one this head was fitted on" in output
+    assert "Traceback" not in output
+
+
+def test_an_unreadable_picture_is_named_and_may_be_skipped(project):
+    (project.folder / "raw/photos/dark/broken.png").write_bytes(b"no picture")
+    project.run("dvc", "repro", "-s", "-f", "manifest@photos")
+    output = project.run("dvc", "repro", fails=True)
+    assert "'dark/broken.png'" in output
+    assert "on_error: skip" in output
+    project.replace("params.yaml", "on_error: fail", "on_error: skip")
+    assert "skipped 'dark/broken.png'" in project.run("dvc", "repro")

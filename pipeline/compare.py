@@ -12,7 +12,6 @@ from features.plugins import suggestion
 from pipeline import paths
 from pipeline.config import Config
 
-
 FORMATS = ("", "", ".4f", ".4f", ".4f", ".4f", ".2f", "")  # of the columns of `row`
 
 

@@ -3,6 +3,7 @@
 Letters: b batch, t tokens, d features.
 """
 
+import pickle
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
@@ -56,14 +58,21 @@ def load(folder: Path, *, outputs: Sequence[str], device: str) -> "TextEncoder":
     torch_pair.mend()
     import transformers
 
-    with silence():
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        network, loading = transformers.AutoModel.from_pretrained(
-            folder, local_files_only=True, weights_only=True, dtype=torch.float32, output_loading_info=True
-        )
+    try:
+        with silence():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            network, loading = transformers.AutoModel.from_pretrained(
+                folder, local_files_only=True, weights_only=True, dtype=torch.float32, output_loading_info=True
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+        raise IceboxError(
+            f"backbones: transformers can't load {folder}: {str(error).strip() or repr(error)}\n"
+            "Expected whole weights of tensors only, and a config.json and tokenizer that it knows without remote code."
+        ) from error
     refuse_untrained(sorted(loading["missing_keys"]), outputs, folder)
-    if network.config.is_encoder_decoder:
-        network = network.get_encoder()
+    parts = dict(network.named_children())
+    if {"encoder", "decoder"} <= parts.keys():  # T5 and BART read with the one and write with the other
+        network = parts["encoder"]
     network.config.use_cache = False  # GPT-2 and its like would keep keys and values for a next token
     return TextEncoder(folder, tokenizer, network.to(device), outputs)
 
@@ -105,9 +114,10 @@ class TextEncoder(Backbone):
         if not isinstance(content, str):
             raise ItemError(f"transformers: expected a text, found {type(content).__name__}")
         try:
-            tokens: list[int] = self.tokenizer(content, truncation=True, max_length=self.max_tokens)["input_ids"]
+            content.encode()
         except UnicodeEncodeError as error:  # a lone surrogate
             raise ItemError(f"transformers: not Unicode text: {error}") from error
+        tokens: list[int] = self.tokenizer(content, truncation=True, max_length=self.max_tokens)["input_ids"]
         return tokens or [self.instead_of_nothing]  # GPT-2 makes no token at all of ""
 
     def encode(self, prepared: Sequence[list[int]]) -> dict[str, np.ndarray]:

@@ -15,12 +15,22 @@ from pathlib import Path
 from features.datasets.base import Dataset, Item
 from features.errors import IceboxError
 
-LIBRARIES = (  # those of our requirements, and of theirs, with hundreds of docstrings
-    *("PIL", "dulwich", "huggingface_hub", "matplotlib", "networkx", "numpy", "scipy", "sklearn", "sympy", "torch"),
-    *("torchvision", "transformers"),
+LIBRARIES = (  # those of our requirements, and of what they bring along, that have hundreds of docstrings
+    "PIL",
+    "dulwich",
+    "huggingface_hub",
+    "matplotlib",
+    "networkx",
+    "numpy",
+    "scipy",
+    "sklearn",
+    "sympy",
+    "torch",
+    "torchvision",
+    "transformers",
 )
 SKIPPED_FOLDERS = {"tests", "test", "testing", "_vendor", "externals"}
-GIVEAWAYS = (  # every library's names are taken out of every text, whatever its label; case is ignored
+GIVEAWAYS = (  # names taken out of every text, whatever its label and in any case; a new library needs its own here
     "PIL|Pillow|dulwich|fsspec|h5py|hdf5|hdf|h5[a-z]{1,2}|huggingface|huggingface_hub|hf|hub|joblib|loky|matplotlib|mpl"
     "|pyplot|plt|networkx|nx|numpy|np|scipy|sp|scikit-learn|sklearn|sympy|pytorch|torchvision|torchscript|torch|aten"
     "|transformers|git"
@@ -44,10 +54,15 @@ class Source(Dataset):
         self,
         *,
         libraries: Sequence[str] = LIBRARIES,
-        max_per_library: int = 400,
+        max_per_library: int = 300,
         max_per_file: int = 10,
         min_words: int = 8,
     ) -> None:
+        """`libraries` by the names they are imported under; the caps keep large libraries and files from ruling.
+
+        On 12 libraries of 300 (3,454 items), a file's items in one split, the best head's val accuracy was 0.57 on
+        MiniLM and 0.47 on hashed words; with 400 of each 0.58 and 0.49.
+        """
         self.libraries = tuple(libraries)
         self.max_per_library = max_per_library
         self.max_per_file = max_per_file
@@ -70,7 +85,7 @@ class Source(Dataset):
     def _candidates(self, library: str) -> list[Item]:
         """At most `max_per_library` items with different texts, drawn by hash: files first, then names in each.
 
-        Stopping when there are enough spares reading thousands of files (of torch and transformers, 20 s).
+        No file is read after the cap is reached: torch and transformers have thousands, 18 s of parsing.
         """
         root = find(library)
         files = sorted((p.relative_to(root).as_posix() for p in root.rglob("*.py")), key=draw)

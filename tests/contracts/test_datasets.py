@@ -33,7 +33,7 @@ def csv_text(folder: Path) -> Dataset:
 MAKERS: dict[str, Callable[[Path], Dataset]] = {
     "csv_text": csv_text,
     "digits": lambda folder: source("digits")(),
-    "docstrings": lambda folder: source("docstrings")(),
+    "docstrings": lambda folder: source("docstrings")(libraries=("joblib", "h5py")),
     "image_folder": image_folder,
 }
 

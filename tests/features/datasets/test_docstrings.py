@@ -8,7 +8,7 @@ from features.errors import IceboxError
 from features.fingerprint import of_settings
 
 SMALL = ("joblib", "h5py")
-DRAWN = "3"
+DRAWN = "99faf508fe0d986674dfda28dae8fb5ba666d0f9f0e5963cc2b3ccb64aa82907"
 
 
 @pytest.fixture(scope="module")

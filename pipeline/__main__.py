@@ -17,8 +17,9 @@ INTERRUPTED = 130  # the shell's code for Ctrl-C
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; an error that the user can mend is one line and exit code 1."""
     parsed = parser().parse_args(arguments)
-    # before torch is loaded: on a busy core OpenMP threads that wait by spinning made a step up to 5 times slower
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Before torch is loaded: OpenMP's threads wait for each other by spinning, which on a busy machine made a training
+    # step 5–10 times slower. 1,000 turns instead of 300,000 cost a fifth on an idle one.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         if parsed.command in STAGES:
             from pipeline import config

@@ -5,7 +5,8 @@ from typing import Literal
 from sklearn.base import ClassifierMixin
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+
+from pipeline.scaling import scaler
 
 
 def build(
@@ -13,8 +14,7 @@ def build(
     neighbors: int = 5,
     metric: Literal["cosine", "euclidean"] = "cosine",
     weights: Literal["uniform", "distance"] = "distance",
-    standardise: bool = True,
+    scale: Literal["each", "overall"] = "each",
 ) -> ClassifierMixin:
     """`neighbors`: how many vote. `weights`: alike, or by the inverse of their distance."""
-    voting = KNeighborsClassifier(n_neighbors=neighbors, metric=metric, weights=weights)
-    return make_pipeline(StandardScaler(), voting) if standardise else make_pipeline(voting)
+    return make_pipeline(scaler(scale), KNeighborsClassifier(n_neighbors=neighbors, metric=metric, weights=weights))

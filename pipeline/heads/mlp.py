@@ -3,14 +3,15 @@
 Letters: n items, b batch, d features, k classes.
 """
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
+
+from pipeline.scaling import scaler
 
 
 def build(
@@ -21,11 +22,12 @@ def build(
     weight_decay: float = 1e-2,
     dropout: float = 0.2,
     batch_size: int = 64,
+    scale: Literal["each", "overall"] = "each",
     seed: int = 0,
 ) -> ClassifierMixin:
     """`hidden`: width of the one hidden layer. `learning_rate`: its peak, of a cosine schedule. AdamW."""
     return make_pipeline(
-        StandardScaler(),
+        scaler(scale),
         MLPClassifier(
             hidden=hidden,
             epochs=epochs,

@@ -9,5 +9,6 @@ def test_a_stamp_changes_with_the_file_and_with_what_it_imports_of_ours():
     assert check.code_of(Path("features/plugins.py")) != check.code_of(Path("features/errors.py"))
 
 
-def test_a_head_hangs_on_its_own_file_only():
-    assert check.imported(Path("pipeline/heads/logreg.py")) == []
+def test_a_head_hangs_on_its_own_file_and_on_what_that_imports():
+    assert check.imported(Path("pipeline/heads/lightgbm.py")) == []
+    assert {path.name for path in check.imported(Path("pipeline/heads/logreg.py"))} == {"scaling.py"}

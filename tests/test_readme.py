@@ -1,0 +1,95 @@
+"""The README's commands run as they stand, in a clone whose pretraining and texts are cut short."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline import config
+from tests.conftest import PROJECT, Project
+
+README = (PROJECT / "README.md").read_text()
+NOT_HERE = {"make test"}  # this is it
+SHORTER = {
+    "glyphnet: {seed: 0}": "glyphnet: {steps: 5, batch_size: 16, width: 4}",
+    "docstrings: # first": "docstrings: # max_per_library\n    max_per_library: 12 # first",
+    "split: {val: 0.2, test: 0.2, seed: 0} # fractions": "split: {val: 0.1, test: 0.1, seed: 0} # fractions",
+    "knn, lightgbm, mlp]": "mlp]",
+    "lightgbm: {trees: [50, 150]}": "lightgbm: {trees: 5}",
+}
+
+
+def blocks(language: str) -> list[str]:
+    """The README's code blocks of one language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory) -> Project:
+    """A git clone of this checkout with the environment in place of an install, and less to do."""
+    folder = tmp_path_factory.mktemp("readme") / "icebox"
+    tracked = subprocess.check_output(["git", "ls-files", "-co", "--exclude-standard"], cwd=PROJECT, text=True)
+    for name in tracked.splitlines():
+        if (PROJECT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(PROJECT / name, folder / name)  # with its age, which make goes by
+    if not Path(sys.prefix, "installed").exists():
+        pytest.skip("runs in the environment that make installed")
+    (folder / ".venv").symlink_to(sys.prefix)
+    project = Project(folder)
+    for old, new in SHORTER.items():
+        project.replace("params.yaml", old, new)
+    for command in (
+        "init -q",
+        "config user.email test@example.org",
+        "config user.name test",
+        "add -A",
+        "commit -qm start",
+    ):
+        project.run("git", *command.split())
+    (folder / "notes.txt").write_text("Return the inverse of a matrix.\n")
+    return project
+
+
+def test_the_shell_commands_run_in_their_order(clone, tmp_path):
+    script = "".join(block for block in blocks("sh") if block.strip() not in NOT_HERE)
+    assert "make\n" in script
+    script = script.replace("/where/your/team/looks", str(tmp_path / "shelf"))
+    script = script.replace(". .venv/bin/activate", f'export PATH="{clone.folder}/.venv/bin:$PATH"')
+    environment = os.environ | {"PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=clone.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "The report: " in done.stdout
+    assert "Return the inverse of a matrix.," in done.stdout
+    assert (clone.folder / "reports/index.html").exists()
+
+
+@pytest.mark.parametrize("block", blocks("yaml"), ids=["images", "text"])
+def test_the_examples_of_own_data_are_valid_params(block, tmp_path):
+    yaml = YAML(typ="safe", pure=True)
+    params = yaml.load((PROJECT / "params.yaml").read_text())
+    for section, entries in yaml.load(block).items():
+        params[section] |= entries
+    with (tmp_path / "params.yaml").open("w") as stream:
+        yaml.dump(params, stream)
+    assert len(config.load(tmp_path / "params.yaml").select.stores) == 2
+
+
+def test_the_tree_names_only_what_exists():
+    tree = next(block for block in re.findall(r"```\n(.*?)```", README, flags=re.DOTALL))
+    made = {"data/raw/", "data/stores/STORE/", "results/", "reports/index.html"}
+    folder = ""
+    for line in tree.splitlines():
+        for name in re.findall(r"(?:^ *|  )([\w./]+/?|[A-Z]\w+)(?=  )", line):
+            if not line.startswith(" "):
+                folder = name
+            path = PROJECT / (folder + name if line.startswith(" ") else name)
+            assert name in made or path.exists(), name

@@ -14,7 +14,7 @@ from features.one_pass import Done, Pass, Read, unreadable_item
 from features.shard_cache import Place, ShardCache
 
 STORE_FORMAT = 1
-SHARD_ROWS = 2048  # at most: what a kill can cost
+SHARD_ROWS = 1024  # at most: what a kill can cost
 SHARD_BYTES = 32 << 20
 
 

@@ -12,10 +12,10 @@ from features.backbones.base import Backbone
 from features.datasets.base import Content
 from features.errors import IceboxError, ItemError
 from features.manifest import Row
+from features.precision import TOLERANCE
 from features.shard_cache import Place
 
 ROWS = 4
-TOLERANCE = 1e-3  # of the row's norm: batch size and thread count move a float32 feature by about 1e-6
 
 
 def check(stored: Sequence[tuple[Row, Place]], read: Callable[[str], Content], backbone: Backbone) -> None:
@@ -31,7 +31,7 @@ def check(stored: Sequence[tuple[Row, Place]], read: Callable[[str], Content], b
         for output, values in anew.items():
             before = place.shard.arrays[output].map(place.shard.path)[place.row].astype(np.float64)
             difference = float(np.linalg.norm(values[0] - before) / max(float(np.linalg.norm(before)), 1e-12))
-            if difference > TOLERANCE:
+            if difference > TOLERANCE[backbone.spec["precision"]]:
                 raise IceboxError(
                     f"{place.shard.path.parent}: the stored features of item '{row.item_id}' differ by "
                     f"{difference:.1e} of their norm from the same computed now; a library or code changed under "

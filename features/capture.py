@@ -4,6 +4,7 @@ An output is named `LAYER` or `LAYER:POOLING`. `last` is what the network itself
 as in `network.named_modules()`.
 """
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,29 +25,56 @@ class Capture:
     Both are needed to freeze: batch norm in training mode makes a feature depend on its batch-mates.
     """
 
-    def __init__(self, network: nn.Module, outputs: Sequence[str]) -> None:
-        self.network = network.eval().requires_grad_(False)
-        self.wanted = [(name, *split_output(name)) for name in outputs]
-        self._seen: dict[str, Tensor] = {}
+    def __init__(self, network: nn.Module, outputs: Sequence[str], *, precision: str = "float32") -> None:
+        self.dtype: torch.dtype = getattr(torch, precision)
+        self.network = network.eval().requires_grad_(False).to(self.dtype)
+        self.outputs = tuple(outputs)
+        self._wanted: dict[str, list[tuple[str, str]]] = {}  # layer → its (output, pooling) pairs
+        for name in outputs:
+            layer, pooling = split_output(name)
+            self._wanted.setdefault(layer, []).append((name, pooling))
+        self._pooled: dict[str, Tensor] = {}
+        self._mask: Tensor | None = None
         modules = dict(network.named_modules())
-        for layer in {layer for _, layer, _ in self.wanted} - {LAST}:
+        for layer in self._wanted.keys() - {LAST}:
             if layer not in modules:
                 raise IceboxError(f"outputs: no layer named '{layer}'; {suggestion(layer, [m for m in modules if m])}")
             modules[layer].register_forward_hook(self._keep(layer))
+        if precision == "float32":  # cuDNN would round convolutions to 10 bits (TF32) unasked
+            torch.backends.cudnn.allow_tf32 = False
 
     @torch.inference_mode()
-    def __call__(self, *args: Any, mask: Tensor | None = None, **kwargs: Any) -> dict[str, np.ndarray]:
+    def __call__(self, *args: Tensor, mask: Tensor | None = None, **kwargs: Tensor) -> dict[str, np.ndarray]:
         """One forward pass → {output: float32 (b, …)}. `mask` (b, t) says which tokens count."""
-        self._seen[LAST] = first_tensor(self.network(*args, **kwargs))
-        pooled = {name: pool(self._seen[layer], pooling, mask) for name, layer, pooling in self.wanted}
-        self._seen.clear()
-        return {name: value.float().cpu().numpy() for name, value in pooled.items()}
+        self._pooled.clear()
+        self._mask = mask
+        cast = [arg.to(self.dtype) if arg.is_floating_point() else arg for arg in args]
+        with contextlib.suppress(AllSeen):
+            returned = self.network(*cast, **kwargs)
+            if LAST in self._wanted:
+                self._pool(LAST, returned)
+        return {name: self._pooled[name].cpu().numpy() for name in self.outputs}
 
     def _keep(self, layer: str) -> Any:
         def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-            self._seen[layer] = first_tensor(output)
+            self._pool(layer, output)
+            if len(self._pooled) == len(self.outputs):
+                raise AllSeen  # what lies deeper than the deepest layer asked for is not computed
 
         return hook
+
+    def _pool(self, layer: str, output: Any) -> None:
+        """Pool and copy at once: a ReLU that works in place may be about to overwrite the layer's output.
+
+        In float32, since an average of many rounded numbers need not be rounded each time.
+        """
+        values = first_tensor(output).float()
+        for name, pooling in self._wanted[layer]:
+            self._pooled[name] = pool(values, pooling, self._mask).clone()
+
+
+class AllSeen(Exception):
+    """Every layer asked for has been seen."""
 
 
 def split_output(name: str) -> tuple[str, str]:

@@ -1,19 +1,24 @@
 """The one pass: every content of a manifest that was never seen under this fingerprint goes through the backbone."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from features import atomic, canary, fingerprint, index, shard
 from features.backbones.base import Backbone
 from features.errors import IceboxError
 from features.manifest import Row
-from features.one_pass import Done, Pass, Read, unreadable_item
+from features.one_pass import Done, Pass, Read, Seconds, unreadable_item
+from features.precision import Stored, as_stored
+from features.shard import Shard
 from features.shard_cache import Place, ShardCache
 
-STORE_FORMAT = 1
+STORE_FORMAT = 2
 SHARD_ROWS = 1024  # at most: what a kill can cost
 SHARD_BYTES = 32 << 20
 
@@ -25,6 +30,7 @@ class Extracted:
     items: int
     passed: int  # distinct contents that went through the backbone now
     skipped: dict[str, str]  # item_id → why it could not be read
+    seconds: Seconds
 
 
 def extract(
@@ -37,6 +43,7 @@ def extract(
     batch_size: int = 64,
     workers: int = 2,
     skip_unreadable: bool = False,
+    stored: Stored = "float32",
     shard_rows: int = SHARD_ROWS,
     progress: Callable[[int], Done] = lambda total: lambda count: None,
 ) -> Extracted:
@@ -44,11 +51,12 @@ def extract(
 
     `read` gives the content behind Row.source; `progress(total)` returns what is called with each finished count.
     Shard and batch boundaries come from the manifest alone, so that a resumed run gives the same bytes.
+    `stored` is the number format on disk; a shard with a value too large for float16 is float32 all the same.
     Raises IceboxError on an unreadable item (unless `skip_unreadable`), a content that is not the manifest's, or a
     non-finite feature; finished shards stay, and the next run goes on from them.
     """
-    identity = fingerprint_of(backbone)
-    cache = ShardCache(cache_root, identity)
+    spec = {**backbone.spec, "stored": stored}
+    cache = ShardCache(cache_root, fingerprint_of(spec))
     with cache.held():
         if store.exists():
             cache.adopt(store)
@@ -60,24 +68,46 @@ def extract(
         with ThreadPoolExecutor(workers) as pool:
             work = Pass(read, backbone, pool, batch_size, skip_unreadable)
             size = min(shard_rows, work.rows_within(SHARD_BYTES, missing))
-            for start in range(0, len(missing), size):
-                part = missing[start : start + size]
-                features, errors = work.run(part, done)
-                keys = [row.item_key for row in part]
-                path = shard.write(cache.folder, of=identity, item_keys=keys, features=features, errors=errors)
-                written = shard.read(path)
-                places |= {key: Place(written, number) for number, key in enumerate(keys)}
+            parts = [missing[start : start + size] for start in range(0, len(missing), size)]
+            for written in write_behind(parts, work, cache, stored=stored, done=done):
+                places |= {key: Place(written, number) for number, key in enumerate(written.item_keys)}
         skipped = unreadable(rows, places)
         if skipped and not skip_unreadable:
             item_id, reason = next(iter(skipped.items()))
             raise unreadable_item(item_id, reason)
-        finish(store, [row for row in rows if row.item_id not in skipped], places, cache, backbone.spec, skipped)
-    return Extracted(items=len(rows), passed=len(missing), skipped=skipped)
+        finish(store, [row for row in rows if row.item_id not in skipped], places, cache, spec, skipped)
+    return Extracted(items=len(rows), passed=len(missing), skipped=skipped, seconds=work.seconds)
 
 
-def fingerprint_of(backbone: Backbone) -> str:
-    """sha256 of all that determines this backbone's features and how they are stored."""
-    return fingerprint.of_settings({**backbone.spec, "store_format": STORE_FORMAT})
+def write_behind(
+    parts: Sequence[Sequence[Row]], work: Pass, cache: ShardCache, *, stored: Stored, done: Done
+) -> Iterator[Shard]:
+    """Pass each part and write it as a shard, while the next one is already in the network."""
+
+    def write(rows: Sequence[Row], features: dict[str, np.ndarray], errors: dict[int, str]) -> Shard:
+        arrays = {output: as_stored(values, stored) for output, values in features.items()}
+        keys = [row.item_key for row in rows]
+        path = shard.write(cache.folder, of=cache.fingerprint, item_keys=keys, features=arrays, errors=errors)
+        return shard.read(path)
+
+    with ThreadPoolExecutor(1) as writer:
+        before: Future[Shard] | None = None
+        for rows in parts:
+            features, errors = work.run(rows, done)
+            began = time.perf_counter()
+            if before:
+                yield before.result()
+            work.seconds.writing += time.perf_counter() - began
+            before = writer.submit(write, rows, features, errors)
+        if before:
+            began = time.perf_counter()
+            yield before.result()
+            work.seconds.writing += time.perf_counter() - began
+
+
+def fingerprint_of(spec: dict[str, Any]) -> str:
+    """sha256 of all that determines features and how they are stored: a backbone's spec and `stored`."""
+    return fingerprint.of_settings({**spec, "store_format": STORE_FORMAT})
 
 
 def finish(

@@ -1,8 +1,10 @@
 """One pass of some items through a backbone: prepared in threads, encoded in batches, scattered by their number."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,15 @@ Read = Callable[[str], Content]
 Done = Callable[[int], None]
 
 
+@dataclass
+class Seconds:
+    """Where the time of a pass went, as its one consumer saw it."""
+
+    waiting: float = 0.0  # for items to be read and prepared
+    forward: float = 0.0
+    writing: float = 0.0  # for the shard before to be on the disk
+
+
 class Pass:
     """Items → features, in batches that never cross a shard, prepared in threads a few batches ahead."""
 
@@ -30,13 +41,16 @@ class Pass:
         self.pool = pool
         self.batch_size = batch_size
         self.skip_unreadable = skip_unreadable
+        self.seconds = Seconds()
 
     def run(self, rows: Sequence[Row], done: Done) -> tuple[dict[str, np.ndarray], dict[int, str]]:
         """Features {output: (n, …)} of the rows of one shard, and {row: why} where a content can't be read."""
         features: dict[str, np.ndarray] = {}
         errors: dict[int, str] = {}
         for start, batch in self.batches(rows):
+            began = time.perf_counter()
             outcomes = [future.result() for future in batch]
+            ready = time.perf_counter()
             numbers = [start + i for i, outcome in enumerate(outcomes) if not isinstance(outcome, ItemError)]
             errors |= {start + i: str(outcome) for i, outcome in enumerate(outcomes) if isinstance(outcome, ItemError)}
             good = [outcome for outcome in outcomes if not isinstance(outcome, ItemError)]
@@ -45,16 +59,18 @@ class Pass:
                 if output not in features:
                     features[output] = np.zeros((len(rows), *values.shape[1:]), values.dtype)
                 features[output][numbers] = values
+            self.seconds.waiting += ready - began
+            self.seconds.forward += time.perf_counter() - ready
             done(len(batch))
         return features, errors
 
     def batches(self, rows: Sequence[Row]) -> Iterator[tuple[int, list[Future[Any]]]]:
         """(first row, prepared items to come) of each batch, with the next few already under way."""
+        size = len(rows) if self.backbone.whole_shards else self.batch_size
         ahead: deque[tuple[int, list[Future[Any]]]] = deque()
         try:
-            for start in range(0, len(rows), self.batch_size):
-                batch = rows[start : start + self.batch_size]
-                ahead.append((start, [self.pool.submit(self.prepare, row) for row in batch]))
+            for start in range(0, len(rows), size):
+                ahead.append((start, [self.pool.submit(self.prepare, row) for row in rows[start : start + size]]))
                 if len(ahead) > BATCHES_AHEAD:
                     yield ahead.popleft()
             yield from ahead

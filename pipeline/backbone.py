@@ -1,24 +1,46 @@
 """Load a backbone that `fetch` or `pretrain` left in `data/backbones/`."""
 
 import sys
+from collections.abc import Callable
 
-from features import plugins
+from features import plan, plugins
 from features.backbones.base import SETTINGS_FILE, Backbone
+from features.datasets.base import Content
 from features.errors import IceboxError
+from features.precision import Precision, resolve
 from pipeline import paths
 
 
-def load(name: str, family: str, outputs: list[str] | None) -> Backbone:
+def load(name: str, family: str, outputs: list[str] | None, *, precision: str) -> Backbone:
     """The frozen network, giving the outputs asked for or else its family's own, on a GPU where torch sees one."""
     folder = paths.backbone(name)
     if not (folder / SETTINGS_FILE).exists():
         raise IceboxError(f"{folder}: no backbone here; run: dvc repro, or dvc pull {folder}")
     module = plugins.load("features.backbones", family)
     try:
-        loaded: Backbone = module.load(folder, outputs=outputs or list(module.DEFAULT_OUTPUTS), device=device())
+        loaded: Backbone = module.load(
+            folder, outputs=outputs or list(module.DEFAULT_OUTPUTS), device=device(), precision=precision
+        )
     except IceboxError as reason:
         raise IceboxError(f"backbone '{name}': {reason}") from reason
     return loaded
+
+
+def load_for(
+    name: str, family: str, outputs: list[str] | None, *, precision: Precision, contents: Callable[[], list[Content]]
+) -> Backbone:
+    """The network in the precision asked for; `auto` is tried on `contents`, unless it was found before."""
+    plugins.load("features.backbones", family)  # so that device() knows whether it is a network
+    fast = resolve(precision, device()) if "torch" in sys.modules else "float32"
+    if precision != "auto" or fast == "float32":
+        return load(name, family, outputs, precision=fast)
+
+    def load_in(format_: str) -> Backbone:
+        return load(name, family, outputs, precision=format_)
+
+    network, why = plan.choose(fast, load_in, contents, paths.PLANS)
+    print(f"{name}: {network.spec['precision']} ({why})")
+    return network
 
 
 def device() -> str:

@@ -13,6 +13,7 @@ import joblib
 
 from features import atomic, fingerprint
 from features.errors import IceboxError
+from features.precision import Precision, Stored
 from pipeline import paths
 
 LIBRARIES = ("scikit-learn", "lightgbm", "torch", "numpy")
@@ -29,6 +30,8 @@ class Bundle:
     backbone: str
     family: str
     outputs: list[str]
+    precision: Precision
+    stored: Stored
 
 
 def save(bundle: Bundle, *, store: str, head: str) -> None:
@@ -41,7 +44,12 @@ def save(bundle: Bundle, *, store: str, head: str) -> None:
         "store": bundle.store,
         "head": head,
         "classes": bundle.classes,
-        "backbone": {"name": bundle.backbone, "family": bundle.family, "outputs": bundle.outputs},
+        "backbone": {
+            "name": bundle.backbone,
+            "family": bundle.family,
+            "outputs": bundle.outputs,
+            "precision": bundle.precision,
+        },
         "fingerprint": bundle.fingerprint,
         "libraries": {name: version(name) for name in LIBRARIES},
     }

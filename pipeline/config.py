@@ -12,6 +12,7 @@ from ruamel.yaml.error import YAMLError
 
 from features import plugins
 from features.errors import IceboxError
+from features.precision import Precision, Stored
 from pipeline import paths, signature
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*(-[A-Za-z0-9_.]+)*")
@@ -33,9 +34,15 @@ class Split(Section):
 
 
 class StoreExtract(Section):
-    """What is stored of each item: `outputs` are LAYER or LAYER:POOLING; without any, the family's own default."""
+    """What is stored of each item.
 
-    outputs: list[str] | None = None
+    `outputs` are LAYER or LAYER:POOLING; without any, the family's own default. `precision` is what the network
+    computes in: auto is bfloat16 where the hardware does that, else float32. `stored` is the format on disk.
+    """
+
+    outputs: Annotated[list[str], Field(min_length=1)] | None = None
+    precision: Precision = "auto"
+    stored: Stored = "float16"
 
 
 class StoreFit(Section):

@@ -4,6 +4,8 @@ from pathlib import Path
 
 PARAMS = Path("params.yaml")
 SHARDS = Path(".icebox/shards")
+STORES = Path("data/stores")
+PLANS = Path(".icebox/plans")
 PLAN = Path("data/plan")
 METRICS = Path("results/metrics")
 REPORT = Path("reports/index.html")
@@ -26,7 +28,7 @@ def backbone(name: str) -> Path:
 
 def store(name: str) -> Path:
     """A feature store's folder."""
-    return Path("data/stores") / name
+    return STORES / name
 
 
 def bundle(store: str, head: str) -> Path:

@@ -14,6 +14,7 @@ from features.datasets.base import Content
 from features.datasets.image_folder import SUFFIXES
 from features.errors import IceboxError, ItemError
 from features.extract import fingerprint_of
+from features.precision import as_stored
 from pipeline import backbone, bundle, paths, search
 
 BATCH_SIZE = 64
@@ -26,8 +27,8 @@ def run(name: str, inputs: Sequence[str], *, out: Path | None = None, trust: boo
     if not head:
         raise IceboxError(f"predict {name}: expected STORE/HEAD, such as digits-glyphnet/logreg")
     opened = bundle.load(paths.bundle(store, head), trust=trust)
-    network = backbone.load(opened.backbone, opened.family, opened.outputs)
-    if fingerprint_of(network) != opened.fingerprint:
+    network = backbone.load(opened.backbone, opened.family, opened.outputs, precision=opened.precision)
+    if fingerprint_of({**network.spec, "stored": opened.stored}) != opened.fingerprint:
         raise IceboxError(
             f"predict {name}: the backbone in {paths.backbone(opened.backbone)} is not the one this head was fitted on "
             f"(fingerprints differ); run: dvc repro fit@{store}-{head}"
@@ -47,13 +48,13 @@ def write(stream: Any, opened: bundle.Bundle, network: Backbone, items: Iterator
     kind = "p" if hasattr(head, "predict_proba") else "score"
     writer.writerow(["input", "label", *(f"{kind}_{name}" for name in opened.classes)])
     while batch := list(islice(items, BATCH_SIZE)):
-        features = encode(network, batch, opened.outputs)
+        features = encode(network, batch, opened)
         for (name, _), label, row in zip(batch, head.predict(features), search.scores(head, features), strict=True):
             writer.writerow([name, opened.classes[label], *(f"{value:.6f}" for value in row)])
 
 
-def encode(network: Backbone, batch: Sequence[tuple[str, Content]], outputs: Sequence[str]) -> np.ndarray:
-    """Features (b, d) as the store lays them: outputs side by side."""
+def encode(network: Backbone, batch: Sequence[tuple[str, Content]], opened: bundle.Bundle) -> np.ndarray:
+    """Features (b, d) float32 as the store holds them: rounded to its format, outputs side by side."""
     prepared = []
     for name, content in batch:
         try:
@@ -61,7 +62,8 @@ def encode(network: Backbone, batch: Sequence[tuple[str, Content]], outputs: Seq
         except ItemError as reason:
             raise IceboxError(f"{name}: {reason}") from reason
     arrays = network.encode(prepared)
-    return np.concatenate([arrays[output].reshape(len(batch), -1) for output in outputs], axis=1)
+    rounded = [as_stored(arrays[output], opened.stored).astype(np.float32) for output in opened.outputs]
+    return np.concatenate([values.reshape(len(batch), -1) for values in rounded], axis=1)
 
 
 def images(inputs: Sequence[str]) -> Iterator[tuple[str, bytes]]:

@@ -25,7 +25,12 @@ class Doubling(Backbone):
 
     @property
     def spec(self) -> dict[str, Any]:
-        return {"family": "doubling", "version": self.version, "outputs": list(self.outputs)}
+        return {
+            "family": "doubling",
+            "version": self.version,
+            "outputs": list(self.outputs),
+            "precision": "float32",
+        }
 
     def prepare(self, content: Content) -> float:
         if content == "bad":

@@ -4,7 +4,8 @@
 - `fetch(folder, *, …)`: fill `folder` with weights and all else that `load` needs. Its keywords are the keys of an
   entry of `backbones:` in params.yaml. Families that are trained here have `pretraining(*, …)` (see `Pretraining`)
   instead, and their keys stand under `pretrain:`.
-- `load(folder, *, outputs, device)`: the network, frozen, in eval mode, ready to encode.
+- `load(folder, *, outputs, device, precision)`: the network, frozen, in eval mode, ready to encode. `precision` is
+  "float32", "bfloat16" or "float16"; a family without a network has no use for it.
 """
 
 import json
@@ -28,6 +29,7 @@ class Backbone(ABC):
     """A frozen network without its last layer: content in, one vector per requested output out."""
 
     modality: ClassVar[Modality]
+    whole_shards: ClassVar[bool] = False  # encode wants all items of a shard at once, to batch them by their length
     outputs: tuple[str, ...]  # the names under which encode returns its arrays
 
     @property

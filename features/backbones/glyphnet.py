@@ -46,7 +46,7 @@ def pretraining(
     return CharacterReading(seed=seed, steps=steps, batch_size=batch_size, learning_rate=learning_rate, width=width)
 
 
-def load(folder: Path, *, outputs: Sequence[str], device: str) -> "Glyphnet":
+def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "Glyphnet":
     """The network that `pretrain` left in `folder`. Outputs: `last`, or `stage1`…`stage3` with avg, max, flatten."""
     width = read_settings(folder)["width"]
     network = Network(width=width)
@@ -58,7 +58,7 @@ def load(folder: Path, *, outputs: Sequence[str], device: str) -> "Glyphnet":
         "weights": fingerprint.of_file(folder / WEIGHTS_FILE),
         "preprocess": PREPROCESS,
         "outputs": list(outputs),
-        "precision": "float32",
+        "precision": precision,
     }
     return Glyphnet(network.to(device), spec, device)
 
@@ -71,7 +71,7 @@ class Glyphnet(Backbone):
     def __init__(self, network: "Network", spec: dict[str, Any], device: str) -> None:
         self._spec = spec
         self.outputs = tuple(spec["outputs"])
-        self.capture = Capture(network, self.outputs)
+        self.capture = Capture(network, self.outputs, precision=spec["precision"])
         self.device = device
 
     @property

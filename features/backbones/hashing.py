@@ -32,8 +32,8 @@ def fetch(folder: Path, *, dimensions: int = 4096) -> None:
     write_settings(folder, {"family": "hashing", "dimensions": dimensions})
 
 
-def load(folder: Path, *, outputs: Sequence[str], device: str) -> Backbone:
-    """The only output is `last`; `device` makes no difference."""
+def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> Backbone:
+    """The only output is `last`; `device` and `precision` make no difference."""
     for name in outputs:
         if name not in DEFAULT_OUTPUTS:
             raise IceboxError(f"outputs: hashing has no '{name}'; {suggestion(name, list(DEFAULT_OUTPUTS))}")

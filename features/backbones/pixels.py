@@ -26,8 +26,8 @@ def fetch(folder: Path, *, size: int = 8, grey: bool = True) -> None:
     write_settings(folder, {"size": size, "grey": grey})
 
 
-def load(folder: Path, *, outputs: Sequence[str], device: str) -> "Pixels":
-    """There is nothing to load, and nothing for `device` to do."""
+def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "Pixels":
+    """There is nothing to load, and nothing for `device` and `precision` to do."""
     settings = read_settings(folder)
     return Pixels(size=settings["size"], grey=settings["grey"], outputs=outputs)
 

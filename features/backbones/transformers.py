@@ -4,7 +4,6 @@ Letters: b batch, t tokens, d features.
 """
 
 import pickle
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +26,7 @@ VERSION = 1
 DEFAULT_OUTPUTS: tuple[str, ...] = ("last:mean",)
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
 TOKENIZER_FILES = (*VOCABULARIES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}  # of one forward pass, padding counted
 NO_LIMIT_TOKENS = 1_000_000  # transformers writes 1e30 where a tokenizer states no maximum
 UNUSED_PARTS = ("pooler.", "decoder.")  # may be missing from the weights: `last` never passes through them
 
@@ -53,7 +53,7 @@ def fetch(
     write_settings(folder, {"family": "transformers", "max_tokens": max_tokens, **taken})
 
 
-def load(folder: Path, *, outputs: Sequence[str], device: str) -> "TextEncoder":
+def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "TextEncoder":
     """The encoder in `folder`, with outputs such as `last:mean`, `last:cls`, `encoder.layer.3:max`."""
     torch_pair.mend()
     import transformers
@@ -74,15 +74,18 @@ def load(folder: Path, *, outputs: Sequence[str], device: str) -> "TextEncoder":
     if {"encoder", "decoder"} <= parts.keys():  # T5 and BART read with the one and write with the other
         network = parts["encoder"]
     network.config.use_cache = False  # GPT-2 and its like would keep keys and values for a next token
-    return TextEncoder(folder, tokenizer, network.to(device), outputs)
+    return TextEncoder(folder, tokenizer, network.to(device), outputs, precision=precision)
 
 
 class TextEncoder(Backbone):
     """A transformer over one text's tokens. Padding is masked, so that batch-mates don't count."""
 
     modality: ClassVar[Modality] = "text"
+    whole_shards: ClassVar[bool] = True
 
-    def __init__(self, folder: Path, tokenizer: Any, network: Any, outputs: Sequence[str]) -> None:
+    def __init__(
+        self, folder: Path, tokenizer: Any, network: Any, outputs: Sequence[str], *, precision: str = "float32"
+    ) -> None:
         self.folder = folder
         self.settings = read_settings(folder)
         self.outputs = tuple(outputs)
@@ -90,7 +93,8 @@ class TextEncoder(Backbone):
         self.max_tokens = limit(self.settings["max_tokens"], longest(tokenizer, network), folder)
         self.padding = first_known(tokenizer.pad_token_id, network.config.to_dict().get("pad_token_id"), 0)
         self.instead_of_nothing = first_known(tokenizer.eos_token_id, self.padding)
-        self.capture = Capture(network, outputs)
+        self.precision = precision
+        self.capture = Capture(network, outputs, precision=precision)
         self.device = next(network.parameters()).device
         self.prepare("")  # the first call sets the tokenizer's truncation; in threads it would fail, "Already borrowed"
 
@@ -106,7 +110,7 @@ class TextEncoder(Backbone):
             "tokenizer": {name: fingerprint.of_file(self.folder / name) for name in there},
             "max_tokens": self.max_tokens,
             "outputs": list(self.outputs),
-            "precision": "float32",
+            "precision": self.precision,
         }
 
     def prepare(self, content: Content) -> list[int]:
@@ -123,14 +127,10 @@ class TextEncoder(Backbone):
     def encode(self, prepared: Sequence[list[int]]) -> dict[str, np.ndarray]:
         """b lists of token ids → {output: float32 (b, d)}.
 
-        Texts of about one length (within a factor of 2) pass together: the docstrings' 102,301 tokens, in batches of
-        64, were padded to 355,966 as they came and to 134,060 like this.
+        Texts of about one length pass together, so that little is padded; how many, the tokens decide.
         """
-        alike: dict[int, list[int]] = defaultdict(list)
-        for row, tokens in enumerate(prepared):
-            alike[len(tokens).bit_length()].append(row)
         arrays: dict[str, np.ndarray] = {}
-        for rows in alike.values():
+        for rows in packed([len(tokens) for tokens in prepared], BATCH_TOKENS[self.device.type]):
             for name, values in self._pass([prepared[row] for row in rows]).items():
                 arrays.setdefault(name, np.empty((len(prepared), *values.shape[1:]), np.float32))[rows] = values
         return arrays
@@ -141,6 +141,19 @@ class TextEncoder(Backbone):
         tokens = pad_sequence(rows, batch_first=True, padding_value=self.padding).to(self.device)  # (b, t)
         mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True).to(self.device)  # (b, t)
         return self.capture(input_ids=tokens, attention_mask=mask, mask=mask)
+
+
+def packed(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Positions of texts, shortest first, in batches whose padded size (texts × longest) is at most `budget` tokens.
+
+    A text longer than the budget passes alone.
+    """
+    batches: list[list[int]] = [[]]
+    for row in sorted(range(len(lengths)), key=lambda row: lengths[row]):
+        if batches[-1] and (len(batches[-1]) + 1) * lengths[row] > budget:
+            batches.append([])
+        batches[-1].append(row)
+    return batches
 
 
 def first_known(*numbers: int | None) -> int:

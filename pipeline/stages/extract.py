@@ -6,7 +6,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from features import manifest, plugins
+from features import manifest, plan, plugins
 from features.errors import IceboxError
 from features.extract import extract
 from pipeline import backbone, paths
@@ -18,7 +18,15 @@ def run(config: Config, key: str) -> None:
     store = config.stores[key]
     dataset = config.datasets[store.dataset]
     source = plugins.load("features.datasets", dataset.family).Source(**dataset.parameters)
-    network = backbone.load(store.backbone, config.backbone(store.backbone).family, store.extract.outputs)
+    rows = manifest.read(paths.manifest(store.dataset))
+    family = config.backbone(store.backbone).family
+    network = backbone.load_for(
+        store.backbone,
+        family,
+        store.extract.outputs,
+        precision=store.extract.precision,
+        contents=lambda: [source.read(row.source) for row in sample(rows)],
+    )
     if network.modality != source.modality:
         raise IceboxError(
             f"stores.{key}: dataset '{store.dataset}' holds {source.modality}s, "
@@ -27,13 +35,14 @@ def run(config: Config, key: str) -> None:
     started_s = time.perf_counter()
     try:
         done = extract(
-            manifest.read(paths.manifest(store.dataset)),
+            rows,
             read=source.read,
             backbone=network,
             cache_root=paths.SHARDS,
             store=paths.store(key),
             batch_size=config.extract.batch_size,
             workers=config.extract.workers,
+            stored=store.extract.stored,
             skip_unreadable=config.extract.on_error == "skip",
             progress=progress(key),
         )
@@ -44,8 +53,16 @@ def run(config: Config, key: str) -> None:
         print(f"{key}: skipped '{item_id}': {why}")
     print(
         f"{key}: {done.items:,} items, {done.passed:,} distinct ones passed through {store.backbone} "
-        f"in {took_s:.1f} s ({done.passed / took_s:,.0f} items/s), {len(done.skipped)} skipped"
+        f"in {took_s:.1f} s ({done.passed / took_s:,.0f} items/s); {len(done.skipped)} skipped; "
+        f"{network.spec['precision']}, stored as {store.extract.stored}; waited for decode "
+        f"{done.seconds.waiting / took_s:.0%}, forward {done.seconds.forward / took_s:.0%}, "
+        f"waited for write {done.seconds.writing / took_s:.0%}"
     )
+
+
+def sample(rows: list[manifest.Row]) -> list[manifest.Row]:
+    """A few items to try a network on: at random by their contents' hash, yet the same on every machine."""
+    return sorted(rows, key=lambda row: row.item_key)[: plan.ITEMS]
 
 
 def progress(key: str) -> Callable[[int], Any]:

@@ -36,6 +36,8 @@ def run(config: Config, key: str) -> None:
         backbone=backbone,
         family=store.spec["family"],
         outputs=list(store.spec["outputs"]),
+        precision=store.spec["precision"],
+        stored=store.spec["stored"],
     )
     bundle.save(saved, store=store_name, head=head_name)
     write_results(store_name, head_name, data, found)

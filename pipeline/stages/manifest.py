@@ -4,8 +4,9 @@ from collections import Counter
 
 from tqdm import tqdm
 
-from features import manifest, plugins, shard_cache
+from features import manifest, plan, plugins, shard_cache
 from features.errors import IceboxError
+from features.store import FeatureStore
 from pipeline import paths
 from pipeline.config import Config, Split
 
@@ -28,5 +29,16 @@ def run(config: Config, key: str) -> None:
     print(f"{key}: {len(written):,} items of {classes} classes ({parts})")
     # DVC is about to delete these stores, since their manifest changed; what they hold must outlive that
     for name, store in config.stores.items():
-        if store.dataset == key:
-            shard_cache.adopt(paths.SHARDS, paths.store(name))
+        if store.dataset == key and paths.store(name).exists():
+            adopt(name)
+
+
+def adopt(store: str) -> None:
+    """Keep a store's shards and the precision that `auto` stood for when they were made, perhaps elsewhere."""
+    shard_cache.adopt(paths.SHARDS, paths.store(store))
+    try:
+        spec = FeatureStore(paths.store(store)).spec
+    except IceboxError:  # damaged: nothing to go on from, and extraction will make it anew
+        return
+    if plan.recorded(spec, paths.PLANS) is None:
+        plan.record(spec, spec["precision"], paths.PLANS)

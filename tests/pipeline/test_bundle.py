@@ -13,7 +13,15 @@ def saved(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     head = DummyClassifier().fit([[0], [1]], [0, 1])
     made = bundle.Bundle(
-        head=head, classes=["a", "b"], store="s", fingerprint="f", backbone="pixels", family="pixels", outputs=["last"]
+        head=head,
+        classes=["a", "b"],
+        store="s",
+        fingerprint="f",
+        backbone="pixels",
+        family="pixels",
+        outputs=["last"],
+        precision="float32",
+        stored="float16",
     )
     bundle.save(made, store="s", head="h")
     return paths.bundle("s", "h")
@@ -26,7 +34,7 @@ def test_a_saved_bundle_opens(saved):
 def test_the_card_can_be_read_without_opening_the_bundle(saved):
     card = json.loads(paths.card("s", "h").read_text())
     assert card["classes"] == ["a", "b"]
-    assert card["backbone"] == {"name": "pixels", "family": "pixels", "outputs": ["last"]}
+    assert card["backbone"] == {"name": "pixels", "family": "pixels", "outputs": ["last"], "precision": "float32"}
 
 
 def test_a_bundle_that_its_card_does_not_vouch_for_stays_closed(saved, tmp_path):

@@ -1,0 +1,88 @@
+"""Which number format `precision: auto` stands for, found by trying and then kept.
+
+bfloat16 is two to three times as fast where the hardware has it, and close enough for most networks, not for all: so
+it is tried on a few items against float32. What was found is recorded, since a store that is resumed or extended in
+another format would mix two kinds of features.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from features import atomic, fingerprint
+from features.backbones.base import Backbone
+from features.datasets.base import Content
+from features.errors import ItemError
+
+ITEMS = 32  # tried
+ROUNDS = 3  # of each format, interleaved; the fastest counts
+SAME = 0.9999  # the least cosine between an item's features in the two formats
+
+Load = Callable[[str], Backbone]  # precision → the network
+
+
+def choose(fast: str, load: Load, contents: Callable[[], Sequence[Content]], folder: Path) -> tuple[Backbone, str]:
+    """The network in `fast` or in float32, as recorded in `folder` or else as a trial on `contents` says; and why."""
+    exact = load("float32")
+    known = recorded(exact.spec, folder)
+    if known == "float32":
+        return exact, "recorded"
+    candidate = load(fast)
+    if known == fast:
+        return candidate, "recorded"
+    cosine, speedup = trial(exact, candidate, contents())
+    better = cosine >= SAME and speedup > 1
+    chosen = candidate if better else exact
+    record(exact.spec, str(chosen.spec["precision"]), folder)
+    return chosen, f"{fast} was {speedup:.1f} times as fast as float32, cosine at least {cosine:.6f}"
+
+
+def trial(exact: Backbone, candidate: Backbone, contents: Sequence[Content]) -> tuple[float, float]:
+    """(least cosine of any item and output, how many times as fast) of `candidate` against `exact`."""
+    prepared = []
+    for content in contents:
+        try:
+            prepared.append(exact.prepare(content))
+        except ItemError:  # extraction will name it
+            continue
+    if not prepared:
+        return 0.0, 0.0
+    took: dict[str, list[float]] = {"exact": [], "candidate": []}
+    features: dict[str, dict[str, np.ndarray]] = {}
+    for _ in range(ROUNDS + 1):  # the first round warms up
+        for name, network in (("exact", exact), ("candidate", candidate)):
+            began = time.perf_counter()
+            features[name] = network.encode(prepared)
+            took[name].append(time.perf_counter() - began)
+    least = min(cosines(features["exact"][o], features["candidate"][o]).min() for o in exact.outputs)
+    return float(least), min(took["exact"][1:]) / min(took["candidate"][1:])
+
+
+def cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The cosine (n,) between rows (n, …); 1 where both are 0, and 0 where a value is not finite."""
+    a, b = (values.reshape(len(values), -1).astype(np.float64) for values in (one, other))
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    same = (a == b).all(axis=1)
+    found = np.where(same, 1.0, (a * b).sum(axis=1) / np.where(lengths == 0, 1, lengths))
+    return np.nan_to_num(found, nan=0.0)
+
+
+def recorded(spec: dict[str, Any], folder: Path) -> str | None:
+    """The precision found before for a backbone's spec, whatever precision that spec itself has."""
+    path = file_of(spec, folder)
+    return str(json.loads(path.read_text())["precision"]) if path.exists() else None
+
+
+def record(spec: dict[str, Any], precision: str, folder: Path) -> None:
+    """Keep what was found."""
+    atomic.write_text(file_of(spec, folder), json.dumps({"precision": precision}) + "\n")
+
+
+def file_of(spec: dict[str, Any], folder: Path) -> Path:
+    """Where the plan of a backbone's spec lies: every precision of it has the same, and so has every `stored`."""
+    settings = {key: value for key, value in spec.items() if key not in ("precision", "stored")}
+    return folder / f"{fingerprint.of_settings(settings)}.json"

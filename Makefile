@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := true
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: all test lint constraints clean
+.PHONY: all test lint constraints bench bench-env clean
 
 all: .venv/installed
 	@# without git DVC needs telling, and with git it must not be told
@@ -39,6 +39,18 @@ lint: .venv/installed-dev
 
 constraints: # write constraints.txt anew from what is installed now
 	pip freeze | grep -v -i -E '^(torch|nvidia|triton|cuda|gt-all|-e|#)' > constraints.txt
+
+bench-env: .venv-bench/installed
+
+bench: .venv/installed bench-env # hours of a quiet machine are not needed, but a quiet machine is
+	python -m benchmarks.few_labels
+	python -m benchmarks.extraction images
+	python -m benchmarks.extraction texts
+
+.venv-bench/installed: requirements-bench.txt requirements-nodeps.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	@touch $@
 
 clean: # remove what can be made again; raw data stays
 	rm -rf .venv .icebox data/plan data/manifests data/stores data/backbones results/predictions results/plots reports

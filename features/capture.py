@@ -5,7 +5,7 @@ as in `network.named_modules()`.
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ class Capture:
             self._wanted.setdefault(layer, []).append((name, pooling))
         self._pooled: dict[str, Tensor] = {}
         self._mask: Tensor | None = None
+        self._compiled: tuple[Callable[[Tensor], Any], int] | None = None  # and the one batch size it is for
         modules = dict(network.named_modules())
         for layer in self._wanted.keys() - {LAST}:
             if layer not in modules:
@@ -49,11 +50,32 @@ class Capture:
         self._pooled.clear()
         self._mask = mask
         cast = [arg.to(self.dtype) if arg.is_floating_point() else arg for arg in args]
+        if self._compiled:
+            self._pool(LAST, self._run_compiled(*cast))
+            return {name: self._pooled[name].cpu().numpy() for name in self.outputs}
         with contextlib.suppress(AllSeen):
             returned = self.network(*cast, **kwargs)
             if LAST in self._wanted:
                 self._pool(LAST, returned)
         return {name: self._pooled[name].cpu().numpy() for name in self.outputs}
+
+    def compile(self, batch_size: int | None) -> bool:
+        """Compile for one batch size, at the next call; None goes back. False, undone, where layers are hooked."""
+        self._compiled = None
+        if batch_size is None or self._wanted.keys() != {LAST}:
+            return False
+        self._compiled = torch.compile(self.network, dynamic=False, options={"freezing": True}), batch_size
+        return True
+
+    def _run_compiled(self, batch: Tensor) -> Tensor:
+        """A short batch is padded: another shape would be compiled anew."""
+        assert self._compiled is not None
+        network, size = self._compiled
+        short = size - len(batch)
+        padded = torch.cat([batch, batch[-1:].expand(short, *batch.shape[1:])]) if short > 0 else batch
+        if batch.is_contiguous(memory_format=torch.channels_last) and batch.ndim == 4:
+            padded = padded.contiguous(memory_format=torch.channels_last)
+        return first_tensor(network(padded))[: len(batch)]
 
     def _keep(self, layer: str) -> Any:
         def hook(_module: nn.Module, _args: Any, output: Any) -> None:

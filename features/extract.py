@@ -11,6 +11,7 @@ import numpy as np
 
 from features import atomic, canary, fingerprint, index, shard
 from features.backbones.base import Backbone
+from features.compiled import Compile
 from features.errors import IceboxError
 from features.manifest import Row
 from features.one_pass import Done, Pass, Read, Seconds, unreadable_item
@@ -21,6 +22,7 @@ from features.shard_cache import Place, ShardCache
 STORE_FORMAT = 2
 SHARD_ROWS = 1024  # at most: what a kill can cost
 SHARD_BYTES = 32 << 20
+COMPILED = "compiled"  # a marker in the shard cache
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Extracted:
     items: int
     passed: int  # distinct contents that went through the backbone now
     skipped: dict[str, str]  # item_id → why it could not be read
+    compiled: bool
     seconds: Seconds
 
 
@@ -44,6 +47,7 @@ def extract(
     workers: int = 2,
     skip_unreadable: bool = False,
     stored: Stored = "float32",
+    compiling: Compile = "off",
     shard_rows: int = SHARD_ROWS,
     progress: Callable[[int], Done] = lambda total: lambda count: None,
 ) -> Extracted:
@@ -51,6 +55,7 @@ def extract(
 
     `read` gives the content behind Row.source; `progress(total)` returns what is called with each finished count.
     Shard and batch boundaries come from the manifest alone, so that a resumed run gives the same bytes.
+    `compiling` says whether to compile the network, and auto whether that pays for what is left.
     `stored` is the number format on disk; a shard with a value too large for float16 is float32 all the same.
     Raises IceboxError on an unreadable item (unless `skip_unreadable`), a content that is not the manifest's, or a
     non-finite feature; finished shards stay, and the next run goes on from them.
@@ -68,6 +73,9 @@ def extract(
         with ThreadPoolExecutor(workers) as pool:
             work = Pass(read, backbone, pool, batch_size, skip_unreadable)
             size = min(shard_rows, work.rows_within(SHARD_BYTES, missing))
+            compiled = work.compile(missing, wanted=compiling, before=(cache.folder / COMPILED).exists())
+            if compiled:
+                atomic.write_text(cache.folder / COMPILED, "features here are a compiled network's\n")
             parts = [missing[start : start + size] for start in range(0, len(missing), size)]
             for written in write_behind(parts, work, cache, stored=stored, done=done):
                 places |= {key: Place(written, number) for number, key in enumerate(written.item_keys)}
@@ -76,7 +84,7 @@ def extract(
             item_id, reason = next(iter(skipped.items()))
             raise unreadable_item(item_id, reason)
         finish(store, [row for row in rows if row.item_id not in skipped], places, cache, spec, skipped)
-    return Extracted(items=len(rows), passed=len(missing), skipped=skipped, seconds=work.seconds)
+    return Extracted(items=len(rows), passed=len(missing), skipped=skipped, compiled=compiled, seconds=work.seconds)
 
 
 def write_behind(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from features import fingerprint
+from features import compiled, fingerprint
 from features.backbones.base import Backbone
 from features.datasets.base import Content
 from features.errors import IceboxError, ItemError
@@ -88,6 +88,15 @@ class Pass:
             if self.skip_unreadable:
                 return reason
             raise unreadable_item(row.item_id, reason) from reason
+
+    def compile(self, rows: Sequence[Row], *, wanted: compiled.Compile, before: bool) -> bool:
+        """Compile the backbone where that pays for these rows; returns whether it is compiled now."""
+        if wanted == "off" or len(rows) < self.batch_size or self.backbone.whole_shards:
+            return False
+        outcomes = list(self.pool.map(self.prepare, rows[: self.batch_size]))
+        if any(isinstance(outcome, ItemError) for outcome in outcomes) or not outcomes:
+            return False
+        return compiled.consider(self.backbone, outcomes, items_left=len(rows), wanted=wanted, before=before)
 
     def rows_within(self, budget_bytes: int, rows: Sequence[Row]) -> int:
         """How many rows of features fit into the budget, found by passing the first item that can be read."""

@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from features import plugins
+from features.compiled import Compile
 from features.errors import IceboxError
 from features.precision import Precision, Stored
 from pipeline import paths, signature
@@ -38,11 +39,13 @@ class StoreExtract(Section):
 
     `outputs` are LAYER or LAYER:POOLING; without any, the family's own default. `precision` is what the network
     computes in: auto is bfloat16 where the hardware does that, else float32. `stored` is the format on disk.
+    `compile` the network (images, `last` only): auto where that pays for what is left to extract.
     """
 
     outputs: Annotated[list[str], Field(min_length=1)] | None = None
     precision: Precision = "auto"
     stored: Stored = "float16"
+    compile: Compile = "auto"
 
 
 class StoreFit(Section):

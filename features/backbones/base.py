@@ -48,6 +48,10 @@ class Backbone(ABC):
     def encode(self, prepared: Sequence[Any]) -> dict[str, np.ndarray]:
         """A batch of b prepared items → {output: float32 (b, …)}. No row depends on its batch-mates."""
 
+    def compile(self, batch_size: int | None) -> bool:
+        """Have encode run compiled on batches of this size, or plainly again with None; False where it can't."""
+        return False
+
 
 class Pretraining(ABC):
     """How a family of our own is trained. `pipeline/pretrain.py` runs the loop; everything random comes from a seed."""

@@ -79,6 +79,10 @@ class Glyphnet(Backbone):
         """Width, weights, preprocess and outputs."""
         return self._spec
 
+    def compile(self, batch_size: int | None) -> bool:
+        """Compile the network, as Capture can."""
+        return self.capture.compile(batch_size)
+
     def prepare(self, content: Content) -> np.ndarray:
         """One picture → uint8 (r, r), light on dark and of full contrast, as PREPROCESS says."""
         pixels = np.asarray(to_image(content).convert("L"))

@@ -43,6 +43,7 @@ def run(config: Config, key: str) -> None:
             batch_size=config.extract.batch_size,
             workers=config.extract.workers,
             stored=store.extract.stored,
+            compiling=store.extract.compile,
             skip_unreadable=config.extract.on_error == "skip",
             progress=progress(key),
         )
@@ -51,11 +52,11 @@ def run(config: Config, key: str) -> None:
     took_s = time.perf_counter() - started_s
     for item_id, why in done.skipped.items():
         print(f"{key}: skipped '{item_id}': {why}")
+    format_ = f"{network.spec['precision']}{', compiled' if done.compiled else ''}, stored as {store.extract.stored}"
     print(
         f"{key}: {done.items:,} items, {done.passed:,} distinct ones passed through {store.backbone} "
-        f"in {took_s:.1f} s ({done.passed / took_s:,.0f} items/s); {len(done.skipped)} skipped; "
-        f"{network.spec['precision']}, stored as {store.extract.stored}; waited for decode "
-        f"{done.seconds.waiting / took_s:.0%}, forward {done.seconds.forward / took_s:.0%}, "
+        f"in {took_s:.1f} s ({done.passed / took_s:,.0f} items/s); {len(done.skipped)} skipped; {format_}; "
+        f"waited for decode {done.seconds.waiting / took_s:.0%}, forward {done.seconds.forward / took_s:.0%}, "
         f"waited for write {done.seconds.writing / took_s:.0%}"
     )
 

@@ -77,8 +77,12 @@ def located(weights: str, published: Mapping[str, Any]) -> tuple[Path, Any]:
     return checkpoint.downloaded(published[weights].url), published[weights]
 
 
-def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "Torchvision":
-    """The network that `fetch` left in `folder`, frozen, on `device`."""
+def load(
+    folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32", decode: str = EXACT
+) -> "Torchvision":
+    """The network that `fetch` left in `folder`, frozen, on `device`; `decode` is one of DECODES."""
+    if decode not in DECODES:
+        raise IceboxError(f"decode: expected one of {', '.join(DECODES)}, found '{decode}'")
     settings = read_settings(folder)
     network = headless.hollow_network(settings["model"], settings["preprocess"])
     headless.behead(network)
@@ -90,7 +94,7 @@ def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = 
         "version": VERSION,
         "model": settings["model"],
         "weights": fingerprint.of_file(folder / WEIGHTS_FILE),
-        "preprocess": settings["preprocess"],
+        "preprocess": settings["preprocess"] | {"decode": decode},
         "outputs": list(outputs),
         "precision": precision,
     }
@@ -115,6 +119,10 @@ class Torchvision(Backbone):
         """Model, weights, preprocessing, outputs."""
         return self._spec
 
+    def compile(self, batch_size: int | None) -> bool:
+        """Compile the network, as Capture can."""
+        return self.capture.compile(batch_size)
+
     def prepare(self, content: Content) -> Tensor:
         """One picture → uint8 (3, h, w), as the weights' own transforms up to normalisation give it.
 
@@ -123,9 +131,7 @@ class Torchvision(Backbone):
         steps = self._spec["preprocess"]
         (shorter,), (height, width) = steps["resize"], (steps["crop"] * 2)[:2]
         picture = to_image(content, draft=shorter if steps["decode"] == DRAFT else None)
-        picture = resized_crop(
-            picture, shorter=shorter, crop=(height, width), interpolation=steps["interpolation"]
-        )
+        picture = resized_crop(picture, shorter=shorter, crop=(height, width), interpolation=steps["interpolation"])
         pixels = np.array(picture.convert("RGB"))  # grey is repeated
         return torch.from_numpy(pixels).permute(2, 0, 1)
 

@@ -5,8 +5,9 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
+from features import jpeg
 from features.decode import to_image
 from features.errors import ItemError
 
@@ -156,3 +157,76 @@ def test_arrays_become_pictures_whatever_their_layout_in_memory():
 def test_arrays_of_another_kind_are_refused(wrong):
     with pytest.raises(ItemError, match=r"expected an array of uint8.*found"):
         to_image(wrong)
+
+
+def photo(width: int = 123, height: int = 77) -> Image.Image:
+    """Smooth, with edges, in colour."""
+    random = np.random.default_rng(0)
+    coarse = Image.fromarray(random.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8))
+    return coarse.resize((width, height), Image.Resampling.BICUBIC).filter(ImageFilter.SHARPEN)
+
+
+@pytest.fixture
+def both(monkeypatch):
+    """A content's pixels with simplejpeg and, as where it is missing, without."""
+
+    def decode(content: bytes) -> tuple[np.ndarray, np.ndarray]:
+        swift = np.asarray(to_image(content))
+        with monkeypatch.context() as without:
+            without.setattr(jpeg, "library", lambda: None)
+            return swift, np.asarray(to_image(content))
+
+    return decode
+
+
+@pytest.mark.parametrize("quality", [20, 75, 95, 100])
+@pytest.mark.parametrize("options", [{"subsampling": 0}, {"subsampling": 1}, {"subsampling": 2}, {"progressive": True}])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_simplejpegs_pixels_are_pillows_to_the_bit(both, quality, options, mode):
+    if mode == "L":
+        options = {name: value for name, value in options.items() if name != "subsampling"}
+    content = encoded(photo().convert(mode), "JPEG", quality=quality, **options)
+    assert jpeg.decoded(content, mode) is not None
+    swift, slow = both(content)
+    assert np.array_equal(swift, slow)
+
+
+def test_a_jpeg_that_is_stored_as_rgb_or_cmyk_is_pillows_too(both):
+    for content in (
+        encoded(photo(), "JPEG", keep_rgb=True),
+        encoded(photo().convert("CMYK"), "JPEG"),
+    ):
+        swift, slow = both(content)
+        assert np.array_equal(swift, slow)
+    assert jpeg.decoded(content, "CMYK") is None
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_jpeg_is_turned_as_its_exif_says(both, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    swift, slow = both(encoded(photo(), "JPEG", exif=exif))
+    assert swift.shape == ((77, 123, 3) if orientation < 5 else (123, 77, 3))
+    assert np.array_equal(swift, slow)
+
+
+def test_what_simplejpeg_refuses_is_judged_by_pillow(both):
+    whole = encoded(photo(), "JPEG")
+    assert jpeg.decoded(whole + b"trailing", "RGB") is not None
+    for damaged in (whole[:-2], whole[: len(whole) // 2], whole[:300]):
+        assert jpeg.decoded(damaged, "RGB") is None
+        with pytest.raises(ItemError, match="cut short"):
+            to_image(damaged)
+
+
+@pytest.mark.parametrize(("shorter", "size"), [(153, (400, 304)), (152, (200, 152)), (76, (100, 76)), (1, (50, 38))])
+def test_a_draft_is_no_smaller_than_asked_for(shorter, size):
+    content = encoded(photo(400, 304).filter(ImageFilter.GaussianBlur(8)), "JPEG", quality=95)
+    draft = to_image(content, draft=shorter)
+    assert draft.size == size
+    close = np.asarray(to_image(content).resize(size, Image.Resampling.BOX)).astype(int)
+    assert np.abs(np.asarray(draft) - close).mean() < 1
+
+
+def test_only_a_jpeg_has_a_draft():
+    assert np.array_equal(to_image(encoded(photo()), draft=1), photo())

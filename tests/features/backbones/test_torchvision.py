@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from features import headless
+from features import fingerprint, headless
 from features.backbones import torchvision as family
 from features.errors import IceboxError
 
@@ -91,13 +91,29 @@ def test_features_are_what_the_whole_network_gives_its_classifier(tmp_path):
 def test_a_prepared_picture_is_that_of_the_weights_own_transforms(model, mode):
     member = headless.published_weights(model)["DEFAULT"]
     steps = headless.preprocess_of(member)
-    spec = {"outputs": [], "preprocess": steps}
+    spec = {"outputs": [], "precision": "float32", "preprocess": steps | {"decode": family.EXACT}}
     backbone = family.Torchvision(torch.nn.Identity(), spec, device="cpu")
     seen = []
     backbone.capture = lambda pixels: seen.append(pixels) or {}
-    backbone.encode([backbone.prepare(jpeg(mode=mode))])
-    trusted = member.transforms()(Image.open(io.BytesIO(jpeg(mode=mode))).convert("RGB"))
-    assert torch.allclose(seen[0][0], trusted, rtol=0, atol=1e-6)
+    for picture in (jpeg(mode=mode), jpeg(500, 375, mode=mode)):  # enlarged, reduced
+        backbone.encode([backbone.prepare(picture)])
+        trusted = member.transforms()(Image.open(io.BytesIO(picture)).convert("RGB"))
+        levels = (seen.pop()[0] - trusted).abs() * torch.tensor(steps["std"])[:, None, None] * 255
+        assert levels.max() < 1.001
+        assert (levels > 0.001).float().mean() <= 0.001
+
+
+def test_a_draft_is_another_fingerprint_and_nearly_the_same_features(tmp_path):
+    family.fetch(tmp_path, model=SMALL, weights="random")
+    exact, draft = (
+        family.load(tmp_path, outputs=["last"], device="cpu", decode=decode) for decode in (family.EXACT, family.DRAFT)
+    )
+    assert fingerprint.of_settings(exact.spec) != fingerprint.of_settings(draft.spec)
+    picture = jpeg(1600, 1200)
+    features, drafted = (backbone.encode([backbone.prepare(picture)])["last"] for backbone in (exact, draft))
+    assert 0 < np.linalg.norm(drafted - features) / np.linalg.norm(features) < 0.05
+    with pytest.raises(IceboxError, match="decode: expected one of exact, draft, found 'fast'"):
+        family.load(tmp_path, outputs=["last"], device="cpu", decode="fast")
 
 
 def test_other_layers_come_from_the_same_pass_and_no_row_depends_on_its_batch_mates(tmp_path):

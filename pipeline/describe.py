@@ -1,0 +1,123 @@
+"""`python -m pipeline describe BACKBONE`: every layer that `outputs:` may name, as one forward pass shows it."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+from tabulate import tabulate
+
+from features.backbones.base import Backbone
+from features.errors import IceboxError
+from pipeline import backbone, config
+
+if TYPE_CHECKING:  # a floor without a network must not cost the two seconds of importing torch
+    from features.capture import Capture
+
+LENGTH = 16  # tokens, unless said otherwise
+Shape = tuple[int, ...]
+
+
+@runtime_checkable
+class Layered(Protocol):
+    """A backbone with a network whose layers can be asked for."""
+
+    capture: "Capture"
+
+
+def described(name: str, *, size: int | None = None, batch: int = 1, length: int | None = None) -> str:
+    """A table of the layers, for grey pictures or for texts of one word over and over.
+
+    Raises IceboxError for a backbone that is not there, and for an input that it can't take.
+    """
+    for option, value in (("size", size), ("batch", batch), ("length", length)):
+        if value is not None and value < 1:
+            raise IceboxError(f"--{option}: expected 1 or more, found {value}")
+    settings = config.load()
+    config.refer("backbone", name, [*settings.backbones, *settings.pretrain], "describe")
+    network = backbone.load(name, settings.backbone(name).family, None, precision="float32")
+    for option, value, kind in (("size", size, "image"), ("length", length, "text")):
+        if value is not None and network.modality != kind:
+            raise IceboxError(f"--{option}: is for {kind}s; backbone '{name}' takes {network.modality}s")
+    items = [picture(network, size) if network.modality == "image" else text(network, length or LENGTH)] * batch
+    if not isinstance(network, Layered):
+        (output,) = network.encode(items).values()
+        return f"{name} has no layers, only `last`: {output.shape}"
+    return table(network, items)
+
+
+def picture(network: Backbone, size: int | None) -> Any:
+    """A grey picture, prepared; of size×size pixels where the network takes any size."""
+    prepared = network.prepare(np.full((64, 64, 3), 127, np.uint8))
+    if size is None:
+        return prepared
+    if "crop" not in network.spec.get("preprocess", {}):
+        raise IceboxError(f"--size: {network.spec['family']} takes pictures of one size only, which is its own")
+    return prepared[:, :1, :1].expand(-1, size, size)
+
+
+def text(network: Backbone, length: int) -> Any:
+    """A text of so many tokens, prepared; whole where the network does not read tokens."""
+    prepared = network.prepare("word " * length)
+    if not isinstance(prepared, list):
+        return prepared
+    if len(prepared) < length:
+        raise IceboxError(f"--length: expected at most {len(prepared)} tokens, found {length}")
+    return prepared[:length]
+
+
+def table(network: Any, items: Sequence[Any]) -> str:
+    """One line a layer, in the network's own order, `last` at the end."""
+    from features.capture import LAST
+
+    modules = {name or LAST: module for name, module in network.capture.network.named_modules()}
+    shapes: dict[str, Shape] = {}
+    hooks = [module.register_forward_hook(keep(shapes, name)) for name, module in modules.items()]
+    try:
+        network.encode(items)
+    except RuntimeError as reason:  # torch's own, for pictures too small or of a size that the network can't take
+        raise IceboxError(f"the network can't take this input: {reason}") from reason
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if shapes[LAST][0] != len(items):
+        raise IceboxError(f"--batch: at most {shapes[LAST][0]} texts of this length pass at once, found {len(items)}")
+    lines: str = tabulate(
+        [
+            {
+                "layer": name,
+                "output": str(shapes[name]),
+                "parameters": sum(parameter.numel() for parameter in modules[name].parameters()),
+                "poolings": ", ".join(fitting(shapes[name], len(items))),
+            }
+            for name in [*(name for name in modules if name != LAST), LAST]
+            if name in shapes
+        ],
+        headers="keys",
+        intfmt=",",
+        disable_numparse=[0, 1, 3],
+    )
+    return lines
+
+
+def fitting(shape: Shape, batch: int) -> list[str]:
+    """The poolings for a layer; none where it does not give a row an item, as a table of positions does not."""
+    from features.pooling import FITTING
+
+    return FITTING.get(len(shape), ["none"]) if shape[:1] == (batch,) else ["none"]
+
+
+def keep(shapes: dict[str, Shape], name: str) -> Callable[..., None]:
+    """A hook that notes the shape of what a layer returns, as `outputs:` would see it, unless that is no tensor."""
+    from torch import Tensor
+
+    from features.capture import first_tensor
+
+    def hook(_module: object, _args: object, output: Any) -> None:
+        try:
+            first = first_tensor(output)
+        except (TypeError, KeyError, IndexError):
+            return
+        if isinstance(first, Tensor):
+            shapes.setdefault(name, tuple(first.shape))
+
+    return hook

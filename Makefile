@@ -44,6 +44,8 @@ bench-env: .venv-bench/installed
 
 bench: .venv/installed bench-env # hours of a quiet machine are not needed, but a quiet machine is
 	python -m benchmarks.few_labels
+	python -m benchmarks.reading
+	python -m benchmarks.decode
 	python -m benchmarks.extraction images
 	python -m benchmarks.extraction texts
 

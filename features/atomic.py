@@ -1,23 +1,51 @@
 """Write a file that others wait for: whole or not at all."""
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from features.errors import IceboxError
+
 TEMPORARY = ".tmp-"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
 def temporary_in(folder: Path) -> Iterator[Path]:
-    """Yield a path in `folder` to write to, and remove it at the end unless `publish` has given it its name."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Yield a path in `folder` to write to, and remove it at the end unless `publish` has given it its name.
+
+    Raises IceboxError where the disk is full or read-only.
+    """
     path = folder / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}"
     try:
-        yield path
+        with explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            yield path
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # on a read-only disk even the removal of what was never written is an error
+            path.unlink()
+
+
+@contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to write into `folder` into an IceboxError that says what to do."""
+    try:
+        yield
+    except OSError as reason:
+        if reason.errno in FULL:
+            advice = "free some space there (or raise the quota or ulimit)"
+        elif reason.errno in FORBIDDEN:
+            advice = "make it writable for you"
+        else:
+            raise
+        raise IceboxError(
+            f"{folder}: can't write here ({os.strerror(reason.errno)}); {advice}, then run this again: "
+            "what is finished is kept"
+        ) from reason
 
 
 def publish(temporary: Path, target: Path) -> None:

@@ -5,14 +5,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from features import atomic
 from features.errors import IceboxError
 
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
     """Hold the advisory lock (flock) on `path`. Raises IceboxError at once where another process holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as handle:
+    with atomic.explained(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("a")
+    with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from features import atomic, fingerprint
+from features import atomic, fingerprint, hdf5
 from features.errors import IceboxError
 
 KEY_BYTES = 32
@@ -55,7 +55,7 @@ def write(
 ) -> Path:
     """Write rows under fingerprint `of` into `folder`, atomically, read-only, and return the file's path."""
     with atomic.temporary_in(folder) as temporary:
-        with h5py.File(temporary, "w") as file:
+        with hdf5.created(temporary) as file:
             file.attrs["fingerprint"] = of
             keys = np.frombuffer(bytes.fromhex("".join(item_keys)), np.uint8)
             file["item_key"] = keys.reshape(len(item_keys), KEY_BYTES)
@@ -92,5 +92,5 @@ def read(path: Path) -> Shard:
                 arrays=arrays,
                 errors={row: message for row, message in enumerate(errors) if message},
             )
-    except (OSError, KeyError) as reason:
+    except hdf5.BROKEN as reason:
         raise IceboxError(f"{path}: expected a whole shard, found {reason}") from reason

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from features.errors import IceboxError
+from pipeline import store_parser
 
 STAGES = ("check", "manifest", "fetch", "pretrain", "extract", "fit", "report")
 WITHOUT_KEY = ("check", "report")
@@ -31,6 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from pipeline import compare, config
 
             print(compare.terminal(compare.leaderboard(config.load(), parsed.stores)))
+        elif parsed.command == "describe":
+            from pipeline import describe
+
+            print(describe.described(parsed.backbone, size=parsed.size, batch=parsed.batch, length=parsed.length))
+        elif parsed.command == "store":
+            from pipeline import store_commands
+
+            store_commands.run(parsed)
         else:
             from pipeline import predict
 
@@ -54,6 +63,12 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("key", help="the entry of params.yaml; for fit STORE-HEAD")
     compare = commands.add_parser("compare", help="print the leaderboard")
     compare.add_argument("stores", nargs="*", metavar="STORE", help="only these stores (default: all selected)")
+    describe = commands.add_parser("describe", help="list a backbone's layers, which `outputs:` may name")
+    describe.add_argument("backbone", metavar="BACKBONE", help="an entry of backbones: or pretrain:, once it is made")
+    describe.add_argument("--size", type=int, metavar="N", help="for pictures of N×N pixels (default: as extracted)")
+    describe.add_argument("--batch", type=int, metavar="B", default=1, help="for B items at once (default: 1)")
+    describe.add_argument("--length", type=int, metavar="L", help="for texts of L tokens (default: 16)")
+    store_parser.add(commands)
     predict = commands.add_parser("predict", help="label new images or texts with a fitted head")
     predict.add_argument("bundle", metavar="STORE/HEAD", help="whose head")
     predict.add_argument(

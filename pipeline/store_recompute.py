@@ -1,0 +1,37 @@
+"""Pass a few items of a store through their backbone again and compare: the canary, on demand."""
+
+from features import canary, manifest, plugins
+from features.errors import IceboxError
+from features.extract import fingerprint_of
+from features.shard_cache import Place
+from features.store import FeatureStore
+from pipeline import backbone, paths
+from pipeline.config import Config
+
+
+def check(config: Config, name: str) -> str:
+    """Compare, and say how many items were. Raises IceboxError where one differs, or where nothing can be compared."""
+    if name not in config.stores:
+        raise IceboxError(f"stores.{name}: not in params.yaml, so how to make its features again is unknown")
+    store, entry = FeatureStore(paths.store(name)), config.stores[name]
+    network = backbone.load(
+        entry.backbone,
+        config.backbone(entry.backbone).family,
+        entry.extract.outputs,
+        precision=store.spec.get("precision", "float32"),
+    )
+    if fingerprint_of({**network.spec, "stored": store.spec.get("stored")}) != store.fingerprint:
+        raise IceboxError(
+            f"stores.{name}: backbone, outputs or code are no longer those of the store; run: dvc repro extract@{name}"
+        )
+    dataset = config.datasets[entry.dataset]
+    source = plugins.load("features.datasets", dataset.family).Source(**dataset.parameters)
+    places = {
+        store.shards[number].item_keys[row]: Place(store.shards[number], row)
+        for number, row in zip(store.index.shard_of.tolist(), store.index.row_of.tolist(), strict=True)
+    }
+    rows = [row for row in manifest.read(paths.manifest(entry.dataset)) if row.item_key in places]
+    if not rows:
+        raise IceboxError(f"stores.{name}: none of its contents is in {paths.manifest(entry.dataset)}; run: dvc repro")
+    canary.check([(row, places[row.item_key]) for row in rows], source.read, network)
+    return f", and {min(canary.ROWS, len(rows))} items gave the same features again"

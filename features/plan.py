@@ -25,13 +25,13 @@ Load = Callable[[str], Backbone]  # precision → the network
 
 def choose(fast: str, load: Load, contents: Callable[[], Sequence[Content]], folder: Path) -> tuple[Backbone, str]:
     """The network in `fast` or in float32, as recorded in `folder` or else as a trial on `contents` says; and why."""
-    exact = load("float32")
-    known = recorded(exact.spec, folder)
-    if known == "float32":
-        return exact, "recorded"
     candidate = load(fast)
+    known = recorded(candidate.spec, folder)
     if known == fast:
         return candidate, "recorded"
+    exact = load("float32")
+    if known == "float32":
+        return exact, "recorded"
     least = agreement(exact, candidate, contents())
     chosen = candidate if least >= SAME else exact
     record(exact.spec, str(chosen.spec["precision"]), folder)

@@ -73,15 +73,6 @@ class ShardCache:
             link(self.folder / name, store / name)
 
 
-def adopt(root: Path, store: Path) -> None:
-    """Have the shard cache take over a finished store's shards, whatever its fingerprint. Nothing, if there is none."""
-    if (store / "index.h5").exists():
-        for identity in {shard.read(path).fingerprint for path in store.glob("shard-*.h5")}:
-            cache = ShardCache(root, identity)
-            with cache.held():
-                cache.adopt(store)
-
-
 def link(source: Path, target: Path) -> None:
     """Hard-link, or copy where the file system can't. Atomic, and never through an existing file.
 

@@ -4,9 +4,9 @@ from collections import Counter
 
 from tqdm import tqdm
 
-from features import manifest, plan, plugins, shard_cache
+from features import index, manifest, plan, plugins
 from features.errors import IceboxError
-from features.store import FeatureStore
+from features.shard_cache import ShardCache
 from pipeline import paths
 from pipeline.config import Config, Split
 
@@ -34,11 +34,14 @@ def run(config: Config, key: str) -> None:
 
 
 def adopt(store: str) -> None:
-    """Keep a store's shards and the precision that `auto` stood for when they were made, perhaps elsewhere."""
-    shard_cache.adopt(paths.SHARDS, paths.store(store))
+    """Keep a store's whole shards, and the precision that `auto` stood for when they were made, perhaps elsewhere."""
+    folder = paths.store(store)
     try:
-        spec = FeatureStore(paths.store(store)).spec
-    except IceboxError:  # damaged: nothing to go on from, and extraction will make it anew
+        found = index.read(folder)
+    except IceboxError:  # unfinished or damaged: nothing to go on from, and extraction will make it anew
         return
-    if plan.recorded(spec, paths.PLANS) is None:
-        plan.record(spec, spec["precision"], paths.PLANS)
+    cache = ShardCache(paths.SHARDS, found.fingerprint)
+    with cache.held():
+        cache.adopt(folder)
+    if plan.recorded(found.spec, paths.PLANS) is None:
+        plan.record(found.spec, found.spec["precision"], paths.PLANS)

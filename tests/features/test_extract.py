@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from features import lock
 from features.errors import IceboxError
 from features.extract import extract
-from features.shard_cache import adopt
+from features.shard_cache import ShardCache
 from features.store import FeatureStore
 from tests.tiny import Doubling, rows
 
@@ -176,7 +176,8 @@ def test_a_damaged_shard_in_the_cache_is_redone_and_only_that(tmp_path, capsys):
 
 def test_a_pulled_store_is_adopted_so_that_it_grows_instead_of_restarting(tmp_path):
     run(tmp_path / "teammate", rows("1", "2", "3"))
-    adopt(tmp_path / "mine/cache", tmp_path / "teammate/store")
+    teammates = FeatureStore(tmp_path / "teammate/store")
+    ShardCache(tmp_path / "mine/cache", teammates.fingerprint).adopt(teammates.folder)
     done, _ = run(tmp_path / "mine", rows("1", "2", "3", "4"))
     assert done.passed == 1
 

@@ -49,7 +49,8 @@ def write(stream: Any, opened: bundle.Bundle, network: Backbone, items: Iterator
     writer.writerow(["input", "label", *(f"{kind}_{name}" for name in opened.classes)])
     while batch := list(islice(items, BATCH_SIZE)):
         features = encode(network, batch, opened)
-        for (name, _), label, row in zip(batch, head.predict(features), search.scores(head, features), strict=True):
+        said = search.answers(head, features)
+        for (name, _), label, row in zip(batch, said.predicted, said.scores, strict=True):
             writer.writerow([name, opened.classes[label], *(f"{value:.6f}" for value in row)])
 
 

@@ -27,6 +27,15 @@ class Found:
     table: list[dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What a head says of n items: class numbers (n,) and scores (n, k), which are probabilities or else margins."""
+
+    predicted: np.ndarray
+    scores: np.ndarray
+    probable: bool
+
+
 def grid(parameters: dict[str, Any]) -> list[dict[str, Any]]:
     """Every combination of the parameters that are lists. The last one varies fastest."""
     choices = [value if isinstance(value, list) else [value] for value in parameters.values()]
@@ -64,6 +73,11 @@ def fit(build: Build, setting: dict[str, Any], data: Labelled) -> tuple[Any, flo
 def judge(head: Any, part: Part, classes: int) -> dict[str, float]:
     """The head's scores on one split."""
     return metrics.score(part.labels, head.predict(part.features), probabilities(head, part.features), classes)
+
+
+def answers(head: Any, features: np.ndarray) -> Answers:
+    """Ask a head once for all that is written about a split."""
+    return Answers(head.predict(features), scores(head, features), hasattr(head, "predict_proba"))
 
 
 def probabilities(head: Any, features: np.ndarray) -> np.ndarray | None:

@@ -45,10 +45,10 @@ def run(config: Config, key: str) -> None:
 
 def write_results(store: str, head: str, data: labelled.Labelled, found: search.Found) -> None:
     """Metrics, predictions of val and test, and the test split's plots."""
-    scores = {"val": search.judge(found.head, data.val, len(data.classes))}
-    scores["test"] = search.judge(found.head, data.test, len(data.classes))
+    parts = {"val": data.val, "test": data.test}
+    answers = {split: search.answers(found.head, part.features) for split, part in parts.items()}
     result: dict[str, Any] = {
-        **scores,
+        **{split: score(answers[split], part, len(data.classes)) for split, part in parts.items()},
         "chosen": {name: value for name, value in found.chosen.items() if name != "seed"},
         "settings": len(found.table),
         "train_n": len(data.train.labels),
@@ -56,32 +56,32 @@ def write_results(store: str, head: str, data: labelled.Labelled, found: search.
     }
     atomic.write_text(paths.metrics(store, head), json.dumps(result, indent=2) + "\n")
 
-    tables = [
-        predictions(found.head, part, split, data.classes) for split, part in (("val", data.val), ("test", data.test))
-    ]
+    tables = [predictions(answers[split], part, split, data.classes) for split, part in parts.items()]
     with atomic.replacing(paths.predictions(store, head)) as temporary:
         pq.write_table(pa.concat_tables(tables), temporary)
 
-    predicted = found.head.predict(data.test.features)
-    confusion = metrics.confusion_csv(data.test.labels, predicted, data.classes)
+    confusion = metrics.confusion_csv(data.test.labels, answers["test"].predicted, data.classes)
     atomic.write_text(paths.plot(store, head, "confusion"), confusion)
-    roc = metrics.roc_csv(data.test.labels, search.scores(found.head, data.test.features))
-    atomic.write_text(paths.plot(store, head, "roc"), roc)
-    test = result["test"]
-    print(f"{store} {head}: val {result['val']['accuracy']:.4f}, test {test['accuracy']:.4f}, {found.chosen}")
+    atomic.write_text(paths.plot(store, head, "roc"), metrics.roc_csv(data.test.labels, answers["test"].scores))
+    val, test = result["val"]["accuracy"], result["test"]["accuracy"]
+    print(f"{store} {head}: val {val:.4f}, test {test:.4f}, {found.chosen}")
 
 
-def predictions(head: Any, part: labelled.Part, split: str, classes: list[str]) -> pa.Table:
+def score(answers: search.Answers, part: labelled.Part, classes: int) -> dict[str, float]:
+    """A split's scores."""
+    return metrics.score(part.labels, answers.predicted, answers.scores if answers.probable else None, classes)
+
+
+def predictions(answers: search.Answers, part: labelled.Part, split: str, classes: list[str]) -> pa.Table:
     """One row an item. `p_CLASS` are probabilities; a head without them gets `score_CLASS`, its margins."""
     names = np.array(classes)
-    kind = "p" if search.probabilities(head, part.features[:1]) is not None else "score"
-    values = search.scores(head, part.features)
+    kind = "p" if answers.probable else "score"
     columns = {
         "item_id": part.item_ids.astype(str),
         "split": np.full(len(part.labels), split),
         "label": names[part.labels],
-        "prediction": names[head.predict(part.features)],
-    } | {f"{kind}_{name}": values[:, i].astype(np.float32) for i, name in enumerate(classes)}
+        "prediction": names[answers.predicted],
+    } | {f"{kind}_{name}": answers.scores[:, i].astype(np.float32) for i, name in enumerate(classes)}
     return pa.table(
         {name: pa.array(column.tolist() if column.dtype.kind in "OU" else column) for name, column in columns.items()}
     )

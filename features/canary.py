@@ -4,36 +4,39 @@ A changed library, weights file or line of code that the fingerprint missed beco
 that mixes two kinds of features.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 
 import numpy as np
 
+from features import views
 from features.backbones.base import Backbone
-from features.datasets.base import Content
 from features.errors import IceboxError, ItemError
-from features.manifest import Row
 from features.precision import TOLERANCE
 from features.shard_cache import Place
+from features.views import Read, Unit
 
 ROWS = 4
 
 
-def check(stored: Sequence[tuple[Row, Place]], read: Callable[[str], Content], backbone: Backbone) -> None:
+def check(stored: Sequence[tuple[Unit, Place]], read: Read, backbone: Backbone) -> None:
     """Recompute up to ROWS of the rows that are about to be used again. Raises IceboxError where one differs."""
     # the smallest content hashes are a sample that is random yet the same on every machine
-    for row, place in sorted(stored, key=lambda pair: pair[0].item_key)[:ROWS]:
+    for unit, place in sorted(stored, key=lambda pair: pair[0].key)[:ROWS]:
         if place.row in place.shard.errors:
             continue
         try:
-            anew = backbone.encode([backbone.prepare(read(row.source))])
+            anew = backbone.encode([views.prepared(backbone, read(unit.row.source), unit.view)])
         except (ItemError, OSError) as reason:
-            raise IceboxError(f"item '{row.item_id}': was read before and can't be read now: {reason}") from reason
+            raise IceboxError(f"item '{unit.row.item_id}': was read before and can't be read now: {reason}") from reason
         for output, values in anew.items():
-            before = place.shard.arrays[output].map(place.shard.path)[place.row].astype(np.float64)
-            difference = float(np.linalg.norm(values[0] - before) / max(float(np.linalg.norm(before)), 1e-12))
+            before = place.shard.row(output, place.row).astype(np.float64)
+            same_shape = before.shape == values[0].shape  # texts may be cut into other tokens
+            norm = max(float(np.linalg.norm(before)), 1e-12)
+            difference = float(np.linalg.norm(values[0] - before)) / norm if same_shape else math.inf
             if difference > TOLERANCE[backbone.spec["precision"]]:
                 raise IceboxError(
-                    f"{place.shard.path.parent}: the stored features of item '{row.item_id}' differ by "
+                    f"{place.shard.path.parent}: the stored features of item '{unit.row.item_id}' differ by "
                     f"{difference:.1e} of their norm from the same computed now; a library or code changed under "
                     f"backbone family '{backbone.spec['family']}': raise VERSION in its file, or delete that folder"
                 )

@@ -4,30 +4,41 @@ An output is named `LAYER` or `LAYER:POOLING`. `last` is what the network itself
 as in `network.named_modules()`.
 """
 
-import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from features.errors import IceboxError
+from features.folding import folded
 from features.plugins import suggestion
-from features.pooling import pool
+from features.pooling import EACH, pool
+from features.ragged import Ragged, Values, offsets_of
 
 LAST = "last"
+
+
+@dataclass
+class Inputs:
+    """What a network is called with for b items; `mask` (b, t) says which tokens count."""
+
+    args: tuple[Tensor, ...] = ()
+    kwargs: Mapping[str, Tensor] = field(default_factory=dict)
+    mask: Tensor | None = None
 
 
 class Capture:
     """A network in eval mode without gradients, and the (layer, pooling) pairs wanted from each forward pass.
 
-    Both are needed to freeze: batch norm in training mode makes a feature depend on its batch-mates.
+    Both are needed to freeze: batch norm in training mode makes a feature depend on its batch-mates. What is called is
+    `folded`, the network with its batch norms folded away; `network` itself stays as it was loaded.
     """
 
     def __init__(self, network: nn.Module, outputs: Sequence[str], *, precision: str = "float32") -> None:
         self.dtype: torch.dtype = getattr(torch, precision)
-        self.network = network.eval().requires_grad_(False).to(self.dtype)
         self.outputs = tuple(outputs)
         self._wanted: dict[str, list[tuple[str, str]]] = {}  # layer → its (output, pooling) pairs
         for name in outputs:
@@ -35,47 +46,88 @@ class Capture:
             self._wanted.setdefault(layer, []).append((name, pooling))
         self._pooled: dict[str, Tensor] = {}
         self._mask: Tensor | None = None
-        self._compiled: tuple[Callable[[Tensor], Any], int] | None = None  # and the one batch size it is for
+        self._compiled: tuple[Callable[[Tensor], dict[str, Tensor]], int] | None = (
+            None  # and the one batch size it is for
+        )
         modules = dict(network.named_modules())
         for layer in self._wanted.keys() - {LAST}:
             if layer not in modules:
                 raise IceboxError(f"outputs: no layer named '{layer}'; {suggestion(layer, [m for m in modules if m])}")
-            modules[layer].register_forward_hook(self._keep(layer))
+        frozen = network.eval().requires_grad_(False)
+        self.folded = folded(frozen, keep=self._wanted).to(self.dtype)  # before it is rounded
+        self.network = frozen.to(self.dtype)
+        for run in {self.network, self.folded}:
+            for layer in self._wanted.keys() - {LAST}:
+                run.get_submodule(layer).register_forward_hook(self._keep(layer))
         if precision == "float32":  # cuDNN would round convolutions to 10 bits (TF32) unasked
             torch.backends.cudnn.allow_tf32 = False
 
     @torch.inference_mode()
-    def __call__(self, *args: Tensor, mask: Tensor | None = None, **kwargs: Tensor) -> dict[str, np.ndarray]:
-        """One forward pass → {output: float32 (b, …)}. `mask` (b, t) says which tokens count."""
-        self._pooled.clear()
+    def __call__(self, inputs: Inputs) -> dict[str, Values]:
+        """One forward pass → {output: float32 (b, …)}; of pooling `tokens` b arrays (t, d), without what is masked."""
+        return {
+            name: each(values, inputs.mask) if split_output(name)[1] == EACH else values.cpu().numpy()
+            for name, values in self._run(self.folded, inputs).items()
+        }
+
+    def tensors(self, inputs: Inputs) -> dict[str, Tensor]:
+        """The same through `network`, with gradients where it has parameters that ask for them."""
+        self.folded = self.network  # which may be trained from now on, and would differ
+        return self._run(self.network, inputs)
+
+    def _run(self, network: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
+        cast = [arg.to(self.dtype) if arg.is_floating_point() else arg for arg in inputs.args]
+        if self._compiled and network is self.folded:
+            return self._run_compiled(*cast)
+        return self._outputs(network, *cast, mask=inputs.mask, **inputs.kwargs)
+
+    def _outputs(self, network: nn.Module, *args: Tensor, mask: Tensor | None, **kwargs: Tensor) -> dict[str, Tensor]:
+        """torch.compile takes this whole, hooks, exception and poolings included."""
+        self._pooled = {}
         self._mask = mask
-        cast = [arg.to(self.dtype) if arg.is_floating_point() else arg for arg in args]
-        if self._compiled:
-            self._pool(LAST, self._run_compiled(*cast))
-            return {name: self._pooled[name].cpu().numpy() for name in self.outputs}
-        with contextlib.suppress(AllSeen):
-            returned = self.network(*cast, **kwargs)
+        try:
+            returned = network(*args, **kwargs)
             if LAST in self._wanted:
                 self._pool(LAST, returned)
-        return {name: self._pooled[name].cpu().numpy() for name in self.outputs}
+        except AllSeen:
+            pass
+        return {name: self._pooled[name] for name in self.outputs}
 
     def compile(self, batch_size: int | None) -> bool:
-        """Compile for one batch size, at the next call; None goes back. False, undone, where layers are hooked."""
+        """Compile for one batch size, at the next call; None goes back and gives False."""
         self._compiled = None
-        if batch_size is None or self._wanted.keys() != {LAST}:
+        if batch_size is None:
             return False
-        self._compiled = torch.compile(self.network, dynamic=False, options={"freezing": True}), batch_size
+        one_pass = partial(self._outputs, self.folded, mask=None)
+        self._compiled = torch.compile(one_pass, dynamic=False, options={"freezing": True}), batch_size
         return True
 
-    def _run_compiled(self, batch: Tensor) -> Tensor:
+    def _run_compiled(self, batch: Tensor) -> dict[str, Tensor]:
         """A short batch is padded: another shape would be compiled anew."""
         assert self._compiled is not None
-        network, size = self._compiled
+        one_pass, size = self._compiled
         short = size - len(batch)
         padded = torch.cat([batch, batch[-1:].expand(short, *batch.shape[1:])]) if short > 0 else batch
         if batch.is_contiguous(memory_format=torch.channels_last) and batch.ndim == 4:
             padded = padded.contiguous(memory_format=torch.channels_last)
-        return first_tensor(network(padded))[: len(batch)]
+        return {name: values[: len(batch)] for name, values in one_pass(padded).items()}
+
+    @torch.inference_mode()
+    def largest_bytes(self, inputs: Inputs) -> int:
+        """Bytes of the largest output of any layer in a pass."""
+        found = [0]
+
+        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+            if isinstance(output, Tensor):
+                found.append(output.nbytes)
+
+        hooks = [module.register_forward_hook(hook, prepend=True) for module in self.folded.modules()]
+        try:
+            self._run(self.folded, inputs)
+        finally:
+            for handle in hooks:
+                handle.remove()
+        return max(found)
 
     def _keep(self, layer: str) -> Any:
         def hook(_module: nn.Module, _args: Any, output: Any) -> None:
@@ -93,6 +145,12 @@ class Capture:
         values = first_tensor(output).float()
         for name, pooling in self._wanted[layer]:
             self._pooled[name] = pool(values, pooling, self._mask).clone()
+
+
+def each(x: Tensor, mask: Tensor | None) -> Ragged:
+    """(b, t, d) → b arrays of the tokens that the mask (b, t) keeps."""
+    kept = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask.bool()
+    return Ragged(x[kept].cpu().numpy(), offsets_of(kept.sum(1).cpu().numpy()))
 
 
 class AllSeen(Exception):

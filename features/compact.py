@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from features import atomic, index, prune, shard
 from features.extract import SHARD_BYTES, SHARD_ROWS
 from features.manifest import Row
+from features.ragged import Values, joined
 from features.shard_cache import Place, ShardCache
 from features.store import FeatureStore
 
@@ -61,7 +63,7 @@ def compact(
 
 def plan(store: FeatureStore) -> tuple[list[int], list[At]]:
     """(numbers of the shards with rows that nothing needs, what must be kept of them in manifest order)."""
-    used = list(dict.fromkeys(zip(store.index.shard_of.tolist(), store.index.row_of.tolist(), strict=True)))
+    used = list(dict.fromkeys(chain(*located(store))))
     errors = [(number, row) for number, part in enumerate(store.shards) for row in part.errors]
     kept = list(dict.fromkeys([*used, *errors]))
     count = np.bincount([number for number, _ in kept], minlength=len(store.shards))
@@ -69,26 +71,33 @@ def plan(store: FeatureStore) -> tuple[list[int], list[At]]:
     return stale, [at for at in kept if at[0] in set(stale)]
 
 
+def located(store: FeatureStore) -> list[list[At]]:
+    """Of each view, where each item's row lies."""
+    return [
+        list(zip(shard_of.tolist(), row_of.tolist(), strict=True))
+        for shard_of, row_of in zip(store.index.shard_of, store.index.row_of, strict=True)
+    ]
+
+
 def pieces(store: FeatureStore, moving: list[At], shard_rows: int, shard_bytes: int) -> Iterator[list[At]]:
     """What moves, cut into shards of the usual size."""
-    row_bytes = sum(store.load_items(np.arange(1), outputs=[output]).nbytes for output in store.outputs)
-    size = max(1, min(shard_rows, shard_bytes // max(1, row_bytes)))
+    rows, size_bytes = sizes(store)
+    size = max(1, min(shard_rows, shard_bytes * rows // max(1, size_bytes)))
     for start in range(0, len(moving), size):
         yield moving[start : start + size]
 
 
 def rewrite(store: FeatureStore, part: Sequence[At], cache: ShardCache) -> shard.Shard:
     """A new shard in the cache with these rows of the old ones."""
-    readable = [number for number, _ in part if store.shards[number].arrays]
-    features = {}
+    old = {number: store.shards[number] for number, _ in part}
+    readable = [one for one in old.values() if one.arrays]  # else nothing in that shard could be read
+    features: dict[str, Values] = {}
     for output in store.outputs if readable else ():
-        arrays = {number: store.shards[number].arrays[output] for number in readable}
-        maps = {number: array.map(store.shards[number].path) for number, array in arrays.items()}
-        dtype = np.result_type(*(array.dtype for array in arrays.values()))
-        features[output] = np.zeros((len(part), *store.row_shape(output)), dtype)
-        for row, (number, old_row) in enumerate(part):
-            if number in maps:  # else nothing in that shard could be read
-                features[output][row] = maps[number][old_row]
+        dtype = index.common_dtype(one.arrays[output].dtype for one in readable)
+        ragged, shape = store.is_ragged(output), store.row_shape(output)
+        nothing = np.zeros((0, *shape) if ragged else shape, dtype)
+        rows = [old[number].row(output, row).astype(dtype) if old[number].arrays else nothing for number, row in part]
+        features[output] = joined(rows) if ragged else np.stack(rows)
     path = shard.write(
         cache.folder,
         of=cache.fingerprint,
@@ -107,17 +116,16 @@ def replace(
     store: FeatureStore, stale: Sequence[int], moved: dict[At, Place], cache: ShardCache, others: Sequence[Path]
 ) -> None:
     """Put the new shards into the store, take the stale ones out of the cache, and write the new index last."""
-    found = store.index
-    places = [
-        moved.get((number, row), Place(store.shards[number], row))
-        for number, row in zip(found.shard_of.tolist(), found.row_of.tolist(), strict=True)
-    ]
+    places = {
+        view: [moved.get(at, Place(store.shards[at[0]], at[1])) for at in of_view]
+        for view, of_view in zip(store.views, located(store), strict=True)
+    }
     rows = [
-        Row(item_id=item_id, item_key=place.shard.item_keys[place.row], label=label, split=split, group="", source="")
-        for item_id, label, split, place in zip(store.item_ids, store.labels, store.splits, places, strict=True)
+        Row(item_id=item_id, item_key="", label=label, split=split, group=group, source="")
+        for item_id, label, split, group in zip(store.item_ids, store.labels, store.splits, store.groups, strict=True)
     ]
     names = {place.shard.path.name for place in moved.values()}
-    cache.link_into(store.folder, sorted(names & {place.shard.path.name for place in places}))
+    cache.link_into(store.folder, sorted(names & {place.shard.path.name for place in chain(*places.values())}))
     # Before the index, which the store does not need them for: after a kill here, what is left to do is seen from the
     # store alone. A row that stayed in the cache would be taken into the store again by the next extraction.
     keep = prune.needed(others) | names

@@ -9,6 +9,7 @@ import numpy as np
 
 from features import hdf5, index, shard
 from features.errors import IceboxError
+from features.ragged import OFFSETS
 from features.store import FeatureStore
 
 BLOCK_ITEMS = 4096
@@ -28,10 +29,11 @@ class Damage:
 def of_store(store: Path) -> list[Damage]:
     """Everything wrong with a finished store; none if it is whole."""
     try:
-        listed = index.read(store).shards
+        found = index.read(store)
+        found.check()
     except IceboxError as reason:
         return [Damage(store / index.FILE, str(reason).removeprefix(f"{store / index.FILE}: "))]
-    damages = [damage for entry in listed for damage in of_shard(store / entry.name, entry)]
+    damages = [damage for entry in found.shards for damage in of_shard(store / entry.name, entry)]
     return damages or list(of_index(store))
 
 
@@ -50,7 +52,9 @@ def of_index(store: Path) -> Iterator[Damage]:
     path = store / index.FILE
     opened = FeatureStore(store)
     found = opened.index
-    if {len(column) for column in (found.labels, found.splits, found.shard_of, found.row_of)} != {len(opened)}:
+    if {len(column) for column in (found.labels, found.splits, found.groups, *found.shard_of, *found.row_of)} != {
+        len(opened)
+    }:
         yield Damage(path, "its columns differ in length")
         return
     for part, entry in zip(opened.shards, found.shards, strict=True):
@@ -65,15 +69,29 @@ def of_index(store: Path) -> Iterator[Damage]:
         yield Damage(path, "its fingerprint is not that of its shards")
     try:
         with h5py.File(path) as file:
-            for output in opened.outputs:
-                joined = file[f"features/{output}"]
-                for start in range(0, len(opened), BLOCK_ITEMS):
-                    stop = min(start + BLOCK_ITEMS, len(opened))
-                    if not np.array_equal(joined[start:stop], opened.rows(np.arange(start, stop), output)):
-                        yield Damage(path, f"features/{output} in plain h5py is not what the shards hold")
-                        break
+            for view, group in zip(opened.views, index.groups_of(opened.views), strict=True):
+                for output in opened.outputs:
+                    if not same(file[group or "/"], opened, output, view):
+                        yield Damage(path, f"{group}features/{output} in plain h5py is not what the shards hold")
     except hdf5.BROKEN as reason:
         yield Damage(path, f"its features can't be read in plain h5py: {reason}")
+
+
+def same(group: h5py.Group, store: FeatureStore, output: str, view: str) -> bool:
+    """Whether plain h5py gives what the shards hold."""
+    joined, n = group[f"features/{output}"], len(store)
+    blocks = np.split(np.arange(n), range(BLOCK_ITEMS, n, BLOCK_ITEMS))
+    if not store.is_ragged(output):
+        return len(joined) == n and all(
+            np.array_equal(joined[items[0] : items[-1] + 1], store.rows(items, output, view=view)) for items in blocks
+        )
+    offsets = group[OFFSETS + output][:]
+    held = ((items, store.ragged_rows(items, output, view=view)) for items in blocks)
+    return (len(offsets), offsets[-1]) == (n + 1, len(joined)) and all(
+        np.array_equal(offsets[items[0] : items[-1] + 2] - offsets[items[0]], rows.offsets)
+        and np.array_equal(joined[offsets[items[0]] : offsets[items[-1] + 1]], rows.values)
+        for items, rows in held
+    )
 
 
 def of_cache(folder: Path, store: Path) -> list[Damage]:

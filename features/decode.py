@@ -25,11 +25,15 @@ def to_image(content: Content, *, draft: int | None = None) -> Image.Image:
     With `draft` a JPEG may come out 2, 4 or 8 times smaller, its shorter side no shorter than that many pixels.
     Raises ItemError, which does not know the item's name, for content that is no whole picture.
     """
+    return from_array(content) if isinstance(content, np.ndarray) else finished(*opened(content, draft))
+
+
+def to_pixels(content: Content, *, draft: int | None = None) -> np.ndarray:
+    """The same as uint8 (height, width) or (height, width, 3); of an upright JPEG without a copy on the way."""
     if isinstance(content, np.ndarray):
-        return from_array(content)
-    if not isinstance(content, bytes):
-        raise ItemError(f"expected an image's bytes or array, found a text of {len(content)} characters")
-    return eight_bit(upright(opened(content, draft)))
+        return np.asarray(from_array(content))
+    image, pixels = opened(content, draft)
+    return pixels if pixels is not None and not turned(image) else np.asarray(finished(image, pixels))
 
 
 def from_array(pixels: np.ndarray) -> Image.Image:
@@ -41,8 +45,13 @@ def from_array(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
-def opened(content: bytes, draft: int | None) -> Image.Image:
-    """Decode the first frame, whole or not at all: half a picture would give a plausible wrong feature."""
+def opened(content: Content, draft: int | None) -> tuple[Image.Image, np.ndarray | None]:
+    """Decode the first frame, whole or not at all: half a picture would give a plausible wrong feature.
+
+    Where simplejpeg decoded it, Pillow's picture is the header alone, and the pixels come beside it.
+    """
+    if not isinstance(content, bytes):
+        raise ItemError(f"expected an image's bytes or array, found a {type(content).__name__}: {str(content)[:40]!r}")
     if not content:
         raise ItemError("the file is empty (0 bytes)")
     try:
@@ -53,7 +62,7 @@ def opened(content: bytes, draft: int | None) -> Image.Image:
             image.draft(None, (draft, draft))  # does nothing to other formats
         whole = image.size == size
         if whole and image.format == "JPEG" and (pixels := jpeg.decoded(content, image.mode)) is not None:
-            return with_info(pixels, image)
+            return image, pixels
         image.load()
     except UnidentifiedImageError as error:
         raise ItemError(
@@ -63,14 +72,15 @@ def opened(content: bytes, draft: int | None) -> Image.Image:
         raise ItemError(f"too large to decode: {error}") from error
     except UNREADABLE as error:
         raise ItemError(f"damaged or cut short ({len(content)} bytes): {error}") from error
-    return image
+    return image, None
 
 
-def with_info(pixels: np.ndarray, header: Image.Image) -> Image.Image:
-    """A picture of these pixels with the EXIF of a file that Pillow has opened but not decoded."""
-    image = Image.fromarray(pixels)
-    image.info = header.info
-    return image
+def finished(image: Image.Image, pixels: np.ndarray | None) -> Image.Image:
+    """What `opened` gave as one picture, upright and of 8 bits."""
+    if pixels is not None:
+        header, image = image, Image.fromarray(pixels)
+        image.info = header.info
+    return eight_bit(upright(image))
 
 
 def refuse_bomb(image: Image.Image) -> None:
@@ -85,12 +95,19 @@ def refuse_bomb(image: Image.Image) -> None:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Turned and mirrored as its EXIF orientation says; a damaged EXIF block leaves it as stored, as viewers do."""
+    """Turned and mirrored as its EXIF orientation says."""
     try:
-        turned = image.getexif().get(ORIENTATION, 1) != 1
-        return ImageOps.exif_transpose(image) if turned else image
+        return ImageOps.exif_transpose(image) if turned(image) else image
     except UNREADABLE:
         return image
+
+
+def turned(image: Image.Image) -> bool:
+    """Whether the picture is not stored upright; a damaged EXIF block leaves it as it is, as viewers do."""
+    try:
+        return bool(image.getexif().get(ORIENTATION, 1) != 1)
+    except UNREADABLE:
+        return False
 
 
 def eight_bit(image: Image.Image) -> Image.Image:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from features.datasets.base import Content, Pair
 from features.errors import IceboxError
 
 CHUNK_BYTES = 1 << 20
@@ -43,13 +44,15 @@ def refuse_unstable(value: object, where: str) -> None:
             raise IceboxError(f"{where}: expected plain JSON to take a fingerprint of, found {value!r}")
 
 
-def of_content(content: bytes | str | np.ndarray) -> str:
-    """sha256 (hex) of one item's content: a file's bytes, a text, or an array with its dtype and shape."""
+def of_content(content: Content) -> str:
+    """sha256 (hex) of one item's content: a file's bytes, a text, a pair of texts, or an array with dtype and shape."""
     digest = hashlib.sha256()
     if isinstance(content, bytes):
         digest.update(content)
     elif isinstance(content, str):
         digest.update(content.encode("utf-8", "surrogatepass"))
+    elif isinstance(content, Pair):  # of fixed length each, so that no other pair runs together to the same bytes
+        digest.update(f"pair{of_content(content.first)}{of_content(content.second)}".encode())
     else:
         digest.update(f"{content.dtype.str}{content.shape}".encode())
         digest.update(np.ascontiguousarray(content).tobytes())

@@ -20,7 +20,7 @@ def held(path: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise IceboxError(
-                f"{path.parent}: another process is extracting these features right now; "
+                f"{path.parent}: another process is working on this right now; "
                 "wait for it, or end it (it may be the child of a dvc that was killed), then run this again"
             ) from None
         yield

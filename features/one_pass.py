@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from features import compiled, fingerprint
+from features import compiled, views
 from features.backbones.base import Backbone
-from features.datasets.base import Content
 from features.errors import IceboxError, ItemError
-from features.manifest import Row
+from features.ragged import Ragged, Scattered, Values, flat
+from features.views import Read, Unit
 
 BATCHES_AHEAD = 4
+RAGGED_TRIED = 64  # units
 
-Read = Callable[[str], Content]
 Done = Callable[[int], None]
 
 
@@ -31,7 +31,7 @@ class Seconds:
 
 
 class Pass:
-    """Items → features, in batches that never cross a shard, prepared in threads a few batches ahead."""
+    """Units → features, in batches that never cross a shard, prepared in threads a few batches ahead."""
 
     def __init__(
         self, read: Read, backbone: Backbone, pool: ThreadPoolExecutor, batch_size: int, skip_unreadable: bool
@@ -42,35 +42,36 @@ class Pass:
         self.batch_size = batch_size
         self.skip_unreadable = skip_unreadable
         self.seconds = Seconds()
+        self.cut = 0  # items whose content was longer than the network takes
 
-    def run(self, rows: Sequence[Row], done: Done) -> tuple[dict[str, np.ndarray], dict[int, str]]:
+    def run(self, units: Sequence[Unit], done: Done) -> tuple[dict[str, Values], dict[int, str]]:
         """Features {output: (n, …)} of the rows of one shard, and {row: why} where a content can't be read."""
-        features: dict[str, np.ndarray] = {}
+        features = Scattered(len(units))
         errors: dict[int, str] = {}
-        for start, batch in self.batches(rows):
+        for start, batch in self.batches(units):
             began = time.perf_counter()
             outcomes = [future.result() for future in batch]
             ready = time.perf_counter()
             numbers = [start + i for i, outcome in enumerate(outcomes) if not isinstance(outcome, ItemError)]
             errors |= {start + i: str(outcome) for i, outcome in enumerate(outcomes) if isinstance(outcome, ItemError)}
             good = [outcome for outcome in outcomes if not isinstance(outcome, ItemError)]
-            for output, values in self.backbone.encode(good).items() if good else ():
-                refuse_non_finite(values, [rows[number] for number in numbers], output, self.backbone)
-                if output not in features:
-                    features[output] = np.zeros((len(rows), *values.shape[1:]), values.dtype)
-                features[output][numbers] = values
+            self.cut += sum(self.backbone.was_cut(item) for item in good)
+            encoded = self.backbone.encode(good) if good else {}
+            for output, values in encoded.items():
+                refuse_non_finite(values, [units[number] for number in numbers], output, self.backbone)
+            features.put(numbers, encoded)
             self.seconds.waiting += ready - began
             self.seconds.forward += time.perf_counter() - ready
             done(len(batch))
-        return features, errors
+        return features.features(), errors
 
-    def batches(self, rows: Sequence[Row]) -> Iterator[tuple[int, list[Future[Any]]]]:
+    def batches(self, units: Sequence[Unit]) -> Iterator[tuple[int, list[Future[Any]]]]:
         """(first row, prepared items to come) of each batch, with the next few already under way."""
-        size = len(rows) if self.backbone.whole_shards else self.batch_size
+        size = len(units) if self.backbone.whole_shards else self.batch_size
         ahead: deque[tuple[int, list[Future[Any]]]] = deque()
         try:
-            for start in range(0, len(rows), size):
-                ahead.append((start, [self.pool.submit(self.prepare, row) for row in rows[start : start + size]]))
+            for start in range(0, len(units), size):
+                ahead.append((start, [self.pool.submit(self.prepare, unit) for unit in units[start : start + size]]))
                 if len(ahead) > BATCHES_AHEAD:
                     yield ahead.popleft()
             yield from ahead
@@ -79,33 +80,40 @@ class Pass:
                 for future in futures:
                     future.cancel()
 
-    def prepare(self, row: Row) -> Any:
-        """One item, ready for a batch, or the ItemError that says why it can't be, where those are to be skipped."""
-        content = content_of(row, self.read)
+    def prepare(self, unit: Unit) -> Any:
+        """One unit, ready for a batch, or the ItemError that says why it can't be, where those are to be skipped."""
+        content = views.content_of(unit.row, self.read)
         try:
-            return self.backbone.prepare(content)
+            return views.prepared(self.backbone, content, unit.view)
         except ItemError as reason:
             if self.skip_unreadable:
                 return reason
-            raise unreadable_item(row.item_id, reason) from reason
+            raise unreadable_item(unit.row.item_id, reason) from reason
 
-    def compile(self, rows: Sequence[Row], *, wanted: compiled.Compile, before: bool) -> bool:
-        """Compile the backbone where that pays for these rows; returns whether it is compiled now."""
-        if wanted == "off" or len(rows) < self.batch_size or self.backbone.whole_shards:
+    def compile(self, units: Sequence[Unit], *, wanted: compiled.Compile, before: bool) -> bool:
+        """Compile the backbone where that pays for these units; returns whether it is compiled now."""
+        if wanted == "off" or len(units) < self.batch_size or self.backbone.whole_shards:
             return False
-        outcomes = list(self.pool.map(self.prepare, rows[: self.batch_size]))
+        outcomes = list(self.pool.map(self.prepare, units[: self.batch_size]))
         if any(isinstance(outcome, ItemError) for outcome in outcomes) or not outcomes:
             return False
-        return compiled.consider(self.backbone, outcomes, items_left=len(rows), wanted=wanted, before=before)
+        return compiled.consider(self.backbone, outcomes, items_left=len(units), wanted=wanted, before=before)
 
-    def rows_within(self, budget_bytes: int, rows: Sequence[Row]) -> int:
-        """How many rows of features fit into the budget, found by passing the first item that can be read."""
-        for row in rows:
-            prepared = self.prepare(row)
+    def rows_within(self, budget_bytes: int, missing: Sequence[Unit], among: Sequence[Unit]) -> int:
+        """How many rows of features fit into the budget, found by passing the first unit that can be read.
+
+        Where rows differ in length, by the mean of the first few units of all: the same for a run that is resumed.
+        """
+        for unit in missing:
+            prepared = self.prepare(unit)
             if not isinstance(prepared, ItemError):
-                row_bytes = sum(values.nbytes for values in self.backbone.encode([prepared]).values())
-                return max(1, budget_bytes // row_bytes)
-        return len(rows) or 1
+                encoded, count = self.backbone.encode([prepared]), 1
+                if any(isinstance(values, Ragged) for values in encoded.values()):
+                    tried = [self.prepare(other) for other in among[:RAGGED_TRIED]]
+                    ready = [one for one in tried if not isinstance(one, ItemError)] or [prepared]
+                    encoded, count = self.backbone.encode(ready), len(ready)
+                return max(1, budget_bytes * count // sum(values.nbytes for values in encoded.values()))
+        return len(missing) or 1
 
 
 def unreadable_item(item_id: str, reason: object) -> IceboxError:
@@ -115,23 +123,10 @@ def unreadable_item(item_id: str, reason: object) -> IceboxError:
     )
 
 
-def content_of(row: Row, read: Read) -> Content:
-    """The item's content; raises IceboxError where it is gone or no longer the one in the manifest."""
-    again = "run dvc repro again, which will look at the dataset anew"
-    try:
-        content = read(row.source)
-    except OSError as reason:
-        raise IceboxError(f"item '{row.item_id}': can't be read any more ({reason}); {again}") from reason
-    if fingerprint.of_content(content) != row.item_key:
-        raise IceboxError(f"item '{row.item_id}': its content is not what it was when the manifest was made; {again}")
-    return content
-
-
-def refuse_non_finite(values: np.ndarray, rows: Sequence[Row], output: str, backbone: Backbone) -> None:
+def refuse_non_finite(values: Values, units: Sequence[Unit], output: str, backbone: Backbone) -> None:
     """Raise IceboxError, naming the item and the backbone, where a feature is NaN or infinite."""
-    finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
-    if not finite.all():
-        row = rows[int(np.flatnonzero(~finite)[0])]
+    if not np.isfinite(flat(values)).all():
+        row = next(unit.row for unit, features in zip(units, values, strict=True) if not np.isfinite(features).all())
         family = backbone.spec["family"]
         raise IceboxError(
             f"item '{row.item_id}': backbone family '{family}' gave a non-finite value in its output '{output}'; "

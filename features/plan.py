@@ -16,6 +16,7 @@ from features import atomic, fingerprint
 from features.backbones.base import Backbone
 from features.datasets.base import Content
 from features.errors import ItemError
+from features.ragged import Values, flat
 
 ITEMS = 32  # tried
 SAME = 0.9999  # the least cosine between an item's features in the two formats
@@ -55,9 +56,9 @@ def agreement(exact: Backbone, candidate: Backbone, contents: Sequence[Content])
     return min(float(cosines(one[output], other[output]).min()) for output in exact.outputs)
 
 
-def cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def cosines(one: Values, other: Values) -> np.ndarray:
     """The cosine (n,) between rows (n, …); 1 where both are 0, and 0 where a value is not finite."""
-    a, b = (values.reshape(len(values), -1).astype(np.float64) for values in (one, other))
+    a, b = (values.reshape(len(values), -1).astype(np.float64) for values in (flat(one), flat(other)))
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     same = (a == b).all(axis=1)
     found = np.where(same, 1.0, (a * b).sum(axis=1) / np.where(lengths == 0, 1, lengths))

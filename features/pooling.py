@@ -1,4 +1,4 @@
-"""From what a layer gives per position to one vector an item.
+"""From what a layer gives per position to one vector an item; or, by `tokens`, one vector a token.
 
 Letters: b batch, d features, h height, w width, t tokens, k cells a side.
 
@@ -23,16 +23,20 @@ SPATIAL: dict[str, Callable[[Tensor], Tensor]] = {  # (b, d, h, w) → (b, …)
 }
 TOKENS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # (b, t, d), mask (b, t) of 0 and 1 → (b, d)
     "cls": lambda x, mask: x[:, 0],
+    "final": lambda x, mask: x[torch.arange(len(x), device=x.device), last_of(mask)],
     "avg": lambda x, mask: masked_mean(x, mask),
     "mean": lambda x, mask: masked_mean(x, mask),
     "max": lambda x, mask: x.masked_fill(mask[..., None] == 0, float("-inf")).amax(1),
 }
+EACH = "tokens"  # no pooling: every token that counts keeps its own vector
 GRID = re.compile(r"grid-([1-9]\d*)")
-FITTING = {2: ["no pooling"], 3: sorted(TOKENS), 4: sorted([*SPATIAL, "grid-K"])}  # by number of axes
+FITTING = {2: ["no pooling"], 3: sorted([*TOKENS, EACH]), 4: sorted([*SPATIAL, "grid-K"])}  # by number of axes
 
 
 def pool(x: Tensor, how: str, mask: Tensor | None = None) -> Tensor:
     """Pool a layer's output: (b, d) as it is, (b, d, h, w) spatially, (b, t, d) over the tokens that mask keeps.
+
+    `tokens` leaves (b, t, d) as it is.
 
     Raises IceboxError where the pooling does not fit the output's shape.
     """
@@ -42,6 +46,8 @@ def pool(x: Tensor, how: str, mask: Tensor | None = None) -> Tensor:
         return SPATIAL[how](x)
     if x.ndim == 4 and (grid := GRID.fullmatch(how)):
         return averaged_cells(x, int(grid[1]))
+    if x.ndim == 3 and how == EACH:
+        return x
     if x.ndim == 3 and how in TOKENS:
         full = torch.ones(x.shape[:2], dtype=x.dtype, device=x.device)
         return TOKENS[how](x, full if mask is None else mask.to(x.dtype))
@@ -49,6 +55,11 @@ def pool(x: Tensor, how: str, mask: Tensor | None = None) -> Tensor:
         f"pooling '{how}' does not fit an output of shape {tuple(x.shape)}; "
         f"fitting: {', '.join(FITTING.get(x.ndim, ['none']))}"
     )
+
+
+def last_of(mask: Tensor) -> Tensor:
+    """(b, t) → (b,): the last position that counts."""
+    return (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).argmax(1)
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 
 from features.errors import IceboxError
+from features.ragged import Ragged, Values
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Stored = Literal["float16", "float32"]
@@ -31,7 +32,19 @@ def resolve(wanted: Precision, device: str) -> str:
     return "bfloat16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"
 
 
+def features_as_stored(features: Values, stored: Stored) -> Values:
+    """The same, of tokens' vectors too."""
+    if isinstance(features, Ragged):
+        return Ragged(as_stored(features.values, stored), features.offsets)
+    return as_stored(features, stored)
+
+
 def as_stored(values: np.ndarray, stored: Stored) -> np.ndarray:
-    """float32 features in the format of the store; float16 only where every finite value fits into it."""
-    fits = stored == "float16" and (values.size == 0 or np.abs(values).max() <= np.finfo(np.float16).max)
-    return values.astype(np.float16 if fits else np.float32)
+    """float32 features (n, …) in the format of the store; float16 only where it keeps what each row says.
+
+    A row's largest value may be neither too large for it nor so small (below 6e-5) that fewer than 11 bits are left.
+    """
+    half = np.finfo(np.float16)
+    largest = np.abs(values).max(axis=tuple(range(1, values.ndim)), initial=0)
+    fits = (largest <= half.max) & ((largest >= half.smallest_normal) | (largest == 0))
+    return values.astype(np.float16 if stored == "float16" and fits.all() else np.float32)

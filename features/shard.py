@@ -1,8 +1,10 @@
 """A shard: an immutable HDF5 file of rows, named by its own sha256.
 
 Layout: `item_key` (n, 32) uint8, the sha256 of each row's content; `features/<output>` (n, …), contiguous and
-uncompressed so that rows can be read through a memory map; `error` (n,) text where some contents could not be read
-(their features are zeros). Attribute `fingerprint`. No clock, host or path inside: equal rows give equal bytes.
+uncompressed so that rows can be read through a memory map; of tokens' vectors `features/<output>` (Σt, d) holds one
+row's after the other, and `offsets/<output>` (n + 1,) says where each begins; `error` (n,) text where some contents
+could not be read (their features are zeros). Attribute `fingerprint`. No clock, host or path inside: equal rows give
+equal bytes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +16,7 @@ import numpy as np
 
 from features import atomic, fingerprint, hdf5
 from features.errors import IceboxError
+from features.ragged import OFFSETS, Ragged, Values, flat
 
 KEY_BYTES = 32
 NAME_DIGITS = 32  # 128 bits of the file's sha256: enough to tell any damage, short enough to read
@@ -36,7 +39,10 @@ class Array:
 
 @dataclass(frozen=True)
 class Shard:
-    """What a shard says of itself: its rows' contents, where its arrays lie, and which rows have an error."""
+    """What a shard says of itself: its rows' contents, where its arrays lie, and which rows have an error.
+
+    `arrays` are named by their outputs, and `offsets/<output>`.
+    """
 
     path: Path
     fingerprint: str
@@ -44,13 +50,22 @@ class Shard:
     arrays: dict[str, Array]
     errors: dict[int, str]
 
+    def row(self, output: str, row: int) -> np.ndarray:
+        """One row of an output, in its own shape."""
+        array = self.arrays[output].map(self.path)
+        if OFFSETS + output not in self.arrays:
+            found: np.ndarray = array[row]
+            return found
+        start, stop = self.arrays[OFFSETS + output].map(self.path)[row : row + 2]
+        return array[start:stop]
+
 
 def write(
     folder: Path,
     *,
     of: str,
     item_keys: Sequence[str],
-    features: Mapping[str, np.ndarray],
+    features: Mapping[str, Values],
     errors: Mapping[int, str],
 ) -> Path:
     """Write rows under fingerprint `of` into `folder`, atomically, read-only, and return the file's path."""
@@ -60,8 +75,10 @@ def write(
             keys = np.frombuffer(bytes.fromhex("".join(item_keys)), np.uint8)
             file["item_key"] = keys.reshape(len(item_keys), KEY_BYTES)
             group = file.create_group("features")  # stays empty where no content of the shard could be read
-            for output, array in features.items():
-                group[output] = np.ascontiguousarray(array)
+            for output, values in features.items():
+                group[output] = np.ascontiguousarray(flat(values))
+                if isinstance(values, Ragged):
+                    file[OFFSETS + output] = values.offsets
             if errors:
                 file["error"] = np.array([errors.get(row, "").encode() for row in range(len(item_keys))], "S")
         temporary.chmod(0o444)
@@ -79,9 +96,11 @@ def read(path: Path) -> Shard:
     """Open a shard. Raises IceboxError where the file is truncated or no shard."""
     try:
         with h5py.File(path) as file:
+            datasets = dict(file["features"].items())
+            datasets |= {OFFSETS + name: dataset for name, dataset in file.get(OFFSETS, {}).items()}
             arrays = {
                 name: Array(dataset.dtype.str, dataset.shape, dataset.id.get_offset() or 0)
-                for name, dataset in file["features"].items()
+                for name, dataset in datasets.items()
             }
             errors = file["error"].asstr()[:] if "error" in file else []
             keys = file["item_key"][:].tobytes().hex()

@@ -19,10 +19,13 @@ class StoreDataset(Dataset[Example]):
     A DataLoader fetches a batch at once, and may have any number of workers: each opens its own memory maps.
     """
 
-    def __init__(self, store: "FeatureStore", items: np.ndarray, outputs: Sequence[str] | None) -> None:
+    def __init__(
+        self, store: "FeatureStore", items: np.ndarray, *, outputs: Sequence[str] | None, view: str | None
+    ) -> None:
         self.store = store
         self.items = items
         self.outputs = outputs
+        self.view = view
         classes, self._numbers = np.unique(store.labels.astype(str), return_inverse=True)
         self.classes: list[str] = classes.tolist()
 
@@ -35,5 +38,7 @@ class StoreDataset(Dataset[Example]):
     def __getitems__(self, positions: Sequence[int]) -> list[Example]:
         """The examples at these positions, read together."""
         items = self.items[np.asarray(positions, np.int64)]
-        features = self.store.load_items(items, outputs=self.outputs).astype(np.float32, copy=False)
-        return list(zip(torch.from_numpy(features), self._numbers[items].tolist(), strict=True))
+        features = self.store.load_items(items, outputs=self.outputs, view=self.view)
+        return list(
+            zip(torch.from_numpy(features.astype(np.float32, copy=False)), self._numbers[items].tolist(), strict=True)
+        )

@@ -13,18 +13,20 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 from features import fingerprint
-from features.backbones.base import WEIGHTS_FILE, Backbone, Pretraining, read_settings
-from features.capture import LAST, Capture
+from features.backbones.base import WEIGHTS_FILE, Pretraining, read_settings, write_settings
+from features.capture import LAST, Capture, Inputs
 from features.datasets.base import Content, Modality
 from features.decode import to_image
 from features.glyphs import CHARACTERS, FONTS, SIDE, render
+from features.network import NetworkBackbone
 
-VERSION = 1
+VERSION = 2  # 2: batch norm folded into the convolutions
 DEFAULT_OUTPUTS = (LAST,)
 HELD_OUT_FONTS = ("STIXGeneralItalic", "cmss10")  # the scores of `evaluate` are on characters of these only
 EVALUATION_BATCHES = 10
@@ -63,7 +65,7 @@ def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = 
     return Glyphnet(network.to(device), spec, device)
 
 
-class Glyphnet(Backbone):
+class Glyphnet(NetworkBackbone):
     """Any picture as a small one of light strokes on dark, then the network."""
 
     modality: ClassVar[Modality] = "image"
@@ -79,10 +81,6 @@ class Glyphnet(Backbone):
         """Width, weights, preprocess and outputs."""
         return self._spec
 
-    def compile(self, batch_size: int | None) -> bool:
-        """Compile the network, as Capture can."""
-        return self.capture.compile(batch_size)
-
     def prepare(self, content: Content) -> np.ndarray:
         """One picture → uint8 (r, r), light on dark and of full contrast, as PREPROCESS says."""
         pixels = np.asarray(to_image(content).convert("L"))
@@ -97,10 +95,16 @@ class Glyphnet(Backbone):
         stretched: np.ndarray = np.rint((small - low) * (255 / max(high - low, 1)))
         return stretched.astype(np.uint8)
 
-    def encode(self, prepared: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        """uint8 (r, r) each → {output: float32 (b, d)}."""
-        pictures = torch.from_numpy(np.stack(prepared)[:, None]).to(self.device)  # (b, 1, r, r)
-        return self.capture(pictures.float() / 255)
+    def inputs(self, prepared: Sequence[np.ndarray]) -> Inputs:
+        """b pictures, uint8 (r, r) each → float32 (b, 1, r, r) in 0..1."""
+        pictures = torch.from_numpy(np.stack(prepared)[:, None]).to(self.device)
+        return Inputs((pictures.float() / 255,))
+
+    def save(self, folder: Path) -> None:
+        """Write weights and settings."""
+        write_settings(folder, {"family": "glyphnet", "width": self._spec["width"]})
+        state = {name: tensor.contiguous().cpu() for name, tensor in self.capture.network.state_dict().items()}
+        save_file(state, folder / WEIGHTS_FILE)
 
 
 class Network(nn.Module):
@@ -164,6 +168,11 @@ class CharacterReading(Pretraining):
         parameters = [*self.network.parameters(), *self.classifier.parameters()]
         self.optimiser = torch.optim.SGD(parameters, lr=learning_rate, momentum=0.9, nesterov=True, weight_decay=5e-4)
 
+    @property
+    def parts(self) -> dict[str, nn.Module | Optimizer]:
+        """Network, classifier and optimiser."""
+        return {"network": self.network, "classifier": self.classifier, "optimiser": self.optimiser}
+
     def step(self, index: int) -> float:
         """One batch, one step; the learning rate rises linearly, then falls to 0 along a cosine."""
         done = (index + 1) / self.steps
@@ -181,7 +190,7 @@ class CharacterReading(Pretraining):
     def evaluate(self) -> dict[str, float]:
         """Share of characters read right in fonts never seen in training; in `caseless`, s may pass for S."""
         right = caseless = 0
-        lower = torch.tensor([CHARACTERS.index(c.lower()) for c in CHARACTERS])
+        lower = torch.tensor([CHARACTERS.index(c.lower()) for c in CHARACTERS], device=self.device)
         for batch in range(EVALUATION_BATCHES):
             scores, labels = self.read(HELD_OUT_FONTS, -1 - batch)
             found = scores.argmax(1)
@@ -194,8 +203,8 @@ class CharacterReading(Pretraining):
         """Draw a batch and classify it: scores (b, 62), labels (b,)."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + batch & 0x7FFF_FFFF_FFFF)
         labels = torch.randint(len(CHARACTERS), (self.batch_size,), generator=generator)
-        pictures = render(fonts).draw(labels, generator)
-        return self.classifier(self.network(pictures)), labels
+        pictures = render(fonts).draw(labels, generator).to(self.device)
+        return self.classifier(self.network(pictures)), labels.to(self.device)
 
     def settings(self) -> dict[str, Any]:
         """What `load` builds the network from."""

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from features.backbones.base import Backbone, read_settings, write_settings
-from features.datasets.base import Content
+from features.datasets.base import Content, Pair
 from features.errors import IceboxError, ItemError
 from features.plugins import suggestion
 
 VERSION = 1
 DEFAULT_OUTPUTS: tuple[str, ...] = ("last",)
+FLOOR = True  # no network: what a real one has to beat
 WORD = re.compile(r"\w+")
 
 
@@ -44,6 +45,7 @@ class Hashing(Backbone):
     """Text → unit vector of signed, log-damped counts of its words and pairs of neighbouring words."""
 
     modality = "text"
+    takes_pairs = True
     outputs = DEFAULT_OUTPUTS
 
     def __init__(self, dimensions: int) -> None:
@@ -61,11 +63,16 @@ class Hashing(Backbone):
         }
 
     def prepare(self, content: Content) -> dict[str, int]:
-        """Text → how often each word and each pair of neighbours occurs in it, upper and lower case alike."""
+        """Text → how often each word and each pair of neighbours occurs in it, upper and lower case alike.
+
+        In a Pair, the same word on one side and on the other are two different ones.
+        """
+        if isinstance(content, Pair):
+            sides = {"first": content.first, "second": content.second}
+            return Counter({f"{side}: {gram}": n for side in sides for gram, n in grams(sides[side]).items()})
         if not isinstance(content, str):
-            raise ItemError(f"hashing: expected a text, found {type(content).__name__}")
-        words = WORD.findall(content.lower())
-        return Counter([*words, *(f"{left} {right}" for left, right in pairwise(words))])
+            raise ItemError(f"hashing: expected a text or a pair, found {type(content).__name__}")
+        return grams(content)
 
     def encode(self, prepared: Sequence[dict[str, int]]) -> dict[str, np.ndarray]:
         """b counts → {"last": (b, d)}, rows of length 1, or 0 where a text has no word."""
@@ -76,6 +83,12 @@ class Hashing(Backbone):
                 row[bucket] += sign * (1 + math.log(count))
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
         return {"last": (rows / np.where(lengths == 0, 1, lengths)).astype(np.float32)}
+
+
+def grams(text: str) -> Counter[str]:
+    """How often each word and each pair of neighbouring words occurs."""
+    words = WORD.findall(text.lower())
+    return Counter([*words, *(f"{left} {right}" for left, right in pairwise(words))])
 
 
 def place(gram: str, dimensions: int) -> tuple[int, int]:

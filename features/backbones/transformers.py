@@ -3,24 +3,27 @@
 Letters: b batch, t tokens, d features.
 """
 
-import pickle
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
-from features import fingerprint, torch_pair
+from features import fingerprint
 from features import weights as sources
-from features.backbones.base import Backbone, read_settings, write_settings
-from features.capture import Capture, split_output
-from features.datasets.base import Content, Modality
+from features.backbones.base import read_settings, write_settings
+from features.capture import Capture, Inputs
+from features.datasets.base import Content, Modality, Pair
 from features.errors import IceboxError, ItemError
+from features.network import NetworkBackbone
+from features.packing import packed
+from features.pretrained import FAILURES, library, network_in, refuse_untrained, silence, unloadable
+from features.ragged import Scattered, Values
 
 VERSION = 1
 DEFAULT_OUTPUTS: tuple[str, ...] = ("last:mean",)
@@ -28,7 +31,7 @@ VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "se
 TOKENIZER_FILES = (*VOCABULARIES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}  # of one forward pass, padding counted
 NO_LIMIT_TOKENS = 1_000_000  # transformers writes 1e30 where a tokenizer states no maximum
-UNUSED_PARTS = ("pooler.", "decoder.")  # may be missing from the weights: `last` never passes through them
+SAVED = "model.safetensors"  # the name by which transformers looks for weights
 
 
 def fetch(
@@ -55,36 +58,46 @@ def fetch(
 
 def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "TextEncoder":
     """The encoder in `folder`, with outputs such as `last:mean`, `last:cls`, `encoder.layer.3:max`."""
-    torch_pair.mend()
-    import transformers
-
     try:
         with silence():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            network, loading = transformers.AutoModel.from_pretrained(
-                folder, local_files_only=True, weights_only=True, dtype=torch.float32, output_loading_info=True
-            )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
-        raise IceboxError(
-            f"backbones: transformers can't load {folder}: {str(error).strip() or repr(error)}\n"
-            "Expected whole weights of tensors only, and a config.json and tokenizer that it knows without remote code."
-        ) from error
-    refuse_untrained(sorted(loading["missing_keys"]), outputs, folder)
+            tokenizer = library().AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except FAILURES as error:
+        raise unloadable(folder, error, also="tokenizer") from error
+    network, missing = network_in(folder, also="tokenizer")
+    refuse_untrained(missing, outputs, folder)
     parts = dict(network.named_children())
-    if {"encoder", "decoder"} <= parts.keys():  # T5 and BART read with the one and write with the other
+    half = {"encoder", "decoder"} <= parts.keys()  # T5 and BART read with the one and write with the other
+    if half:
         network = parts["encoder"]
     network.config.use_cache = False  # GPT-2 and its like would keep keys and values for a next token
-    return TextEncoder(folder, tokenizer, network.to(device), outputs, precision=precision)
+    return TextEncoder(folder, tokenizer, network.to(device), outputs, precision=precision, half=half)
 
 
-class TextEncoder(Backbone):
-    """A transformer over one text's tokens. Padding is masked, so that batch-mates don't count."""
+@dataclass(frozen=True)
+class Tokens:
+    """A text's token ids; a pair's also say which of the two texts each is of, where the network takes that."""
+
+    ids: list[int]
+    sides: list[int] | None = None
+    cut: bool = False  # the text was longer
+
+
+class TextEncoder(NetworkBackbone):
+    """A transformer over the tokens of a text, or of two in one input; padding is masked: batch-mates don't count."""
 
     modality: ClassVar[Modality] = "text"
+    takes_pairs: ClassVar[bool] = True
     whole_shards: ClassVar[bool] = True
 
     def __init__(
-        self, folder: Path, tokenizer: Any, network: Any, outputs: Sequence[str], *, precision: str = "float32"
+        self,
+        folder: Path,
+        tokenizer: Any,
+        network: Any,
+        outputs: Sequence[str],
+        *,
+        precision: str = "float32",
+        half: bool = False,
     ) -> None:
         self.folder = folder
         self.settings = read_settings(folder)
@@ -92,8 +105,10 @@ class TextEncoder(Backbone):
         self.tokenizer = tokenizer
         self.max_tokens = limit(self.settings["max_tokens"], longest(tokenizer, network), folder)
         self.padding = first_known(tokenizer.pad_token_id, network.config.to_dict().get("pad_token_id"), 0)
+        self.knows_sides = network.config.to_dict().get("type_vocab_size", 0) > 1
         self.instead_of_nothing = first_known(tokenizer.eos_token_id, self.padding)
         self.precision = precision
+        self.half = half
         self.capture = Capture(network, outputs, precision=precision)
         self.device = next(network.parameters()).device
         self.prepare("")  # the first call sets the tokenizer's truncation; in threads it would fail, "Already borrowed"
@@ -113,47 +128,66 @@ class TextEncoder(Backbone):
             "precision": self.precision,
         }
 
-    def prepare(self, content: Content) -> list[int]:
-        """Text → token ids, at most `max_tokens`, at least one."""
-        if not isinstance(content, str):
-            raise ItemError(f"transformers: expected a text, found {type(content).__name__}")
-        try:
-            content.encode()
-        except UnicodeEncodeError as error:  # a lone surrogate
-            raise ItemError(f"transformers: not Unicode text: {error}") from error
-        tokens: list[int] = self.tokenizer(content, truncation=True, max_length=self.max_tokens)["input_ids"]
-        return tokens or [self.instead_of_nothing]  # GPT-2 makes no token at all of ""
+    def prepare(self, content: Content) -> Tokens:
+        """Text or pair → token ids, at most `max_tokens`, at least one; of a pair the longer text is cut first."""
+        texts = (content.first, content.second) if isinstance(content, Pair) else (content,)
+        for text in texts:
+            if not isinstance(text, str):
+                raise ItemError(f"transformers: expected a text or a pair, found {type(text).__name__}")
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:  # a lone surrogate
+                raise ItemError(f"transformers: not Unicode text: {error}") from error
+        if len(texts) == 2 and not self.tokenizer.num_special_tokens_to_add(pair=True):
+            texts = ("\n".join(texts),)  # GPT-2 has nothing of its own to put between them
+        sided = len(texts) == 2 and self.knows_sides
+        found = self.tokenizer(*texts, truncation=True, max_length=self.max_tokens, return_token_type_ids=sided)
+        return Tokens(
+            found["input_ids"] or [self.instead_of_nothing],  # GPT-2 makes no token at all of ""
+            found["token_type_ids"] if sided else None,
+            bool(found.encodings and found.encodings[0].overflowing),
+        )
 
-    def encode(self, prepared: Sequence[list[int]]) -> dict[str, np.ndarray]:
-        """b lists of token ids → {output: float32 (b, d)}.
+    def was_cut(self, prepared: Tokens) -> bool:
+        """Whether the text was longer than `max_tokens`."""
+        return prepared.cut
+
+    def encode(self, prepared: Sequence[Tokens]) -> dict[str, Values]:
+        """b texts' tokens → {output: float32 (b, d)}; of pooling `tokens` b arrays (t, d).
 
         Texts of about one length pass together, so that little is padded; how many, the tokens decide.
         """
-        arrays: dict[str, np.ndarray] = {}
-        for rows in packed([len(tokens) for tokens in prepared], BATCH_TOKENS[self.device.type]):
-            for name, values in self._pass([prepared[row] for row in rows]).items():
-                arrays.setdefault(name, np.empty((len(prepared), *values.shape[1:]), np.float32))[rows] = values
-        return arrays
+        found = Scattered(len(prepared))
+        for rows in packed([len(tokens.ids) for tokens in prepared], BATCH_TOKENS[self.device.type]):
+            found.put(rows, self.capture(self.inputs([prepared[row] for row in rows])))
+        return found.features()
 
-    def _pass(self, prepared: Sequence[list[int]]) -> dict[str, np.ndarray]:
-        """One forward pass over padded rows, the padding masked."""
-        rows = [torch.tensor(tokens) for tokens in prepared]
+    def inputs(self, prepared: Sequence[Tokens]) -> Inputs:
+        """b texts' tokens → (b, t), padded, the padding masked."""
+        rows = [torch.tensor(tokens.ids) for tokens in prepared]
         tokens = pad_sequence(rows, batch_first=True, padding_value=self.padding).to(self.device)  # (b, t)
         mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True).to(self.device)  # (b, t)
-        return self.capture(input_ids=tokens, attention_mask=mask, mask=mask)
+        kwargs = {"input_ids": tokens, "attention_mask": mask}
+        if any(tokens.sides for tokens in prepared):
+            sides = [torch.tensor(tokens.sides or [0] * len(tokens.ids)) for tokens in prepared]
+            kwargs["token_type_ids"] = pad_sequence(sides, batch_first=True).to(self.device)  # (b, t)
+        return Inputs(kwargs=kwargs, mask=mask)
 
+    def compile(self, batch_size: int | None) -> bool:
+        """Texts come in too many lengths: each would be compiled anew."""
+        return False
 
-def packed(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Positions of texts, shortest first, in batches whose padded size (texts × longest) is at most `budget` tokens.
-
-    A text longer than the budget passes alone.
-    """
-    batches: list[list[int]] = [[]]
-    for row in sorted(range(len(lengths)), key=lambda row: lengths[row]):
-        if batches[-1] and (len(batches[-1]) + 1) * lengths[row] > budget:
-            batches.append([])
-        batches[-1].append(row)
-    return batches
+    def save(self, folder: Path) -> None:
+        """Write weights, config, tokenizer and settings."""
+        if self.half:
+            raise IceboxError(f"backbones: {self.folder} is half a network, which can't be saved as a whole one")
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("config.json", *TOKENIZER_FILES):
+            if (self.folder / name).is_file():
+                shutil.copyfile(self.folder / name, folder / name)
+        state = {name: tensor.contiguous().cpu() for name, tensor in self.capture.network.state_dict().items()}
+        save_file(state, folder / SAVED, metadata={"format": "pt"})
+        write_settings(folder, {**self.settings, "weights_file": SAVED, "sha256": fingerprint.of_file(folder / SAVED)})
 
 
 def first_known(*numbers: int | None) -> int:
@@ -178,30 +212,3 @@ def limit(wanted: int | None, most: int | None, folder: Path) -> int:
     if wanted is not None and most is not None and not 3 <= wanted <= most:
         raise IceboxError(f"backbones: max_tokens: expected 3 to {most} for {folder}, found {wanted}")
     return wanted or most or 0
-
-
-def refuse_untrained(missing: Sequence[str], outputs: Sequence[str], folder: Path) -> None:
-    """Raise where an output would pass through parameters that the weights lack and chance would fill."""
-    layers = tuple(f"{split_output(name)[0]}." for name in outputs)
-    used = [key for key in missing if not key.startswith(UNUSED_PARTS) or key.startswith(layers)]
-    if used:
-        raise IceboxError(
-            f"backbones: the weights in {folder} lack {len(used)} parameters that the outputs {list(outputs)} need, "
-            f"first '{used[0]}'; ask for other layers, or take weights that fit config.json"
-        )
-
-
-@contextmanager
-def silence() -> Iterator[None]:
-    """No progress bars and no reports while transformers loads; they would bury our own lines."""
-    from transformers.utils import logging
-
-    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bar:
-            logging.enable_progress_bar()

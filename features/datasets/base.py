@@ -1,14 +1,23 @@
 """What a dataset file holds: a final class `Source(Dataset)` whose constructor's keywords are its params.yaml keys."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
-Content = bytes | str | np.ndarray
-Modality = Literal["image", "text"]
+
+@dataclass(frozen=True)
+class Pair:
+    """Two texts that are judged together: a premise and a hypothesis, a question and an answer."""
+
+    first: str
+    second: str
+
+
+Content = bytes | str | np.ndarray | Pair
+Modality = Literal["image", "text", "pair", "sequence"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +26,8 @@ class Item:
 
     `item_id` is unique and stable; `source` is all that `Dataset.read` needs to find the content again (a path
     relative to the dataset's folder, an index, or a short text itself); `split` is the official one where there
-    is one; `group` names items that must share a split (a patient).
+    is one (train, val, test, or a further test set `test-NAME`); `group` names items that must share a split (a
+    patient); `slices` are further columns to look at results by (genre).
     """
 
     item_id: str
@@ -25,12 +35,13 @@ class Item:
     label: str
     split: str = ""
     group: str = ""
+    slices: Mapping[str, str] = field(default_factory=dict)
 
 
 class Dataset(ABC):
     """A source of items. Abstract here, final in its file; the constructor only keeps its arguments."""
 
-    modality: ClassVar[Modality]
+    modality: Modality  # of the class, or of the instance where its arguments say what to take of each item
 
     @abstractmethod
     def items(self) -> Iterator[Item]:
@@ -38,4 +49,4 @@ class Dataset(ABC):
 
     @abstractmethod
     def read(self, source: str) -> Content:
-        """The content behind `Item.source`: encoded image bytes, a uint8 array (height, width[, 3]), or a text."""
+        """The content behind `Item.source`: an image's bytes, a uint8 array (height, width[, 3]), a text or a pair."""

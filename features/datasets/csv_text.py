@@ -1,128 +1,84 @@
-"""A table of texts: one CSV or TSV file, a text and a label in every row."""
+"""Texts, or pairs of texts, from a table: CSV, TSV, JSON Lines or Parquet, one item a row."""
 
-import csv
+import json
+import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
-from features.datasets.base import Dataset, Item
+from features.clean_text import cleaned
+from features.datasets.base import Content, Dataset, Item, Pair
 from features.errors import IceboxError
+from features.table_items import TableItems, by_split, chosen
+from features.tables import Table, as_columns
 
-Column = str | int
-Row = tuple[int, list[str]]  # the number of the line where it ends, from 1; its cells
-TABS = {".tsv", ".tab"}
-LONGEST_CELL_CHARACTERS = 2**31 - 1  # csv's own limit is 131,072, less than a long document
+Column = str | int  # a name, or a number from 0
+Step = Literal["full_stop", "hashtags", "html", "links", "lower", "mentions", "repeats", "spaces"]
 
 
 class Source(Dataset):
     """One item a row, in the file's order; the cells of several text columns are joined by newlines."""
 
-    modality = "text"
-
     def __init__(
         self,
         *,
-        path: Path,
-        text: Column | Sequence[Column] = "text",
+        path: Path | dict[str, Path],
+        text: Column | Sequence[Column] | None = None,
+        first: Column | None = None,
+        second: Column | None = None,
         label: Column = "label",
+        drop_labels: Sequence[str | int] = (),
         split: Column | None = None,
         id: Column | None = None,
         group: Column | None = None,
+        slices: Sequence[Column] = (),
+        clean: Sequence[Step] = (),
         encoding: str = "utf-8",
         delimiter: str | None = None,
         quotes: bool | None = None,
         header: bool = True,
     ) -> None:
-        """`path` is relative to the project's root. Columns go by the header's names or by number, from 0.
+        """`path` is relative to the project's root; several files go by the split that each holds, `{train: …}`.
 
-        `delimiter` None: a tab for .tsv, else a comma. `quotes` says whether " encloses a cell; None: not beside
-        tabs (where MNLI has it within sentences, and reading it as a quote would swallow rows), else yes.
+        `text` is the column of the texts, "text" unless said, or several; `first` and `second` instead make pairs.
+        Rows whose label is one of `drop_labels` are left out ("" for rows without). `slices` are columns to look at
+        results by. `clean` names steps of features/clean_text.py. features/tables.py says how files are read.
         """
-        self.path = Path(path)
-        self.text = [text] if isinstance(text, str | int) else list(text)
-        self.label = label
-        self.optional = {"split": split, "id": id, "group": group}
-        self.encoding = "utf-8-sig" if encoding.lower() in {"utf-8", "utf8"} else encoding  # Excel writes a BOM
-        self.delimiter = delimiter or ("\t" if self.path.suffix.lower() in TABS else ",")
-        self.quotes = self.delimiter != "\t" if quotes is None else quotes
-        self.header = header
+        self.modality = "text" if first is None and second is None else "pair"
+        self.texts = [("text", column) for column in as_columns(text) or ["text"]]
+        if self.modality == "pair":
+            if text is not None or first is None or second is None:
+                raise IceboxError("datasets: pairs of texts need both `first` and `second`, and no `text`")
+            self.texts = [("first", first), ("second", second)]
+        self.clean = tuple(clean)
+        self.rows = TableItems(
+            paths=by_split(path),
+            columns=chosen(label=label, split=split, id=id, group=group),
+            slices=slices,
+            drop_labels=drop_labels,
+            table=partial(Table, encoding=encoding, delimiter=delimiter, quotes=quotes, header=header),
+        )
 
     def items(self) -> Iterator[Item]:
-        """Without an `id` column, an item's id is its row's number, from 0.
+        """An item's id is its `id` column's cell or else its row's number, from 0; of several files, `SPLIT/` first.
 
         Raises IceboxError for a missing file, column, label or cell, for a repeated id and for a wrong encoding.
+        Says on stderr how many rows were dropped and how many texts are empty.
         """
-        rows = self._rows()
-        if not rows:
-            raise IceboxError(f"datasets: {self.path} is empty; expected rows with a text and a label")
-        columns = rows[0][1]
-        texts = [self._place("text", column, columns) for column in self.text]
-        label = self._place("label", self.label, columns)
-        places = {what: self._place(what, c, columns) for what, c in self.optional.items() if c is not None}
-        lines: dict[str, int] = {}
-        for number, (line, cells) in enumerate(rows[1:] if self.header else rows):
-            if len(cells) != len(columns):
-                raise IceboxError(
-                    f"datasets: {self.path}, line {line}: expected {len(columns)} columns like the first line, "
-                    f"found {len(cells)}; mind the quotes, and the delimiter, which is {self.delimiter!r}"
-                )
-            if not cells[label].strip():
-                raise IceboxError(f"datasets: {self.path}, line {line}: column {self.label!r} is empty; add the label")
-            given = {what: cells[place] for what, place in places.items()}
-            item_id = given.get("id", str(number))
-            if item_id in lines:
-                raise IceboxError(
-                    f"datasets: {self.path}, line {line}: id '{item_id}' was line {lines[item_id]}'s already; "
-                    "ids must be unique; without `id`, rows are numbered"
-                )
-            lines[item_id] = line
-            yield Item(
-                item_id=item_id,
-                source="\n".join(cells[place] for place in texts),
-                label=cells[label],
-                split=given.get("split", ""),
-                group=given.get("group", ""),
-            )
+        empty = 0
+        for item in self.rows.items(self.texts, self._source):
+            texts = json.loads(item.source) if self.modality == "pair" else [item.source]
+            empty += not any(text.strip() for text in texts)
+            yield item
+        if empty:
+            print(f"{empty:,} texts are empty; they stay, since they have a label", file=sys.stderr)
 
-    def read(self, source: str) -> str:
-        """The text: an item's source is the text itself."""
-        return source
+    def read(self, source: str) -> Content:
+        """The text: an item's source is the text itself, cleaned, or a pair of them as JSON."""
+        return Pair(*json.loads(source)) if self.modality == "pair" else source
 
-    def _rows(self) -> list[Row]:
-        """Every row but blank ones."""
-        if not self.path.is_file():
-            raise IceboxError(
-                f"datasets: no file {self.path}; `path` is relative to the project's root, {Path.cwd()}; "
-                "put the file there or correct the path"
-            )
-        csv.field_size_limit(LONGEST_CELL_CHARACTERS)
-        try:
-            with self.path.open(encoding=self.encoding, newline="") as stream:
-                reader = csv.reader(
-                    stream,
-                    delimiter=self.delimiter,
-                    quoting=csv.QUOTE_MINIMAL if self.quotes else csv.QUOTE_NONE,
-                    strict=True,  # a quote that closes before the cell ends is an error, not a guess
-                )
-                return [(reader.line_num, cells) for cells in reader if cells]
-        except UnicodeDecodeError as error:
-            raise IceboxError(
-                f"datasets: {self.path} is not {self.encoding}: it holds the byte 0x{error.object[error.start]:02x}; "
-                "set `encoding` to the file's own, often latin-1 or utf-16"
-            ) from error
-        except (LookupError, TypeError, csv.Error) as error:  # unknown encoding, delimiter of two letters, NUL
-            raise IceboxError(
-                f"datasets: can't read {self.path} with encoding {self.encoding!r} delimiter {self.delimiter!r}, "
-                f"quotes {self.quotes}: {error}; correct them in params.yaml, or the file"
-            ) from error
-
-    def _place(self, what: str, column: Column, columns: Sequence[str]) -> int:
-        """Where a column stands. `what` is the key in params.yaml that named it, `columns` the first line's cells."""
-        if isinstance(column, int) and 0 <= column < len(columns):
-            return column
-        if self.header and isinstance(column, str) and columns.count(column) == 1:
-            return columns.index(column)
-        there = ", ".join(columns) if self.header else f"0 to {len(columns) - 1} (header: false, so by number)"
-        raise IceboxError(
-            f"datasets: {self.path} has {'two columns' if columns.count(str(column)) > 1 else 'no column'} "
-            f"{column!r}, named by `{what}`; there are: {there}"
-        )
+    def _source(self, cells: list[str]) -> str:
+        """The texts of a row, cleaned."""
+        texts = [cleaned(text, self.clean) for text in cells]
+        return json.dumps(texts, ensure_ascii=False) if self.modality == "pair" else "\n".join(texts)

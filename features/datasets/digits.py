@@ -8,7 +8,6 @@ import functools
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
@@ -23,7 +22,7 @@ INK_MAX = 16
 class Source(Dataset):
     """One item a row of scikit-learn's table, in its order; no official split."""
 
-    modality: ClassVar[Modality] = "image"
+    modality: Modality = "image"
 
     def items(self) -> Iterator[Item]:
         """`digits-0000` to `digits-1796`, labels "0" to "9"; the source is the row."""

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from features.datasets.base import Dataset, Item
+from features.datasets.base import Dataset, Item, Modality
 from features.errors import IceboxError
 
 LIBRARIES = (  # those of our requirements, and of what they bring along, that have hundreds of docstrings
@@ -48,7 +48,7 @@ MARKUP = re.compile(r"[`*~]+|\\[()\[\]]|\|")
 class Source(Dataset):
     """Docstrings of public classes, functions and methods; one Item.group a source file."""
 
-    modality = "text"
+    modality: Modality = "text"
 
     def __init__(
         self,

@@ -4,24 +4,25 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
 
+from features import inside, official_splits
 from features.datasets.base import Content, Dataset, Item, Modality
 from features.errors import IceboxError
+from features.split import is_split
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 class Source(Dataset):
     """One item a picture; its id and source are its path from `path`, its label the folder of its class.
 
-    Where every top folder that holds pictures is called train, val, valid, validation or test, these are the official
-    splits and the classes lie one level deeper. `group` is a regular expression looked for in each path: its first
-    group, or else all that it matches, names the items that must share a split (`person\\d+` for patients).
+    Where every top folder that holds pictures is called train, val, valid, validation, dev, test or test-NAME (a
+    further test set), these are the official splits and the classes lie one level deeper. `group` is a regular
+    expression looked for in each path: its first group, or else all that it matches, names the items that must share a
+    split (`person\\d+` for patients).
     """
 
-    modality: ClassVar[Modality] = "image"
+    modality: Modality = "image"
 
     def __init__(self, *, path: Path, group: str | None = None) -> None:
         self.path = Path(path)
@@ -34,7 +35,7 @@ class Source(Dataset):
         path without a group.
         """
         pictures = pictures_in(self.path)
-        split = all(picture.parts[0] in SPLITS for picture in pictures)
+        split = all(is_split(official_splits.ours(picture.parts[0])) for picture in pictures)
         labels = [class_of(picture, depth=1 if split else 0) for picture in pictures]
         if len(set(labels)) < 2:
             raise IceboxError(
@@ -47,16 +48,13 @@ class Source(Dataset):
                 item_id=name,
                 source=name,
                 label=label,
-                split=SPLITS[picture.parts[0]] if split else "",
+                split=official_splits.ours(picture.parts[0]) if split else "",
                 group=group_of(name, self.group) if self.group else "",
             )
 
     def read(self, source: str) -> Content:
         """The file's bytes; raises IceboxError for a file that is gone, unreadable or outside the folder."""
-        try:
-            return inside(self.path, source).read_bytes()
-        except OSError as error:
-            raise IceboxError(f"image_folder: {self.path / source} can't be read: {error.strerror}") from error
+        return inside.content(self.path, source)
 
 
 def pictures_in(root: Path) -> list[PurePosixPath]:
@@ -74,7 +72,7 @@ def pictures_in(root: Path) -> list[PurePosixPath]:
             if path.suffix.lower() in SUFFIXES and not name.startswith("."):
                 relative = path.relative_to(root).as_posix()
                 if path.is_symlink():
-                    inside(root, relative)
+                    inside.inside(root, relative)
                 found.append(readable_name(relative))
     return [PurePosixPath(name) for name in sorted(found)]
 
@@ -91,16 +89,6 @@ def readable_name(name: str) -> str:
     except UnicodeEncodeError as error:
         raise IceboxError(f"image_folder: {name!r} is not a UTF-8 file name; rename it (convmv does many)") from error
     return name
-
-
-def inside(root: Path, source: str) -> Path:
-    """The file itself, links followed; refused where `..` or a link leads out of the folder."""
-    path = (root / source).resolve()
-    if not path.is_relative_to(root.resolve()):
-        raise IceboxError(
-            f"image_folder: {root / source} leads out of the folder, to {path}; put the file itself there"
-        )
-    return path
 
 
 def class_of(picture: PurePosixPath, *, depth: int) -> str:

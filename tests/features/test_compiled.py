@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from features.capture import Capture
+from features.capture import Capture, Inputs
 from features.compiled import consider
 from tests.tiny import Doubling
 
@@ -71,18 +71,16 @@ def test_a_compiled_network_that_is_no_better_is_dropped_with_one_line(backbone,
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
-def test_a_compiled_network_gives_the_same_features_also_for_a_short_batch():
+def test_a_compiled_network_gives_the_same_features_of_inner_layers_too_and_for_a_short_batch():
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten())
-    capture = Capture(network, ["last"])
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Conv2d(4, 2, 3), nn.ReLU())
+    capture = Capture(network, ["1:max", "2:grid-2", "3:flatten"])
     x = torch.randn(4, 3, 6, 6).contiguous(memory_format=torch.channels_last)
-    plain = capture(x)["last"]
+    plain = capture(Inputs((x,)))
     assert capture.compile(4)
-    np.testing.assert_allclose(capture(x)["last"], plain, atol=1e-5)
-    np.testing.assert_allclose(capture(x[:1])["last"], plain[:1], atol=1e-5)
-    capture.compile(None)
-    np.testing.assert_array_equal(capture(x)["last"], plain)
-
-
-def test_a_network_whose_inner_layers_are_asked_for_is_not_compiled():
-    assert not Capture(nn.Sequential(nn.Identity()), ["0"]).compile(4)
+    for items in (4, 1):
+        for output, values in capture(Inputs((x[:items],))).items():
+            np.testing.assert_allclose(values, plain[output][:items], atol=1e-5)
+    assert not capture.compile(None)
+    for output, values in capture(Inputs((x,))).items():
+        np.testing.assert_array_equal(values, plain[output])

@@ -82,17 +82,37 @@ def test_a_truncated_and_a_missing_shard_are_both_found(folder):
     ]
 
 
+def everything_of(store: Path) -> list[np.ndarray]:
+    opened = FeatureStore(store)
+    return [opened.item_ids, opened.labels, opened.load(split="train")]
+
+
 @pytest.mark.parametrize("column", ["item_id", "label", "split", "shard", "row"])
-def test_a_flipped_byte_in_a_column_of_the_index_is_an_error_at_once(folder, column):
+def test_a_flipped_byte_in_a_column_of_the_index_is_an_error_before_the_column_is_used(folder, column):
     import h5py
 
     path = folder / "store/index.h5"
     with h5py.File(path) as file:
         position = file[column].id.get_offset()
     flip(path, position)
-    with pytest.raises(IceboxError, match=r"index.h5.*extract@store"):
+    with pytest.raises(IceboxError, match=rf"index.h5.*column {column} .*extract@store"):
+        everything_of(folder / "store")
+    assert [one.path for one in damage.of_store(folder / "store")] == [path]
+
+
+def test_a_flipped_byte_in_an_attribute_of_the_index_is_an_error_at_once(folder):
+    path = folder / "store/index.h5"
+    flip(path, path.read_bytes().index(b"doubling"))
+    with pytest.raises(IceboxError, match=r"index.h5.*attributes.*extract@store"):
         FeatureStore(folder / "store")
     assert [one.path for one in damage.of_store(folder / "store")] == [path]
+
+
+def test_labels_of_a_store_made_anew_are_never_mixed_with_the_features_of_the_one_before(folder):
+    store = FeatureStore(folder / "store")
+    run(folder, "8765")
+    with pytest.raises(IceboxError, match="column label"):
+        _ = store.labels
 
 
 def test_a_flipped_byte_is_found_and_repaired_by_redoing_only_that_shard(folder, victim):

@@ -74,6 +74,17 @@ def test_equal_contents_pass_the_backbone_once(tmp_path):
     assert FeatureStore(tmp_path / "store").load(outputs=["last"])[:, 0].tolist() == [1, 2, 1, 1]
 
 
+def test_contents_longer_than_the_network_takes_are_counted_as_they_pass(tmp_path):
+    class Short(Doubling):
+        def was_cut(self, prepared):
+            return prepared > 9
+
+    done, _ = run(tmp_path, rows("1", "12", "12", "30", "4", "5", "66"), Short())
+    assert done.cut == 3
+    done, _ = run(tmp_path, rows("12", "77"), Short())
+    assert done.cut == 1
+
+
 def test_adding_items_extracts_only_those(tmp_path):
     run(tmp_path, rows("1", "2", "3", "4"))
     done, _ = run(tmp_path, rows("0", "1", "2", "3", "4"))

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features import fingerprint
+from features.datasets.base import Pair
 from features.errors import IceboxError
 
 plain = st.recursive(
@@ -35,6 +36,12 @@ def test_content_is_its_sha256():
 def test_arrays_of_other_shape_or_type_are_other_contents():
     flat = np.arange(4, dtype=np.uint8)
     assert len({fingerprint.of_content(a) for a in (flat, flat.reshape(2, 2), flat.astype(np.int8))}) == 3
+
+
+def test_a_pair_is_its_texts_in_their_order():
+    pairs = [Pair("ab", "c"), Pair("a", "bc"), Pair("c", "ab")]
+    assert len({fingerprint.of_content(pair) for pair in [*pairs, "abc"]}) == 4
+    assert fingerprint.of_content(Pair("ab", "c")) == fingerprint.of_content(pairs[0])
 
 
 def test_a_file_is_its_bytes(tmp_path):

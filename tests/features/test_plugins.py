@@ -14,10 +14,10 @@ def test_loading_imports_the_file_of_that_name():
 
 
 def test_a_near_miss_is_suggested():
-    with pytest.raises(IceboxError, match=r"^heads\.svm: no head named 'svm'; did you mean 'linear_svm'\?$"):
-        plugins.file("pipeline.heads", "svm", "heads.svm")
+    with pytest.raises(IceboxError, match=r"^heads\.logrec: no head named 'logrec'; did you mean 'logreg'\?$"):
+        plugins.file("pipeline.heads", "logrec", "heads.logrec")
 
 
 def test_a_far_miss_lists_what_exists():
-    with pytest.raises(IceboxError, match=r"no head named 'zzz'; there are: knn, .*logreg"):
+    with pytest.raises(IceboxError, match=r"no head named 'zzz'; there are: centroid, .*logreg"):
         plugins.file("pipeline.heads", "zzz")

@@ -11,6 +11,7 @@ def test_tokens_that_the_mask_hides_do_not_count():
     assert pool(x, "mean", mask).tolist() == [[2.0, -3.0]]
     assert pool(x, "max", mask).tolist() == [[3.0, -1.0]]
     assert pool(x, "cls", mask).tolist() == [[1.0, -5.0]]
+    assert pool(x, "final", mask).tolist() == [[3.0, -1.0]]
 
 
 def test_spatial_maps_are_averaged_maximised_or_flattened():
@@ -53,7 +54,7 @@ def test_vectors_are_left_as_they_are():
 def test_a_pooling_that_does_not_fit_lists_those_that_do():
     with pytest.raises(IceboxError, match=r"'cls' does not fit .*\(1, 2, 2, 2\); fitting: avg, flatten, grid-K, max"):
         pool(torch.zeros(1, 2, 2, 2), "cls")
-    with pytest.raises(IceboxError, match=r"'grid-2' does not fit .*\(1, 2, 3\); fitting: avg, cls, max, mean"):
+    with pytest.raises(IceboxError, match=r"'grid-2' does not fit .*fitting: avg, cls, final, max, mean, tokens"):
         pool(torch.zeros(1, 2, 3), "grid-2")
     with pytest.raises(IceboxError, match="fitting: none"):
         pool(torch.zeros(1, 2, 3, 4, 5), "avg")

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -61,3 +62,15 @@ def test_a_moved_store_still_reads(folder, tmp_path):
 
 def test_two_outputs_are_laid_side_by_side(folder):
     np.testing.assert_array_equal(FeatureStore(folder).load(outputs=["last", "grid"])[1], [2, 4, 2, 2, 2, 2])
+
+
+def test_a_further_test_set_is_a_split_and_an_unknown_one_suggests_what_there_is(tmp_path):
+    made = [*rows("1", "2"), *rows("5", split="test-other")]
+    made = [dataclasses.replace(row, item_id=str(i)) for i, row in enumerate(made)]
+    extract(made, read=str, backbone=Doubling(), cache_root=tmp_path / "cache", store=tmp_path / "s")
+    store = FeatureStore(tmp_path / "s")
+    assert store.labels[store.items("test-other")].tolist() == ["1"]
+    assert store.load(split="test-other", output="last")[:, 0].tolist() == [5]
+    assert len(store.items("test")) == 0
+    with pytest.raises(IceboxError, match="no split 'test-othr'; did you mean 'test-other'"):
+        store.items("test-othr")

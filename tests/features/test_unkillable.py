@@ -40,9 +40,9 @@ class Server:
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
-    def must(self, what: str, root: Path, contents=CONTENTS) -> float:
+    def must(self, what: str, root: Path, contents=CONTENTS, **options: Any) -> float:
         """Run to the end and return how long it took, in seconds."""
-        done = self.run(what, root, contents)
+        done = self.run(what, root, contents, **options)
         assert done["status"] == 0, done["error"]
         return done["took_s"]
 
@@ -64,32 +64,81 @@ def numbers(store: Path) -> list[str]:
     return [f"{value:g}" for value in FeatureStore(store).load(output="last")[:, 0]]
 
 
-def kill_often(server: Server, what: str, start: Path, whole: dict[str, bytes], wanted: list[str], within_s: float):
-    """KILLS times: a copy of `start`, a kill within the time that the work takes, what is left, and a rerun."""
+def greys(store: Path) -> dict[str, list[str]]:
+    """What each view of a store of pictures shows of them: the number of each, which hflip has on the left."""
+    opened = FeatureStore(store)
+    column = {"identity": 1, "hflip": 0}
+    return {view: [f"{255 * value:.0f}" for value in opened.load(view=view)[:, column[view]]] for view in opened.views}
+
+
+def kill_often(
+    server: Server,
+    what: str,
+    start: Path,
+    whole: dict[str, bytes],
+    wanted: list[str],
+    within_s: float,
+    *,
+    kills: int = KILLS,
+    **options: Any,
+):
+    """Time and again: a copy of `start`, a kill within the time that the work takes, what is left, and a rerun."""
     seed = int.from_bytes(os.urandom(4), "big")
     print(f"{what} of {len(wanted)} items: seed {seed}")
     draw = random.Random(seed)
     killed = 0
-    for _ in range(KILLS):
+    for _ in range(kills):
         root = start.with_name("torn")
         shutil.rmtree(root, ignore_errors=True)
         shutil.copytree(start, root)
-        done = server.run(what, root, wanted, kill_after_s=draw.uniform(0, within_s))
+        done = server.run(what, root, wanted, kill_after_s=draw.uniform(0, within_s), **options)
         assert done["status"] in (0, -signal.SIGKILL), done["error"]
         killed += done["status"] != 0
         if (start / "store").exists():
             assert numbers(root / "store") in (CONTENTS, FEWER), "a finished store was lost"
-        server.must(what, root, wanted)
+        server.must(what, root, wanted, **options)
         assert contents(root / "store") == whole, f"seed {seed}"
-        assert numbers(root / "store") == wanted
-    print(f"{what}: {killed} of {KILLS} killed before the end")
-    assert killed >= KILLS // 2
+        if not options:
+            assert numbers(root / "store") == wanted
+        if done["status"] == 0:  # the kill came too late: the machine is less busy than when the work was timed
+            shutil.rmtree(root)
+            shutil.copytree(start, root)
+            within_s = min(within_s, server.must(what, root, wanted, **options))
+    print(f"{what}: {killed} of {kills} killed before the end")
+    assert killed >= kills // 2
 
 
 def test_extraction_killed_at_any_moment_comes_to_the_same_bytes(server, tmp_path):
     took_s = server.must("extract", tmp_path / "whole")
     (tmp_path / "start").mkdir()
     kill_often(server, "extract", tmp_path / "start", contents(tmp_path / "whole/store"), CONTENTS, took_s)
+
+
+def test_extraction_of_several_views_killed_at_any_moment_comes_to_the_same_bytes(server, tmp_path):
+    views = ["identity", "hflip", "random-resized-crop.1"]
+    took_s = server.must("extract", tmp_path / "whole", TEN, views=views)
+    (tmp_path / "start").mkdir()
+    whole = contents(tmp_path / "whole/store")
+    kill_often(server, "extract", tmp_path / "start", whole, TEN, took_s, kills=10, views=views)
+
+
+def test_a_view_added_and_killed_before_every_step_leaves_the_old_store_or_the_new(server, tmp_path):
+    start, both = tmp_path / "start", ["identity", "hflip"]
+    server.must("extract", start, SIX, views=["identity"])
+    shutil.copytree(start, tmp_path / "whole")
+    server.must("extract", tmp_path / "whole", SIX, views=both)
+    whole = contents(tmp_path / "whole/store")
+    for step in range(1000):
+        root = tmp_path / f"torn-{step}"
+        shutil.copytree(start, root)
+        done = server.run("extract", root, SIX, kill_at_step=step, views=both)
+        assert greys(root / "store") in ({"identity": SIX}, {"identity": SIX, "hflip": SIX}), f"lost at step {step}"
+        if done["status"] == 0:
+            break
+        assert done["status"] == -signal.SIGKILL, done["error"]
+        server.must("extract", root, SIX, views=both)
+        assert contents(root / "store") == whole, f"step {step}"
+    assert step >= 8
 
 
 def test_index_writing_killed_at_any_moment_leaves_the_old_store_or_the_new(server, tmp_path):

@@ -1,8 +1,9 @@
 """Run by test_unkillable.py: forks a child a kill, so that numpy and h5py are imported once and a kill costs little.
 
 Standard input gives one JSON task a line, standard output one JSON answer a line. A task is {"what": extract | index |
-compact, "root": folder, "contents": […]} and, as wanted, "kill_after_s": seconds, "signal": number, "kill_at_step":
-number, "limit_bytes": number. The answer is {"took_s": seconds, "status": exit code or minus the signal, "error": text}
+compact, "root": folder, "contents": […]} and, as wanted, "views": [names] (the contents are of pictures then),
+"kill_after_s": seconds, "signal": number, "kill_at_step": number, "limit_bytes": number. The answer is {"took_s":
+seconds, "status": exit code or minus the signal, "error": text}
 """
 
 import json
@@ -15,10 +16,11 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from features.backbones.pixels import Pixels
 from features.compact import compact
 from features.errors import IceboxError
 from features.extract import extract
-from tests.tiny import Doubling, rows
+from tests.tiny import Doubling, picture, pictures, rows
 
 SHARD_ROWS = 3
 STEPS = ("os.rename", "os.link", "os.remove")  # between two of these nothing in a folder appears or goes
@@ -44,10 +46,12 @@ def work(task: dict[str, Any]) -> None:
     if task["what"] == "compact":
         compact(root / "store", root / "cache", shard_rows=SHARD_ROWS)
         return
+    views = task.get("views")
     extract(
-        rows(*task["contents"]),
-        read=lambda source: source,
-        backbone=Doubling(),
+        pictures(*map(int, task["contents"])) if views else rows(*task["contents"]),
+        read=picture if views else lambda source: source,
+        backbone=Pixels(size=2, grey=True, outputs=["last"]) if views else Doubling(),
+        views=views or ["identity"],
         cache_root=root / "cache",
         store=root / "store",
         batch_size=2,

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from features.backbones import hashing
+from features.datasets.base import Pair
 from features.errors import IceboxError, ItemError
 
 PLACES = [(1550, 1), (2399, -1), (672, 1)]
@@ -25,6 +26,18 @@ def test_values_by_hand(tmp_path):
         bucket, sign = hashing.place(gram, 4096)
         expected[bucket] += sign * weight / length
     np.testing.assert_allclose(row, expected, atol=1e-7)
+
+
+def test_in_a_pair_a_word_counts_for_its_side(tmp_path):
+    hashing.fetch(tmp_path, dimensions=4096)
+    network = hashing.load(tmp_path, outputs=["last"], device="cpu")
+    pairs = [Pair("a cat", "dogs"), Pair("dogs", "a cat"), Pair("A cat.", "Dogs!"), Pair("a cat dogs", "")]
+    one, turned, same, moved = network.encode([network.prepare(pair) for pair in pairs])["last"]
+    np.testing.assert_array_equal(one, same)
+    assert one @ turned == 0
+    assert 0 < one @ moved < 0.99
+    grams = ["first: a", "first: cat", "first: a cat", "second: dogs"]
+    assert set(np.flatnonzero(one)) == {hashing.place(gram, 4096)[0] for gram in grams}
 
 
 def test_a_word_has_the_same_place_on_every_machine():
@@ -72,7 +85,7 @@ def test_no_dimensions_are_refused(tmp_path):
 
 def test_content_that_is_no_text_is_an_item_error(tmp_path):
     hashing.fetch(tmp_path)
-    with pytest.raises(ItemError, match="expected a text, found bytes"):
+    with pytest.raises(ItemError, match="expected a text or a pair, found bytes"):
         hashing.load(tmp_path, outputs=["last"], device="cpu").prepare(b"x")
 
 

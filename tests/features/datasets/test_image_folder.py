@@ -63,6 +63,11 @@ def test_train_val_and_test_folders_are_official_splits(folder):
     ]
 
 
+def test_a_folder_of_a_further_test_set_is_no_class(folder):
+    root = folder("train/a/1.png", "train/b/1.png", "test/b/1.png", "test-night/a/1.png")
+    assert {item.split: item.label for item in Source(path=root).items()}["test-night"] == "a"
+
+
 def test_a_class_called_train_among_others_is_a_class(folder):
     items = Source(path=folder("train/1.png", "car/1.png")).items()
     assert [(item.label, item.split) for item in items] == [("car", ""), ("train", "")]

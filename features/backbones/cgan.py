@@ -1,0 +1,63 @@
+"""cgan: as gan, but told the class of what to draw, in both networks; the features are its critic's, and need no class.
+
+features/adversarial.py says how it is trained.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from features.adversarial import Adversarial, AdversarialGenerator, restored
+from features.backbones.base import Generator, read_settings
+from features.capture import LAST
+from features.examples import Examples
+from features.small_pictures import PictureBackbone
+
+Loss = Literal["original", "wgan-gp"]
+
+VERSION = 1
+DEFAULT_OUTPUTS = (LAST,)
+
+
+def pretraining(
+    *,
+    data: Examples,
+    loss: Loss = "original",
+    seed: int = 0,
+    steps: int = 7000,
+    batch_size: int = 64,
+    learning_rate: float = 0.0002,
+    critic_steps: int = 5,
+    penalty: float = 10.0,
+    z: int = 64,
+    d: int = 256,
+    width: int = 32,
+) -> Adversarial:
+    """Learn to draw pictures of each of the train split's classes.
+
+    `loss` is the original one or Wasserstein's with a gradient penalty of weight `penalty`, which alone takes
+    `critic_steps` of the critic for each of the other's. Codes of `z` numbers, `d` features, `width` channels.
+    """
+    return Adversarial(
+        data,
+        conditional=True,
+        network={"z": z, "d": d, "width": width},
+        loss=loss,
+        seed=seed,
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        critic_steps=critic_steps,
+        penalty=penalty,
+    )
+
+
+def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> PictureBackbone:
+    """The critic that `pretrain` left in `folder`. Outputs: `last`, or `stage1`…`stage3` with avg, max, flatten."""
+    whole = restored(folder).to(device)
+    return PictureBackbone(folder, whole.critic.reader, outputs, whole=whole, version=VERSION, precision=precision)
+
+
+def generator(folder: Path, *, device: str) -> Generator:
+    """What draws."""
+    return AdversarialGenerator(restored(folder), read_settings(folder)["classes"], device)

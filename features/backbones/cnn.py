@@ -1,0 +1,165 @@
+"""cnn: a small convolutional network that learns a dataset's own labels, on small grey pictures.
+
+As a backbone it is the ceiling beside which features learnt without labels stand. It also judges generated pictures:
+`judge` gives its features, in which a Fréchet distance is taken, and the label that it reads.
+
+Letters: b batch, n items, d features, k classes, r pixels.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from features.backbones.base import WEIGHTS_FILE, PictureJudge, Pretraining, read_settings
+from features.capture import LAST
+from features.datasets.base import Content
+from features.examples import Examples
+from features.small_pictures import PictureBackbone, Reader, drawn, small, stacked
+
+VERSION = 1
+DEFAULT_OUTPUTS = (LAST,)
+WARM_UP = 0.2  # share of the steps in which the learning rate rises
+AT_ONCE = 500  # pictures, when judging
+
+
+def pretraining(
+    *,
+    data: Examples,
+    seed: int = 0,
+    epochs: int = 6,
+    batch_size: int = 128,
+    learning_rate: float = 0.002,
+    width: int = 32,
+    d: int = 128,
+) -> "Labelling":
+    """Learn the train split's labels. `width` channels in the first stage, `d` features."""
+    network = {"width": width, "d": d}
+    return Labelling(
+        data, network=network, seed=seed, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate
+    )
+
+
+def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> PictureBackbone:
+    """The network that `pretrain` left in `folder`. Outputs: `last`, or `stage1`…`stage3` with avg, max, flatten."""
+    whole = restored(folder).to(device)
+    return PictureBackbone(folder, whole.reader, outputs, whole=whole, version=VERSION, precision=precision)
+
+
+def judge(folder: Path, *, device: str) -> PictureJudge:
+    """Features and labels of pictures, as this network sees them."""
+    return Judge(restored(folder).to(device), read_settings(folder)["classes"], device)
+
+
+def restored(folder: Path) -> "Network":
+    """The trained network with its last layer."""
+    settings = read_settings(folder)
+    network = Network(classes=len(settings["classes"]), **settings["network"])
+    network.load_state_dict(load_file(folder / WEIGHTS_FILE))
+    return network.eval().requires_grad_(False)
+
+
+class Network(nn.Module):
+    """A Reader and a linear layer to the classes."""
+
+    def __init__(self, *, classes: int, width: int, d: int) -> None:
+        super().__init__()
+        self.reader = Reader(d=d, width=width, norm=True)
+        self.scores = nn.Sequential(nn.Dropout(0.3), nn.Linear(d, classes))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(b, 1, r, r) in 0..1 → (b, k)."""
+        scores: Tensor = self.scores(self.reader(pictures))
+        return scores
+
+
+class Judge(PictureJudge):
+    """The frozen network, in float32."""
+
+    def __init__(self, network: Network, classes: Sequence[str], device: str) -> None:
+        self.network, self.classes, self.device = network, tuple(classes), device
+
+    @torch.inference_mode()
+    def seen(self, contents: Sequence[Content]) -> tuple[np.ndarray, list[str]]:
+        """n pictures → features (n, d), and the label read from each."""
+        features, labels = [], []
+        for start in range(0, len(contents), AT_ONCE):
+            stack = np.stack([small(content) for content in contents[start : start + AT_ONCE]])
+            found = self.network.reader(torch.from_numpy(stack[:, None]).to(self.device).float() / 255)
+            features.append(found.cpu().numpy())
+            labels += [self.classes[number] for number in self.network.scores(found).argmax(1).tolist()]
+        return np.concatenate(features), labels
+
+
+class Labelling(Pretraining):
+    """Cross entropy, under random mirroring; the learning rate rises linearly, then falls to 0 along a cosine."""
+
+    def __init__(
+        self,
+        data: Examples,
+        *,
+        network: dict[str, int],
+        seed: int,
+        epochs: int,
+        batch_size: int,
+        learning_rate: float,
+    ) -> None:
+        data.expect("image", "cnn")
+        self.seed, self.learning_rate, self.sizes = seed, learning_rate, network
+        self.classes = sorted(set(data.labels("train")))
+        self.pictures = {split: stacked(data, split) for split in ("train", "val", "test")}
+        self.labels = {
+            split: torch.tensor([self.classes.index(label) for label in data.labels(split)]) for split in self.pictures
+        }
+        self.batch_size = min(batch_size, len(self.pictures["train"]))
+        self.steps = epochs * (len(self.pictures["train"]) // self.batch_size)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = Network(classes=len(self.classes), **network)
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=learning_rate, weight_decay=0.01)
+
+    @property
+    def parts(self) -> dict[str, nn.Module | Optimizer]:
+        """Network and optimiser."""
+        return {"network": self.network, "optimiser": self.optimiser}
+
+    def step(self, index: int) -> float:
+        """One batch; its mean cross entropy in nats."""
+        done = (index + 1) / self.steps
+        share = done / WARM_UP if done < WARM_UP else (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate * share
+        rows = drawn(len(self.pictures["train"]), self.batch_size, seed=self.seed, index=index)
+        pictures = self.pictures["train"][rows].to(self.device).float() / 255
+        mirrored = torch.rand(len(rows), 1, 1, 1, device=self.device) < 0.5
+        scores = self.network(torch.where(mirrored, pictures.flip(3), pictures))
+        loss = F.cross_entropy(scores, self.labels["train"][rows].to(self.device))
+        self.optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        self.optimiser.step()
+        return loss.item()
+
+    @torch.inference_mode()
+    def evaluate(self) -> dict[str, float]:
+        """Share of val and of test whose label is read right."""
+        return {f"accuracy_{split}": self.accuracy(split) for split in ("val", "test")}
+
+    def accuracy(self, split: str) -> float:
+        """Share of a split read right."""
+        right = 0
+        for start in range(0, len(self.labels[split]), AT_ONCE):
+            pictures = self.pictures[split][start : start + AT_ONCE].to(self.device).float() / 255
+            found = self.network(pictures).argmax(1).cpu()
+            right += int((found == self.labels[split][start : start + AT_ONCE]).sum())
+        return right / len(self.labels[split])
+
+    def settings(self) -> dict[str, Any]:
+        """What `load` builds the network from."""
+        return {"network": self.sizes, "classes": self.classes}

@@ -1,0 +1,261 @@
+"""rnn_lm: our own LSTM language model, trained to say the next word of running text; its states are the features.
+
+Letters: b batch, t tokens, d features.
+"""
+
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from torch.optim import Optimizer
+
+from features import fingerprint, words
+from features.backbones.base import WEIGHTS_FILE, Generator, Pretraining, TextJudge, read_settings, write_settings
+from features.capture import Capture, Inputs
+from features.datasets.base import Content, Modality
+from features.errors import ItemError
+from features.examples import Examples
+from features.language_model import Carried, Network, loss
+from features.network import NetworkBackbone
+from features.packing import packed
+from features.ragged import Scattered, Values
+from features.writing import Judge, Writing
+
+VERSION = 1
+DEFAULT_OUTPUTS = ("last:final", "last:mean", "last:max")
+VOCABULARY_FILE = "vocabulary.txt"
+MOST_WORDS = 4096  # of a text; the rest is cut off
+PREPROCESS = {
+    "words": "WikiText's",
+    "unseen": words.UNKNOWN,
+    "most_words": MOST_WORDS,
+    "pooled": "all words, or a line's end",
+}
+BATCH_TOKENS = 4096  # of one forward pass when encoding, padding counted
+WARM_UP = 0.05  # share of the steps in which the learning rate rises
+
+
+def pretraining(
+    *,
+    data: Examples,
+    seed: int = 0,
+    epochs: int = 12,
+    batch_size: int = 32,
+    tokens: int = 35,
+    width: int = 256,
+    hidden: int = 256,
+    layers: int = 2,
+    dropout: float = 0.4,
+    learning_rate: float = 0.003,
+    weight_decay: float = 0.1,
+    clip: float = 0.5,
+) -> "NextWord":
+    """Learn the train split's text, `batch_size` places of it at once, `tokens` a step.
+
+    `width` is that of the word vectors and of the features, `hidden` that of the layers below the last.
+    """
+    network = {"width": width, "hidden": hidden, "layers": layers}
+    return NextWord(
+        data,
+        network=network,
+        seed=seed,
+        epochs=epochs,
+        batch_size=batch_size,
+        tokens=tokens,
+        dropout=dropout,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        clip=clip,
+    )
+
+
+def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "LanguageModel":
+    """The network that `pretrain` left in `folder`. Outputs: `last`, `layers.N` or `words`, with final, mean, max."""
+    return LanguageModel(folder, restored(folder).to(device), outputs, precision=precision)
+
+
+def generator(folder: Path, *, device: str) -> Generator:
+    """What writes text."""
+    return Writing(restored(folder).to(device), read_vocabulary(folder), device)
+
+
+def judge(folder: Path, *, device: str) -> TextJudge:
+    """How likely texts are to this language model."""
+    return Judge(restored(folder).to(device), read_vocabulary(folder), device)
+
+
+def restored(folder: Path) -> Network:
+    """The trained network, able to predict."""
+    network = Network(words=len(read_vocabulary(folder)), **read_settings(folder)["network"])
+    network.load_state_dict(load_file(folder / WEIGHTS_FILE))
+    return network.eval()
+
+
+def read_vocabulary(folder: Path) -> list[str]:
+    """The words that the network knows, by number."""
+    return (folder / VOCABULARY_FILE).read_text(encoding="utf-8").splitlines()
+
+
+class LanguageModel(NetworkBackbone):
+    """A text's words, then the network's state behind each."""
+
+    modality: ClassVar[Modality] = "text"
+    whole_shards: ClassVar[bool] = True
+
+    def __init__(self, folder: Path, network: Network, outputs: Sequence[str], *, precision: str = "float32") -> None:
+        self.folder = folder
+        self.outputs = tuple(outputs)
+        self.precision = precision
+        self.number = {word: number for number, word in enumerate(read_vocabulary(folder))}
+        self.capture = Capture(network, outputs, precision=precision)
+        self.device = next(network.parameters()).device
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The network's sizes, weights, vocabulary and outputs."""
+        return {
+            "family": "rnn_lm",
+            "version": VERSION,
+            **read_settings(self.folder)["network"],
+            "weights": fingerprint.of_file(self.folder / WEIGHTS_FILE),
+            "vocabulary": fingerprint.of_file(self.folder / VOCABULARY_FILE),
+            "preprocess": PREPROCESS,
+            "outputs": list(self.outputs),
+            "precision": self.precision,
+        }
+
+    def prepare(self, content: Content) -> list[int]:
+        """Text → the numbers of its words, those never seen as UNKNOWN, behind a line's end as in training."""
+        if not isinstance(content, str):
+            raise ItemError(f"rnn_lm: expected a text, found {type(content).__name__}")
+        unknown = self.number[words.UNKNOWN]
+        found = [self.number.get(word, unknown) for word in words.of_text(content)[:MOST_WORDS]]
+        return [self.number[words.END], *found]
+
+    def was_cut(self, prepared: list[int]) -> bool:
+        """Whether the text had more than MOST_WORDS words."""
+        return len(prepared) > MOST_WORDS
+
+    def encode(self, prepared: Sequence[list[int]]) -> dict[str, Values]:
+        """b lists of word numbers → {output: float32 (b, d)}. Texts of about one length pass together."""
+        found = Scattered(len(prepared))
+        for rows in packed([len(tokens) for tokens in prepared], BATCH_TOKENS):
+            found.put(rows, self.capture(self.inputs([prepared[row] for row in rows])))
+        return found.features()
+
+    def inputs(self, prepared: Sequence[list[int]]) -> Inputs:
+        """b lists of word numbers → (b, t), padded behind; no state before the padding knows of it.
+
+        The state behind the line's end counts only where nothing follows: it is the same in all texts, and where it is
+        the maximum, heads would learn from its rounding.
+        """
+        texts = [torch.tensor(tokens) for tokens in prepared]
+        tokens = pad_sequence(texts, batch_first=True).to(self.device)  # (b, t)
+        mask = pad_sequence([torch.ones_like(text) for text in texts], batch_first=True).to(self.device)  # (b, t)
+        mask[:, 0] = mask.sum(1) == 1
+        return Inputs((tokens,), mask=mask)
+
+    def compile(self, batch_size: int | None) -> bool:
+        """Texts come in too many lengths: each would be compiled anew."""
+        return False
+
+    def save(self, folder: Path) -> None:
+        """Write weights, vocabulary and settings."""
+        write_settings(folder, read_settings(self.folder))
+        shutil.copyfile(self.folder / VOCABULARY_FILE, folder / VOCABULARY_FILE)
+        state = {name: tensor.contiguous().cpu() for name, tensor in self.capture.network.state_dict().items()}
+        save_file(state, folder / WEIGHTS_FILE)
+
+
+class NextWord(Pretraining):
+    """Truncated back-propagation through the train split's text, which begins at another word in every epoch."""
+
+    network: Network
+
+    def __init__(
+        self,
+        data: Examples,
+        *,
+        network: dict[str, int],
+        seed: int,
+        epochs: int,
+        batch_size: int,
+        tokens: int,
+        dropout: float,
+        learning_rate: float,
+        weight_decay: float,
+        clip: float,
+    ) -> None:
+        data.expect("text", "rnn_lm")
+        self.seed, self.batch_size, self.tokens = seed, batch_size, tokens
+        self.learning_rate, self.clip, self.sizes = learning_rate, clip, network
+        running = {split: words.of_lines("".join(map(str, data.contents(split)))) for split in ("train", "val", "test")}
+        self.vocabulary = words.vocabulary(running["train"])
+        number = {word: i for i, word in enumerate(self.vocabulary)}
+        self.text = {
+            split: torch.tensor([number.get(word, number[words.UNKNOWN]) for word in found])
+            for split, found in running.items()
+        }
+        self.end = number[words.END]
+        self.steps_per_epoch = (len(self.text["train"]) // batch_size - 1) // tokens
+        self.steps = epochs * self.steps_per_epoch
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = Network(words=len(self.vocabulary), **network, dropout=dropout)
+        self.carried = Carried(self.network, batch_size)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=weight_decay
+        )
+
+    @property
+    def parts(self) -> dict[str, nn.Module | Optimizer]:
+        """Network, optimiser and the states carried on."""
+        return {"network": self.network, "optimiser": self.optimiser, "carried": self.carried}
+
+    def step(self, index: int) -> float:
+        """The next `tokens` words at each place; the mean of their -log p, in nats."""
+        done = (index + 1) / self.steps
+        share = min(done / WARM_UP, (1 + math.cos(math.pi * max(0, done - WARM_UP) / (1 - WARM_UP))) / 2)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate * share
+        epoch, position = divmod(index, self.steps_per_epoch)
+        if position == 0:
+            self.carried.set(None)
+        batch = self.batch(epoch, position).to(self.device)
+        hidden, states = self.network(batch[:, :-1], self.carried.get())
+        nats: Tensor = self.network.softmax(hidden.flatten(0, 1), batch[:, 1:].flatten()).loss
+        self.optimiser.zero_grad()
+        torch.autograd.backward(nats)
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.clip)
+        self.optimiser.step()
+        self.carried.set(states)
+        return nats.item()
+
+    def batch(self, epoch: int, position: int) -> Tensor:
+        """(b, t + 1) word numbers: step `position` of an epoch, whose text is turned round by a drawn length."""
+        text = self.text["train"]
+        turn = torch.randint(len(text), (), generator=torch.Generator().manual_seed(self.seed * 1_000_003 + epoch))
+        columns = torch.arange(self.batch_size)[:, None] * (len(text) // self.batch_size)
+        places = columns + position * self.tokens + torch.arange(self.tokens + 1) + turn
+        return text[places % len(text)]
+
+    def evaluate(self) -> dict[str, float]:
+        """Perplexity of val and test, over every word and line's end, the state carried from the first to the last."""
+        return {
+            f"perplexity_{split}": math.exp(loss(self.network, self.text[split], first=self.end))
+            for split in ("val", "test")
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """What `load` builds the network from."""
+        return {"network": self.sizes}
+
+    def files(self) -> dict[str, str]:
+        """The vocabulary, a word a line."""
+        return {VOCABULARY_FILE: "".join(f"{word}\n" for word in self.vocabulary)}

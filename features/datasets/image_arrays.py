@@ -1,0 +1,118 @@
+"""Pictures as arrays in one `.npz` file, such as numpy.savez writes and MedMNIST and Keras publish."""
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from features import official_splits
+from features.datasets.base import Content, Dataset, Item, Modality
+from features.errors import IceboxError
+from features.tables import as_text
+
+SPLITS = ("train", "val", "test")
+# The names that the arrays of one part may have, tried in this order: ours and MedMNIST's, then Keras's.
+NAMES = (("{}images", "{}labels", "{}_"), ("x_{}", "y_{}", "{}"))
+
+
+class Source(Dataset):
+    """One item a row. Arrays: `images` uint8 (n, height, width[, 3]) and `labels` (n,), text or whole numbers.
+
+    Optional, (n,) each: `split`, `ids` and `group`. Official splits may also be arrays of their own: `train_images`,
+    `train_labels`, `test_images` … (MedMNIST), or `x_train`, `y_train` … (Keras).
+    """
+
+    modality: Modality = "image"
+
+    def __init__(self, *, path: Path) -> None:
+        """`path` of the file, relative to the project's root."""
+        self.path = Path(path)
+
+    def items(self) -> Iterator[Item]:
+        """Ids are `ids`, or else row numbers from 0, behind `train/` … where the splits are arrays of their own.
+
+        Raises IceboxError for a file that is missing, holds no such arrays, or holds pickled objects.
+        """
+        for part, (images, labels) in self._parts.items():
+            ids = self._column("ids", len(images)) if not part else None
+            splits = self._column("split", len(images)) if not part else None
+            groups = self._column("group", len(images)) if not part else None
+            for row, label in enumerate(labels):
+                yield Item(
+                    item_id=ids[row] if ids else f"{part}/{row}" if part else str(row),
+                    source=f"{part}/{row}",
+                    label=label,
+                    split=part or (official_splits.ours(splits[row]) if splits else ""),
+                    group=groups[row] if groups else "",
+                )
+
+    def read(self, source: str) -> Content:
+        """uint8 (height, width[, 3])."""
+        part, _, row = source.partition("/")
+        images, _ = self._parts.get(part, (np.empty(0), []))
+        if not row.isdecimal() or int(row) >= len(images):
+            raise IceboxError(f"datasets: {self.path} has no row '{source}'")
+        image: np.ndarray = images[int(row)]
+        return image
+
+    @cached_property
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """Every array of the file, read whole."""
+        if not self.path.is_file():
+            raise IceboxError(
+                f"datasets: no file {self.path} (looked in {Path.cwd()}); put it there, or correct `path`"
+            )
+        try:
+            with self.path.open("rb") as stream:
+                file = np.load(stream, allow_pickle=False)
+                if not isinstance(file, np.lib.npyio.NpzFile):
+                    raise IceboxError(f"datasets: {self.path} holds one array; expected images and labels, as .npz")
+                return {name: file[name] for name in file.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise IceboxError(
+                f"datasets: {self.path} can't be read as .npz without pickled objects: {error}; write it anew with "
+                "numpy.savez, labels as text (dtype str) or whole numbers"
+            ) from error
+
+    @cached_property
+    def _parts(self) -> dict[str, tuple[np.ndarray, list[str]]]:
+        """{split, or "": (images, labels as text)}."""
+        parts = {}
+        for images_name, labels_name, form in NAMES:
+            for split in ("", *SPLITS):
+                prefix = form.format(split) if split else ""
+                images = self._arrays.get(images_name.format(prefix))
+                if images is not None and split not in parts:
+                    refuse_odd(images, self.path)
+                    parts[split] = images, self._column(labels_name.format(prefix), len(images)) or []
+                    if not parts[split][1]:
+                        raise IceboxError(f"datasets: {self.path}: no array {labels_name.format(prefix)!r}")
+        if not parts:
+            raise IceboxError(
+                f"datasets: {self.path}: expected arrays images and labels (or train_images, train_labels …, "
+                f"or x_train, y_train …), found {', '.join(self._arrays) or 'none'}"
+            )
+        return parts
+
+    def _column(self, name: str, n: int) -> list[str] | None:
+        """A value a row, as text; None where there is no such array."""
+        values = self._arrays.get(name)
+        if values is None:
+            return None
+        if values.ndim == 2 and values.shape[1] == 1:
+            values = values[:, 0]  # MedMNIST
+        if values.shape != (n,):
+            raise IceboxError(f"datasets: {self.path}: {name}: expected {n} values, one an image, found {values.shape}")
+        return [as_text(value, f"{self.path}, row {row}", name) for row, value in enumerate(values.tolist())]
+
+
+def refuse_odd(images: np.ndarray, path: Path) -> None:
+    """Raise IceboxError for what are no 8-bit pictures."""
+    if images.dtype != np.uint8 or not (images.ndim == 3 or images.shape[3:] == (3,)):
+        raise IceboxError(
+            f"datasets: {path}: images: expected uint8 (n, height, width) or (n, height, width, 3), "
+            f"found {images.dtype} {images.shape}; scale to 0..255 and turn the axes first"
+        )

@@ -1,0 +1,58 @@
+"""Pictures that a table lists: a CSV, TSV, JSON Lines or Parquet of path, label and perhaps split and group."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from features import inside
+from features.datasets.base import Content, Dataset, Item, Modality
+from features.table_items import TableItems, by_split, chosen
+from features.tables import Table
+
+Column = str | int  # a name, or a number from 0
+
+
+class Source(Dataset):
+    """One item a row, in the table's order; its id, unless a column gives it, and its source are the picture's path."""
+
+    modality: Modality = "image"
+
+    def __init__(
+        self,
+        *,
+        path: Path | dict[str, Path],
+        folder: Path | None = None,
+        image: Column = "path",
+        label: Column = "label",
+        drop_labels: Sequence[str | int] = (),
+        split: Column | None = None,
+        id: Column | None = None,
+        group: Column | None = None,
+        slices: Sequence[Column] = (),
+        encoding: str = "utf-8",
+        delimiter: str | None = None,
+        quotes: bool | None = None,
+        header: bool = True,
+    ) -> None:
+        """`path` is the table, or several by the split that each holds; `image` the column of the pictures' paths.
+
+        These are relative to `folder`, or else to the (first) table's own folder. All else is as csv_text has it.
+        """
+        paths = by_split(path)
+        self.folder = Path(folder) if folder is not None else next(iter(paths.values())).parent
+        self.image = image
+        self.rows = TableItems(
+            paths=paths,
+            columns=chosen(label=label, split=split, id=id, group=group),
+            slices=slices,
+            drop_labels=drop_labels,
+            table=partial(Table, encoding=encoding, delimiter=delimiter, quotes=quotes, header=header),
+        )
+
+    def items(self) -> Iterator[Item]:
+        """Raises IceboxError for a missing table, column, cell or label, for a repeated id and for a wrong encoding."""
+        return self.rows.items([("image", self.image)], lambda cells: cells[0].strip(), named_by_source=True)
+
+    def read(self, source: str) -> Content:
+        """The picture's bytes; raises IceboxError for a file that is gone, unreadable or outside the folder."""
+        return inside.content(self.folder, source)

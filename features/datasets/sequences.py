@@ -1,0 +1,104 @@
+"""Sequences of different lengths with one number each: generated here, or from a file of arrays.
+
+The process that generates them, for item i of length T with steps x_t in R^10, t = 1 … T:
+
+    x_t ~ N(0, I)                                        independent of each other
+    g_t = 1 + sin(2π t / 16) / 2                         what comes in counts more or less as time goes on
+    s_t = 0.9 s_{t-1} + g_t · tanh(a · x_t) · (1 + b · x_{t-1} / 2),   s_0 = 0, x_0 = 0
+    y   = s_T / 3 + noise · N(0, 1)
+
+a and b are unit vectors drawn from the seed, T is uniform from `length_min` to `length_max`. So the latest steps count
+most, their order matters, and the first `length_min` steps alone say little of a long sequence.
+"""
+
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from features.datasets.base import Content, Dataset, Item, Modality
+from features.errors import IceboxError
+
+WIDTH = 10  # numbers a step
+KEEP = 0.9
+PERIOD = 16
+
+
+class Source(Dataset):
+    """One item a sequence (t, 10) float32; its label is the number to predict (`task: regression`).
+
+    `path` is an .npz of `x` (all steps of all sequences one after the other, (sum t, d)), `offsets` (n + 1) where each
+    begins, and `y` (n,); without it `items` sequences are generated.
+    """
+
+    modality: Modality = "sequence"
+
+    def __init__(
+        self,
+        *,
+        path: Path | None = None,
+        number: int = 3000,
+        length_min: int = 8,
+        length_max: int = 40,
+        noise: float = 0.1,
+        seed: int = 0,
+    ) -> None:
+        self.path = path
+        self.number, self.length_min, self.length_max = number, length_min, length_max
+        self.noise, self.seed = noise, seed
+
+    def items(self) -> Iterator[Item]:
+        """In the file's order, or the order of generation."""
+        _, offsets, y = self._arrays
+        for i in range(len(offsets) - 1):
+            yield Item(item_id=f"{i:06}", source=str(i), label=f"{y[i]:.6g}")
+
+    def read(self, source: str) -> Content:
+        """The sequence (t, d) float32."""
+        x, offsets, _ = self._arrays
+        i = int(source)
+        return x[offsets[i] : offsets[i + 1]]
+
+    @cached_property
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """x (sum t, d) float32, offsets (n + 1,), y (n,)."""
+        return self._generated() if self.path is None else self._stored(Path(self.path))
+
+    def _generated(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if not 1 <= self.length_min <= self.length_max:
+            raise IceboxError(
+                f"sequences: expected 1 ≤ length_min ≤ length_max, found {self.length_min} and {self.length_max}"
+            )
+        random = np.random.default_rng(self.seed)
+        a, b = (vector / np.linalg.norm(vector) for vector in random.normal(size=(2, WIDTH)))
+        lengths = random.integers(self.length_min, self.length_max + 1, self.number)
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        x = random.normal(size=(offsets[-1], WIDTH)).astype(np.float32)
+        y = np.array([response(x[i:j], a, b) for i, j in pairwise(offsets)])
+        return x, offsets, y + self.noise * random.normal(size=self.number)
+
+    def _stored(self, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                x, offsets, y = (file[name] for name in ("x", "offsets", "y"))
+        except (OSError, KeyError, ValueError, EOFError) as reason:
+            raise IceboxError(f"sequences: {path}: expected an .npz with x, offsets and y, found: {reason}") from reason
+        fits = x.ndim == 2 and len(offsets) == len(y) + 1 and offsets[0] == 0 and offsets[-1] == len(x)
+        if not fits or (np.diff(offsets) < 1).any():
+            raise IceboxError(
+                f"sequences: {path}: expected x (sum t, d), offsets (n + 1) rising from 0 to sum t, and y (n,), "
+                f"found {x.shape}, {offsets.shape} and {y.shape}"
+            )
+        return x.astype(np.float32), offsets, y
+
+
+def response(x: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
+    """The process above, without its noise, for one sequence (t, d)."""
+    state, before = 0.0, 0.0
+    for t, (now, other) in enumerate(zip(np.tanh(x @ a), x @ b, strict=True), start=1):
+        gain = 1 + np.sin(2 * np.pi * t / PERIOD) / 2
+        state = KEEP * state + gain * now * (1 + before / 2)
+        before = other
+    return state / 3

@@ -1,0 +1,154 @@
+"""Pictures in a folder of WebDataset's tar archives: `00017.jpg` beside its label, `00017.cls` or `00017.json`.
+
+An archive is listed once; a picture is then read by its place in it, so that workers read side by side.
+"""
+
+import json
+import re
+import tarfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from features import inside, official_splits
+from features.datasets.base import Content, Dataset, Item, Modality
+from features.errors import IceboxError
+from features.official_splits import SPLITS
+from features.tables import as_text
+
+Member = tuple[int, int]  # offset and size in the archive, in bytes
+
+
+class Source(Dataset):
+    """One item a sample (the members that share a name up to its first dot), in the order of archives and members.
+
+    Where every archive's path has a part such as train, val or test (`pets-train-000.tar`, `test/000.tar`), these
+    are the official splits.
+    """
+
+    modality: Modality = "image"
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        image: Sequence[str] = ("jpg", "jpeg", "png", "webp"),
+        label: str = "cls",
+        key: str | None = None,
+        group: str | None = None,
+    ) -> None:
+        """`path` holds the archives. `image` are the endings of pictures, `label` that of the member with the label.
+
+        A member ending in `json` is an object: `key` (label, unless said) names the value that is the label, `group`
+        the one that is the group.
+        """
+        self.path = Path(path)
+        self.image = tuple(image)
+        self.label = label
+        self.key = key
+        self.group = group
+
+    def items(self) -> Iterator[Item]:
+        """Ids are `ARCHIVE/SAMPLE`, without `.tar`. Raises IceboxError as `members` does, and for a lacking label."""
+        if not self.path.is_dir():
+            raise IceboxError(f"datasets: there is no folder {self.path} (looked in {Path.cwd()})")
+        archives = sorted(path.relative_to(self.path).as_posix() for path in self.path.rglob("*.tar"))
+        if not archives:
+            zipped = [path.name for path in self.path.rglob("*.tar.*")]
+            raise IceboxError(
+                f"datasets: {self.path}: expected .tar archives, found none"
+                + (f"; {zipped[0]} is compressed and can't be read by place: unpack it to .tar" if zipped else "")
+            )
+        splits = {archive: split_of(archive) for archive in archives}
+        official = all(splits.values())
+        for archive in archives:
+            for sample, parts in samples(inside.inside(self.path, archive)).items():
+                where = f"{self.path / archive}, sample '{sample}'"
+                pictures = [parts[ending] for ending in self.image if ending in parts]
+                if len(pictures) != 1:
+                    raise IceboxError(
+                        f"datasets: {where}: expected one member ending in {', '.join(self.image)}, "
+                        f"found {', '.join(sorted(parts))}"
+                    )
+                label, group = self._label(archive, parts, where)
+                offset, size = pictures[0]
+                yield Item(
+                    item_id=f"{archive.removesuffix('.tar')}/{sample}",
+                    source=f"{archive}:{offset}:{size}",
+                    label=label,
+                    split=splits[archive] if official else "",
+                    group=group,
+                )
+
+    def read(self, source: str) -> Content:
+        """The picture's bytes. Raises IceboxError where the archive is gone, outside the folder or too short."""
+        archive, offset, size = source.rsplit(":", 2)
+        return self._bytes(archive, (int(offset), int(size)))
+
+    def _bytes(self, archive: str, member: Member) -> bytes:
+        """A member's content."""
+        offset, size = member
+        try:
+            with inside.inside(self.path, archive).open("rb") as stream:
+                stream.seek(offset)
+                content = stream.read(size)
+        except OSError as error:
+            raise IceboxError(f"datasets: {self.path / archive} can't be read: {error.strerror}") from error
+        if len(content) != size:
+            raise IceboxError(
+                f"datasets: {self.path / archive} is cut short: {len(content)} of {size} bytes at {offset}"
+            )
+        return content
+
+    def _label(self, archive: str, parts: dict[str, Member], where: str) -> tuple[str, str]:
+        """A sample's label and group."""
+        if self.label not in parts:
+            raise IceboxError(
+                f"datasets: {where}: no member ending in '{self.label}' for the label, there are: "
+                f"{', '.join(sorted(parts))}; set `label`"
+            )
+        content = self._bytes(archive, parts[self.label]).decode("utf-8", "replace")
+        if self.key is None and not self.label.endswith("json"):
+            return content.strip(), ""
+        try:
+            values = json.loads(content)
+            cells = [as_text(values[key], where, key) if key else "" for key in (self.key or "label", self.group)]
+        except (ValueError, KeyError, TypeError) as error:
+            raise IceboxError(
+                f"datasets: {where}: expected a JSON object with {self.key or 'label'!r} (see `key`), "
+                f"found {content[:60]!r}"
+            ) from error
+        return cells[0].strip(), cells[1]
+
+
+def samples(archive: Path) -> dict[str, dict[str, Member]]:
+    """{sample: {ending: its place}} of an uncompressed tar, in its order.
+
+    Raises IceboxError for a damaged archive, and for members that are links, devices or lead out of a folder.
+    """
+    found: dict[str, dict[str, Member]] = {}
+    try:
+        with tarfile.open(archive, "r:") as tar:
+            for member in tar:
+                if member.isdir():
+                    continue
+                name = PurePosixPath(member.name)
+                if not member.isreg() or member.issparse() or name.is_absolute() or ".." in name.parts:
+                    raise IceboxError(
+                        f"datasets: {archive}: member '{member.name}' is a link, a device or leads out of the archive; "
+                        "expected plain files only; leave this archive alone unless you know where it comes from"
+                    )
+                stem, _, ending = name.name.partition(".")
+                if stem:  # not .DS_Store and the like
+                    parts = found.setdefault((name.parent / stem).as_posix(), {})
+                    if ending.lower() in parts:
+                        raise IceboxError(f"datasets: {archive}: member '{member.name}' is there twice")
+                    parts[ending.lower()] = member.offset_data, member.size
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise IceboxError(f"datasets: {archive} is no whole, uncompressed tar: {error}") from error
+    return found
+
+
+def split_of(archive: str) -> str:
+    """The split that a part of the path names, or "": `pets-train-000.tar` → train."""
+    named = [part for part in re.split(r"[^A-Za-z]+", archive.removesuffix(".tar")) if part.lower() in SPLITS]
+    return official_splits.ours(named[0]) if named else ""

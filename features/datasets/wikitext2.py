@@ -1,0 +1,59 @@
+"""WikiText (Merity et al. 2016), as published: `wiki.{train,valid,test}.tokens`, words parted by spaces.
+
+An item is an article, with its line ends: articles put one behind the other are the file again, token for token.
+Meant for pretraining a language model. The label is the article's title; there is nothing to classify.
+"""
+
+import functools
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from features.datasets.base import Dataset, Item, Modality
+from features.errors import IceboxError
+
+FILES = {"train": "wiki.train.tokens", "val": "wiki.valid.tokens", "test": "wiki.test.tokens"}
+TITLE = re.compile(r"^ = [^=\n]+ = $", re.M)  # deeper headings have more signs
+
+
+class Source(Dataset):
+    """One item an article, in the files' order; the official split."""
+
+    modality: Modality = "text"
+
+    def __init__(self, *, path: Path) -> None:
+        """`path` is the folder of the three token files, relative to the project's root."""
+        self.path = Path(path)
+
+    def items(self) -> Iterator[Item]:
+        """`train-0000` and so on. Raises IceboxError for a missing file or one of another format."""
+        for split, name in FILES.items():
+            for number, text in enumerate(articles(self.path / name)):
+                title = TITLE.search(text)
+                label = title[0].strip(" =") if title else "untitled"
+                yield Item(item_id=f"{split}-{number:04}", source=f"{split}:{number}", label=label, split=split)
+
+    def read(self, source: str) -> str:
+        """The article's text, from its title to the next one's."""
+        split, _, number = source.partition(":")
+        found = articles(self.path / FILES[split]) if split in FILES else ()
+        if not number.isdecimal() or int(number) >= len(found):
+            raise IceboxError(f"wikitext2: expected SPLIT:NUMBER of an article in {self.path}, found '{source}'")
+        return found[int(number)]
+
+
+@functools.lru_cache(maxsize=len(FILES))
+def articles(path: Path) -> tuple[str, ...]:
+    """The file cut before each title; what stands before the first belongs to it."""
+    if not path.is_file():
+        raise IceboxError(
+            f"wikitext2: no file {path}; expected {', '.join(FILES.values())} in the folder that `path` names"
+        )
+    with path.open(encoding="utf-8", newline="") as stream:  # a line ends where the file says, not at a stray \r
+        text = stream.read()
+    starts = [match.start() for match in TITLE.finditer(text)]
+    if not starts:
+        raise IceboxError(f"wikitext2: {path}: expected articles with titles like ' = Title = ', found none")
+    cuts = [0, *starts[1:], len(text)]
+    return tuple(text[begin:end] for begin, end in itertools.pairwise(cuts))

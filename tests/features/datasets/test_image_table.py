@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from features import manifest
+from features.datasets.image_table import Source
+from features.errors import IceboxError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two pictures in a folder, and a way to write a table beside them."""
+    for i, name in enumerate(["img/ä 1.png", "img/2.png"]):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (4, 4), 90 * i).save(tmp_path / name)
+    return tmp_path
+
+
+def items(at: Path, content: str, name: str = "t.csv", **settings):
+    (at / name).write_text(content)
+    return list(Source(path=at / name, **settings).items())
+
+
+def test_pictures_go_by_their_path_from_the_tables_folder(folder):
+    found = items(folder, "path,label\nimg/ä 1.png,cat\nimg/2.png,dog\n")
+    assert [(i.item_id, i.source, i.label, i.split) for i in found] == [
+        ("img/ä 1.png", "img/ä 1.png", "cat", ""),
+        ("img/2.png", "img/2.png", "dog", ""),
+    ]
+    assert Source(path=folder / "t.csv").read("img/2.png") == (folder / "img/2.png").read_bytes()
+
+
+def test_pictures_may_lie_in_a_folder_of_their_own_and_columns_have_other_names(folder):
+    content = "2.png;7;Validation;p1;summer\n"
+    settings = {"header": False, "delimiter": ";", "image": 0, "label": 1, "split": 2, "group": 3, "slices": [4]}
+    (item,) = items(folder, content, folder=folder / "img", **settings)
+    assert (item.item_id, item.label, item.split, item.group, dict(item.slices)) == (
+        "2.png", "7", "val", "p1", {"4": "summer"},
+    )  # fmt: skip
+    assert Source(path=folder / "t.csv", folder=str(folder / "img"), **settings).read("2.png")
+
+
+def test_json_lines_and_rows_to_leave_out_work_as_for_texts(folder, capsys):
+    lines = '{"path": "img/2.png", "label": "a"}\n{"path": "img/3.png", "label": null}\n'
+    assert len(items(folder, lines, "t.jsonl", drop_labels=[""])) == 1
+    assert "left out 1 row whose label is ''" in capsys.readouterr().err
+
+
+def test_the_same_picture_twice_is_an_error_unless_the_rows_have_ids(folder):
+    with pytest.raises(IceboxError, match=r"line 3: id 'img/2\.png' was line 2's already"):
+        items(folder, "path,label\nimg/2.png,a\nimg/2.png,b\n")
+    found = items(folder, "key,path,label\nx,img/2.png,a\ny,img/2.png,b\n", id="key")
+    assert [item.item_id for item in found] == ["x", "y"]
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/hostname", "img/link.png"])
+def test_nothing_outside_the_folder_is_read(folder, name):
+    (folder / "inner/img").mkdir(parents=True)
+    (folder / "secret.png").write_bytes(b"secret")
+    (folder / "inner/img/link.png").symlink_to(folder / "secret.png")
+    found = items(folder / "inner", f"path,label\n{name},a\n")
+    with pytest.raises(IceboxError, match="leads out of the folder"):
+        Source(path=folder / "inner/t.csv").read(found[0].source)
+
+
+def test_a_picture_that_is_not_there_is_named_by_the_manifest(folder):
+    (folder / "t.csv").write_text("path,label\nimg/9.png,a\nimg/2.png,b\n")
+    with pytest.raises(IceboxError, match=r"img/9\.png can't be read: No such file"):
+        list(manifest.build(Source(path=folder / "t.csv"), val=0, test=0, seed=0))

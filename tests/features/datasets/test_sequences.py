@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+from features import plugins
+from features.datasets.sequences import Source, response
+from features.errors import IceboxError
+
+
+def test_the_response_is_the_process_as_written_down():
+    x = np.array([[1.0, 0], [0.5, -1]])
+    a, b = np.array([1.0, 0]), np.array([0, 1.0])
+    first = (1 + np.sin(2 * np.pi / 16) / 2) * np.tanh(1.0)
+    second = 0.9 * first + (1 + np.sin(4 * np.pi / 16) / 2) * np.tanh(0.5) * (1 + 0.0 / 2)
+    assert response(x, a, b) == pytest.approx(second / 3)
+    third = 0.9 * second + (1 + np.sin(6 * np.pi / 16) / 2) * np.tanh(0.2) * (1 - 1.0 / 2)
+    assert response(np.vstack([x, [0.2, 0]]), a, b) == pytest.approx(third / 3)
+
+
+def test_equal_seeds_give_equal_sequences_of_every_length_asked_for():
+    first, second, other = (Source(number=300, seed=seed) for seed in (0, 0, 1))
+    items = list(first.items())
+    assert items == list(second.items()) != list(other.items())
+    np.testing.assert_array_equal(first.read("7"), second.read("7"))
+    lengths = [len(first.read(item.source)) for item in items]
+    assert (min(lengths), max(lengths)) == (8, 40)
+
+
+def test_a_file_of_arrays_is_read_without_pickle(tmp_path):
+    x, offsets, y = np.arange(12.0).reshape(6, 2), np.array([0, 2, 6]), np.array([0.5, -1])
+    np.savez(tmp_path / "s.npz", x=x, offsets=offsets, y=y)
+    source = Source(path=tmp_path / "s.npz")
+    assert [item.label for item in source.items()] == ["0.5", "-1"]
+    np.testing.assert_array_equal(source.read("1"), x[2:])
+    np.savez(tmp_path / "bad.npz", x=np.array([{}], dtype=object), offsets=offsets, y=y)
+    np.savez(tmp_path / "short.npz", x=x, offsets=offsets, y=y[:1])
+    for name in ("bad.npz", "short.npz", "absent.npz"):
+        with pytest.raises(IceboxError, match="expected"):
+            list(Source(path=tmp_path / name).items())
+
+
+def recurrent(folder, **how):
+    family = plugins.load("features.backbones", "recurrent")
+    family.fetch(folder, **how)
+    return family.load(folder, outputs=["last"], device="cpu")
+
+
+def test_padding_changes_no_state(tmp_path):
+    random = np.random.default_rng(0)
+    short, long = (random.normal(size=(length, 10)).astype(np.float32) for length in (3, 9))
+    for kind in ("shared", "padded"):
+        network = recurrent(tmp_path / kind, kind=kind, steps=9)
+        alone = network.encode([network.prepare(short)])["last"]
+        beside = network.encode([network.prepare(short), network.prepare(long)])["last"]
+        np.testing.assert_allclose(alone[0], beside[0], atol=1e-6)
+
+
+def test_a_vanilla_rnn_is_torchs_own(tmp_path):
+    import torch
+
+    network = recurrent(tmp_path, kind="shared", hidden=5)
+    own = network.capture.network
+    library = torch.nn.RNN(10, 5, batch_first=True)
+    with torch.no_grad():
+        library.weight_ih_l0.copy_(own.from_input[0].T)
+        library.weight_hh_l0.copy_(own.from_state[0].T)
+        library.bias_ih_l0.copy_(own.bias[0])
+        library.bias_hh_l0.zero_()
+    x = np.random.default_rng(0).normal(size=(6, 10)).astype(np.float32)
+    expected = library(torch.from_numpy(x)[None])[1][0, 0].detach().numpy()
+    np.testing.assert_allclose(network.encode([network.prepare(x)])["last"][0], expected, atol=1e-6)
+
+
+def test_truncated_sees_only_the_first_steps_and_refuses_shorter_ones(tmp_path):
+    network = recurrent(tmp_path, kind="truncated", steps=4)
+    x = np.random.default_rng(0).normal(size=(6, 10)).astype(np.float32)
+    np.testing.assert_array_equal(
+        network.encode([network.prepare(x)])["last"], network.encode([network.prepare(x[:4])])["last"]
+    )
+    with pytest.raises(Exception, match="3 steps, shorter than"):
+        network.prepare(x[:3])

@@ -10,7 +10,19 @@ from pathlib import Path
 from features.errors import IceboxError
 from pipeline import store_parser
 
-STAGES = ("check", "manifest", "fetch", "pretrain", "extract", "fit", "report")
+STAGES = (
+    "check",
+    "manifest",
+    "fetch",
+    "pretrain",
+    "generate",
+    "extract",
+    "look",
+    "fit",
+    "ensemble",
+    "unfreeze",
+    "report",
+)
 WITHOUT_KEY = ("check", "report")
 INTERRUPTED = 130  # the shell's code for Ctrl-C
 
@@ -22,16 +34,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # step 5–10 times slower. 1,000 turns instead of 300,000 cost a fifth on an idle one.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
-        if parsed.command in STAGES:
+        if parsed.command == "generate" and parsed.out:
+            from pipeline import generate
+
+            generate.run(parsed.key, n=parsed.n, label=parsed.label, seed=parsed.seed, out=parsed.out)
+        elif parsed.command in STAGES:
             from pipeline import config
 
             importlib.import_module(f"pipeline.stages.{parsed.command}").run(
                 config.load(), getattr(parsed, "key", None)
             )
         elif parsed.command == "compare":
-            from pipeline import compare, config
+            from pipeline import compare_text, config
 
-            print(compare.terminal(compare.leaderboard(config.load(), parsed.stores)))
+            write = {"json": compare_text.as_json, "csv": compare_text.as_csv, None: compare_text.terminal}[parsed.form]
+            print(write(compare_text.records(config.load(), parsed.stores)))
         elif parsed.command == "describe":
             from pipeline import describe
 
@@ -61,8 +78,16 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(stage, help=f"run the stage `{stage}` of dvc.yaml")
         if stage not in WITHOUT_KEY:
             command.add_argument("key", help="the entry of params.yaml; for fit STORE-HEAD")
-    compare = commands.add_parser("compare", help="print the leaderboard")
+        if stage == "generate":
+            command.add_argument("--out", type=Path, metavar="DIR", help="write new items there instead of the sheets")
+            command.add_argument("--n", type=int, default=10, help="with --out: how many (default: 10)")
+            command.add_argument("--label", help="with --out: of this class only")
+            command.add_argument("--seed", type=int, default=0, help="with --out: another number, other items")
+    compare = commands.add_parser("compare", help="print the leaderboard, and how sure it is")
     compare.add_argument("stores", nargs="*", metavar="STORE", help="only these stores (default: all selected)")
+    form = compare.add_mutually_exclusive_group()
+    form.add_argument("--json", dest="form", action="store_const", const="json", help="all that is known, as JSON")
+    form.add_argument("--csv", dest="form", action="store_const", const="csv", help="the same as CSV")
     describe = commands.add_parser("describe", help="list a backbone's layers, which `outputs:` may name")
     describe.add_argument("backbone", metavar="BACKBONE", help="an entry of backbones: or pretrain:, once it is made")
     describe.add_argument("--size", type=int, metavar="N", help="for pictures of N×N pixels (default: as extracted)")

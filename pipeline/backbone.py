@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from features import plan, plugins
 from features.backbones.base import SETTINGS_FILE, Backbone
@@ -11,15 +12,18 @@ from features.precision import Precision, resolve
 from pipeline import paths
 
 
-def load(name: str, family: str, outputs: list[str] | None, *, precision: str) -> Backbone:
-    """The frozen network, giving the outputs asked for or else its family's own, on a GPU where torch sees one."""
+def load(name: str, family: str, outputs: list[str] | None, *, precision: str, **options: Any) -> Backbone:
+    """The frozen network, giving the outputs asked for or else its family's own, on a GPU where torch sees one.
+
+    `options` are more keywords of the family's `load`: `size`, `decode`.
+    """
     folder = paths.backbone(name)
     if not (folder / SETTINGS_FILE).exists():
         raise IceboxError(f"{folder}: no backbone here; run: dvc repro, or dvc pull {folder}")
     module = plugins.load("features.backbones", family)
     try:
         loaded: Backbone = module.load(
-            folder, outputs=outputs or list(module.DEFAULT_OUTPUTS), device=device(), precision=precision
+            folder, outputs=outputs or list(module.DEFAULT_OUTPUTS), device=device(), precision=precision, **options
         )
     except IceboxError as reason:
         raise IceboxError(f"backbone '{name}': {reason}") from reason
@@ -27,16 +31,22 @@ def load(name: str, family: str, outputs: list[str] | None, *, precision: str) -
 
 
 def load_for(
-    name: str, family: str, outputs: list[str] | None, *, precision: Precision, contents: Callable[[], list[Content]]
+    name: str,
+    family: str,
+    outputs: list[str] | None,
+    *,
+    precision: Precision,
+    contents: Callable[[], list[Content]],
+    **options: Any,
 ) -> Backbone:
     """The network in the precision asked for; `auto` is tried on `contents`, unless it was found before."""
     plugins.load("features.backbones", family)  # so that device() knows whether it is a network
     fast = resolve(precision, device()) if "torch" in sys.modules else "float32"
     if precision != "auto" or fast == "float32":
-        return load(name, family, outputs, precision=fast)
+        return load(name, family, outputs, precision=fast, **options)
 
     def load_in(format_: str) -> Backbone:
-        return load(name, family, outputs, precision=format_)
+        return load(name, family, outputs, precision=format_, **options)
 
     network, why = plan.choose(fast, load_in, contents, paths.PLANS)
     print(f"{name}: {network.spec['precision']} ({why})")

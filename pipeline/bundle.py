@@ -4,7 +4,7 @@ joblib is pickle, and opening a pickle runs what is in it: a bundle is opened on
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ import joblib
 from features import atomic, fingerprint
 from features.errors import IceboxError
 from features.precision import Precision, Stored
+from features.sound import Task
+from features.views import IDENTITY
 from pipeline import paths
 
 LIBRARIES = ("scikit-learn", "lightgbm", "torch", "numpy")
@@ -21,9 +23,15 @@ LIBRARIES = ("scikit-learn", "lightgbm", "torch", "numpy")
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """A head (a fitted classifier over class numbers) and what its features must come from."""
+    """A fitted head (a classifier over class numbers, or a regressor and no classes) and where its features come from.
+
+    `outputs` are the store's and `options` what else the backbone is loaded with; of these outputs the head sees `sees`
+    (all where that is empty), in `view`. `pairs` says that its items are pairs of texts,
+    `clean` by which steps of features/clean_text.py its texts were cleaned.
+    """
 
     head: Any
+    task: Task = "classification"
     classes: list[str]
     store: str
     fingerprint: str
@@ -32,6 +40,11 @@ class Bundle:
     outputs: list[str]
     precision: Precision
     stored: Stored
+    options: dict[str, Any] = field(default_factory=dict)
+    sees: list[str] = field(default_factory=list)
+    view: str = IDENTITY
+    pairs: bool = False
+    clean: list[str] = field(default_factory=list)
 
 
 def save(bundle: Bundle, *, store: str, head: str) -> None:
@@ -43,13 +56,16 @@ def save(bundle: Bundle, *, store: str, head: str) -> None:
         "sha256": fingerprint.of_file(path),
         "store": bundle.store,
         "head": head,
+        "task": bundle.task,
         "classes": bundle.classes,
         "backbone": {
             "name": bundle.backbone,
             "family": bundle.family,
             "outputs": bundle.outputs,
             "precision": bundle.precision,
+            **bundle.options,
         },
+        "sees": {"outputs": bundle.sees or bundle.outputs, "view": bundle.view},
         "fingerprint": bundle.fingerprint,
         "libraries": {name: version(name) for name in LIBRARIES},
     }

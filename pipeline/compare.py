@@ -1,23 +1,25 @@
-"""The leaderboard: every selected store with every selected head, from the metrics that fitting left."""
+"""The leaderboard: every selected store with every selected head, from the metrics and details that fitting left."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tabulate import tabulate
-
 from features.errors import IceboxError
 from features.plugins import suggestion
 from pipeline import paths
 from pipeline.config import Config
+from pipeline.measures import SMALLER_IS_BETTER
 
-FORMATS = ("", "", ".4f", ".4f", ".4f", ".4f", ".2f", "")  # of the columns of `row`
+FURTHER_TEST = "test-"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One head on one store: its scores by split, what the grid chose, and the seconds the winner's fit took."""
+    """One head on one store: its scores by split, how it was chosen, and what it costs.
+
+    `details` is the file of that name, as fit left it.
+    """
 
     dataset: str
     backbone: str
@@ -25,10 +27,33 @@ class Entry:
     head: str
     val: dict[str, float]
     test: dict[str, float]
+    further: dict[str, dict[str, float]]
     chosen: dict[str, Any]
     fit_s: float
+    predict_s: float | None
     train_n: int
     settings: int
+    details: dict[str, Any]
+
+    @property
+    def regression(self) -> bool:
+        """Whether numbers are predicted, not classes."""
+        return "rmse" in self.test
+
+    @property
+    def measure(self) -> str:
+        """The test score that heads are compared by."""
+        return "rmse" if self.regression else "accuracy"
+
+    @property
+    def score(self) -> float:
+        """That score."""
+        return self.test[self.measure]
+
+    @property
+    def chosen_on(self) -> str:
+        """Where the settings were compared: val, or folds of train."""
+        return str(self.details.get("chosen_on", "val"))
 
 
 def leaderboard(config: Config, stores: Sequence[str] = ()) -> list[Entry]:
@@ -39,57 +64,55 @@ def leaderboard(config: Config, stores: Sequence[str] = ()) -> list[Entry]:
     for store in stores:
         if store not in config.select.stores:
             raise IceboxError(f"compare {store}: no such selected store; {suggestion(store, config.select.stores)}")
-    entries = [read(config, store, head) for store in stores or config.select.stores for head in config.select.heads]
+    entries = [
+        read(config, store, head) for store in stores or config.select.stores for head in heads_of(config, store)
+    ]
     order = list(config.datasets)
-    measure, sign = config.fit.choose, 1 if config.fit.choose == "log_loss" else -1
-    return sorted(
-        entries,
-        key=lambda e: (order.index(e.dataset), sign * e.val.get(measure, float("-inf") * -sign), e.store, e.head),
-    )
+
+    def place(entry: Entry) -> tuple[int, float, str, str]:
+        measure = ranked_by(config, entry)
+        value = entry.val.get(measure)
+        worth = float("inf") if value is None else value if measure in SMALLER_IS_BETTER else -value
+        return order.index(entry.dataset), worth, entry.store, entry.head
+
+    return sorted(entries, key=place)
+
+
+def heads_of(config: Config, store: str) -> list[str]:
+    """The names under which a store's results lie: selected heads, their ensemble, and what was unfrozen from there."""
+    ensemble = [paths.ENSEMBLE] if store in config.select.ensembles else []
+    return [*config.select.heads, *ensemble, *(name for name, entry in config.unfreeze.items() if entry.store == store)]
+
+
+def ranked_by(config: Config, entry: Entry) -> str:
+    """The val score that heads are ranked by: the one that chose their settings, or the task's own."""
+    return config.fitting(entry.store).choose
 
 
 def read(config: Config, store: str, head: str) -> Entry:
-    """One entry from its metrics file."""
-    path = paths.metrics(store, head)
-    if not path.exists():
-        raise IceboxError(f"{path}: not found; run: dvc repro fit@{store}-{head}")
-    found = json.loads(path.read_text())
+    """One entry from its metrics and details."""
+    found: dict[str, Any] = {}
+    for path in (paths.metrics(store, head), paths.details(store, head)):
+        if not path.exists():
+            raise IceboxError(f"{path}: not found; run: dvc repro fit@{store}-{head}")
+        found[path.parts[1]] = json.loads(path.read_text())
+    metrics, details = found["metrics"], found["details"]
     catalogued = config.stores[store]
     return Entry(
         dataset=catalogued.dataset,
         backbone=catalogued.backbone,
         store=store,
         head=head,
-        val=found["val"],
-        test=found["test"],
-        chosen=found["chosen"],
-        fit_s=found["fit_s"],
-        train_n=found["train_n"],
-        settings=found["settings"],
+        val=metrics["val"],
+        test=metrics["test"],
+        further={name: scores for name, scores in metrics.items() if name.startswith(FURTHER_TEST)},
+        chosen=details["chosen"],
+        fit_s=metrics["fit_s"],
+        predict_s=metrics.get("predict_s"),
+        train_n=metrics["train_n"],
+        settings=details["settings"],
+        details=details,
     )
-
-
-def terminal(entries: Sequence[Entry]) -> str:
-    """The leaderboard as text, one table a dataset."""
-    tables = []
-    for dataset in dict.fromkeys(entry.dataset for entry in entries):
-        rows = [row(entry) for entry in entries if entry.dataset == dataset]
-        tables.append(f"{dataset}\n{tabulate(rows, headers='keys', floatfmt=FORMATS, missingval='–')}")
-    return "\n\n".join([*tables, "best on val first; test was looked at once, by the winner of each head's grid"])
-
-
-def row(entry: Entry) -> dict[str, Any]:
-    """The columns of one line."""
-    return {
-        "backbone": entry.backbone,
-        "head": entry.head,
-        "val acc": entry.val["accuracy"],
-        "test acc": entry.test["accuracy"],
-        "macro F1": entry.test["macro_f1"],
-        "log loss": entry.test.get("log_loss"),
-        "fit s": entry.fit_s,
-        "chosen": described(entry.chosen),
-    }
 
 
 def described(chosen: dict[str, Any]) -> str:

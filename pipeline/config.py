@@ -1,97 +1,22 @@
 """params.yaml, typed at the door: every entry is checked before anything runs, and an error is one line."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from features import plugins
-from features.compiled import Compile
 from features.errors import IceboxError
-from features.precision import Precision, Stored
+from features.sound import Task
 from pipeline import paths, signature
+from pipeline.entries import NO_DATA, Entry, Extract, Fit, Generate, OfValues, Select, Split, Store, Unfreeze
+from pipeline.references import check_references
+from pipeline.section import section
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*(-[A-Za-z0-9_.]+)*")
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Section(BaseModel):
-    """A part of params.yaml: unknown keys and wrong types are errors."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Split(Section):
-    """Fractions of a dataset's items that go to val and test, drawn by a hash of each item's content."""
-
-    val: Fraction = 0.2
-    test: Fraction = 0.2
-    seed: int = 0
-
-
-class StoreExtract(Section):
-    """What is stored of each item.
-
-    `outputs` are LAYER or LAYER:POOLING; without any, the family's own default. `precision` is what the network
-    computes in: auto is bfloat16 where the hardware does that, else float32. `stored` is the format on disk.
-    `compile` the network (images, `last` only): auto where that pays for what is left to extract.
-    """
-
-    outputs: Annotated[list[str], Field(min_length=1)] | None = None
-    precision: Precision = "auto"
-    stored: Stored = "float16"
-    compile: Compile = "auto"
-
-
-class StoreFit(Section):
-    """What the heads see of a store: `labels_per_class` items of each class in train and as many in val, or all."""
-
-    labels_per_class: Literal["all"] | Annotated[int, Field(ge=1)] = "all"
-
-
-class Store(Section):
-    """One dataset through one backbone."""
-
-    dataset: str
-    backbone: str
-    extract: StoreExtract
-    fit: StoreFit
-
-
-class Extract(Section):
-    """How every extraction runs. `batch_size` in items; `workers` are threads that read and decode."""
-
-    batch_size: Annotated[int, Field(ge=1)] = 64
-    workers: Annotated[int, Field(ge=1)] = 2
-    on_error: Literal["fail", "skip"] = "fail"
-
-
-class Fit(Section):
-    """How every head is fitted. `choose`: the val score that picks the winner of a grid."""
-
-    choose: Literal["accuracy", "macro_f1", "log_loss"] = "accuracy"
-    seed: int = 0
-
-
-class Select(Section):
-    """What runs: each store named here with each head named here."""
-
-    stores: Annotated[list[str], Field(min_length=1)]
-    heads: Annotated[list[str], Field(min_length=1)]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """An entry of a catalogue whose other keys are parameters of a plugin's function."""
-
-    family: str
-    parameters: dict[str, Any]
-    split: Split | None = None
 
 
 @dataclass(frozen=True)
@@ -102,18 +27,37 @@ class Config:
     datasets: dict[str, Entry]
     backbones: dict[str, Entry]
     pretrain: dict[str, Entry]
+    generate: dict[str, Generate]
     stores: dict[str, Store]
     heads: dict[str, Entry]
+    unfreeze: dict[str, Unfreeze]
     extract: Extract
     fit: Fit
 
     def backbone(self, name: str) -> Entry:
-        """A backbone's entry, fetched or trained here."""
+        """A backbone's entry, fetched or trained here; of an unfrozen one that of what it was."""
+        if name in self.unfreeze:
+            return self.backbone(self.stores[self.unfreeze[name].store].backbone)
         return self.backbones[name] if name in self.backbones else self.pretrain[name]
 
+    def task(self, store: str) -> Task:
+        """What is learnt on a store."""
+        return self.datasets[self.stores[store].dataset].task
 
-SECTIONS = ("select", "datasets", "backbones", "pretrain", "stores", "heads", "extract", "fit")
-S = TypeVar("S", bound=Section)
+    def fitting(self, store: str) -> Fit:
+        """How heads are fitted on a store: `fit`, with what the store says instead.
+
+        A regression is chosen by its root mean square error where only a score of classes is named.
+        """
+        own = self.stores[store].fit.model_dump(include=OWN, exclude_none=True)
+        fit = self.fit.model_copy(update=own)
+        if self.task(store) == "regression" and fit.choose not in get_args(OfValues):
+            return fit.model_copy(update={"choose": "rmse"})
+        return fit
+
+
+SECTIONS = ("select", "datasets", "backbones", "pretrain", "generate", "stores", "heads", "unfreeze", "extract", "fit")
+OWN = {"choose", "folds", "refit", "calibrate"}  # what a store's `fit` may say for itself
 
 
 def load(path: Path = paths.PARAMS) -> Config:
@@ -127,8 +71,10 @@ def load(path: Path = paths.PARAMS) -> Config:
         datasets=catalogue(raw, "datasets", "features.datasets", "Source.__init__", key_of_family="source"),
         backbones=catalogue(raw, "backbones", "features.backbones", "fetch"),
         pretrain=catalogue(raw, "pretrain", "features.backbones", "pretraining"),
+        generate={key: section(Generate, value, f"generate.{key}") for key, value in mapping(raw, "generate").items()},
         stores={key: section(Store, value, f"stores.{key}") for key, value in mapping(raw, "stores").items()},
         heads=catalogue(raw, "heads", "pipeline.heads", "build", grid=True),
+        unfreeze={key: section(Unfreeze, value, f"unfreeze.{key}") for key, value in mapping(raw, "unfreeze").items()},
         extract=section(Extract, raw.get("extract", {}), "extract"),
         fit=section(Fit, raw.get("fit", {}), "fit"),
     )
@@ -171,50 +117,44 @@ def catalogue(
             raise IceboxError(f"{where}: expected parameters, found {value!r}")
         parameters = dict(value or {})
         family = str(parameters.pop(key_of_family, key))
-        split = section(Split, parameters.pop("split", {}), f"{where}.split") if name == "datasets" else None
-        signature.check(plugins.file(package, family, where), function, parameters, where=where, grid=grid)
-        entries[key] = Entry(family, parameters, split)
+        file = plugins.file(package, family, where)
+        if name == "datasets":
+            own = dataset_keys(parameters, where)
+        else:
+            own = pretrain_keys(parameters, file, where) if name == "pretrain" else {}
+        signature.check(file, function, parameters, where=where, grid=grid)
+        entries[key] = Entry(family, parameters, **own)
     return entries
 
 
-def section(kind: type[S], value: object, where: str) -> S:
-    """A typed section; its errors get their place in params.yaml."""
-    try:
-        return kind.model_validate({} if value is None else value)
-    except ValidationError as errors:
-        first = errors.errors()[0]
-        # pydantic's place of a union's error holds the name of the branch too ("constrained-int"), which is no key
-        place = ".".join([where, *(str(part) for part in first["loc"] if str(part).isidentifier())])
-        if first["type"] == "extra_forbidden":
-            known = list(kind_at(kind, first["loc"][:-1]).model_fields)
-            raise IceboxError(f"{place}: no such key; {plugins.suggestion(str(first['loc'][-1]), known)}") from None
-        if first["type"] == "missing":
-            raise IceboxError(f"{place}: missing") from None
-        raise IceboxError(f"{place}: {first['msg']}, found {first['input']!r}") from None
+def dataset_keys(parameters: dict[str, Any], where: str) -> dict[str, Any]:
+    """`split` and `task`, which every dataset may have, taken out of its parameters.
+
+    `split: COLUMN`, or `column:` among its keys, stays a parameter: where the dataset itself says the split.
+    """
+    given = parameters.pop("split", {})
+    given = dict(given) if isinstance(given, dict) else {"column": given}
+    if (column := given.pop("column", None)) is not None:
+        parameters["split"] = column
+    split = section(Split, given, f"{where}.split")
+    task = parameters.pop("task", "classification")
+    if task not in get_args(Task):
+        raise IceboxError(
+            f"{where}.task: no task named '{task}'; {plugins.suggestion(str(task), list(get_args(Task)))}"
+        )
+    if split.val + split.test >= 1:
+        raise IceboxError(
+            f"{where}.split: expected val + test below 1, so that train gets items, found {split.val} + {split.test}"
+        )
+    if split.stratify and task == "regression":
+        raise IceboxError(f"{where}.split.stratify: works within classes, and a regression has none; leave it out")
+    return {"split": split, "task": task}
 
 
-def kind_at(kind: type[Section], place: Sequence[int | str]) -> type[Section]:
-    """The section that lies at this place inside another."""
-    for name in place:
-        inner = kind.model_fields[str(name)].annotation
-        kind = inner if isinstance(inner, type) and issubclass(inner, Section) else kind
-    return kind
-
-
-def check_references(config: Config) -> None:
-    """Raise IceboxError for a name that nothing stands behind."""
-    for name in sorted(config.backbones.keys() & config.pretrain.keys()):
-        raise IceboxError(f"pretrain.{name}: this name stands under backbones: too; give one of them another")
-    for key, store in config.stores.items():
-        refer("dataset", store.dataset, list(config.datasets), f"stores.{key}.dataset")
-        refer("backbone", store.backbone, [*config.backbones, *config.pretrain], f"stores.{key}.backbone")
-    for store_name in config.select.stores:
-        refer("store", store_name, list(config.stores), "select.stores")
-    for head in config.select.heads:
-        refer("head", head, list(config.heads), "select.heads")
-
-
-def refer(kind: str, name: str, known: list[str], where: str) -> None:
-    """Raise IceboxError unless `name` is known."""
-    if name not in known:
-        raise IceboxError(f"{where}: no {kind} named '{name}'; {plugins.suggestion(name, known)}")
+def pretrain_keys(parameters: dict[str, Any], file: Path, where: str) -> dict[str, Any]:
+    """`data`, the dataset that a backbone is trained on, taken out of its parameters."""
+    data = str(parameters.pop("data", NO_DATA))
+    if signature.accepts(file, "pretraining", "data") != (data != NO_DATA):
+        expected = f"{NO_DATA}, since {file.stem} draws its own" if data != NO_DATA else "the name of a dataset"
+        raise IceboxError(f"{where}.data: expected {expected}; found {data}")
+    return {"data": data}

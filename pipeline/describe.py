@@ -1,6 +1,7 @@
 """`python -m pipeline describe BACKBONE`: every layer that `outputs:` may name, as one forward pass shows it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -8,7 +9,8 @@ from tabulate import tabulate
 
 from features.backbones.base import Backbone
 from features.errors import IceboxError
-from pipeline import backbone, config
+from features.ragged import flat
+from pipeline import backbone, config, references
 
 if TYPE_CHECKING:  # a floor without a network must not cost the two seconds of importing torch
     from features.capture import Capture
@@ -24,6 +26,14 @@ class Layered(Protocol):
     capture: "Capture"
 
 
+@runtime_checkable
+@dataclass(frozen=True)
+class Tokenised(Protocol):
+    """A prepared text that is a list of tokens."""
+
+    ids: list[int]
+
+
 def described(name: str, *, size: int | None = None, batch: int = 1, length: int | None = None) -> str:
     """A table of the layers, for grey pictures or for texts of one word over and over.
 
@@ -33,7 +43,7 @@ def described(name: str, *, size: int | None = None, batch: int = 1, length: int
         if value is not None and value < 1:
             raise IceboxError(f"--{option}: expected 1 or more, found {value}")
     settings = config.load()
-    config.refer("backbone", name, [*settings.backbones, *settings.pretrain], "describe")
+    references.refer("backbone", name, [*settings.backbones, *settings.pretrain], "describe")
     network = backbone.load(name, settings.backbone(name).family, None, precision="float32")
     for option, value, kind in (("size", size, "image"), ("length", length, "text")):
         if value is not None and network.modality != kind:
@@ -41,7 +51,7 @@ def described(name: str, *, size: int | None = None, batch: int = 1, length: int
     items = [picture(network, size) if network.modality == "image" else text(network, length or LENGTH)] * batch
     if not isinstance(network, Layered):
         (output,) = network.encode(items).values()
-        return f"{name} has no layers, only `last`: {output.shape}"
+        return f"{name} has no layers, only `last`: {flat(output).shape}"
     return table(network, items)
 
 
@@ -58,11 +68,11 @@ def picture(network: Backbone, size: int | None) -> Any:
 def text(network: Backbone, length: int) -> Any:
     """A text of so many tokens, prepared; whole where the network does not read tokens."""
     prepared = network.prepare("word " * length)
-    if not isinstance(prepared, list):
+    if not isinstance(prepared, Tokenised):
         return prepared
-    if len(prepared) < length:
-        raise IceboxError(f"--length: expected at most {len(prepared)} tokens, found {length}")
-    return prepared[:length]
+    if len(prepared.ids) < length:
+        raise IceboxError(f"--length: expected at most {len(prepared.ids)} tokens, found {length}")
+    return replace(prepared, ids=prepared.ids[:length])
 
 
 def table(network: Any, items: Sequence[Any]) -> str:
@@ -70,17 +80,16 @@ def table(network: Any, items: Sequence[Any]) -> str:
     from features.capture import LAST
 
     modules = {name or LAST: module for name, module in network.capture.network.named_modules()}
+    run = {name or LAST: module for name, module in network.capture.folded.named_modules()}
     shapes: dict[str, Shape] = {}
-    hooks = [module.register_forward_hook(keep(shapes, name)) for name, module in modules.items()]
+    hooks = [module.register_forward_hook(keep(shapes, name)) for name, module in run.items()]
     try:
-        network.encode(items)
+        network.capture(network.inputs(items))
     except RuntimeError as reason:  # torch's own, for pictures too small or of a size that the network can't take
         raise IceboxError(f"the network can't take this input: {reason}") from reason
     finally:
         for hook in hooks:
             hook.remove()
-    if shapes[LAST][0] != len(items):
-        raise IceboxError(f"--batch: at most {shapes[LAST][0]} texts of this length pass at once, found {len(items)}")
     lines: str = tabulate(
         [
             {

@@ -2,15 +2,16 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image
 
-from features import manifest, plugins
-from features.datasets.base import Content, Dataset
+from features import plugins
+from features.datasets.base import Content, Dataset, Pair
 from features.decode import to_image
 from features.errors import IceboxError
-from pipeline import paths
+from features.manifest import Row
 from pipeline.config import Config
 
 SIDE_MAX = 128  # pixels; a larger picture is reduced to this
@@ -29,44 +30,47 @@ class Exhibit:
 
 
 class Gallery:
-    """The items of one dataset by id, as far as its manifest and its raw data are here. Each is read at most once."""
+    """The items of one dataset by id, as far as its raw data is here. Each is made at most once."""
 
-    def __init__(self, config: Config, dataset: str) -> None:
-        entry, path = config.datasets[dataset], paths.manifest(dataset)
-        self.rows: list[manifest.Row] = manifest.read(path) if path.exists() else []
-        self._sources = {row.item_id: row.source for row in self.rows}
+    def __init__(self, config: Config, dataset: str, rows: Sequence[Row]) -> None:
+        entry = config.datasets[dataset]
+        self._sources = {row.item_id: row.source for row in rows}
         self._source: Dataset = plugins.load("features.datasets", entry.family).Source(**entry.parameters)
-        self._shown: dict[str, Exhibit] = {}
+        self._shown: dict[tuple[str, int], Exhibit] = {}
 
-    def show(self, item_id: str) -> Exhibit:
+    def show(self, item_id: str, *, side: int = SIDE_MAX, length: int = TEXT_MAX) -> Exhibit:
         """The item, small; an empty exhibit where it can't be read, since raw data need not be on this machine."""
-        if item_id not in self._shown:
+        key = item_id, side
+        if key not in self._shown:
             try:
-                self._shown[item_id] = exhibit(self._source.read(self._sources[item_id]))
+                self._shown[key] = exhibit(self._source.read(self._sources[item_id]), side=side, length=length)
             except (KeyError, OSError, IceboxError):
-                self._shown[item_id] = Exhibit()
-        return self._shown[item_id]
+                self._shown[key] = Exhibit()
+        return self._shown[key]
 
 
-def exhibit(content: Content) -> Exhibit:
+def exhibit(content: Content, *, side: int = SIDE_MAX, length: int = TEXT_MAX) -> Exhibit:
     """A text shortened at a word, or a picture: small ones to the pixel (PNG), larger ones reduced (JPEG)."""
+    if isinstance(content, Pair):
+        first, second = (shortened(text, length // 2) for text in (content.first, content.second))
+        return Exhibit(text=f"{first} ‖ {second}")
     if isinstance(content, str):
-        return Exhibit(text=shortened(content))
+        return Exhibit(text=shortened(content, length))
     image = to_image(content)
-    reduced = max(image.size) > SIDE_MAX
+    reduced = max(image.size) > side
     if reduced:
         image = image.copy()
-        image.thumbnail((SIDE_MAX, SIDE_MAX), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
     stream = io.BytesIO()
     image.save(stream, "JPEG" if reduced else "PNG", quality=JPEG_QUALITY, optimize=True)
     encoded = base64.b64encode(stream.getvalue()).decode()
     return Exhibit(f"data:image/{'jpeg' if reduced else 'png'};base64,{encoded}", image.width, image.height)
 
 
-def shortened(text: str) -> str:
-    """At most TEXT_MAX characters on one line, cut between words where there are words."""
+def shortened(text: str, length: int = TEXT_MAX) -> str:
+    """At most `length` characters on one line, cut between words where there are words."""
     line = " ".join(text.split())
-    if len(line) <= TEXT_MAX:
+    if len(line) <= length:
         return line
-    head = line[: TEXT_MAX - 1]
-    return (head[: head.rindex(" ")] if " " in head[TEXT_MAX // 2 :] else head) + "…"
+    head = line[: length - 1]
+    return (head[: head.rindex(" ")] if " " in head[length // 2 :] else head) + "…"

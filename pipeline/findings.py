@@ -1,34 +1,39 @@
 """What the selected stores and heads left behind, as the report tells it: a section a dataset, a line a head.
 
-Metrics must be there. Manifests, predictions, stores and raw data need not be (a second clone has none until
-`dvc pull`): what is missing is said instead of shown.
+Metrics and details must be there. Manifests, predictions, maps, stores and raw data need not be (a second clone has
+none until `dvc pull`): what is missing is said instead of shown.
 """
 
-import math
+import json
 from dataclasses import dataclass
 from typing import Any
 
-from features import manifest
-from pipeline import certainty, compare, judged, paths, provenance
+from features import manifest, plugins
+from features.manifest import Row
+from pipeline import advice, atlas, certainty, compare, judged, paths, provenance, signature, slices, standing
+from pipeline.atlas import Atlas
+from pipeline.compare_text import over_seeds
 from pipeline.config import Config
-from pipeline.exhibits import Exhibit, Gallery
+from pipeline.exhibits import Gallery
 from pipeline.judged import Judged
+from pipeline.measured import Measured
+from pipeline.slices import Slice
+from pipeline.standing import Seen, Standing
 
-FLOORS = ("hashing", "pixels")  # families without a network: what a real backbone has to beat
 MISTAKES = 12  # shown per head
 PAIRS = 15  # commonest confusions, where a matrix would be too large
-AXES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)  # where the strip of test accuracies may begin
+STARTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)  # of the strip of test accuracies
+ENDS = (0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong prediction of test, and the item itself."""
+    """A wrong prediction of test."""
 
     item_id: str
     label: str
     predicted: str
     sure: float
-    exhibit: Exhibit
 
 
 @dataclass(frozen=True)
@@ -38,11 +43,9 @@ class Line:
     entry: compare.Entry
     rank: str
     floor: bool
-    interval: tuple[float, float]
-    judged: Judged | None
-    absent: str  # why there is no `judged`,
-    mend: str  # and the commands that bring it
-    pairs: list[dict[str, Any]]
+    standing: Standing
+    seen: dict[str, Seen]
+    slices: list[Slice]
     mistakes: list[Mistake]
 
     @property
@@ -51,9 +54,41 @@ class Line:
         return f"{self.entry.store}/{self.entry.head}"
 
     @property
-    def accuracy(self) -> float:
-        """On test."""
-        return self.entry.test["accuracy"]
+    def judged(self) -> Judged | None:
+        """Test as a classifier saw it."""
+        test = self.seen.get("test")
+        return test if isinstance(test, Judged) else None
+
+    @property
+    def measured(self) -> Measured | None:
+        """Test as a regression saw it."""
+        test = self.seen.get("test")
+        return test if isinstance(test, Measured) else None
+
+    @property
+    def pairs(self) -> list[dict[str, Any]]:
+        """The commonest confusions."""
+        return judged.pairs(self.judged, PAIRS) if self.judged else []
+
+    @property
+    def by_class(self) -> list[dict[str, Any]]:
+        """Precision, recall and F1."""
+        return judged.by_class(self.judged) if self.judged else []
+
+    @property
+    def seeds(self) -> tuple[int, float | None, float | None]:
+        """How many, and the mean and standard deviation of their test scores."""
+        return over_seeds(self.entry)
+
+    @property
+    def absent(self) -> tuple[str, str] | None:
+        """Why there are no predictions, and the commands that mend it."""
+        if self.seen:
+            return None
+        path = paths.predictions(self.entry.store, self.entry.head)
+        if path.exists():
+            return "The predictions and the metrics are of different runs; to mend it", "dvc checkout && dvc repro"
+        return "The predictions are not on this machine; to bring them", f"dvc pull {path} && dvc repro -sf report"
 
 
 @dataclass(frozen=True)
@@ -61,12 +96,17 @@ class Section:
     """One dataset: its leaderboard, best on val first, and its stores."""
 
     name: str
-    rows: list[manifest.Row]
+    rows: dict[str, Row]
     classes: list[str]
-    reference: tuple[str, float] | None  # the commonest label of test and its share
+    reference: tuple[str, float] | None  # the commonest label of test and its share; or the mean, and the error of it
     lines: list[Line]
     stores: dict[str, provenance.Provenance]
-    axis: float
+    atlases: dict[str, Atlas]
+    gallery: Gallery
+    axis: tuple[float, float]
+    ranked_by: str
+    advice: list[str]
+    doubts: list[dict[str, Any]]  # what the manifest stage found wrong with the splits and labels
 
     @property
     def best(self) -> Line:
@@ -78,13 +118,24 @@ class Section:
         """The best floor on val, unless it wins or there is none."""
         return None if self.best.floor else next((line for line in self.lines if line.floor), None)
 
+    @property
+    def regression(self) -> bool:
+        """Whether numbers are predicted."""
+        return self.best.entry.regression
+
+    @property
+    def further(self) -> list[str]:
+        """Further test sets that any head was scored on."""
+        return list(dict.fromkeys(split for line in self.lines for split in line.entry.further))
+
     def of(self, store: str) -> list[Line]:
         """A store's lines, best on val first."""
         return [line for line in self.lines if line.entry.store == store]
 
     def at(self, value: float) -> float:
-        """Where a value stands on the strip, in percent of its length; what lies before its beginning is put there."""
-        return round(100 * max(0.0, value - self.axis) / (1 - self.axis), 2)
+        """Where a value stands on the strip, in percent of its length; what lies off it is put at its end."""
+        low, high = self.axis
+        return round(100 * min(1.0, max(0.0, (value - low) / (high - low))), 2)
 
 
 def collect(config: Config) -> list[Section]:
@@ -99,76 +150,89 @@ def collect(config: Config) -> list[Section]:
 
 def section(config: Config, name: str, entries: list[compare.Entry]) -> Section:
     """All of one dataset. `entries` stand best on val first."""
-    gallery = Gallery(config, name)
-    ranks = certainty.ranks([entry.val.get(config.fit.choose) for entry in entries])
-    lines = [line(config, entry, rank, gallery) for entry, rank in zip(entries, ranks, strict=True)]
-    seen = next((each.judged for each in lines if each.judged), None)
-    labels = [row.label for row in gallery.rows if row.split == "test"]
-    if seen:  # a store may have skipped items of the manifest
-        labels = [seen.classes[i] for i in seen.labels]
-    lowest = min(each.interval[0] for each in lines)
+    path = paths.manifest(name)
+    rows = {row.item_id: row for row in manifest.read(path)} if path.exists() else {}
+    lines = lines_of(config, entries, rows)
+    first = next((one for one in (each.seen.get("test") for each in lines) if one), None)
+    stores = [store for store in config.select.stores if config.stores[store].dataset == name]
+    best, floor = lines[0], next((line for line in lines if line.floor), None)
     return Section(
         name=name,
-        rows=gallery.rows,
-        classes=sorted({row.label for row in gallery.rows}) or (seen.classes if seen else []),
-        reference=judged.commonest(labels) if labels else None,
+        rows=rows,
+        classes=classes_of(rows, first, regression=entries[0].regression),
+        reference=reference(first, rows, regression=entries[0].regression),
         lines=lines,
-        stores={
-            store: provenance.of(config, store)
-            for store in config.select.stores
-            if config.stores[store].dataset == name
-        },
-        axis=max(start for start in AXES if start <= lowest),
+        stores={store: provenance.of(config, store) for store in stores},
+        atlases={store: found for store in stores if (found := atlas.of(store))},
+        gallery=Gallery(config, name, list(rows.values())),
+        axis=axis(lines),
+        ranked_by=compare.ranked_by(config, entries[0]),
+        advice=advice.given(
+            [(each.entry, each.standing) for each in lines],
+            (floor.entry, floor.standing) if floor and not best.floor else None,
+            best.judged,
+            best.slices,
+            {head: config.heads[head].parameters for head in config.select.heads},
+        ),
+        doubts=json.loads(paths.findings(name).read_text()) if paths.findings(name).exists() else [],
     )
 
 
-def line(config: Config, entry: compare.Entry, rank: str, gallery: Gallery) -> Line:
-    """One head on one store, with its predictions where they are here."""
-    found, absent, mend = predictions(entry)
-    return Line(
-        entry=entry,
-        rank=rank,
-        floor=config.backbone(entry.backbone).family in FLOORS,
-        interval=certainty.interval(entry.test["accuracy"], int(entry.test["n"])),
-        judged=found,
-        absent=absent,
-        mend=mend,
-        pairs=judged.pairs(found, PAIRS) if found else [],
-        mistakes=mistakes(found, gallery) if found else [],
-    )
-
-
-def predictions(entry: compare.Entry) -> tuple[Judged | None, str, str]:
-    """The head's view of test; or None, why, and the commands that mend it."""
-    path = paths.predictions(entry.store, entry.head)
-    if not path.exists():
-        return (
-            None,
-            "The predictions are not on this machine; to bring them",
-            f"dvc pull {path} && dvc repro -sf report",
-        )
-    found = judged.read(path)
-    if not math.isclose(found.right.mean(), entry.test["accuracy"], abs_tol=1e-6):  # metrics keep six digits
-        return None, "The predictions and the metrics are of different runs; to mend it", "dvc checkout && dvc repro"
-    return found, "", ""
-
-
-def mistakes(found: Judged, gallery: Gallery) -> list[Mistake]:
-    """The surest wrong predictions with their items."""
+def lines_of(config: Config, entries: list[compare.Entry], rows: dict[str, Row]) -> list[Line]:
+    """A line for each entry, with its predictions where they are here."""
+    measure = compare.ranked_by(config, entries[0])
+    ranks = certainty.ranks([entry.val.get(measure) for entry in entries])
+    seen = [standing.seen_of(entry) for entry in entries]
+    standings = standing.standings(entries, [views.get("test") for views in seen])
     return [
-        Mistake(
-            item_id=found.item_ids[i],
-            label=found.classes[found.labels[i]],
-            predicted=found.classes[found.predicted[i]],
-            sure=float(found.sure[i]),
-            exhibit=gallery.show(found.item_ids[i]),
+        Line(
+            entry=entry,
+            rank=rank,
+            floor=is_floor(config, entry.backbone),
+            standing=stands,
+            seen=views,
+            slices=slices.of(views["test"], rows) if views else [],
+            mistakes=mistakes(views["test"]) if views else [],
         )
-        for i in found.mistakes(MISTAKES)
+        for entry, rank, views, stands in zip(entries, ranks, seen, standings, strict=True)
     ]
 
 
-def compared(one: Line, other: Line) -> tuple[int, int, float] | None:
-    """Items only `one` got right, items only `other` did, and the chance of that if both were equally good."""
-    if not (one.judged and other.judged) or (found := judged.won_and_lost(one.judged, other.judged)) is None:
-        return None
-    return *found, certainty.sign_test(*found)
+def is_floor(config: Config, backbone: str) -> bool:
+    """Whether the backbone's family says of itself that it has no network."""
+    family = plugins.file("features.backbones", config.backbone(backbone).family)
+    return signature.constant(family, "FLOOR") is True
+
+
+def mistakes(seen: Seen) -> list[Mistake]:
+    """The surest wrong predictions, or the largest errors."""
+    return [Mistake(seen.item_ids[i], *seen.said(i), float(seen.sure[i])) for i in seen.mistakes(MISTAKES)]
+
+
+def classes_of(rows: dict[str, Row], seen: Seen | None, *, regression: bool) -> list[str]:
+    """The labels' names, from the manifest or else from predictions."""
+    if regression:
+        return []
+    return sorted({row.label for row in rows.values()}) or (seen.classes if isinstance(seen, Judged) else [])
+
+
+def reference(seen: Seen | None, rows: dict[str, Row], *, regression: bool) -> tuple[str, float] | None:
+    """What an answer without features would score: the commonest label of test, or its mean.
+
+    A store may have skipped items of the manifest, so predictions go first.
+    """
+    if isinstance(seen, Measured):
+        return f"{seen.labels.mean():.4g}", float(seen.labels.std())
+    labels = [row.label for row in rows.values() if row.split == "test"]
+    if isinstance(seen, Judged):
+        labels = [seen.classes[i] for i in seen.labels]
+    return judged.commonest(labels) if labels and not regression else None
+
+
+def axis(lines: list[Line]) -> tuple[float, float]:
+    """Where the strip of test scores begins and ends."""
+    ends = [end for line in lines for end in line.standing.interval or (line.entry.score, line.entry.score)]
+    if not lines[0].entry.regression:
+        return max(start for start in STARTS if start <= min(ends)), min(end for end in ENDS if end >= max(ends))
+    low, high = min(ends), max(ends)
+    return (low, high) if low < high else (low - 0.5, high + 0.5)

@@ -1,4 +1,4 @@
-"""The test split as one head saw it, from its predictions: what it takes for what, and where it is surely wrong."""
+"""A test split as one head saw it, from its predictions: what it takes for what, and where it is surely wrong."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -11,8 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import IceboxError
+from pipeline.measured import Measured
 
 FIXED = ("item_id", "split", "label", "prediction")  # the other columns are p_CLASS or score_CLASS
+BINS = 10  # of the calibration curve
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,11 @@ class Judged:
         """How many predictions are not the label."""
         return int((~self.right).sum())
 
+    @property
+    def score(self) -> float:
+        """The accuracy."""
+        return float(self.right.mean())
+
     def confusion(self) -> np.ndarray:
         """Counts (k, k): rows are actual, columns predicted classes."""
         counts = np.zeros((len(self.classes), len(self.classes)), np.int64)
@@ -52,30 +59,52 @@ class Judged:
         wrong = np.flatnonzero(~self.right)
         return [int(i) for i in wrong[np.argsort(-self.sure[wrong], kind="stable")][:limit]]
 
+    def said(self, i: int) -> tuple[str, str]:
+        """The label and the prediction of an item."""
+        return self.classes[self.labels[i]], self.classes[self.predicted[i]]
 
-def read(path: Path) -> Judged:
-    """Read the test rows of a predictions file. Raises IceboxError for a file that is none."""
+
+def read(path: Path) -> dict[str, Judged | Measured]:
+    """What a predictions file says of each test split, by its name. Raises IceboxError for a file that is none."""
     try:
         table = pq.ParquetFile(path).read()
         rows = {name: table[name].to_pylist() for name in FIXED}
-        kinds, classes = zip(*(name.split("_", 1) for name in table.column_names[len(FIXED) :]), strict=True)
+        names = [name.split("_", 1) for name in table.column_names[len(FIXED) :]]
+        kinds, classes = [kind for kind, _ in names], [name for _, name in names]
+        # not to_numpy, which imports pandas (0.5 s) wherever that is installed
+        columns = [np.from_dlpack(column.combine_chunks()) for column in table.columns[len(FIXED) :]]
+        splits = {split: positions(rows["split"], split) for split in rows["split"] if split.startswith("test")}
+        if not classes:
+            return {split: measured(rows, items) for split, items in splits.items()}
+        values = np.column_stack(columns)  # (n, k)
+        number = {name: i for i, name in enumerate(classes)}
+        labels, predicted = (np.array([number[name] for name in rows[key]], np.int64) for key in FIXED[2:])
     except (pa.ArrowException, KeyError, ValueError, OSError) as reason:
         raise IceboxError(f"{path}: expected predictions, found {reason}; run: dvc checkout {path}") from reason
-    number = {name: i for i, name in enumerate(classes)}
-    test = [i for i, split in enumerate(rows["split"]) if split == "test"]
-    # not to_numpy, which imports pandas (0.5 s) wherever that is installed
-    columns = [np.from_dlpack(column.combine_chunks()) for column in table.columns[len(FIXED) :]]
-    values = np.column_stack(columns)[test]  # (n, k)
-    predicted = np.array([number[rows["prediction"][i]] for i in test], np.int64)
     probabilities = set(kinds) == {"p"}
-    return Judged(
-        classes=list(classes),
-        item_ids=[rows["item_id"][i] for i in test],
-        labels=np.array([number[rows["label"][i]] for i in test], np.int64),
-        predicted=predicted,
-        sure=chosen(values, predicted) if probabilities else lead(values, predicted),
-        measure="confidence" if probabilities else "margin",
-    )
+    sure = chosen(values, predicted) if probabilities else lead(values, predicted)
+    return {
+        split: Judged(
+            classes=classes,
+            item_ids=[rows["item_id"][i] for i in items],
+            labels=labels[items],
+            predicted=predicted[items],
+            sure=sure[items],
+            measure="confidence" if probabilities else "margin",
+        )
+        for split, items in splits.items()
+    }
+
+
+def positions(splits: list[str], name: str) -> np.ndarray:
+    """Where the items of a split lie."""
+    return np.flatnonzero(np.array(splits) == name)
+
+
+def measured(rows: dict[str, list[Any]], items: np.ndarray) -> Measured:
+    """A split of a regression."""
+    labels, predicted = (np.array([float(rows[key][i]) for i in items]) for key in FIXED[2:])
+    return Measured([rows["item_id"][i] for i in items], labels, predicted)
 
 
 def chosen(values: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -96,8 +125,8 @@ def pairs(judged: Judged, limit: int) -> list[dict[str, Any]]:
     """The commonest confusions: actual and predicted class, how often, and that as a share of the actual class."""
     counts = judged.confusion()
     wrong = counts * (1 - np.eye(len(counts), dtype=np.int64))
-    order = [divmod(int(i), len(counts)) for i in np.argsort(-wrong, axis=None, kind="stable")]
-    found = [(a, p) for a, p in order[:limit] if wrong[a, p]]
+    order = [divmod(int(i), len(counts)) for i in np.argsort(-wrong, axis=None, kind="stable")[:limit]]
+    found = [(a, p) for a, p in order if wrong[a, p]]
     return [
         {
             "actual": judged.classes[a],
@@ -109,11 +138,33 @@ def pairs(judged: Judged, limit: int) -> list[dict[str, Any]]:
     ]
 
 
-def won_and_lost(one: Judged, other: Judged) -> tuple[int, int] | None:
-    """How many items only `one` and only `other` got right; None where they were judged on different items."""
-    if one.item_ids != other.item_ids:
-        return None
-    return int((one.right & ~other.right).sum()), int((other.right & ~one.right).sum())
+def by_class(judged: Judged) -> list[dict[str, Any]]:
+    """Items, precision, recall and F1 of each class; None where nothing was predicted, or nothing is there."""
+    counts = judged.confusion()
+    hits, actual, predicted = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+    return [
+        {
+            "class": name,
+            "n": int(n),
+            "precision": float(hit / said) if said else None,
+            "recall": float(hit / n) if n else None,
+            "f1": float(2 * hit / (n + said)) if n + said else None,
+        }
+        for name, hit, n, said in zip(judged.classes, hits, actual, predicted, strict=True)
+    ]
+
+
+def calibration(judged: Judged) -> list[dict[str, float]]:
+    """The calibration curve: bins of equal width with their items, mean confidence and share of right answers."""
+    bins = np.minimum((judged.sure * BINS).astype(np.int64), BINS - 1)
+    return [
+        {
+            "n": int((bins == b).sum()),
+            "confidence": round(float(judged.sure[bins == b].mean()), 4),
+            "right": round(float(judged.right[bins == b].mean()), 4),
+        }
+        for b in np.unique(bins)
+    ]
 
 
 def commonest(labels: Iterable[str]) -> tuple[str, float]:

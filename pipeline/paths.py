@@ -6,8 +6,15 @@ PARAMS = Path("params.yaml")
 SHARDS = Path(".icebox/shards")
 STORES = Path("data/stores")
 PLANS = Path(".icebox/plans")
+UNFREEZE = Path(".icebox/unfreeze")
+TRAININGS = Path(".icebox/trainings")
 PLAN = Path("data/plan")
+ENSEMBLE = "ensemble"  # the name under which a store's ensemble stands beside its heads
+ENSEMBLES = Path("results/ensembles")  # apart from the heads' folders, which its stage depends on
 METRICS = Path("results/metrics")
+DETAILS = Path("results/details")
+SAMPLES = Path("results/samples")
+LOOKS = Path("results/looks")
 REPORT = Path("reports/index.html")
 
 
@@ -21,9 +28,24 @@ def manifest(dataset: str) -> Path:
     return Path("data/manifests") / f"{dataset}.csv"
 
 
+def findings(dataset: str) -> Path:
+    """What in the dataset should make somebody look: leakage, conflicting labels, repeats."""
+    return manifest(dataset).with_name(f"{dataset}.findings.json")
+
+
 def backbone(name: str) -> Path:
     """A folder with a backbone's weights and settings."""
     return Path("data/backbones") / name
+
+
+def samples(backbone: str) -> Path:
+    """A folder with sheets of a backbone's new items: PNGs, and texts."""
+    return SAMPLES / backbone
+
+
+def generated(backbone: str) -> Path:
+    """How its new items were judged."""
+    return SAMPLES / f"{backbone}.json"
 
 
 def store(name: str) -> Path:
@@ -33,7 +55,8 @@ def store(name: str) -> Path:
 
 def bundle(store: str, head: str) -> Path:
     """A saved head plus all that predict needs."""
-    return Path("results/heads") / store / f"{head}.joblib"
+    folder = ENSEMBLES if head == ENSEMBLE else Path("results/heads")
+    return folder / store / f"{head}.joblib"
 
 
 def card(store: str, head: str) -> Path:
@@ -42,15 +65,36 @@ def card(store: str, head: str) -> Path:
 
 
 def metrics(store: str, head: str) -> Path:
-    """Scores per split, the chosen parameters, the seconds it took."""
+    """Scores per split and the seconds it took: numbers only, for `dvc metrics`."""
     return METRICS / store / f"{head}.json"
+
+
+def details(store: str, head: str) -> Path:
+    """How the head was chosen and fitted: its parameters, the whole search, every seed."""
+    return DETAILS / store / f"{head}.json"
 
 
 def predictions(store: str, head: str) -> Path:
     """One row an item of val and test: id, split, label, prediction, a probability (or score) a class."""
-    return Path("results/predictions") / store / f"{head}.parquet"
+    folder = ENSEMBLES if head == ENSEMBLE else Path("results/predictions")
+    return folder / store / f"{head}.parquet"
 
 
 def plot(store: str, head: str, name: str) -> Path:
     """Data that `dvc plots` draws: confusion or roc."""
     return Path("results/plots") / store / head / f"{name}.csv"
+
+
+def curve(store: str, name: str) -> Path:
+    """The learning curve of an unfreezing."""
+    return Path("results/curves") / store / f"{name}.csv"
+
+
+def feature_map(store: str) -> Path:
+    """Where the test items lie in feature space, what lies near them, and which labels look wrong."""
+    return Path("results/maps") / f"{store}.json"
+
+
+def look(store: str) -> Path:
+    """What the map holds, in short, with its sha256."""
+    return LOOKS / f"{store}.json"

@@ -9,13 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from features import clean_text
 from features.backbones.base import Backbone
-from features.datasets.base import Content
+from features.datasets.base import Content, Pair
 from features.datasets.image_folder import SUFFIXES
 from features.errors import IceboxError, ItemError
 from features.extract import fingerprint_of
+from features.pairs import PAIR, combined
 from features.precision import as_stored
-from pipeline import backbone, bundle, paths, search
+from features.ragged import flat
+from features.views import TEXTS, prepared
+from pipeline import answers, backbone, bundle, paths
 
 BATCH_SIZE = 64
 STDIN = "-"
@@ -27,13 +31,19 @@ def run(name: str, inputs: Sequence[str], *, out: Path | None = None, trust: boo
     if not head:
         raise IceboxError(f"predict {name}: expected STORE/HEAD, such as digits-glyphnet/logreg")
     opened = bundle.load(paths.bundle(store, head), trust=trust)
-    network = backbone.load(opened.backbone, opened.family, opened.outputs, precision=opened.precision)
+    network = backbone.load(
+        opened.backbone, opened.family, opened.outputs, precision=opened.precision, **opened.options
+    )
     if fingerprint_of({**network.spec, "stored": opened.stored}) != opened.fingerprint:
         raise IceboxError(
             f"predict {name}: the backbone in {paths.backbone(opened.backbone)} is not the one this head was fitted on "
             f"(fingerprints differ); run: dvc repro fit@{store}-{head}"
         )
-    items = images(inputs) if network.modality == "image" else texts(inputs)
+    items: Iterator[tuple[str, Content]] = images(inputs) if network.modality == "image" else texts(inputs)
+    if opened.pairs:
+        items = pairs(items)
+    if opened.clean:
+        items = cleaned(items, opened.clean)
     if out:
         with out.open("w", newline="", encoding="utf-8") as stream:
             write(stream, opened, network, items)
@@ -42,29 +52,42 @@ def run(name: str, inputs: Sequence[str], *, out: Path | None = None, trust: boo
 
 
 def write(stream: Any, opened: bundle.Bundle, network: Backbone, items: Iterator[tuple[str, Content]]) -> None:
-    """CSV: input, label, and `p_CLASS` (or `score_CLASS` of a head without probabilities)."""
+    """CSV: input, label (of a regression its value), and `p_CLASS`, or `score_CLASS` where it has none."""
     writer = csv.writer(stream, lineterminator="\n")
     head = opened.head
     kind = "p" if hasattr(head, "predict_proba") else "score"
     writer.writerow(["input", "label", *(f"{kind}_{name}" for name in opened.classes)])
     while batch := list(islice(items, BATCH_SIZE)):
         features = encode(network, batch, opened)
-        said = search.answers(head, features)
+        if opened.task == "regression":
+            values = head.predict(features)
+            writer.writerows([name, f"{value:.6g}"] for (name, _), value in zip(batch, values, strict=True))
+            continue
+        said = answers.answers(head, features, len(opened.classes))
         for (name, _), label, row in zip(batch, said.predicted, said.scores, strict=True):
             writer.writerow([name, opened.classes[label], *(f"{value:.6f}" for value in row)])
 
 
 def encode(network: Backbone, batch: Sequence[tuple[str, Content]], opened: bundle.Bundle) -> np.ndarray:
-    """Features (b, d) float32 as the store holds them: rounded to its format, outputs side by side."""
-    prepared = []
+    """Features (b, d) float32 as the head saw a store's: rounded to its format, outputs side by side, in its view."""
+    if opened.view != PAIR:
+        return encode_view(network, batch, opened, opened.view)
+    return combined(*(encode_view(network, batch, opened, view) for view in TEXTS))
+
+
+def encode_view(
+    network: Backbone, batch: Sequence[tuple[str, Content]], opened: bundle.Bundle, view: str
+) -> np.ndarray:
+    """The same in one of the views that are stored."""
+    ready = []
     for name, content in batch:
         try:
-            prepared.append(network.prepare(content))
+            ready.append(prepared(network, content, view))
         except ItemError as reason:
             raise IceboxError(f"{name}: {reason}") from reason
-    arrays = network.encode(prepared)
-    rounded = [as_stored(arrays[output], opened.stored).astype(np.float32) for output in opened.outputs]
-    return np.concatenate([values.reshape(len(batch), -1) for values in rounded], axis=1)
+    arrays = network.encode(ready)
+    seen = [flat(arrays[output]).reshape(len(batch), -1) for output in opened.sees or opened.outputs]
+    return np.concatenate([as_stored(values, opened.stored).astype(np.float32) for values in seen], axis=1)
 
 
 def images(inputs: Sequence[str]) -> Iterator[tuple[str, bytes]]:
@@ -92,3 +115,24 @@ def texts(inputs: Sequence[str]) -> Iterator[tuple[str, str]]:
         for line in lines.splitlines():
             if text := line.strip():
                 yield text, text
+
+
+def cleaned(items: Iterator[tuple[str, Content]], steps: Sequence[str]) -> Iterator[tuple[str, Content]]:
+    """Texts as those were that the head has learnt from."""
+    for name, content in items:
+        match content:
+            case str():
+                yield name, clean_text.cleaned(content, steps)
+            case Pair():
+                yield name, Pair(*(clean_text.cleaned(text, steps) for text in (content.first, content.second)))
+            case _:
+                yield name, content
+
+
+def pairs(lines: Iterator[tuple[str, Content]]) -> Iterator[tuple[str, Pair]]:
+    """(line, pair) of lines that hold two texts with a tab between them."""
+    for line, _ in lines:
+        first, tab, second = line.partition("\t")
+        if not tab or "\t" in second:
+            raise IceboxError(f"predict: expected two texts a line, a tab between them, found {line!r}")
+        yield line, Pair(first.strip(), second.strip())

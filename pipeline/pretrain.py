@@ -6,6 +6,7 @@ import math
 import tempfile
 from pathlib import Path
 
+import torch
 from safetensors.torch import save_file
 from torch import nn
 from tqdm import tqdm
@@ -13,40 +14,57 @@ from tqdm import tqdm
 from features import atomic
 from features.backbones.base import SETTINGS_FILE, WEIGHTS_FILE, Pretraining, write_settings
 from features.errors import IceboxError
+from pipeline.resume import Checkpoint
 
 METRICS_FILE = "metrics.json"
 CURVE_FILE = "curve.csv"
 DIGITS = 6  # significant, of every number written: more is noise
 
 
-def pretrain(pretraining: Pretraining, folder: Path, *, family: str) -> dict[str, float]:
+def pretrain(
+    pretraining: Pretraining, folder: Path, *, family: str, checkpoint: Checkpoint | None = None
+) -> dict[str, float]:
     """Train, score and store: weights, metrics, curve and, last, backbone.json, whose presence means complete.
 
-    Equal pretrainings leave equal bytes on one machine. Returns the scores. Raises IceboxError when the loss is no
-    longer a number; the folder then holds no backbone.json.
+    Equal pretrainings leave equal bytes on one machine, also where they were killed and went on from a checkpoint.
+    Returns the scores. Raises IceboxError when the loss is no longer a number; the folder then holds no backbone.json.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SETTINGS_FILE).unlink(missing_ok=True)  # a crash below must not leave it beside other weights
-    losses = train(pretraining, family=family)
-    pretraining.network.eval()
-    scores = {name: rounded(score) for name, score in pretraining.evaluate().items()}
+    with torch.random.fork_rng():
+        losses = train(pretraining, family=family, checkpoint=checkpoint)
+        pretraining.network.eval()
+        torch.manual_seed(pretraining.seed)
+        scores = {name: rounded(score) for name, score in pretraining.evaluate().items()}
     with tempfile.TemporaryDirectory(dir=folder, prefix=atomic.TEMPORARY) as temporary:
         draft = Path(temporary)
         write_weights(draft / WEIGHTS_FILE, pretraining.network)
         (draft / METRICS_FILE).write_text(json.dumps(scores, indent=2) + "\n")
         write_curve(draft / CURVE_FILE, losses)
+        for name, text in pretraining.files().items():
+            (draft / name).write_text(text, encoding="utf-8")
         write_settings(draft, {"family": family, **pretraining.settings()})
-        for name in (WEIGHTS_FILE, METRICS_FILE, CURVE_FILE, SETTINGS_FILE):
+        for name in (WEIGHTS_FILE, METRICS_FILE, CURVE_FILE, *pretraining.files(), SETTINGS_FILE):
             atomic.publish(draft / name, folder / name)
+    if checkpoint:
+        checkpoint.drop()
     return scores
 
 
-def train(pretraining: Pretraining, *, family: str) -> list[float]:
-    """Run all steps under a progress bar (on a terminal only) and return each one's loss."""
-    losses: list[float] = []
-    pretraining.network.train()
-    with tqdm(range(pretraining.steps), desc=f"pretrain {family}", unit="step", disable=None) as bar:
-        for index in bar:
+def train(pretraining: Pretraining, *, family: str, checkpoint: Checkpoint | None = None) -> list[float]:
+    """Run the steps not yet run, under a progress bar (on a terminal only), and return each one's loss."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    for part in pretraining.parts.values():
+        if isinstance(part, nn.Module):
+            part.to(device).train()
+    losses = checkpoint.restore(pretraining) if checkpoint else []
+    if losses:
+        print(f"{family}: going on from step {len(losses):,} of {pretraining.steps:,}")
+    with tqdm(
+        total=pretraining.steps, initial=len(losses), desc=f"pretrain {family}", unit="step", disable=None
+    ) as bar:
+        for index in range(len(losses), pretraining.steps):
+            torch.manual_seed(pretraining.seed * 1_000_003 + index)
             loss = pretraining.step(index)
             if not math.isfinite(loss):
                 raise IceboxError(
@@ -55,6 +73,9 @@ def train(pretraining: Pretraining, *, family: str) -> list[float]:
                 )
             losses.append(loss)
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            bar.update()
+            if checkpoint:
+                checkpoint.keep(pretraining, losses)
     return losses
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from features.errors import IceboxError
 from features.store import FeatureStore
-from pipeline import paths
+from pipeline import paths, sight
 from pipeline.config import Config
 
 
@@ -22,8 +22,8 @@ class Provenance:
 
     params: dict[str, str]
     labels_per_class: str
-    outputs: list[str]
-    width: int = 0  # d, of all outputs side by side
+    outputs: list[str]  # that heads see
+    width: int = 0  # d, of all these side by side
     fingerprint: str = ""
     spec: str = ""
     skipped: dict[str, str] | None = None
@@ -47,11 +47,12 @@ def of(config: Config, name: str) -> Provenance:
         found = FeatureStore(paths.store(name))
     except IceboxError as reason:
         return Provenance(params, labels, outputs, absent=str(reason))
+    seen = sight.of(found, outputs=store.fit.outputs, views=store.fit.expanded_views)
     return Provenance(
         params,
         labels,
-        list(found.outputs),
-        width=found.load_items(np.arange(1)).shape[1],
+        list(seen.outputs),
+        width=seen.load(found, np.arange(1), every_view=False).shape[1],
         fingerprint=found.fingerprint,
         spec=json.dumps(found.spec, indent=2, ensure_ascii=False, default=str),
         skipped=found.skipped,

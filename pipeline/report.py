@@ -3,12 +3,16 @@
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup
 
 from features import atomic
-from pipeline import compare, findings, paths, provenance
+from features.manifest import Row
+from features.split import in_order
+from pipeline import compare, compare_text, drawn, findings, paths, provenance, trained
 from pipeline.config import Config
+from pipeline.findings import Section
 
-TEMPLATE = Path(__file__).with_name("report.html.jinja")
+PAGE = Path(__file__).with_name("page")  # templates, style and scripts, and the library that draws the charts
 CLASSES_MAX = 25  # a larger confusion matrix is a wall of zeros: its commonest pairs are shown instead
 
 
@@ -21,19 +25,39 @@ def write(config: Config) -> Path:
 def render(config: Config) -> str:
     """The page's HTML. Raises IceboxError where metrics are missing or a file is damaged."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATE.parent),
+        loader=jinja2.FileSystemLoader(PAGE),
         autoescape=True,  # labels and texts may hold HTML
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(TEMPLATE.name).render(
+    return environment.get_template("index.html.jinja").render(
         sections=findings.collect(config),
+        trained=trained.of(config),
         heads={name: config.heads[name] for name in config.select.heads},
         choose=config.fit.choose,
         seed=config.fit.seed,
         classes_max=CLASSES_MAX,
-        compared=findings.compared,
+        asset=asset,
         described=compare.described,
+        drawn=drawn.of,
+        pictures=pictures,
+        size=compare_text.size,
+        splits=splits,
         written=provenance.written,
     )
+
+
+def asset(name: str) -> Markup:
+    """A file of ours, or of the library, as it stands."""
+    return Markup((PAGE / name).read_text(encoding="utf-8"))
+
+
+def pictures(section: Section, item_ids: list[str]) -> bool:
+    """Whether any of these items is a picture."""
+    return any(section.gallery.show(item_id).picture for item_id in item_ids)
+
+
+def splits(rows: list[Row]) -> list[str]:
+    """The splits that occur."""
+    return in_order(row.split for row in rows)

@@ -1,9 +1,8 @@
-"""A grid of a head's parameters, each fitted on train and scored on val; the best one wins."""
+"""Every setting of a head, fitted on train and judged on val or by folds; the best one wins."""
 
-import itertools
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import joblib
@@ -11,84 +10,166 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from pipeline import metrics
+from features.errors import IceboxError
+from pipeline import convergence, folds, halving, measures, together
+from pipeline.answers import scored
+from pipeline.entries import Fit
 from pipeline.labelled import Labelled, Part
+from pipeline.making import Maker, Setting, Weigh
 
-Build = Callable[..., Any]
+FOLDS = 5  # where there is no val and no number of folds is given
+Pair = tuple[Part, Part]  # what is fitted on, what is judged on
+
+
+@dataclass(frozen=True)
+class Tried:
+    """The setting at `position` on one pair: its scores, seconds, and whether it converged (None: it has no such end).
+
+    Without scores where the head can't be fitted or asked on so few items (more neighbours than items): `failed` says
+    why. `stopped`: the parameters with which a fit without val stops where this one did. `head` is kept of the best
+    alone, since some hold all the features that they were given.
+    """
+
+    position: int
+    scores: dict[str, float]
+    fit_s: float
+    converged: bool | None
+    stopped: dict[str, Any]
+    head: Any = None
+    failed: str = ""
+
+
+class NothingFits(IceboxError):
+    """Not one setting of a head could be fitted."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """The winner: the fitted head, its parameters, the seconds its own fit took, and every setting's val score."""
+    """The winner: its setting, the scores that chose it and by which `measure`, and the table of all that were tried.
 
-    head: Any
-    chosen: dict[str, Any]
-    fit_s: float
+    `tried` has it on each pair: on val, where its `head` is kept, or on each fold.
+    """
+
+    setting: Setting
+    scores: dict[str, float]
+    measure: str
+    chosen_on: str
+    tried: list[Tried]
     table: list[dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What a head says of n items: class numbers (n,) and scores (n, k), which are probabilities or else margins."""
+def search(made: Maker, settings: Sequence[Setting], data: Labelled, fit: Fit, *, weigh: Weigh) -> Found:
+    """Try the settings as `fit` says; among equals the first wins.
 
-    predicted: np.ndarray
-    scores: np.ndarray
-    probable: bool
-
-
-def grid(parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every combination of the parameters that are lists. The last one varies fastest."""
-    choices = [value if isinstance(value, list) else [value] for value in parameters.values()]
-    return [dict(zip(parameters, combination, strict=True)) for combination in itertools.product(*choices)]
-
-
-def search(build: Build, settings: list[dict[str, Any]], data: Labelled, *, choose: str) -> Found:
-    """Fit every setting on train, score it on val by `choose`; among equals the first of the grid wins.
-
-    Fits run side by side, each on one BLAS thread: two threads each on busy cores were 9–19 times slower.
+    A setting that can't be fitted is passed over. Raises NothingFits where none can, and IceboxError where there is
+    neither val nor enough items for folds.
     """
-    with threadpool_limits(1):
-        fits = joblib.Parallel(n_jobs=min(len(settings), joblib.cpu_count()), prefer="threads", return_as="generator")(
-            joblib.delayed(fit)(build, setting, data) for setting in settings
-        )
-        fitted = list(tqdm(fits, total=len(settings), desc="fit", unit="setting", disable=None))
-    if choose not in fitted[0][2]:
-        choose = "accuracy"  # a head without probabilities has no log loss
-    values = [scores[choose] for _, _, scores in fitted]
-    best = int(np.argmin(values) if choose == "log_loss" else np.argmax(values))
-    head, fit_s, _ = fitted[best]
-    table = [{**setting, "fit_s": took, **scores} for setting, (_, took, scores) in zip(settings, fitted, strict=True)]
-    return Found(head, settings[best], fit_s, table)
+    pairs, chosen_on = pairs_of(data, fit)
+    left, table, worth = list(range(len(settings))), dict[int, dict[str, Any]](), dict[int, float]()
+    for keep, share in halving.rounds(len(settings)) if "halving" in fit.search else [(len(settings), 1.0)]:
+        left = sorted(sorted(left, key=lambda i: -worth.get(i, 0))[:keep])
+        cut = [(halving.share_of(on, share, task=data.task, seed=fit.seed), judged) for on, judged in pairs]
+        tried = try_all(made, {i: settings[i] for i in left}, cut, data, fit, weigh=weigh)
+        for i in left:
+            mine = [each for each in tried if each.position == i]
+            failed = next((each.failed for each in mine if each.failed), "")
+            scores: dict[str, Any] = {"failed": failed} if failed else mean_of(mine)
+            worth[i] = -math.inf if failed else measures.worth(scores, fit.choose)
+            table[i] = settings[i] | ({"share": round(share, 4)} if "halving" in fit.search else {})
+            table[i] |= {"fit_s": round(sum(each.fit_s for each in mine), 3), "converged": all_of(mine), **scores}
+    best = max(left, key=lambda i: (worth[i], -i))
+    if worth[best] == -math.inf:
+        raise NothingFits(f"no setting can be fitted on {len(pairs[0][0]):,} items: {table[best]['failed']}")
+    won = [each for each in tried if each.position == best]
+    scores = mean_of(won)
+    measure = measures.present(scores, fit.choose)
+    return Found(settings[best], scores, measure, chosen_on, won, [table[i] for i in range(len(settings))])
 
 
-def fit(build: Build, setting: dict[str, Any], data: Labelled) -> tuple[Any, float, dict[str, float]]:
-    """(fitted head, seconds, its scores on val) of one setting."""
-    head = build(**setting)
-    started_s = time.perf_counter()
-    head.fit(data.train.features, data.train.labels)
-    took_s = time.perf_counter() - started_s
-    return head, took_s, judge(head, data.val, len(data.classes))
+def pairs_of(data: Labelled, fit: Fit) -> tuple[list[Pair], str]:
+    """What settings are compared on, and its name: val, or folds where there is none or folds were asked for."""
+    if data.val is not None and fit.folds is None:
+        return [(data.train, data.val)], "val"
+    pool, name = (data.train_and_val, "train+val") if fit.refit == "train+val" and data.val else (data.train, "train")
+    pairs = folds.folds(pool, fit.folds or FOLDS, task=data.task, seed=fit.seed)
+    return pairs, f"{len(pairs)}-fold in {name}"
 
 
-def judge(head: Any, part: Part, classes: int) -> dict[str, float]:
-    """The head's scores on one split."""
-    return metrics.score(part.labels, head.predict(part.features), probabilities(head, part.features), classes)
+def try_all(
+    made: Maker, settings: dict[int, Setting], pairs: Sequence[Pair], data: Labelled, fit: Fit, *, weigh: Weigh
+) -> list[Tried]:
+    """Each setting (by its position) on each pair.
+
+    Fits run side by side in threads, which share the features, each on one BLAS thread: two threads each on busy cores
+    were 9–19 times slower.
+    """
+    complaints = convergence.Complaints()
+
+    def try_group(group: list[int], pair: Pair) -> list[Tried]:
+        found: list[Tried] = []
+        for each in tried_of(made, {i: settings[i] for i in group}, pair, data, fit, weigh, complaints):
+            found = best_keeps_its_head([*found, each], fit.choose)
+        return found
+
+    positions, build = list(settings), made.under(fit.seed)
+    groups = [[positions[i] for i in group] for group in together.groups(build, list(settings.values()))]
+    jobs = [(group, pair) for pair in pairs for group in groups]
+    total, side_by_side = len(settings) * len(pairs), min(len(jobs), joblib.cpu_count())
+    done: list[Tried] = []
+    with threadpool_limits(1), complaints.heard(), tqdm(total=total, desc="fit", unit="fit", disable=None) as bar:
+        running = joblib.Parallel(side_by_side, prefer="threads", return_as="generator")
+        for found in running(joblib.delayed(try_group)(*job) for job in jobs):
+            done = best_keeps_its_head([*done, *found], fit.choose) if len(pairs) == 1 else [*done, *headless(found)]
+            bar.update(len(found))
+    return done
 
 
-def answers(head: Any, features: np.ndarray) -> Answers:
-    """Ask a head once for all that is written about a split."""
-    return Answers(head.predict(features), scores(head, features), hasattr(head, "predict_proba"))
+def tried_of(
+    made: Maker,
+    settings: dict[int, Setting],
+    pair: Pair,
+    data: Labelled,
+    fit: Fit,
+    weigh: Weigh,
+    complaints: convergence.Complaints,
+) -> Iterator[Tried]:
+    """Settings that are fitted in one go, on one pair."""
+    positions, (on, judged) = list(settings), pair
+    given = {"sample_weight": weigh(on.labels), "val": (judged.features, judged.labels)}
+    left = list(positions)
+    try:
+        fits = together.fit(made.under(fit.seed), list(settings.values()), on.features, on.labels, **given)
+        for i, head, fit_s in fits:
+            converged = convergence.converged(head, complaints.taken())
+            scores = scored(head, judged, data).scores
+            stopped = head.refit_parameters() if hasattr(head, "refit_parameters") else {}
+            left.remove(positions[i])
+            yield Tried(positions[i], scores, fit_s, converged, stopped, head)
+    except ValueError as reason:  # scikit-learn's word for what an estimator can't do with these items
+        for position in left:
+            yield Tried(position, {}, 0.0, None, {}, failed=str(reason).splitlines()[0])
 
 
-def probabilities(head: Any, features: np.ndarray) -> np.ndarray | None:
-    """(n, k) probabilities, or None of a head that has none."""
-    return head.predict_proba(features) if hasattr(head, "predict_proba") else None
+def best_keeps_its_head(tried: list[Tried], choose: str) -> list[Tried]:
+    """The same without the heads of all but the best, the first among equals."""
+    fitted = [each for each in tried if not each.failed]
+    best = max(fitted, key=lambda each: (measures.worth(each.scores, choose), -each.position), default=None)
+    return [each if each is best else replace(each, head=None) for each in tried]
 
 
-def scores(head: Any, features: np.ndarray) -> np.ndarray:
-    """(n, k) probabilities, or else the decision function's values, one column a class."""
-    known = probabilities(head, features)
-    if known is not None:
-        return known
-    margins: np.ndarray = head.decision_function(features)
-    return np.column_stack([-margins, margins]) if margins.ndim == 1 else margins
+def headless(tried: list[Tried]) -> list[Tried]:
+    """The same without any head: what a fold's is fitted on is not all there is."""
+    return [replace(each, head=None) for each in tried]
+
+
+def mean_of(tried: Sequence[Tried]) -> dict[str, float]:
+    """Scores on average over pairs, and `n` in all of them."""
+    every = [each.scores for each in tried]
+    means = {name: round(float(np.mean([scores[name] for scores in every])), 6) for name in every[0] if name != "n"}
+    return {"n": sum(int(scores["n"]) for scores in every), **means}
+
+
+def all_of(tried: Sequence[Tried]) -> bool | None:
+    """Whether the setting converged on every pair; None where it has no such end."""
+    said = [each.converged for each in tried if each.converged is not None]
+    return all(said) if said else None

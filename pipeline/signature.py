@@ -18,7 +18,7 @@ BUILTINS: dict[str, Any] = {  # a path is text in params.yaml
     "bool": bool, "dict": dict, "float": float, "int": int, "list": list, "str": str, "tuple": tuple,
     "Path": str, "Sequence": list
 }  # fmt: skip
-FILLED_IN = {"folder", "seed", "self"}  # given by the stage, though `seed` may be overridden
+FILLED_IN = {"data", "folder", "seed", "self"}  # given by the stage, though `seed` may be overridden
 
 
 def check(file: Path, function: str, given: dict[str, Any], *, where: str, grid: bool = False) -> None:
@@ -44,6 +44,20 @@ def check(file: Path, function: str, given: dict[str, Any], *, where: str, grid:
 def accepts(file: Path, function: str, name: str) -> bool:
     """Whether `function` in `file` has the keyword `name`."""
     return name in {argument.arg for argument in definition(file, function).args.kwonlyargs}
+
+
+def constant(file: Path, name: str) -> object:
+    """The literal that a file gives this name at its top, found without importing it; None where there is none."""
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [name]:
+            return ast.literal_eval(node.value)
+    return None
+
+
+def defines(file: Path, function: str) -> bool:
+    """Whether `file` defines `function` at its top."""
+    body = ast.parse(file.read_text(encoding="utf-8")).body
+    return any(isinstance(node, ast.FunctionDef) and node.name == function for node in body)
 
 
 def definition(file: Path, function: str) -> ast.FunctionDef:

@@ -13,7 +13,7 @@ from features.errors import IceboxError
 from features.plugins import suggestion
 from features.repair import repair
 from features.store import FeatureStore
-from pipeline import config, paths, store_export, store_info, store_recompute
+from pipeline import config, entries, paths, store_export, store_info, store_recompute
 
 MB = 1e6
 
@@ -31,7 +31,7 @@ def run(parsed: Namespace) -> None:
             compact_one(parsed.store)
         case "export":
             opened = FeatureStore(known(parsed.store))
-            store_export.export(opened, parsed.to, split=parsed.split, outputs=parsed.outputs)
+            store_export.export(opened, parsed.to, split=parsed.split, outputs=parsed.outputs, view=parsed.view)
         case "prune":
             prune_cache(also_unfinished=parsed.unfinished)
 
@@ -45,7 +45,7 @@ def ls() -> None:
     print(tabulate([line(name, stores) for name in names], headers="keys", floatfmt=".1f", missingval="–"))
 
 
-def line(name: str, stores: dict[str, config.Store]) -> dict[str, Any]:
+def line(name: str, stores: dict[str, entries.Store]) -> dict[str, Any]:
     """The columns of one store."""
     entry = stores.get(name)
     made = {"store": name, "dataset": entry.dataset if entry else None, "backbone": entry.backbone if entry else None}

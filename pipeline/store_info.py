@@ -5,6 +5,7 @@ from collections import Counter
 from features import index
 from features.errors import IceboxError
 from features.store import FeatureStore
+from features.views import IDENTITY
 from pipeline import config, paths, provenance
 
 
@@ -17,6 +18,7 @@ def described(name: str) -> str:
         "labels": f"{len(set(store.labels)):,}",
         "skipped": f"{len(store.skipped):,} that could not be read",
         "outputs": ", ".join(output(store, output_name) for output_name in store.outputs),
+        **({"views": ", ".join(store.views)} if store.views != (IDENTITY,) else {}),
         "shards": f"{len(store.index.shards):,}, {sum(entry.rows for entry in store.index.shards):,} distinct contents",
         "size": f"{size_bytes(store) / 1e6:,.1f} MB",
         "fingerprint": store.fingerprint,
@@ -39,8 +41,9 @@ def behind(name: str) -> dict[str, str]:
 
 
 def output(store: FeatureStore, name: str) -> str:
-    """`features:avg 512 float16`."""
-    return f"{name} {'×'.join(map(str, store.row_shape(name))) or 'scalar'} {store.dtype(name)}"
+    """`features:avg 512 float16`; of tokens' vectors `last:tokens t×384 float16`."""
+    shape = [*(["t"] if store.is_ragged(name) else []), *map(str, store.row_shape(name))]
+    return f"{name} {'×'.join(shape) or 'scalar'} {store.dtype(name)}"
 
 
 def size_bytes(store: FeatureStore) -> int:

@@ -45,7 +45,8 @@ def add_export(actions: Any) -> None:
     export = actions.add_parser("export", help="write features, ids, labels and splits for other programs")
     export.add_argument("store", metavar="STORE")
     export.add_argument("--to", required=True, type=Path, metavar="FILE", help="FILE.npz, FILE.parquet or FILE.npy")
-    export.add_argument("--split", choices=("train", "val", "test"), help="only these items (default: all)")
+    export.add_argument("--split", help="only these items: train, val, test or test-NAME (default: all)")
+    export.add_argument("--view", metavar="VIEW", help="this one (default: the first)")
     export.add_argument(
         "--output",
         action="append",

@@ -1,10 +1,13 @@
 """Pass a few items of a store through their backbone again and compare: the canary, on demand."""
 
+from itertools import chain
+
 from features import canary, manifest, plugins
 from features.errors import IceboxError
 from features.extract import fingerprint_of
 from features.shard_cache import Place
 from features.store import FeatureStore
+from features.views import units_of
 from pipeline import backbone, paths
 from pipeline.config import Config
 
@@ -19,6 +22,7 @@ def check(config: Config, name: str) -> str:
         config.backbone(entry.backbone).family,
         entry.extract.outputs,
         precision=store.spec.get("precision", "float32"),
+        **entry.extract.options,
     )
     if fingerprint_of({**network.spec, "stored": store.spec.get("stored")}) != store.fingerprint:
         raise IceboxError(
@@ -28,10 +32,11 @@ def check(config: Config, name: str) -> str:
     source = plugins.load("features.datasets", dataset.family).Source(**dataset.parameters)
     places = {
         store.shards[number].item_keys[row]: Place(store.shards[number], row)
-        for number, row in zip(store.index.shard_of.tolist(), store.index.row_of.tolist(), strict=True)
+        for number, row in zip(store.index.shard_of.ravel().tolist(), store.index.row_of.ravel().tolist(), strict=True)
     }
-    rows = [row for row in manifest.read(paths.manifest(entry.dataset)) if row.item_key in places]
-    if not rows:
+    units = chain(*units_of(manifest.read(paths.manifest(entry.dataset)), store.views, source.read).values())
+    known = {unit.key: unit for unit in units if unit.key in places}
+    if not known:
         raise IceboxError(f"stores.{name}: none of its contents is in {paths.manifest(entry.dataset)}; run: dvc repro")
-    canary.check([(row, places[row.item_key]) for row in rows], source.read, network)
-    return f", and {min(canary.ROWS, len(rows))} items gave the same features again"
+    canary.check([(unit, places[key]) for key, unit in known.items()], source.read, network)
+    return f", and {min(canary.ROWS, len(known))} items gave the same features again"

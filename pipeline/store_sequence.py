@@ -16,10 +16,18 @@ class StoreSequence(lightgbm.Sequence):
 
     batch_size = 4096
 
-    def __init__(self, store: FeatureStore, *, split: str | None = None, outputs: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        store: FeatureStore,
+        *,
+        split: str | None = None,
+        outputs: Sequence[str] | None = None,
+        view: str | None = None,
+    ) -> None:
         self.store = store
         self.items = store.items(split)
         self.outputs = outputs
+        self.view = view
         self.labels: np.ndarray = store.labels[self.items]
 
     def __len__(self) -> int:
@@ -28,5 +36,6 @@ class StoreSequence(lightgbm.Sequence):
     def __getitem__(self, wanted: int | slice | list[int]) -> np.ndarray:
         """One row (d,) at a position in the split, or the rows (m, d) of a slice or list of positions."""
         items = np.atleast_1d(self.items[wanted])
-        features = self.store.load_items(items, outputs=self.outputs).astype(np.float64, copy=False)
+        features = self.store.load_items(items, outputs=self.outputs, view=self.view)
+        features = features.astype(np.float64, copy=False)
         return features if isinstance(wanted, slice | list) else features[0]

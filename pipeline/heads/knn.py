@@ -2,11 +2,9 @@
 
 from typing import Literal
 
-from sklearn.base import ClassifierMixin
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
-from pipeline.scaling import scaler
+from pipeline.preprocess import Preprocessed
 
 
 def build(
@@ -14,7 +12,10 @@ def build(
     neighbors: int = 5,
     metric: Literal["cosine", "euclidean"] = "cosine",
     weights: Literal["uniform", "distance"] = "distance",
-    scale: Literal["each", "overall"] = "each",
-) -> ClassifierMixin:
+    scale: Literal["each", "overall", "l2", "none"] = "each",
+    pca: int | float | None = None,
+    task: Literal["classification", "regression"] = "classification",
+) -> Preprocessed:
     """`neighbors`: how many vote. `weights`: alike, or by the inverse of their distance."""
-    return make_pipeline(scaler(scale), KNeighborsClassifier(n_neighbors=neighbors, metric=metric, weights=weights))
+    family = KNeighborsClassifier if task == "classification" else KNeighborsRegressor
+    return Preprocessed(family(n_neighbors=neighbors, metric=metric, weights=weights), scale=scale, pca=pca)

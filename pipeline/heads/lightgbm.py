@@ -1,34 +1,186 @@
-"""Gradient-boosted trees."""
+"""Gradient-boosted trees of LightGBM: few bins and few columns a tree, which makes dense features quick."""
 
-from sklearn.base import ClassifierMixin
+from abc import abstractmethod
+from typing import Any, Literal, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from pipeline.heads.base import class_numbers
+from pipeline.preprocess import Preprocessed
+from pipeline.rows import Rows, checked
+
+SAMPLE = 20_000  # items that bins are made from, in float64: LightGBM's 200,000 of 512 features would take 800 MB
+
+
+LEAST_COLUMNS = 16  # of 64 features a tenth was too few: val accuracy on digits 0.97 against 0.98
 
 
 def build(
     *,
     trees: int = 100,
-    leaves: int = 15,
-    learning_rate: float = 0.1,
-    columns_per_tree: float = 0.2,
+    leaves: int = 24,
+    learning_rate: float = 0.2,
+    columns_per_tree: float = 0.1,
     max_bin: int = 63,
     min_items_per_leaf: int = 5,
-    balanced: bool = False,
+    patience: int = 10,
+    scale: Literal["each", "overall", "l2", "none"] = "none",
+    pca: int | float | None = None,
     seed: int = 0,
-) -> ClassifierMixin:
-    """`columns_per_tree`: the share of features each tree may look at; with few bins it makes dense features quick
-    (against the library's defaults, 50,000 × 512: 15–30 s instead of 104–657 s, within 0.3 points)."""
-    from lightgbm import LGBMClassifier
-
-    return LGBMClassifier(
-        n_estimators=trees,
-        num_leaves=leaves,
+    task: Literal["classification", "regression"] = "classification",
+) -> Preprocessed:
+    """`trees`: at most (a class); `patience`: how many without a better val loss end it. `columns_per_tree`: the share
+    of features each tree may look at, 16 of them at least."""
+    family = BoostedClassifier if task == "classification" else BoostedRegressor
+    boosted = family(
+        trees=trees,
+        leaves=leaves,
         learning_rate=learning_rate,
-        colsample_bytree=columns_per_tree,
+        columns_per_tree=columns_per_tree,
         max_bin=max_bin,
-        min_child_samples=min_items_per_leaf,
-        class_weight="balanced" if balanced else None,
+        min_items_per_leaf=min_items_per_leaf,
+        patience=patience,
         random_state=seed,
-        n_jobs=1,  # fits run side by side instead
-        deterministic=True,
-        force_row_wise=True,
-        verbose=-1,
     )
+    return Preprocessed(boosted, scale=scale, pca=pca)
+
+
+class Boosted(BaseEstimator):
+    """`booster_` is LightGBM's own, as text. One thread: fits run side by side instead."""
+
+    def __init__(
+        self,
+        *,
+        trees: int = 100,
+        leaves: int = 24,
+        learning_rate: float = 0.2,
+        columns_per_tree: float = 0.1,
+        max_bin: int = 63,
+        min_items_per_leaf: int = 5,
+        patience: int = 10,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.trees = trees
+        self.leaves = leaves
+        self.learning_rate = learning_rate
+        self.columns_per_tree = columns_per_tree
+        self.max_bin = max_bin
+        self.min_items_per_leaf = min_items_per_leaf
+        self.patience = patience
+        self.random_state = random_state
+
+    @abstractmethod
+    def _begin(self, y: Any) -> dict[str, Any]:
+        """What LightGBM is to minimise, learnt from labels or values (n,)."""
+
+    @abstractmethod
+    def _targets(self, y: Any) -> np.ndarray:
+        """Labels or values (n,) as LightGBM takes them."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, val: tuple[Any, Any] | None = None) -> Self:
+        """Fit on features (n, d) and labels or values (n,); `val` is (features, labels) to stop by. Of features that
+        stay on disk only their bins, a byte each, lie in memory."""
+        import lightgbm
+
+        X, y = checked(self, X, y)
+        options = {
+            **self._begin(y),
+            "num_leaves": self.leaves,
+            "learning_rate": self.learning_rate,
+            "feature_fraction": max(self.columns_per_tree, min(1.0, LEAST_COLUMNS / X.shape[1])),
+            "max_bin": self.max_bin,
+            "bin_construct_sample_cnt": max(SAMPLE, min(len(y) // 5 + 1, 100_000)),  # it warns of fewer
+            "min_data_in_leaf": self.min_items_per_leaf,
+            "seed": int(check_random_state(self.random_state).randint(2**31 - 1)),
+            "num_threads": 1,
+            "deterministic": True,
+            "force_col_wise": True,  # row-wise, the columns that a tree leaves out cost as much as the others
+            "verbose": -1,
+        }
+        weights = None if sample_weight is None else self._weights(sample_weight, len(y))
+        data = lightgbm.Dataset(readable(X), label=self._targets(y), weight=weights, params=options)
+        watched, callbacks = [], []
+        if val is not None:
+            watched = [data.create_valid(readable(val[0]), label=self._targets(val[1]))]
+            callbacks = [lightgbm.early_stopping(self.patience, verbose=False)]
+        booster = lightgbm.train(options, data, self.trees, valid_sets=watched, callbacks=callbacks)
+        self.stopped_ = val is not None
+        self.n_trees_ = booster.best_iteration if self.stopped_ else self.trees
+        self.booster_ = booster.model_to_string(num_iteration=self.n_trees_)
+        return self
+
+    def _weights(self, given: Any, n: int) -> np.ndarray:
+        weights: np.ndarray = _check_sample_weight(given, np.empty((n, 1)), ensure_non_negative=True)
+        return weights
+
+    def refit_parameters(self) -> dict[str, Any]:
+        """As many trees as were best on val."""
+        return {"trees": self.n_trees_} if self.stopped_ else {}
+
+    def _said(self, X: Any) -> np.ndarray:
+        import lightgbm
+
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=(np.float32, np.float64), reset=False)
+        said: np.ndarray = lightgbm.Booster(model_str=self.booster_).predict(X, num_threads=1)
+        return said
+
+
+def readable(X: Any) -> Any:
+    """Features as LightGBM reads them: an array; or rows on disk, in float64 as it demands, some at a time."""
+    import lightgbm
+
+    class Blocks(lightgbm.Sequence):
+        batch_size = 4096
+
+        def __len__(self) -> int:
+            return len(X)
+
+        def __getitem__(self, wanted: int | slice | list[int]) -> np.ndarray:
+            if isinstance(wanted, slice):
+                block: np.ndarray = X[wanted].astype(np.float64)
+                return block
+            positions = np.atleast_1d(np.asarray(wanted))
+            rows: np.ndarray = X[positions].astype(np.float64)
+            return rows if isinstance(wanted, list) else rows[0]
+
+    return Blocks() if isinstance(X, Rows) else X
+
+
+class BoostedRegressor(RegressorMixin, Boosted):
+    """Values, by squared error."""
+
+    def _begin(self, y: Any) -> dict[str, Any]:
+        return {"objective": "regression"}
+
+    def _targets(self, y: Any) -> np.ndarray:
+        return np.asarray(y, dtype=np.float64)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Values (n,)."""
+        return self._said(X)
+
+
+class BoostedClassifier(ClassifierMixin, Boosted):
+    """Classes, by log loss."""
+
+    def _begin(self, y: Any) -> dict[str, Any]:
+        self.classes_, _ = class_numbers(y)
+        k = len(self.classes_)
+        return {"objective": "binary"} if k == 2 else {"objective": "multiclass", "num_class": k}
+
+    def _targets(self, y: Any) -> np.ndarray:
+        return np.searchsorted(self.classes_, np.asarray(y))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities (n, k)."""
+        said = self._said(X)
+        return np.column_stack([1 - said, said]) if said.ndim == 1 else said
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class (n,)."""
+        predicted: np.ndarray = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return predicted

@@ -1,134 +1,232 @@
 """A small multi-layer perceptron in torch, with scikit-learn's manners.
 
-Letters: n items, b batch, d features, k classes.
+Letters: n items, b batch, d features, m outputs: one a class, or one value.
 """
 
+from abc import abstractmethod
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, Literal, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.pipeline import make_pipeline
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from pipeline.scaling import scaler
+from pipeline.heads.base import LogitsClassifier, class_numbers
+from pipeline.preprocess import Preprocessed
 
 
 def build(
     *,
     hidden: int = 256,
+    layers: int = 1,
     epochs: int = 30,
     learning_rate: float = 1e-3,
     weight_decay: float = 1e-2,
     dropout: float = 0.2,
+    label_smoothing: float = 0.0,
+    mixup: float = 0.0,
     batch_size: int = 64,
-    scale: Literal["each", "overall"] = "each",
+    patience: int = 10,
+    stop_after: int | None = None,
+    scale: Literal["each", "overall", "l2", "none"] = "each",
+    pca: int | float | None = None,
     seed: int = 0,
-) -> ClassifierMixin:
-    """`hidden`: width of the one hidden layer. `learning_rate`: its peak, of a cosine schedule. AdamW."""
-    return make_pipeline(
-        scaler(scale),
-        MLPClassifier(
-            hidden=hidden,
-            epochs=epochs,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            dropout=dropout,
-            batch_size=batch_size,
-            random_state=seed,
-        ),
+    task: Literal["classification", "regression"] = "classification",
+) -> Preprocessed:
+    """`layers`: how many hidden ones, each `hidden` wide. `learning_rate`: its peak, of a cosine schedule over
+    `epochs`; AdamW. `mixup`: α of the Beta distribution by which two items' features and labels are mixed; 0 is none.
+    Where there is a val, the weights of its best epoch are kept, and `patience` epochs without a better one end it;
+    `stop_after` ends it at an epoch, the schedule unchanged."""
+    family = MLPClassifier if task == "classification" else MLPRegressor
+    network = family(
+        hidden=hidden,
+        layers=layers,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        dropout=dropout,
+        label_smoothing=label_smoothing,
+        mixup=mixup,
+        batch_size=batch_size,
+        patience=patience,
+        stop_after=stop_after,
+        random_state=seed,
     )
+    return Preprocessed(network, scale=scale, pca=pca)
 
 
-class MLPClassifier(ClassifierMixin, BaseEstimator):
-    """d → hidden → k with ReLU and dropout, cross-entropy, AdamW. On the GPU where torch sees one.
+class MLP(BaseEstimator):
+    """d → hidden → … → m with ReLU and dropout. On the GPU where torch sees one.
 
-    The fitted weights are kept as NumPy arrays, so a saved head opens on any machine.
+    The fitted `layers_`, [(weights (in, out), bias (out,)), …], are NumPy arrays, so a saved head opens on any machine.
     """
 
     def __init__(
         self,
         *,
         hidden: int = 256,
+        layers: int = 1,
         epochs: int = 30,
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-2,
         dropout: float = 0.2,
+        label_smoothing: float = 0.0,
+        mixup: float = 0.0,
         batch_size: int = 64,
+        patience: int = 10,
+        stop_after: int | None = None,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self.hidden = hidden
+        self.layers = layers
         self.epochs = epochs
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.dropout = dropout
+        self.label_smoothing = label_smoothing
+        self.mixup = mixup
         self.batch_size = batch_size
+        self.patience = patience
+        self.stop_after = stop_after
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train on features (n, d) and labels (n,)."""
+    @abstractmethod
+    def _begin(self, y: Any) -> None:
+        """Learn from labels or values (n,) what targets are."""
+
+    @abstractmethod
+    def _targets(self, y: Any) -> np.ndarray:
+        """(n, m)."""
+
+    @abstractmethod
+    def _loss(self, smoothing: float) -> Callable[[Any, Any], Any]:
+        """A torch function of outputs (b, m) and targets (b, m) that says losses (b,)."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, val: tuple[Any, Any] | None = None) -> Self:
+        """Train on features (n, d) and labels or values (n,); `val` is (features, labels) to stop by."""
         import torch
-        from sklearn.utils import check_random_state
-        from torch import nn
 
         X, y = validate_data(self, X, y, dtype=np.float32)
-        check_classification_targets(y)
-        self.classes_, targets = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(f"Classifier can't train when only one class is present: {self.classes_}")
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        weights = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
+        self._begin(y)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         torch.set_num_threads(1)  # the fits of a grid run side by side
-        # a generator of its own: torch's global one would be shared, and so scrambled, by those other fits
-        random = torch.Generator(device).manual_seed(seed)
-        features = torch.from_numpy(np.ascontiguousarray(X)).to(device)  # (n, d)
-        labels = torch.from_numpy(targets.astype(np.int64)).to(device)  # (n,)
-        first = nn.Linear(X.shape[1], self.hidden, device=device)
-        last = nn.Linear(self.hidden, len(self.classes_), device=device)
-        for layer in (first, last):
-            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=random)
-            nn.init.zeros_(layer.bias)
-        optimiser = torch.optim.AdamW(
-            [*first.parameters(), *last.parameters()], lr=self.learning_rate, weight_decay=self.weight_decay
-        )
+
+        def tensor(values: Any) -> torch.Tensor:
+            return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(device)
+
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        # generators of its own: torch's global one would be shared, and so scrambled, by those other fits
+        random, mixing = torch.Generator(device).manual_seed(seed), np.random.default_rng(seed)
+        features, targets, shares = tensor(X), tensor(self._targets(y)), tensor(weights / weights.mean())
+        network = self._made(X.shape[1], targets.shape[1], random)
+        parameters = [part for layer in network for part in layer.parameters()]
+        optimiser = torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.epochs)
-        for _ in range(self.epochs):
-            for batch in torch.randperm(len(labels), generator=random, device=device).split(self.batch_size):
-                hidden = first(features[batch]).relu()  # (b, hidden)
-                kept = torch.rand(hidden.shape, generator=random, device=device) >= self.dropout
-                loss = nn.functional.cross_entropy(last(hidden * kept / (1 - self.dropout)), labels[batch])
+        loss, val_loss = self._loss(self.label_smoothing), self._loss(0)
+        watched = None if val is None else (tensor(val[0]), tensor(self._targets(val[1])))
+        best, self.n_epochs_, kept = np.inf, 0, None
+        for epoch in range(1, min(self.epochs, self.stop_after or self.epochs) + 1):
+            for batch in torch.randperm(len(features), generator=random, device=device).split(self.batch_size):
+                seen, wanted, counted = features[batch], targets[batch], shares[batch]
+                if self.mixup:
+                    part = float(mixing.beta(self.mixup, self.mixup))
+                    seen, wanted, counted = (part * v + (1 - part) * v.roll(1, 0) for v in (seen, wanted, counted))
                 optimiser.zero_grad()
-                loss.backward()
+                (loss(self._through(network, seen, random), wanted) * counted).mean().backward()
                 optimiser.step()
             schedule.step()
-        self.layers_ = [
-            (layer.weight.detach().cpu().numpy().T.copy(), layer.bias.detach().cpu().numpy()) for layer in (first, last)
-        ]
+            if watched is None:
+                self.n_epochs_ = epoch
+                continue
+            with torch.inference_mode():
+                now = float(val_loss(self._through(network, watched[0]), watched[1]).mean())
+            if now < best:
+                best, self.n_epochs_, kept = now, epoch, self._arrays(network)
+            elif epoch - self.n_epochs_ >= self.patience:
+                break
+        self.layers_ = kept or self._arrays(network)
+        self.stopped_ = kept is not None
         return self
 
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Logits (n, k); of two classes, their difference (n,), as scikit-learn has it."""
-        logits = self._logits(X)
-        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
+    def refit_parameters(self) -> dict[str, Any]:
+        """The epoch that was best on val."""
+        return {"stop_after": self.n_epochs_} if self.stopped_ else {}
 
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities (n, k)."""
-        logits = self._logits(X)
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities: np.ndarray = exponentials / exponentials.sum(axis=1, keepdims=True)
-        return probabilities
+    def _made(self, d: int, m: int, random: Any) -> list[Any]:
+        from torch import nn
 
-    def predict(self, X: Any) -> np.ndarray:
-        """The most probable class (n,)."""
-        logits = self._logits(X)
-        predicted: np.ndarray = self.classes_[logits.argmax(axis=1)]
-        return predicted
+        widths = [d, *[self.hidden] * self.layers, m]
+        network = [nn.Linear(i, o, device=random.device) for i, o in pairwise(widths)]
+        for layer in network:
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=random)
+            nn.init.zeros_(layer.bias)
+        return network
 
-    def _logits(self, X: Any) -> np.ndarray:
+    def _through(self, network: list[Any], features: Any, random: Any = None) -> Any:
+        """Outputs (b, m); with dropout where `random` is given."""
+        import torch
+
+        for layer in network[:-1]:
+            features = layer(features).relu()  # (b, hidden)
+            if random is not None and self.dropout:
+                kept = torch.rand(features.shape, generator=random, device=features.device) >= self.dropout
+                features = features * kept / (1 - self.dropout)
+        return network[-1](features)
+
+    def _arrays(self, network: list[Any]) -> list[tuple[np.ndarray, np.ndarray]]:
+        pairs = ((layer.weight.detach().cpu().numpy(), layer.bias.detach().cpu().numpy()) for layer in network)
+        return [(weight.T.copy(), bias.copy()) for weight, bias in pairs]
+
+    def _said(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
         # in float64: at float32 a row's rounding would depend on the rows beside it
-        X = validate_data(self, X, dtype=np.float64, reset=False)
-        (first, first_bias), (last, last_bias) = self.layers_
-        hidden = np.maximum(X @ first + first_bias, 0)  # (n, hidden)
-        logits: np.ndarray = hidden @ last + last_bias
-        return logits
+        hidden = validate_data(self, X, dtype=np.float64, reset=False)
+        for weight, bias in self.layers_[:-1]:
+            hidden = np.maximum(hidden @ weight + bias, 0)
+        weight, bias = self.layers_[-1]
+        said: np.ndarray = hidden @ weight + bias
+        return said
+
+
+class MLPRegressor(RegressorMixin, MLP):
+    """Values, by squared error in units of their standard deviation; the last layer is scaled back once fitted."""
+
+    def _begin(self, y: Any) -> None:
+        self.mean_, self.spread_ = float(np.mean(y)), float(np.std(y)) or 1.0
+
+    def _targets(self, y: Any) -> np.ndarray:
+        standard: np.ndarray = ((np.asarray(y, dtype=np.float64) - self.mean_) / self.spread_)[:, None]
+        return standard
+
+    def _loss(self, smoothing: float) -> Callable[[Any, Any], Any]:
+        return lambda said, targets: (said - targets).square().mean(1)
+
+    def _arrays(self, network: list[Any]) -> list[tuple[np.ndarray, np.ndarray]]:
+        *before, (weight, bias) = super()._arrays(network)
+        return [*before, (weight * self.spread_, bias * self.spread_ + self.mean_)]
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Values (n,)."""
+        values: np.ndarray = self._said(X)[:, 0]
+        return values
+
+
+class MLPClassifier(LogitsClassifier, MLP):
+    """Classes, by cross-entropy."""
+
+    def _begin(self, y: Any) -> None:
+        self.classes_, _ = class_numbers(y)
+
+    def _targets(self, y: Any) -> np.ndarray:
+        return np.asarray(np.asarray(y)[:, None] == self.classes_, dtype=np.float32)
+
+    def _loss(self, smoothing: float) -> Callable[[Any, Any], Any]:
+        from torch.nn.functional import cross_entropy
+
+        return lambda said, targets: cross_entropy(said, targets, label_smoothing=smoothing, reduction="none")
+
+    def _logits(self, X: Any) -> np.ndarray:
+        return self._said(X)

@@ -1,30 +1,41 @@
 """Stage `check`: params.yaml as a whole, before anything runs; and a stamp of the code behind each of its entries.
 
-A stage depends on its own entry's stamp, so touching a plugin's file reruns that plugin's stages and no others.
+A stage depends on its own entry's stamp, so touching a plugin's file reruns that plugin's stages and no others. A
+store's stamp is its dataset's task.
 """
 
 import ast
 import shutil
 from pathlib import Path
 
-from features import atomic, fingerprint, plugins
+from features import atomic, fingerprint, manifest, plugins
 from pipeline import paths
-from pipeline.config import Config, Entry
+from pipeline.config import Config
+from pipeline.entries import NO_DATA, Entry
 
 OURS = ("features", "pipeline")
 
 
 def run(config: Config, key: str | None = None) -> None:
-    """Write the stamps. That `config` could be read at all is the check."""
+    """Write the stamps, and a manifest and scores for backbones that have none.
+
+    That `config` could be read at all is the check.
+    """
     shutil.rmtree(paths.PLAN, ignore_errors=True)
+    unfrozen = {name: config.backbone(name) for name in config.unfreeze}
+    manifest.write(paths.manifest(NO_DATA), [])
+    atomic.write_text(paths.generated(NO_DATA), "{}\n")
     catalogues: dict[str, tuple[str, dict[str, Entry]]] = {
         "datasets": ("features.datasets", config.datasets),
-        "backbones": ("features.backbones", config.backbones | config.pretrain),
+        "backbones": ("features.backbones", config.backbones | config.pretrain | unfrozen),
+        "unfreeze": ("features.backbones", unfrozen),
         "heads": ("pipeline.heads", config.heads),
     }
     for kind, (package, entries) in catalogues.items():
         for name, entry in entries.items():
             atomic.write_text(paths.plan(kind, name), f"{code_of(plugins.file(package, entry.family))}\n")
+    for store in config.stores:  # dvc.yaml can't name the dataset behind a store
+        atomic.write_text(paths.plan("stores", store), f"{config.task(store)}\n")
 
 
 def code_of(file: Path) -> str:

@@ -1,14 +1,17 @@
 """Stage `extract@STORE`: one dataset through one backbone, once."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tqdm import tqdm
 
-from features import manifest, plan, plugins
+from features import draft, manifest, plan, plugins
+from features.backbones.base import Backbone
+from features.datasets.base import Content, Dataset
 from features.errors import IceboxError
 from features.extract import extract
+from features.views import TEXTS, text_of
 from pipeline import backbone, paths
 from pipeline.config import Config
 
@@ -19,18 +22,26 @@ def run(config: Config, key: str) -> None:
     dataset = config.datasets[store.dataset]
     source = plugins.load("features.datasets", dataset.family).Source(**dataset.parameters)
     rows = manifest.read(paths.manifest(store.dataset))
+    if store.extract.pairs == "siamese" and source.modality != "pair":
+        raise IceboxError(
+            f"stores.{key}: pairs: siamese needs pairs; dataset '{store.dataset}' holds {source.modality}s"
+        )
+    views = store.extract.expanded_views
     family = config.backbone(store.backbone).family
     network = backbone.load_for(
         store.backbone,
         family,
         store.extract.outputs,
         precision=store.extract.precision,
-        contents=lambda: [source.read(row.source) for row in sample(rows)],
+        contents=lambda: tried(rows, source, views[0]),
+        **store.extract.options,
     )
-    if network.modality != source.modality:
+    taken = "text" if store.extract.pairs == "siamese" else source.modality
+    if network.modality != taken and not (taken == "pair" and network.takes_pairs):
         raise IceboxError(
             f"stores.{key}: dataset '{store.dataset}' holds {source.modality}s, "
             f"backbone '{store.backbone}' takes {network.modality}s"
+            + ("; perhaps with extract: {pairs: siamese}" if (taken, network.modality) == ("pair", "text") else "")
         )
     started_s = time.perf_counter()
     try:
@@ -40,6 +51,7 @@ def run(config: Config, key: str) -> None:
             backbone=network,
             cache_root=paths.SHARDS,
             store=paths.store(key),
+            views=views,
             batch_size=config.extract.batch_size,
             workers=config.extract.workers,
             stored=store.extract.stored,
@@ -52,18 +64,44 @@ def run(config: Config, key: str) -> None:
     took_s = time.perf_counter() - started_s
     for item_id, why in done.skipped.items():
         print(f"{key}: skipped '{item_id}': {why}")
+    if done.cut:
+        print(f"{key}: {done.cut:,} of {done.passed:,} are longer than {store.backbone} takes; the rest was cut off")
+    if store.extract.pairs == "siamese":
+        texts = len(views) * done.items
+        saved = texts - done.distinct
+        print(f"{key}: {done.items:,} pairs hold {texts:,} texts, {done.distinct:,} distinct: {saved:,} passes saved")
     format_ = f"{network.spec['precision']}{', compiled' if done.compiled else ''}, stored as {store.extract.stored}"
     print(
-        f"{key}: {done.items:,} items, {done.passed:,} distinct ones passed through {store.backbone} "
+        f"{key}: {done.items:,} items{in_views(views)}, {done.passed:,} distinct ones passed through {store.backbone} "
         f"in {took_s:.1f} s ({done.passed / took_s:,.0f} items/s); {len(done.skipped)} skipped; {format_}; "
         f"waited for decode {done.seconds.waiting / took_s:.0%}, forward {done.seconds.forward / took_s:.0%}, "
         f"waited for write {done.seconds.writing / took_s:.0%}"
+        f"{drafted(config, key, network, lambda: tried(rows, source, views[0])[: draft.ITEMS])}"
     )
 
 
-def sample(rows: list[manifest.Row]) -> list[manifest.Row]:
-    """A few items to try a network on: at random by their contents' hash, yet the same on every machine."""
-    return sorted(rows, key=lambda row: row.item_key)[: plan.ITEMS]
+def tried(rows: list[manifest.Row], source: Dataset, view: str) -> list[Content]:
+    """A few contents to try a network on: at random by their hash, yet the same on every machine."""
+    sample = sorted(rows, key=lambda row: row.item_key)[: plan.ITEMS]
+    contents = [source.read(row.source) for row in sample]
+    return [text_of(content, view) for content in contents] if view in TEXTS else contents
+
+
+def drafted(config: Config, key: str, network: Backbone, contents: Callable[[], Sequence[Content]]) -> str:
+    """How far `decode: draft` moves features, where it is asked for."""
+    store = config.stores[key]
+    if store.extract.decode != "draft":
+        return ""
+    options = store.extract.options | {"decode": "exact"}
+    family, precision = config.backbone(store.backbone).family, network.spec["precision"]
+    exact = backbone.load(store.backbone, family, list(network.outputs), precision=precision, **options)
+    tried = contents()
+    return f"; decode: draft moves features by {draft.moved(network, exact, tried):.2%} ({len(tried)} items tried)"
+
+
+def in_views(views: Sequence[str]) -> str:
+    """` in 6 views`, where there are several."""
+    return f" in {len(views)} views" if len(views) > 1 else ""
 
 
 def progress(key: str) -> Callable[[int], Any]:

@@ -1,90 +1,111 @@
-"""Stage `fit@STORE-HEAD`: choose a head's parameters on val, score the winner once on test, save it."""
+"""Stage `fit@STORE-HEAD`: choose a head's parameters, fit it as it is used, score it once on test, save it."""
 
-import json
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from features import atomic, plugins
+from features import plugins
 from features.errors import IceboxError
 from features.store import FeatureStore
-from pipeline import bundle, labelled, metrics, paths, search, signature
+from pipeline import bundle, class_weights, few_labels, labelled, learn, making, memory, paths, results, sight
 from pipeline.config import Config
+from pipeline.entries import Fit
+from pipeline.learn import Learnt
+from pipeline.settings import settings
 
 
 def run(config: Config, key: str) -> None:
-    """Write the bundle, its card, the metrics, the predictions and the plots of STORE-HEAD."""
+    """Write the bundle, its card, the metrics, the details, the predictions and the plots of STORE-HEAD."""
     store_name, head_name = split_key(config, key)
-    store = FeatureStore(paths.store(store_name))
-    per_class = config.stores[store_name].fit.labels_per_class
-    data = labelled.read(store, labels_per_class=None if per_class == "all" else int(per_class), seed=config.fit.seed)
-    entry = config.heads[head_name]
-    parameters = dict(entry.parameters)
-    if signature.accepts(plugins.file("pipeline.heads", entry.family), "build", "seed"):
-        parameters.setdefault("seed", config.fit.seed)
-    build = plugins.load("pipeline.heads", entry.family).build
-    found = search.search(build, search.grid(parameters), data, choose=config.fit.choose)
-
-    backbone = config.stores[store_name].backbone
+    store, fit = FeatureStore(paths.store(store_name)), config.fitting(store_name)
+    entry = config.stores[store_name]
+    given = entry.fit
+    seen = sight.of(store, outputs=given.outputs, views=given.expanded_views)
+    data = labelled.read(store, task=config.task(store_name), seen=seen)
+    weigh = class_weights.weigher(given.class_weights, data.classes, f"stores.{store_name}.fit.class_weights")
+    made = making.maker(config.heads[head_name], data.task, f"heads.{head_name}")
+    tried = settings(config.heads[head_name].parameters, fit.search, seed=fit.seed)
+    points = few_labels.in_order(given.labels_per_class)
+    here = few_labels.drawn(data, points[-1], fit.seed)
+    try:
+        learnt = learn.learn(made, tried, here, fit, weigh=weigh)
+        curve = few_labels.curve(made, tried, data, points, fit, weigh=weigh, main=learnt) if len(points) > 1 else []
+    except IceboxError as reason:
+        raise IceboxError(f"stores.{store_name}: {reason}") from reason
     saved = bundle.Bundle(
-        head=found.head,
+        head=learnt.seeds[0].fitted.head,
+        task=data.task,
         classes=data.classes,
         store=store_name,
         fingerprint=store.fingerprint,
-        backbone=backbone,
+        backbone=entry.backbone,
         family=store.spec["family"],
         outputs=list(store.spec["outputs"]),
         precision=store.spec["precision"],
         stored=store.spec["stored"],
+        options=entry.extract.options,
+        sees=list(seen.outputs),
+        view=seen.views[0],
+        pairs=holds_pairs(config, entry.dataset),
+        clean=list(config.datasets[entry.dataset].parameters.get("clean", [])),
     )
     bundle.save(saved, store=store_name, head=head_name)
-    write_results(store_name, head_name, data, found)
-
-
-def write_results(store: str, head: str, data: labelled.Labelled, found: search.Found) -> None:
-    """Metrics, predictions of val and test, and the test split's plots."""
-    parts = {"val": data.val, "test": data.test}
-    answers = {split: search.answers(found.head, part.features) for split, part in parts.items()}
-    result: dict[str, Any] = {
-        **{split: score(answers[split], part, len(data.classes)) for split, part in parts.items()},
-        "chosen": {name: value for name, value in found.chosen.items() if name != "seed"},
-        "settings": len(found.table),
-        "train_n": len(data.train.labels),
-        "fit_s": round(found.fit_s, 3),
-    }
-    atomic.write_text(paths.metrics(store, head), json.dumps(result, indent=2) + "\n")
-
-    tables = [predictions(answers[split], part, split, data.classes) for split, part in parts.items()]
-    with atomic.replacing(paths.predictions(store, head)) as temporary:
-        pq.write_table(pa.concat_tables(tables), temporary)
-
-    confusion = metrics.confusion_csv(data.test.labels, answers["test"].predicted, data.classes)
-    atomic.write_text(paths.plot(store, head, "confusion"), confusion)
-    atomic.write_text(paths.plot(store, head, "roc"), metrics.roc_csv(data.test.labels, answers["test"].scores))
-    val, test = result["val"]["accuracy"], result["test"]["accuracy"]
-    print(f"{store} {head}: val {val:.4f}, test {test:.4f}, {found.chosen}")
-
-
-def score(answers: search.Answers, part: labelled.Part, classes: int) -> dict[str, float]:
-    """A split's scores."""
-    return metrics.score(part.labels, answers.predicted, answers.scores if answers.probable else None, classes)
-
-
-def predictions(answers: search.Answers, part: labelled.Part, split: str, classes: list[str]) -> pa.Table:
-    """One row an item. `p_CLASS` are probabilities; a head without them gets `score_CLASS`, its margins."""
-    names = np.array(classes)
-    kind = "p" if answers.probable else "score"
-    columns = {
-        "item_id": part.item_ids.astype(str),
-        "split": np.full(len(part.labels), split),
-        "label": names[part.labels],
-        "prediction": names[answers.predicted],
-    } | {f"{kind}_{name}": answers.scores[:, i].astype(np.float32) for i, name in enumerate(classes)}
-    return pa.table(
-        {name: pa.array(column.tolist() if column.dtype.kind in "OU" else column) for name, column in columns.items()}
+    first = learnt.seeds[0]
+    weights = given.class_weights if made.weighs(tried[0]) else "not taken"
+    results.write(
+        store_name,
+        head_name,
+        classes=data.classes,
+        splits=({"val": learnt.val} if learnt.val else {}) | first.tests,
+        val=learnt.found.scores,
+        numbers={
+            "train_n": len(set(here.train.item_ids)),
+            "fit_s": round(first.fitted.fit_s, 3),
+            "predict_s": round(first.predict_s, 3),
+        },
+        details={
+            **described(learnt, fit, data.task),
+            "class_weights": weights if given.class_weights != "none" else "none",
+            "bundle_bytes": paths.bundle(store_name, head_name).stat().st_size,
+            "peak_memory_bytes": memory.peak_bytes(),
+            "seeds": by_seed(learnt) if made.seeded else [],
+            "labels": curve,
+            "search": learnt.found.table,
+        },
     )
+    test = ", ".join(f"{name} {value:.4f}" for name, value in first.tests["test"].scores.items() if name != "n")
+    print(f"{store_name} {head_name}: {learnt.found.setting}: test {test}")
+
+
+def holds_pairs(config: Config, dataset: str) -> bool:
+    """Whether a dataset's items are pairs of texts."""
+    entry = config.datasets[dataset]
+    modality: str = plugins.load("features.datasets", entry.family).Source(**entry.parameters).modality
+    return modality == "pair"
+
+
+def described(learnt: Learnt, fit: Fit, task: str) -> dict[str, Any]:
+    """How the head was chosen and fitted."""
+    found = learnt.found
+    return {
+        "task": task,
+        "chosen": {name: value for name, value in found.setting.items() if name != "seed"},
+        "settings": len(found.table),
+        "chosen_on": found.chosen_on,
+        "choose": found.measure,
+        "folds": [each.scores for each in found.tried] if found.chosen_on != "val" else [],
+        "refit": fit.refit,
+        "calibrate": fit.calibrate,
+        "converged": learnt.seeds[0].fitted.converged,
+    }
+
+
+def by_seed(learnt: Learnt) -> list[dict[str, Any]]:
+    """The scores under each seed; without val's where that was learnt from."""
+    return [
+        {"seed": each.fitted.seed}
+        | ({"val": each.val} if each.val else {})
+        | {split: scored.scores for split, scored in each.tests.items()}
+        for each in learnt.seeds
+    ]
 
 
 def split_key(config: Config, key: str) -> tuple[str, str]:

@@ -1,32 +1,49 @@
-"""Stage `manifest@DATASET`: its items in order, with content hash, label and split."""
+"""Stage `manifest@DATASET`: its items in order, with content hash, label and split; and what should make one look."""
 
+import json
 from collections import Counter
 
 from tqdm import tqdm
 
-from features import index, manifest, plan, plugins
+from features import atomic, index, manifest, plan, plugins
 from features.errors import IceboxError
+from features.leakage import settle
 from features.shard_cache import ShardCache
+from features.split import in_order
 from pipeline import paths
-from pipeline.config import Config, Split
+from pipeline.config import Config
+from pipeline.entries import Split
 
 
 def run(config: Config, key: str) -> None:
-    """Write `data/manifests/KEY.csv`."""
+    """Write `data/manifests/KEY.csv` and `KEY.findings.json`."""
     entry = config.datasets[key]
     source = plugins.load("features.datasets", entry.family).Source(**entry.parameters)
     split = entry.split or Split()
     try:
-        rows = manifest.build(source, val=split.val, test=split.test, seed=split.seed)
-        written = manifest.write(paths.manifest(key), tqdm(rows, desc=f"manifest {key}", unit="item", disable=None))
+        rows = manifest.build(
+            source,
+            val=split.val,
+            test=split.test,
+            seed=split.seed,
+            stratify=split.stratify,
+            task=entry.task,
+            progress=lambda items: tqdm(items, desc=f"manifest {key}", unit="item", disable=None),
+        )
+        rows, found = settle(rows, leakage=split.leakage, conflicts=split.conflicts, task=entry.task)
     except IceboxError as reason:
         raise IceboxError(f"datasets.{key}: {reason}") from reason
     except OSError as reason:
         raise IceboxError(f"datasets.{key}: can't be read: {reason}") from reason
-    counts = Counter(row.split for row in written)
-    classes = len({row.label for row in written})
-    parts = ", ".join(f"{split} {counts[split]:,}" for split in manifest.SPLITS)
-    print(f"{key}: {len(written):,} items of {classes} classes ({parts})")
+    manifest.write(paths.manifest(key), rows)
+    findings = json.dumps([finding.as_json() for finding in found], indent=2, ensure_ascii=False)
+    atomic.write_text(paths.findings(key), findings + "\n")
+    counts = Counter(row.split for row in rows)
+    parts = ", ".join(f"{split} {counts[split]:,}" for split in in_order(counts))
+    of = f" of {len({row.label for row in rows})} classes" if entry.task == "classification" else ""
+    print(f"{key}: {len(rows):,} items{of} ({parts})")
+    for finding in found:
+        print(f"{key}: {finding.sentence()}")
     # DVC is about to delete these stores, since their manifest changed; what they hold must outlive that
     for name, store in config.stores.items():
         if store.dataset == key and paths.store(name).exists():

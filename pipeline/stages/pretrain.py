@@ -1,17 +1,45 @@
 """Stage `pretrain@BACKBONE`: train a backbone of our own into `data/backbones/BACKBONE/`."""
 
-from features import plugins
+from pathlib import Path
+
+from features import fingerprint, lock, plugins
 from features.errors import IceboxError
-from pipeline import paths, pretrain
+from pipeline import examples, paths, pretrain
 from pipeline.config import Config
+from pipeline.entries import NO_DATA, Entry
+from pipeline.resume import Checkpoint
+from pipeline.stages.check import code_of
 
 
 def run(config: Config, key: str) -> None:
-    """Train with the entry's parameters and print the scores on held-out data."""
+    """Train with the entry's parameters and print the scores on held-out data; go on where a killed run stood."""
     entry = config.pretrain[key]
     family = plugins.load("features.backbones", entry.family)
+    folder = paths.TRAININGS / identity(entry)
     try:
-        scores = pretrain.pretrain(family.pretraining(**entry.parameters), paths.backbone(key), family=entry.family)
+        data = {} if entry.data == NO_DATA else {"data": examples.of(config, entry.data)}
+        with lock.held(folder / "lock"):
+            scores = pretrain.pretrain(
+                family.pretraining(**entry.parameters, **data),
+                paths.backbone(key),
+                family=entry.family,
+                checkpoint=Checkpoint(folder / "checkpoint.pt"),
+            )
     except IceboxError as reason:
         raise IceboxError(f"pretrain.{key}: {reason}") from reason
     print(f"{key}: {', '.join(f'{name} {score}' for name, score in scores.items())}")
+
+
+def identity(entry: Entry) -> str:
+    """A name for all that determines a training: two of one name would take the same steps."""
+    import torch
+
+    return fingerprint.of_settings(
+        {
+            "family": entry.family,
+            "parameters": entry.parameters,
+            "data": fingerprint.of_file(paths.manifest(entry.data)),
+            "code": [code_of(plugins.file("features.backbones", entry.family)), code_of(Path(pretrain.__file__))],
+            "torch": torch.__version__,
+        }
+    )

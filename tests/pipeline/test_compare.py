@@ -1,12 +1,11 @@
 """The leaderboard over metrics written by hand."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from features.errors import IceboxError
-from pipeline import compare, config, paths
+from pipeline import compare, config, paths, results
 
 PARAMS = """
 select: {stores: [words-hashing, digits-pixels], heads: [logreg, linear_svm]}
@@ -34,14 +33,12 @@ def metrics(store: str, head: str, *, val: float, test: float, **both: float) ->
     found = {
         "val": {"n": 10, "accuracy": val, "macro_f1": 1 - val, **both},
         "test": {"n": 10, "accuracy": test, "macro_f1": 0.25, **both},
-        "chosen": {"C": 0.1, "max_iter": 100},
-        "settings": 1,
         "train_n": 20,
         "fit_s": 0.126,
+        "predict_s": 0.01,
     }
-    path = paths.metrics(store, head)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found))
+    results.write_json(paths.metrics(store, head), found)
+    results.write_json(paths.details(store, head), {"chosen": {"C": 0.1, "max_iter": 100}, "settings": 1})
 
 
 def order(*stores: str) -> list[tuple[str, str]]:
@@ -99,20 +96,12 @@ def test_a_store_that_is_not_selected_gets_a_suggestion():
 
 
 @pytest.mark.usefixtures("project")
-def test_the_terminal_shows_a_table_a_dataset_and_says_how_it_ranks():
-    digits, words, note = compare.terminal(compare.leaderboard(config.load())).split("\n\n")
-    assert digits.splitlines()[0] == "digits"
-    columns = digits.splitlines()[3].split()
-    assert columns[:6] == ["pixels", "linear_svm", "0.8000", "0.7500", "0.2500", "–"]
-    assert columns[7:] == ["C=0.1,", "max_iter=100"]
-    assert words.splitlines()[3].split()[:3] == ["hashing", "linear_svm", "0.6000"]
-    assert note.startswith("best on val first")
-
-
-@pytest.mark.usefixtures("project")
-def test_the_terminal_shows_seconds_with_two_digits():
-    table = compare.terminal(compare.leaderboard(config.load()))
-    assert table.splitlines()[3].split()[6] == "0.13"
+def test_a_regression_is_ranked_by_its_error_whatever_chooses_elsewhere():
+    for head, rmse in (("logreg", 2.0), ("linear_svm", 1.0)):
+        scores = {"n": 10, "rmse": rmse, "mae": rmse, "r2": 0.5}
+        found = {"val": scores, "test": scores, "train_n": 20, "fit_s": 0.1}
+        results.write_json(paths.metrics("digits-pixels", head), found)
+    assert [head for _, head in order("digits-pixels")] == ["linear_svm", "logreg"]
 
 
 def test_no_parameters_are_described_by_nothing():

@@ -81,24 +81,31 @@ def test_size_and_batch_are_those_of_the_pictures(describe):
 
 def test_length_and_batch_are_those_of_the_texts(describe):
     layers = describe("minilm", "--batch", "3", "--length", "7")
-    assert layers["encoder.layer.5"] == ("(3, 7, 384)", "1,774,464", "avg, cls, max, mean")
+    assert layers["encoder.layer.5"] == ("(3, 7, 384)", "1,774,464", "avg, cls, final, max, mean, tokens")
     assert layers["embeddings.position_embeddings"][::2] == ("(1, 7, 384)", "none")  # no row an item
     assert layers["last"][0] == "(3, 7, 384)"
     assert describe("minilm")["last"][0] == "(1, 16, 384)"
 
 
-def test_every_layer_and_pooling_that_it_lists_can_be_asked_for(describe):
-    layers = describe("glyphnet")
+@pytest.mark.parametrize("name", ["glyphnet", "squeezenet", "minilm"])
+def test_every_layer_and_pooling_that_it_lists_can_be_asked_for(describe, name):
+    layers = describe(name)
     outputs = [
         layer if pooling == "no pooling" else f"{layer}:{pooling.replace('K', '3')}"
         for layer, (_, _, poolings) in layers.items()
         for pooling in poolings.split(", ")
+        if pooling != "none"
     ]
-    network = family("glyphnet").load(paths.backbone("glyphnet"), outputs=outputs, device="cpu")
-    features = network.encode([network.prepare(np.asarray(Image.new("L", (9, 9), 200)))])
+    network = family({"squeezenet": "torchvision", "minilm": "transformers"}.get(name, name)).load(
+        paths.backbone(name), outputs=outputs, device="cpu"
+    )
+    item = "a text of words" if name == "minilm" else np.asarray(Image.new("L", (99, 99), 200))
+    features = network.encode([network.prepare(item)])
     assert len(outputs) > 50
     assert list(features) == outputs
-    assert features["stage2:grid-3"].shape == (1, 8 * 9)
+    assert all(len(values) == 1 for values in features.values())
+    if name == "glyphnet":
+        assert features["stage2:grid-3"].shape == (1, 8 * 9)
 
 
 def test_a_backbone_without_a_network_has_only_its_last_output(describe):

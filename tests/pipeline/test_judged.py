@@ -1,6 +1,12 @@
 """Five items judged by hand; classes a, b, c."""
 
+from pathlib import Path
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn import metrics
 
 from pipeline import judged
 
@@ -41,15 +47,47 @@ def test_a_lead_is_over_the_best_other_class_and_negative_where_the_head_went_ag
     assert judged.lead(scores, np.array([0, 0])).tolist() == [0.5, -3.0]
 
 
-def test_won_and_lost_count_what_only_one_of_two_got_right():
-    other = seen(predicted=[1, 0, 0, 1, 0])
-    assert judged.won_and_lost(seen(), other) == (1, 2)
+def test_a_class_is_scored_as_by_scikit_learn():
+    precision, recall, f1, n = metrics.precision_recall_fscore_support(LABELS, PREDICTED, zero_division=np.nan)
+    found = judged.by_class(seen())
+    assert [line["class"] for line in found] == ["a", "b", "c"]
+    assert [line["n"] for line in found] == n.tolist()
+    assert [line["precision"] for line in found] == [pytest.approx(precision[0]), pytest.approx(precision[1]), None]
+    assert [line["recall"] for line in found] == pytest.approx(recall.tolist())
+    assert [line["f1"] for line in found] == pytest.approx(f1.tolist())
 
 
-def test_heads_judged_on_different_items_are_not_compared():
-    one, other = seen(), seen()
-    other.item_ids[0] = "another"
-    assert judged.won_and_lost(one, other) is None
+def test_calibration_bins_hold_every_item_and_the_share_that_is_right():
+    assert judged.calibration(seen(sure=[0.95, 1.0, 0.55, 0.51, 0.5])) == [
+        {"n": 3, "confidence": 0.52, "right": 0.3333},
+        {"n": 2, "confidence": 0.975, "right": 0.5},
+    ]
+
+
+def test_predictions_are_read_by_test_split_and_those_of_val_left_out(tmp_path: Path):
+    table = {
+        "item_id": ["v", "w", "x"],
+        "split": ["val", "test-other", "test"],
+        "label": ["a", "b", "a"],
+        "prediction": ["a", "a", "b"],
+        "score_a": [1.0, 0.5, 0.0],
+        "score_b": [0.0, 0.0, 2.0],
+    }
+    pq.write_table(pa.table(table), tmp_path / "p.parquet")
+    found = judged.read(tmp_path / "p.parquet")
+    assert list(found) == ["test-other", "test"]
+    test = found["test"]
+    assert isinstance(test, judged.Judged)
+    assert (test.item_ids, test.measure, test.sure.tolist(), test.said(0)) == (["x"], "margin", [2.0], ("a", "b"))
+
+
+def test_predictions_of_numbers_are_measured(tmp_path: Path):
+    table = {"item_id": ["v", "w"], "split": ["test"] * 2, "label": [1.0, 2.0], "prediction": [1.5, 0.0]}
+    pq.write_table(pa.table(table), tmp_path / "p.parquet")
+    found = judged.read(tmp_path / "p.parquet")["test"]
+    assert found.mistakes(5) == [1, 0]
+    assert found.score == pytest.approx(np.sqrt((0.25 + 4) / 2))
+    assert found.said(1) == ("2", "0")
 
 
 def test_the_commonest_of_equals_is_the_first_by_name():

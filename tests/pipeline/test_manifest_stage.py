@@ -1,8 +1,16 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
 from features import plan
+from features.errors import IceboxError
 from features.extract import extract
+from features.manifest import Row, read
 from features.shard_cache import ShardCache
 from features.store import FeatureStore
-from pipeline import paths
+from pipeline import config, paths
 from pipeline.stages import manifest
 from tests.tiny import Doubling, rows
 
@@ -44,3 +52,61 @@ def test_a_store_without_an_index_is_left_alone(tmp_path, monkeypatch):
     (paths.store("s") / "index.h5").unlink()
     manifest.adopt("s")
     assert not paths.SHARDS.exists()
+
+
+PARAMS = """
+select: {stores: [notes-hashing], heads: [logreg]}
+datasets:
+  notes: {source: csv_text, path: notes.csv, split: SPLIT}
+backbones: {hashing: {}}
+stores:
+  notes-hashing: {dataset: notes, backbone: hashing, extract: {}, fit: {}}
+heads: {logreg: {}}
+"""
+NOTES = """text,label,part
+same,x,train
+other,y,train
+same,y,test
+more,x,val
+"""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch) -> Callable[[str], list[Row]]:
+    """Run the stage with this `split:` of params.yaml; the manifest that it wrote."""
+    monkeypatch.chdir(tmp_path)
+
+    def with_split(split: str) -> list[Row]:
+        paths.PARAMS.write_text(PARAMS.replace("SPLIT", split))
+        manifest.run(config.load(), "notes")
+        return read(paths.manifest("notes"))
+
+    Path("notes.csv").write_text(NOTES)
+    return with_split
+
+
+@pytest.mark.parametrize("split", ["part", "{column: part}", "2", "{column: 2, seed: 1}"])
+def test_leakage_stops_the_stage_and_nothing_is_written(run, split):
+    with pytest.raises(IceboxError, match=r"datasets.notes: leakage: contents on two sides.* 0 \(train, x\) = 2"):
+        run(split)
+    assert not paths.manifest("notes").exists()
+
+
+def test_what_was_dropped_is_printed_and_kept_beside_the_manifest(run, capsys):
+    assert [row.item_id for row in run("{column: part, leakage: drop}")] == ["1", "2", "3"]
+    assert (
+        "notes: contents on two sides of the split: 1 (2 items), 0 (train, x) = 2 (test, y); 1 left out of train"
+        in (capsys.readouterr().out)
+    )
+    found = json.loads(paths.findings("notes").read_text())
+    assert [finding["kind"] for finding in found] == [
+        "content_on_two_sides",
+        "conflicting_labels",
+        "classes_not_in_train",
+    ]
+
+
+def test_a_clean_dataset_has_an_empty_list_of_findings(run):
+    Path("notes.csv").write_text(NOTES.replace("same,y,test", "own,y,test"))
+    run("part")
+    assert json.loads(paths.findings("notes").read_text()) == []

@@ -8,7 +8,21 @@ from pipeline import metrics
 def test_scores_are_those_counted_by_hand():
     # class 0: precision 1/2, recall 1 → F1 2/3; class 1: precision 1, recall 1/2 → F1 2/3; class 2 never → 0
     scores = metrics.score(np.array([0, 1, 1]), np.array([0, 0, 1]), None, 3)
-    assert scores == {"n": 3, "accuracy": pytest.approx(2 / 3, abs=1e-6), "macro_f1": pytest.approx(4 / 9, abs=1e-6)}
+    # balanced: recall 1 of class 0, 1/2 of class 1; class 2 has no items
+    assert scores == {
+        "n": 3,
+        "accuracy": pytest.approx(2 / 3, abs=1e-6),
+        "macro_f1": pytest.approx(4 / 9, abs=1e-6),
+        "balanced_accuracy": 0.75,
+    }
+
+
+def test_the_calibration_error_is_the_gap_between_confidence_and_share_of_right_answers():
+    # two bins: four answers 90% sure, half right; four 30% sure, one right: (0.4 + 0.05) / 2
+    sure = np.array([0.9] * 4 + [0.3] * 4)
+    right = np.array([1, 1, 0, 0, 1, 0, 0, 0], bool)
+    assert metrics.calibration_error(sure, right) == pytest.approx(0.225)
+    assert metrics.calibration_error(np.ones(3), np.ones(3, bool)) == 0
 
 
 def test_log_loss_is_the_mean_of_minus_log_p():

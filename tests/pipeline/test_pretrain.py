@@ -18,9 +18,14 @@ class Halving(Pretraining):
     """Not learning at all: each step halves the only weight, which is the loss; `broken_at` is not a number."""
 
     def __init__(self, *, steps: int = 4, broken_at: int | None = None) -> None:
+        self.seed = 0
         self.network = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Dropout())
         nn.init.ones_(self.network[0].weight)
         self.steps, self.broken_at = steps, broken_at
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        return {"network": self.network}
 
     def step(self, index: int) -> float:
         assert self.network.training

@@ -36,7 +36,7 @@ def test_a_store_tells_its_outputs_width_fingerprint_and_what_was_skipped(loaded
 def test_without_the_store_its_params_are_told_and_why_the_rest_is_not(loaded: config.Config):
     made = provenance.of(loaded, "digits-pixels")
     assert made.params["backbones.pixels"] == "{family: pixels, size: 2}"
-    assert made.params["stores.digits-pixels"].endswith("fit: {labels_per_class: 5}}")
+    assert made.params["stores.digits-pixels"].endswith("fit: {labels_per_class: 5, class_weights: none}}")
     assert (made.labels_per_class, made.fingerprint) == ("5", "")
     assert "data/stores/digits-pixels: no finished feature store here" in made.absent
 

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features import manifest
+from features import leakage, manifest
 from features.errors import IceboxError
-from pipeline import config, paths, report
+from pipeline import config, paths, report, results
 from pipeline.stages import report as stage
 
 PARAMS = """
@@ -69,10 +70,8 @@ def result(store: str, head: str, rows: list[Any], *, val: float, kind: str = "p
         "val": {"n": 10, "accuracy": val, "macro_f1": val},
         "test": {"n": len(rows), "accuracy": accuracy, "macro_f1": accuracy, **test},
     }
-    rest = {"chosen": {"C": 0.1}, "settings": 2, "train_n": 20, "fit_s": 0.25}
-    path = paths.metrics(store, head)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(scores | rest))
+    results.write_json(paths.metrics(store, head), scores | {"train_n": 20, "fit_s": 0.25, "predict_s": 0.01})
+    results.write_json(paths.details(store, head), {"chosen": {"C": 0.1}, "settings": 2})
     names = ["item_id", "split", "label", "prediction", *(f"{kind}_{name}" for name in CLASSES)]
     # a row of val, surer than all others, that must not show
     columns = zip(
@@ -93,7 +92,7 @@ def select(stores: str, heads: str) -> None:
 
 
 class Leaderboard(HTMLParser):
-    """The text of each body row's cells, and each heading's aria-sort."""
+    """The text of each body row's cells without the small print below it, and each heading's aria-sort."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -101,7 +100,8 @@ class Leaderboard(HTMLParser):
         self.sorted: dict[str, str | None] = {}
         self._part = self._heading = ""
         self._sort: str | None = None
-        self.feed(html.split('<table class="board">')[1].split("</table>")[0])
+        self._small = False
+        self.feed(html.split('<table class="board sorts">')[1].split("</table>")[0])
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in ("thead", "tbody", "tfoot"):
@@ -112,11 +112,15 @@ class Leaderboard(HTMLParser):
             self.rows.append([])
         elif self._part == "tbody" and tag in ("td", "th"):
             self.rows[-1].append("")
+        self._small = ("class", "store") in attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        self._small = False
 
     def handle_data(self, data: str) -> None:
         if self._part == "thead" and data.strip():
             self.sorted[data.strip()] = self._sort
-        elif self._part == "tbody" and self.rows and self.rows[-1]:
+        elif self._part == "tbody" and self.rows and self.rows[-1] and not self._small:
             self.rows[-1][-1] += data.strip()
 
 
@@ -134,7 +138,7 @@ def test_ranks_by_val_and_shows_ties(project: Path) -> None:
 
 def test_a_head_without_probabilities_has_a_dash_and_margins(project: Path) -> None:
     html = page()
-    log_losses = [row[7] for row in Leaderboard(html).rows]
+    log_losses = [row[9] for row in Leaderboard(html).rows]
     assert log_losses == ["–", "0.6000", "0.7000", "–"]
     assert "margin 9.60" in html  # 9.8 for red against 0.2
     assert "confidence 0.98" in html
@@ -142,7 +146,7 @@ def test_a_head_without_probabilities_has_a_dash_and_margins(project: Path) -> N
 
 def test_mistakes_are_the_surest_of_test_first(project: Path) -> None:
     details = page().split('id="words-minilm/logreg"')[1].split("</details>")[0]
-    assert re.findall(r"confidence (\d\.\d\d)", details) == ["0.98", "0.75"]
+    assert re.findall(r'data-sure="confidence (\d\.\d\d)"', details) == ["0.98", "0.75"]
     assert "2 wrong of 4" in details
 
 
@@ -151,22 +155,22 @@ def test_labels_and_texts_are_escaped_and_long_texts_cut(project: Path) -> None:
     assert "<b>red</b>" not in html
     assert "said &lt;b&gt;red&lt;/b&gt;" in html
     assert "<script>alert" not in html
-    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; a sea" in html
-    assert "dusk dusk…</q>" in html
+    assert r"a \u003cscript\u003ealert(1)\u003c/script\u003e \u0026 a sea" in html  # JSON, for a script of ours
+    assert r"dusk dusk\u2026" in html
     assert "dusk " * 60 not in html
 
 
 def test_says_what_always_answering_the_commonest_class_scores(project: Path) -> None:
     html = page()
-    assert "no features: always “blue”" in html
+    assert "always “blue”" in html
     assert '<td class="n">0.7500</td>' in html.split("<tfoot>")[1]
 
 
-def test_says_that_intervals_are_too_narrow_where_items_come_in_groups(project: Path) -> None:
-    assert "true intervals are wider" not in page()
+def test_says_that_groups_were_drawn_where_items_come_in_groups(project: Path) -> None:
+    assert "groups were drawn" not in page()
     rows = manifest.read(paths.manifest("words"))
     manifest.write(paths.manifest("words"), [dataclasses.replace(row, group="g") for row in rows])
-    assert "true intervals are wider" in page()
+    assert "groups were drawn" in page()
 
 
 def test_counts_the_confusions(project: Path) -> None:
@@ -231,7 +235,8 @@ def test_only_what_is_selected_is_read(project: Path) -> None:
 def test_the_page_asks_nothing_of_any_network_or_folder(project: Path) -> None:
     html = page()
     assert not re.search(r"(?:https?:)?//[a-z]", re.sub(r"<script>.*?</script>", "", html, flags=re.S))
-    assert not re.search(r"<link|@import|@font-face|<script src|url\(", html)
+    ours = html.replace((report.PAGE / "vendor/plot.umd.min.js").read_text(), "")  # it speaks of url(#clip-1) only
+    assert not re.search(r"<link|@import|@font-face|<script src|url\(", ours)
     assert "default-src 'none'" in html
     assert str(project) not in html
     assert "/home/someone" not in html
@@ -260,20 +265,131 @@ def digit_mistaken() -> None:
     result("digits-pixels", "knn", [("digits-0000", "blue", "<b>red</b>", 0.8, 0.2)], val=0.5, log_loss=1.0)
 
 
-def test_small_pictures_are_shown_to_the_pixel(project: Path) -> None:
+def test_a_picture_lies_in_the_page_once_whatever_shows_it(project: Path) -> None:
     digit_mistaken()
     row = manifest.Row(item_id="digits-0000", item_key="0", label="blue", split="test", group="", source="0")
     manifest.write(paths.manifest("digits"), [row])
     html = page()
-    assert 'src="data:image/png;base64,' in html
-    assert 'width="88" height="88" class="crisp"' in html  # 8 pixels, 11 times
+    assert html.count("data:image/png;base64,") == 1
+    assert '"height": 8' in html  # to the pixel
 
 
 def test_pictures_that_cannot_be_read_leave_their_id(project: Path) -> None:
     digit_mistaken()
     row = manifest.Row(item_id="digits-0000", item_key="0", label="blue", split="test", group="", source="99999")
     manifest.write(paths.manifest("digits"), [row])
-    assert "<code>digits-0000</code>" in page()
+    assert '<span class="exhibit">digits-0000</span>' in page()
+
+
+def detailed(store: str, head: str, **details: Any) -> None:
+    """More of what `fit` may have written."""
+    path = paths.details(store, head)
+    results.write_json(path, json.loads(path.read_text()) | details)
+
+
+def looked_at(store: str) -> None:
+    """What stage `look` leaves."""
+    ids = [f"t-{i}" for i in range(4)]
+    suspect = {"item_id": "t-2", "split": "test", "label": "blue", "suggested": "<b>red</b>", "confidence": 0.9}
+    found = {
+        "map": {"item_ids": ids, "tsne": [[0, 0], [9, 900], [500, 5], [1000, 700]], "pca": [[0, 0]] * 4},
+        "nearest": {item_id: [["t-0", 0.987], ["t-3", 0.5]] for item_id in ids},
+        "suspects": [suspect | {"of_label": 0.05}],
+        "suspected": 1,
+        "judged": 40,
+        "agreement": 0.75,
+    }
+    results.write_json(paths.feature_map(store), found)
+
+
+def test_the_answer_says_what_to_do_next(project: Path) -> None:
+    detailed("words-minilm", "linear_svm", bundle_bytes=2000)
+    detailed("words-hashing", "logreg", bundle_bytes=1000, converged=False)
+    html = page()
+    assert "First of several" not in html
+    assert (
+        "3 of 3 others can&#39;t be told from the best on this test: the smallest of them is hashing · logreg" in html
+    )
+    assert "Not converged, so perhaps better than they look: hashing · logreg" in html
+    assert "the smallest tried" not in html  # linear_svm won, and has no grid
+
+
+def test_seeds_further_tests_and_sizes_have_their_columns(project: Path) -> None:
+    seeds = [{"seed": i, "val": {}, "test": {"accuracy": 0.5 + i / 10}} for i in range(3)]
+    detailed("words-minilm", "logreg", seeds=seeds, bundle_bytes=4096, peak_memory_bytes=1 << 28)
+    metrics = paths.metrics("words-minilm", "logreg")
+    results.write_json(
+        metrics, json.loads(metrics.read_text()) | {"test-odd": {"n": 7, "accuracy": 0.125, "macro_f1": 0}}
+    )
+    board = page().split('<table class="board sorts">')[1].split("</table>")[0]
+    row = next(each for each in board.split("<tr") if "words-minilm/logreg" in each)
+    for shown in ("0.6000", "± 0.1000, 3 seeds", "0.1250", "4.0 KB", "of 256.0 MB"):
+        assert shown in row
+    assert ">test-odd<" in board
+
+
+def test_slices_of_the_manifest_are_scored_apart(project: Path) -> None:
+    rows = manifest.read(paths.manifest("words"))
+    genres = ["sea", "sea", "land", "land"]
+    with_genre = [dataclasses.replace(row, slices={"genre": g}) for row, g in zip(rows, genres, strict=True)]
+    manifest.write(paths.manifest("words"), with_genre)
+    table = page().split("<h4>By genre</h4>")[1].split("</table>")[0]
+    assert re.findall(r'data-v="(\w+)">\w+</th><td class="n" data-v="2">2', table) == ["land", "sea"]
+    assert table.count("0.5000") == 2
+
+
+def test_doubts_of_the_manifest_stage_are_told(project: Path) -> None:
+    cluster = [
+        manifest.Row(item_id=f"t-{i}", item_key="k", label="blue", split=split, group="", source="")
+        for i, split in enumerate(("test", "train"))
+    ]
+    says = "equal contents on two sides"
+    doubt = leakage.Finding(kind="content", says=says, clusters=[cluster], dropped=Counter({"train": 1}))
+    paths.findings("words").write_text(json.dumps([doubt.as_json()]))
+    html = page()
+    assert "Doubts about the data: equal contents on two sides (2 items)" in html
+    assert "left out: 1 of train" in html
+    assert "<code>t-0</code> (test, blue) = <code>t-1</code> (train, blue)" in html
+
+
+def test_a_regression_has_errors_instead_of_confusions(project: Path) -> None:
+    select("[words-minilm]", "[logreg]")
+    scores = {"n": 4, "rmse": 0.5, "mae": 0.5, "r2": 0.9}
+    metrics = {"val": scores, "test": scores, "train_n": 20, "fit_s": 0.1, "predict_s": 0.1}
+    results.write_json(paths.metrics("words-minilm", "logreg"), metrics)
+    rows = [
+        manifest.Row(item_id=f"t-{i}", item_key="k", label=f"{i}", split="test", group="", source="x") for i in range(4)
+    ]
+    manifest.write(paths.manifest("words"), rows)
+    table = {"item_id": [f"t-{i}" for i in range(4)], "split": ["test"] * 4, "label": [0.0, 1.0, 2.0, 3.0]}
+    table["prediction"] = [0.5, 1.5, 1.5, 3.5]
+    pq.write_table(pa.table(table), paths.predictions("words-minilm", "logreg"))
+    html = page()
+    assert "test RMSE" in html
+    assert "Largest errors on test" in html
+    assert 'data-chart="scatter"' in html
+    assert "Confusion" not in html
+    assert "Always answering the mean of test, 1.5, would have 1.118" in html
+
+
+def test_backbones_trained_here_show_their_curve(project: Path) -> None:
+    text = PARAMS.replace("backbones:", "pretrain: {glyphnet: {}}\nbackbones:").replace(
+        "stores:\n", "stores:\n  words-glyphnet: {dataset: words, backbone: glyphnet, extract: {}, fit: {}}\n"
+    )
+    paths.PARAMS.write_text(text.replace("[words-minilm, words-hashing]", "[words-glyphnet]"))
+    for head, rows in (("logreg", RIGHT_HALF), ("linear_svm", SVM_SCORES)):
+        result("words-glyphnet", head, rows, val=0.5, kind="p" if head == "logreg" else "score")
+    folder = paths.backbone("glyphnet")
+    folder.mkdir(parents=True)
+    (folder / "curve.csv").write_text("step,loss\n" + "".join(f"{i},{400 - i}\n" for i in range(400)))
+    (folder / "metrics.json").write_text('{"val_accuracy": 0.75}')
+    paths.samples("glyphnet").mkdir(parents=True)
+    (paths.samples("glyphnet") / "new.png").write_bytes(b"a sheet")
+    results.write_json(paths.generated("glyphnet"), {"frechet": 12.5, "agreement_by_class": {"a": 1}})
+    html = page()
+    assert "glyphnet · val accuracy 0.75 · frechet 12.5" in html
+    assert 'src="data:image/png;base64,YSBzaGVldA==" alt="new"' in html
+    assert '{"loss": 399.5, "step": 0.5}' in html  # the mean of two steps: 200 points are kept
 
 
 def test_the_stage_imports_no_heavy_library(project: Path) -> None:
@@ -284,24 +400,30 @@ def test_the_stage_imports_no_heavy_library(project: Path) -> None:
     assert done.stdout.splitlines() == ["reports/index.html", "set()"]
 
 
+# charts inside details are drawn once these have opened
+WHEN = (
+    "const when = (there, act) => {"
+    " const timer = setInterval(() => { if (there()) { clearInterval(timer); act(); } }, 100); };"
+)
+
+
 @pytest.fixture
 def browse(tmp_path: Path) -> Callable[[str], str]:
-    """The page's elements as a real browser leaves them, after a script of ours at its end."""
+    """The page's elements as a real browser leaves them, after a script of ours at its end; it may log no error."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no chromium on PATH: the page is not tried in a browser")
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    flags += " --disable-component-update --disable-sync --virtual-time-budget=2000 --dump-dom"
+    flags += " --disable-component-update --disable-sync --virtual-time-budget=20000 --dump-dom --window-size=1000,4000"
+    flags += " --enable-logging=stderr --v=0"
 
     def run(script: str) -> str:
-        failure = "<script>addEventListener('error', (e) => document.body.dataset.error = e.message)</script>"
-        html = (
-            page().replace("<script>", failure + "<script>", 1).replace("</body>", f"<script>{script}</script></body>")
-        )
         file = tmp_path / "page.html"
-        file.write_text(html)
+        file.write_text(page().replace("</body>", f"<script>{script}</script></body>"))
         command = [browser, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", file.as_uri()]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+        assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
+        return done.stdout
 
     return run
 
@@ -312,9 +434,8 @@ def test_a_browser_sorts_by_click_and_opens_what_is_linked(project: Path, browse
         ".find((b) => b.textContent === text).click();"
         "click('log loss'); location.hash = '#words-hashing/linear_svm';"
     )
-    assert "data-error" not in dom
     board = Leaderboard(dom)
-    assert [row[7] for row in board.rows] == ["0.6000", "0.7000", "–", "–"]
+    assert [row[9] for row in board.rows] == ["0.6000", "0.7000", "–", "–"]
     assert [name for name, sorted_ in board.sorted.items() if sorted_] == ["log loss"]
     assert board.sorted["log loss"] == "ascending"
     assert re.search(r'<details id="words-hashing/linear_svm" open', dom)
@@ -322,5 +443,41 @@ def test_a_browser_sorts_by_click_and_opens_what_is_linked(project: Path, browse
 
 def test_a_browser_turns_the_order_round_at_the_second_click(project: Path, browse: Callable[[str], str]) -> None:
     dom = browse("const b = document.querySelectorAll('.board button')[2]; b.click(); b.click();")
-    assert "data-error" not in dom
     assert [row[2] for row in Leaderboard(dom).rows] == ["logreg", "logreg", "linear_svm", "linear_svm"]
+
+
+def test_a_browser_draws_every_chart_and_a_click_opens_a_mistake(project: Path, browse: Callable[[str], str]) -> None:
+    points = [{"labels_per_class": 5, "train_n": 10, "draws": [{"seed": 0, "val": {}, "test": {"accuracy": 0.25}}]}]
+    points += [{"labels_per_class": "all", "train_n": 20, "draws": [{"seed": 0, "val": {}, "test": {"accuracy": 0.5}}]}]
+    detailed("words-minilm", "logreg", labels=points)
+    looked_at("words-minilm")
+    dom = browse(
+        f"{WHEN} for (const each of document.querySelectorAll('details')) each.open = true;"
+        """const mistake = document.querySelector('[data-item="t-2"][data-head="words-minilm/logreg"]');"""
+        "when(() => document.querySelectorAll('[data-chart] svg[viewBox]').length >= 4, () => mistake.click());"
+    )
+    # the curve of labels, the map, and the calibration of both heads with probabilities
+    assert re.findall(r'data-chart="(\w+)"[^>]*data-width="\d+"', dom) == [
+        "labels",
+        "map",
+        "calibration",
+        "calibration",
+    ]
+    opened = dom.split('<dialog id="item"')[1].split("</dialog>")[0]
+    assert opened.startswith(' aria-label="Item" open')
+    assert "dusk dusk…" in opened
+    assert '<dd class="said">&lt;b&gt;red&lt;/b&gt;</dd>' in opened
+    assert "confidence 0.98" in opened
+    assert "Nearest in train, through minilm" in opened
+    assert "0.987" in opened
+
+
+def test_a_browser_goes_through_the_map_by_keys(project: Path, browse: Callable[[str], str]) -> None:
+    looked_at("words-minilm")
+    dom = browse(
+        f"{WHEN} when(() => document.querySelector('.plane svg'), () => {{"
+        "for (const key of ['ArrowRight', 'ArrowLeft', 'Enter'])"
+        " document.querySelector('.plane').dispatchEvent(new KeyboardEvent('keydown', { key })); });"
+    )
+    opened = dom.split('<dialog id="item"')[1].split("</dialog>")[0]
+    assert "a rose" in opened  # mistakes come first, so the last of the round is right

@@ -23,3 +23,11 @@ def test_constant_features_survive():
 @pytest.mark.filterwarnings("ignore")
 def test_overall_passes_scikit_learns_estimator_checks():
     check_estimator(OverallScaler())
+
+
+def test_a_feature_that_all_but_never_varies_is_not_blown_up_to_noise():
+    X = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    X[:, 2] *= 1e-9
+    scaled = scaler("each").fit_transform(X)
+    np.testing.assert_allclose(scaled[:, [0, 1, 3]].std(axis=0), 1, rtol=1e-5)
+    assert np.abs(scaled[:, 2]).max() < 1e-4

@@ -60,7 +60,7 @@ def test_ls_lists_what_is_here(project, capsys):
     assert main(["store", "ls"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[2:]] == ["tiny", "tiny-more"]
-    assert "grid 2×2 float32, last 2 float32" in lines[2]
+    assert "last 2 float32, grid 2×2 float32" in lines[2]
     assert FeatureStore(paths.store("tiny")).fingerprint[:12] in lines[2]
 
 

@@ -12,6 +12,7 @@ from features.extract import extract
 from features.store import FeatureStore
 from pipeline import store_export
 from pipeline.store_export import export
+from tests.features.test_ragged import Spelling
 from tests.tiny import Doubling, rows
 
 
@@ -69,7 +70,7 @@ def test_an_unknown_format_names_the_known_ones(tmp_path):
 
 
 def test_npy_of_several_outputs_asks_for_one(tmp_path):
-    with pytest.raises(IceboxError, match="add --output with grid or last"):
+    with pytest.raises(IceboxError, match="add --output with last or grid"):
         export(made(tmp_path, [1]), tmp_path / "x.npy")
 
 
@@ -80,3 +81,24 @@ def test_equal_stores_export_equal_bytes(tmp_path):
         export(store, tmp_path / name / "x.parquet")
     for file in ("x.npz", "x.parquet"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_tokens_vectors_are_exported_with_where_each_items_begin(tmp_path):
+    extract(
+        rows("12", "", "345"),
+        read=lambda source: source,
+        backbone=Spelling(),
+        cache_root=tmp_path / "cache",
+        store=tmp_path / "store",
+    )
+    store = FeatureStore(tmp_path / "store")
+    export(store, tmp_path / "x.npz", outputs=["each"])
+    with np.load(tmp_path / "x.npz") as found:
+        assert found["each.offsets"].tolist() == [0, 2, 2, 5]
+        np.testing.assert_array_equal(found["each"], store.ragged("each").values)
+    export(store, tmp_path / "x.parquet")
+    table = parquet.read_table(tmp_path / "x.parquet").to_pydict()
+    assert table["each"] == [[[1, 2], [2, 4]], [], [[3, 6], [4, 8], [5, 10]]]
+    assert table["last"] == [[12, 24], [0, 0], [345, 690]]
+    with pytest.raises(IceboxError, match=r"'each' has a vector a token, not one an item; use \.npz or \.parquet"):
+        export(store, tmp_path / "x.npy", outputs=["each"])

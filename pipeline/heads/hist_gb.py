@@ -1,0 +1,120 @@
+"""Gradient-boosted trees of scikit-learn, on features sorted into bins; stops early where there is a val to see."""
+
+from typing import Any, Literal, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.utils.validation import check_is_fitted
+from threadpoolctl import threadpool_limits
+
+from pipeline.preprocess import Preprocessed
+
+
+def build(
+    *,
+    trees: int = 200,
+    leaves: int = 15,
+    learning_rate: float = 0.1,
+    columns_per_split: float = 0.2,
+    max_bin: int = 63,
+    min_items_per_leaf: int = 5,
+    patience: int = 10,
+    scale: Literal["each", "overall", "l2", "none"] = "none",
+    pca: int | float | None = None,
+    seed: int = 0,
+    task: Literal["classification", "regression"] = "classification",
+) -> Preprocessed:
+    """`trees`: at most (a class); `patience`: how many without a better val loss end it."""
+    family = HistGBClassifier if task == "classification" else HistGBRegressor
+    boosted = family(
+        trees=trees,
+        leaves=leaves,
+        learning_rate=learning_rate,
+        columns_per_split=columns_per_split,
+        max_bin=max_bin,
+        min_items_per_leaf=min_items_per_leaf,
+        patience=patience,
+        random_state=seed,
+    )
+    return Preprocessed(boosted, scale=scale, pca=pca)
+
+
+class HistGB(BaseEstimator):
+    """scikit-learn's estimator, `model_`, told of val as our heads are."""
+
+    FAMILY: Any
+
+    def __init__(
+        self,
+        *,
+        trees: int = 200,
+        leaves: int = 15,
+        learning_rate: float = 0.1,
+        columns_per_split: float = 0.2,
+        max_bin: int = 63,
+        min_items_per_leaf: int = 5,
+        patience: int = 10,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.trees = trees
+        self.leaves = leaves
+        self.learning_rate = learning_rate
+        self.columns_per_split = columns_per_split
+        self.max_bin = max_bin
+        self.min_items_per_leaf = min_items_per_leaf
+        self.patience = patience
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, val: tuple[Any, Any] | None = None) -> Self:
+        """Fit on features (n, d) and labels (n,), watching the loss on `val`'s."""
+        model = self.FAMILY(
+            max_iter=self.trees,
+            max_leaf_nodes=self.leaves,
+            learning_rate=self.learning_rate,
+            max_features=self.columns_per_split,
+            max_bins=self.max_bin,
+            min_samples_leaf=self.min_items_per_leaf,
+            early_stopping=val is not None,
+            n_iter_no_change=self.patience,
+            random_state=self.random_state,
+        )
+        watched = {} if val is None else {"X_val": val[0], "y_val": val[1]}
+        with threadpool_limits(1, user_api="openmp"):  # OpenMP's limit is the thread's own, and fits run side by side
+            self.model_ = model.fit(X, y, sample_weight=sample_weight, **watched)
+        self.stopped_ = val is not None
+        return self
+
+    def refit_parameters(self) -> dict[str, Any]:
+        """As many trees as were grown before val had seen enough."""
+        return {"trees": self.model_.n_iter_} if self.stopped_ else {}
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Classes or values (n,)."""
+        check_is_fitted(self)
+        predicted: np.ndarray = self.model_.predict(X)
+        return predicted
+
+
+class HistGBRegressor(RegressorMixin, HistGB):
+    """Values, by squared error."""
+
+    FAMILY = HistGradientBoostingRegressor
+
+
+class HistGBClassifier(ClassifierMixin, HistGB):
+    """Classes, by log loss."""
+
+    FAMILY = HistGradientBoostingClassifier
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """(k,)."""
+        classes: np.ndarray = self.model_.classes_
+        return classes
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities (n, k)."""
+        check_is_fitted(self)
+        probabilities: np.ndarray = self.model_.predict_proba(X)
+        return probabilities

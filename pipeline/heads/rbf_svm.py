@@ -1,0 +1,108 @@
+"""A support vector machine with a Gaussian kernel: exact where items are few, on Nyström features past that."""
+
+from typing import Any, Literal, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.kernel_approximation import Nystroem
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import SVC, SVR
+from sklearn.utils.validation import check_array, check_is_fitted
+
+from pipeline.heads import linear_svm
+from pipeline.preprocess import Preprocessed
+
+
+def build(
+    *,
+    C: float = 1.0,
+    gamma: float = 1.0,
+    exact_until: int = 5000,
+    landmarks: int = 1000,
+    scale: Literal["each", "overall", "l2", "none"] = "each",
+    pca: int | float | None = None,
+    seed: int = 0,
+    task: Literal["classification", "regression"] = "classification",
+) -> Preprocessed:
+    """`C`: inverse strength of the penalty. `gamma`: inverse squared width of the kernel, in units of 1/(features ×
+    their variance). Past `exact_until` items the kernel is seen through `landmarks` items drawn at random."""
+    family = Margins if task == "classification" else Values
+    svm = family(C=C, gamma=gamma, exact_until=exact_until, landmarks=landmarks, random_state=seed)
+    return Preprocessed(svm, scale=scale, pca=pca)
+
+
+class RBFSVM(BaseEstimator):
+    """`model_` is scikit-learn's SVC or SVR, or else its Nystroem and our linear machine."""
+
+    EXACT: Any
+    LINEAR: Any
+
+    def __init__(
+        self,
+        *,
+        C: float = 1.0,
+        gamma: float = 1.0,
+        exact_until: int = 5000,
+        landmarks: int = 1000,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.C = C
+        self.gamma = gamma
+        self.exact_until = exact_until
+        self.landmarks = landmarks
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit on features (n, d) and labels or values (n,)."""
+        X = check_array(X, dtype=(np.float32, np.float64))
+        gamma = self.gamma / ((X.shape[1] * X.var(dtype=np.float64)) or 1.0)
+        if len(X) <= self.exact_until:
+            self.model_ = self.EXACT(C=self.C, gamma=gamma).fit(X, y, sample_weight=sample_weight)
+            return self
+        features = Nystroem(gamma=gamma, n_components=min(self.landmarks, len(X)), random_state=self.random_state)
+        linear = self.LINEAR(C=self.C)
+        linear.fit(features.fit_transform(X), y, sample_weight=sample_weight)
+        self.model_ = make_pipeline(features, linear)
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Classes or values (n,)."""
+        check_is_fitted(self)
+        predicted: np.ndarray = self.model_.predict(X)
+        return predicted
+
+
+class Values(RegressorMixin, RBFSVM):
+    """Regression of values in units of their standard deviation, so that a C means the same whatever they measure."""
+
+    EXACT = SVR
+    LINEAR = linear_svm.Values
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit on features (n, d) and values (n,)."""
+        y = check_array(y, ensure_2d=False, dtype=np.float64)
+        self.mean_, self.spread_ = float(np.mean(y)), float(np.std(y)) or 1.0
+        return super().fit(X, (y - self.mean_) / self.spread_, sample_weight)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Values (n,)."""
+        return super().predict(X) * self.spread_ + self.mean_
+
+
+class Margins(ClassifierMixin, RBFSVM):
+    """Classification: margins, no probabilities."""
+
+    EXACT = SVC
+    LINEAR = linear_svm.Margins
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """(k,)."""
+        classes: np.ndarray = self.model_.classes_
+        return classes
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Margins (n, k); of two classes (n,)."""
+        check_is_fitted(self)
+        margins: np.ndarray = self.model_.decision_function(X)
+        return margins

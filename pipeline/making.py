@@ -1,0 +1,50 @@
+"""One head of params.yaml: how it is built, with what the stage fills in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from features import plugins
+from features.errors import IceboxError
+from features.sound import Task
+from pipeline import preprocess, signature
+from pipeline.entries import Entry
+
+Setting = dict[str, Any]
+Build = Callable[..., Any]
+Weigh = Callable[[np.ndarray], np.ndarray | None]  # labels (n,) → the items' weights (n,), or None for all alike
+
+
+@dataclass(frozen=True)
+class Maker:
+    """A family's `build`, and which of `task` and `seed` the stage fills in."""
+
+    build: Build
+    task: Task = "classification"
+    fills: frozenset[str] = frozenset()
+
+    @property
+    def seeded(self) -> bool:
+        """Whether the head has randomness."""
+        return "seed" in self.fills
+
+    def under(self, seed: int) -> Build:
+        """`build` with task and seed filled in; a setting's own seed counts all the same."""
+        filled = {"task": self.task, "seed": seed}
+        return partial(self.build, **{name: value for name, value in filled.items() if name in self.fills})
+
+    def weighs(self, setting: Setting) -> bool:
+        """Whether the head takes weights of items."""
+        return "sample_weight" in preprocess.accepted(self.under(0)(**setting))
+
+
+def maker(entry: Entry, task: Task, where: str) -> Maker:
+    """The maker of a catalogued head. Raises IceboxError for a regression with a head that does none."""
+    file = plugins.file("pipeline.heads", entry.family)
+    fills = frozenset(name for name in ("task", "seed") if signature.accepts(file, "build", name))
+    if task == "regression" and "task" not in fills:
+        raise IceboxError(f"{where}: '{entry.family}' is for classes only, and the dataset's task is regression")
+    return Maker(plugins.load("pipeline.heads", entry.family).build, task, fills)

@@ -1,0 +1,103 @@
+"""Stage `unfreeze@NAME`: a store's backbone trained on, end to end, from a head that was fitted on the store."""
+
+import json
+import shutil
+from typing import Any
+
+from features import atomic
+from features.errors import IceboxError
+from features.extract import fingerprint_of
+from pipeline import backbone, bundle, memory, metrics, paths, results
+from pipeline.config import Config
+from pipeline.course import course
+from pipeline.module_head import ModuleClassifier, ModuleRegressor
+from pipeline.pretrain import METRICS_FILE
+from pipeline.unfreeze_job import Job, Outcome
+
+
+def run(config: Config, key: str) -> None:
+    """Write the network as a backbone, its head as a bundle, the curve, and the results that every head has."""
+    entry = config.unfreeze[key]
+    try:
+        job = Job(config, key)
+        outcomes = [job.run(seed) for seed in range(entry.seed, entry.seed + entry.seeds)]
+    except IceboxError as reason:
+        raise IceboxError(f"unfreeze.{key}: {reason}") from reason
+    first = outcomes[0]
+    save(job, first)
+    write_curve(entry.store, key, first)
+    results.write(
+        entry.store,
+        key,
+        classes=job.data.classes,
+        splits=first.splits,
+        val=first.splits["val"].scores,
+        numbers={"train_n": len(job.data.train.labels), "fit_s": round(first.progress.seconds, 3)},
+        details=details(job, outcomes),
+    )
+    shutil.rmtree(job.folder, ignore_errors=True)  # a finished run needs no checkpoints
+    test = ", ".join(f"{name} {value:.4f}" for name, value in first.splits["test"].scores.items() if name != "n")
+    print(f"{key}: best after epoch {first.progress.best_epoch}: test {test}")
+
+
+def save(job: Job, outcome: Outcome) -> None:
+    """The network where its family's `load` finds it, and the head with what it must be fed."""
+    shutil.rmtree(paths.backbone(job.key), ignore_errors=True)
+    outcome.network.save(paths.backbone(job.key))
+    went = course(outcome.progress.curve, job.fit.choose)
+    atomic.write_text(paths.backbone(job.key) / METRICS_FILE, json.dumps(went, indent=2) + "\n")
+    loaded = backbone.load(job.key, job.started.family, job.started.sees, precision="float32", **job.started.options)
+    family = ModuleClassifier if job.data.classes else ModuleRegressor
+    head = family(outcome.whole.head.cpu().eval()).fit(job.data.train.features, job.data.train.labels)
+    saved = bundle.Bundle(
+        head=head,
+        task=job.data.task,
+        classes=job.data.classes,
+        store=job.entry.store,
+        fingerprint=fingerprint_of({**loaded.spec, "stored": "float32"}),
+        backbone=job.key,
+        family=job.started.family,
+        outputs=job.started.sees,
+        precision="float32",
+        stored="float32",
+        options=job.started.options,
+        sees=job.started.sees,
+        view=job.started.view,
+        pairs=job.started.pairs,
+    )
+    bundle.save(saved, store=job.entry.store, head=job.key)
+
+
+def details(job: Job, outcomes: list[Outcome]) -> dict[str, Any]:
+    """How it was trained, for people and for the report."""
+    entry, first = job.entry, outcomes[0]
+    return {
+        "task": job.data.task,
+        "chosen": entry.model_dump(mode="json", exclude_defaults=True, exclude={"store"}),
+        "settings": 1,
+        "chosen_on": "val",
+        "choose": job.fit.choose,
+        "refit": "train",
+        "calibrate": "none",
+        "converged": None,
+        "class_weights": job.store.fit.class_weights,
+        "bundle_bytes": paths.bundle(entry.store, job.key).stat().st_size,
+        "peak_memory_bytes": memory.peak_bytes(),
+        "seeds": [
+            {"seed": each.seed, **{split: scored.scores for split, scored in each.splits.items()}} for each in outcomes
+        ],
+        "unfrozen": {
+            "by_seed": [course(each.progress.curve, job.fit.choose) for each in outcomes],
+            "blocks": first.plan.order,
+            "parameters_free": [len(free) for free in first.plan.free],
+            "entered_behind": first.entered,
+        },
+    }
+
+
+def write_curve(store: str, key: str, outcome: Outcome) -> None:
+    """One line an epoch, 0 being the start: loss on train, scores on val."""
+    curve = outcome.progress.curve
+    names = list(curve[0])
+    lines = [["" if value != value else f"{value:.6g}" for value in line.values()] for line in curve]
+    atomic.write_text(paths.curve(store, key), metrics.table(names, lines))

@@ -1,0 +1,195 @@
+"""What an entry of `unfreeze:` stands for: a store's network, items and labels, and the head to begin from."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import nn
+
+from features import fingerprint, manifest, plugins
+from features.capture import Inputs
+from features.cut import Cut
+from features.errors import IceboxError
+from features.extract import extract
+from features.manifest import Row
+from features.network import NetworkBackbone
+from features.store import FeatureStore
+from features.views import IDENTITY
+from pipeline import (
+    augment,
+    backbone,
+    bundle,
+    class_weights,
+    few_labels,
+    fresh_start,
+    labelled,
+    module_head,
+    paths,
+    sight,
+    torch_head,
+)
+from pipeline.answers import Answers, Scored, judged
+from pipeline.config import Config
+from pipeline.from_cut import FromCut
+from pipeline.prepared import Prepared
+from pipeline.unfreeze import Items, Plan, Progress, Unfreezing
+from pipeline.unfreeze_how import FRESH
+from pipeline.whole import Whole
+
+TRIED = 4  # items, to find the network's blocks
+MEASURED = 512  # items, whose features a fresh head is standardised by
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One run: how it went, what it says of each scored split, the network, and behind which block it was entered."""
+
+    seed: int
+    progress: Progress
+    splits: dict[str, Scored]
+    whole: Whole
+    network: NetworkBackbone
+    plan: Plan
+    entered: str | None
+
+
+class Job:
+    """All that the runs of one entry share."""
+
+    def __init__(self, config: Config, key: str) -> None:
+        self.config, self.key = config, key
+        self.entry = config.unfreeze[key]
+        self.store = config.stores[self.entry.store]
+        self.fit = config.fitting(self.entry.store)
+        features = FeatureStore(paths.store(self.entry.store))
+        given = self.store.fit
+        seen = sight.of(features, outputs=given.outputs, views=given.expanded_views)
+        data = labelled.read(features, task=config.task(self.entry.store), seen=seen)
+        self.data = few_labels.drawn(data, few_labels.in_order(given.labels_per_class)[-1], self.fit.seed)
+        if self.data.val is None:
+            raise IceboxError("expected items in val, which the best epoch is chosen on; raise the dataset's split.val")
+        where = f"stores.{self.entry.store}.fit.class_weights"
+        self.weigh = class_weights.weigher(given.class_weights, self.data.classes, where)
+        rows = {row.item_id: row for row in manifest.read(paths.manifest(self.store.dataset))}
+        self.rows = {split: [rows[item_id] for item_id in part.item_ids] for split, part in self.data.parts.items()}
+        dataset = config.datasets[self.store.dataset]
+        self.source = plugins.load("features.datasets", dataset.family).Source(**dataset.parameters)
+        self.siamese = self.store.extract.pairs == "siamese"
+        if not self.siamese and seen.views != (IDENTITY,):
+            raise IceboxError(f"training sees items as they are; leave stores.{self.entry.store}.fit.views out")
+        self.started = bundle.load(paths.bundle(self.entry.store, self.entry.start))
+        identity = [self.entry.model_dump(mode="json"), features.fingerprint, [r.item_key for r in self.rows["train"]]]
+        self.folder = paths.UNFREEZE / f"{key}-{fingerprint.of_settings(identity)[:16]}"
+
+    def run(self, seed: int) -> Outcome:
+        """Train from the start with one seed, or go on where a killed run stopped."""
+        how = self.entry.model_copy(update={"seed": seed})
+        with ThreadPoolExecutor(self.config.extract.workers) as pool, ExitStack() as stack:
+            network = self.network()
+            if how.init == "random":
+                fresh_start.forget(network.capture.network, seed)
+            prepared = {
+                split: Prepared(rows, self.source.read, network, pool, siamese=self.siamese)
+                for split, rows in self.rows.items()
+            }
+            items: Mapping[str, Items] = prepared
+            few = [prepared["train"].item(i) for i in range(min(TRIED, len(self.rows["train"])))]
+            tried = prepared["train"].inputs(few)[0]
+            whole = Whole(network, self.head(network, prepared["train"]))
+            plan = Plan.of(network, how, tried)
+            entered = self.cut(plan, network, tried)
+            if entered:
+                items = self.from_cut(entered)
+                stack.enter_context(entered.entered())
+            work = Unfreezing(
+                whole,
+                plan,
+                how,
+                train=items["train"],
+                targets=self.data.train.labels,
+                val=items["val"],
+                score=lambda scores: self.answered("val", scores).scores,
+                choose=self.fit.choose,
+                weights=self.weigh(self.data.train.labels),
+                augment=partial(augment.augmented, kinds=how.augment) if how.augment else None,
+            )
+            progress = work.run(self.folder / f"seed-{seed}")
+            splits = {split: self.answered(split, work.scores(items[split])) for split in ("val", *self.data.tests)}
+        return Outcome(seed, progress, splits, whole, network, plan, entered.block if entered else None)
+
+    def network(self, outputs: list[str] | None = None) -> NetworkBackbone:
+        """The store's backbone in float32, giving the store's outputs or others."""
+        name = self.store.backbone
+        family = self.config.backbone(name).family
+        loaded = backbone.load(
+            name, family, outputs or self.started.sees, precision="float32", **self.store.extract.options
+        )
+        if not isinstance(loaded, NetworkBackbone):
+            raise IceboxError(f"backbone '{name}': family '{family}' has no network to train; take another store")
+        return loaded
+
+    def head(self, network: NetworkBackbone, items: Items) -> nn.Module:
+        """The store's head as a torch module, scaling included; or one that has learned nothing."""
+        if self.entry.start != FRESH:
+            return torch_head.as_torch(self.started.head).to(next(network.capture.network.parameters()).device)
+        some = np.random.default_rng(self.entry.seed).permutation(len(items))[:MEASURED]
+        whole = Whole(network, nn.Identity())
+        with torch.inference_mode():
+            found = [whole(items.inputs(part)) for _, part in items.batches(some, self.entry.batch_size)]
+        features = torch.cat(found).clone()
+        wide = len(self.data.classes) or 1  # a regression has one number and no classes
+        return fresh_start.FreshHead(features, self.data.train.labels, wide).to(features.device)
+
+    def cut(self, plan: Plan, network: NetworkBackbone, tried: Inputs) -> Cut | None:
+        """Where the network can be entered behind its frozen part; None where it has none, or every batch is new.
+
+        Of pictures only: what a text leaves behind a block is of a length of its own.
+        """
+        possible = plan.frozen_to and not self.entry.augment and network.modality == "image"
+        if self.entry.cut == "off" or not possible:
+            if self.entry.cut == "on":
+                raise IceboxError("cut: on, but it needs pictures, a block that is never freed, and no augment")
+            return None
+        try:
+            return Cut(network.capture, str(plan.frozen_to), tried)
+        except IceboxError as reason:
+            if self.entry.cut == "on":
+                raise
+            print(f"{self.key}: {reason}; every epoch passes the whole network")
+            return None
+
+    def from_cut(self, cut: Cut) -> dict[str, Items]:
+        """Every split's items as activations behind the frozen part, extracted once and kept by what they hang on."""
+        folder = paths.UNFREEZE / f"{self.key}-cut"
+        rows: list[Row] = [row for part in self.rows.values() for row in part]
+        network = self.network([f"{cut.block}:flatten"])
+        extract(
+            rows,
+            read=self.source.read,
+            backbone=network,
+            cache_root=paths.SHARDS,
+            store=folder,
+            batch_size=self.config.extract.batch_size,
+            workers=self.config.extract.workers,
+        )
+        store = FeatureStore(folder)
+        place = {item_id: i for i, item_id in enumerate(store.item_ids)}
+        like = network.inputs([network.prepare(self.source.read(rows[0].source))])
+        return {
+            split: FromCut(cut, store, np.array([place[row.item_id] for row in part]), like)
+            for split, part in self.rows.items()
+        }
+
+    def answered(self, split: str, scores: np.ndarray) -> Scored:
+        """A split with the scores (n, k) that the network gave it."""
+        part = self.data.parts[split]
+        if self.data.task == "regression":
+            values = scores.reshape(-1).astype(np.float64)
+            said = Answers(values, np.empty((len(part), 0)), probable=False)
+        else:
+            said = Answers(scores.argmax(1), module_head.probabilities(scores), probable=True)
+        return judged(part, said, len(self.data.classes))

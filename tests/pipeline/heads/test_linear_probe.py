@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+from sklearn.datasets import make_classification
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from pipeline.heads import linear_probe
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_it_nears_the_optimum_of_logistic_regression(classes):
+    X, y = make_classification(n_samples=600, n_features=8, n_informative=6, n_classes=classes, random_state=0)
+    weights = np.random.default_rng(0).uniform(0.5, 2, 600)
+    X = X.astype(np.float32)
+    probe = linear_probe.build(learning_rate=0.03, weight_decay=0.01, epochs=500, batch_size=600, scale="none")
+    ours = probe.fit(X, y, sample_weight=weights)
+    theirs = LogisticRegression(C=1 / (weights.sum() * 0.01), tol=1e-8, max_iter=5000).fit(X, y, weights)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=5e-3)
+
+
+def test_it_nears_the_optimum_of_ridge_regression():
+    random = np.random.default_rng(0)
+    X = random.normal(size=(500, 5)).astype(np.float32)
+    y = 20 * (X @ random.normal(size=5)) + random.normal(size=500) + 300
+    probe = linear_probe.build(
+        learning_rate=0.03, weight_decay=0.1, epochs=500, batch_size=500, scale="none", task="regression"
+    )
+    ours = probe.fit(X, y).estimator_
+    theirs = Ridge(alpha=500 * 0.1).fit(X, y)
+    np.testing.assert_allclose(ours.coef_[0], theirs.coef_, rtol=1e-3)
+    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=1e-3)
+
+
+def test_what_is_trained_side_by_side_is_what_each_would_be_alone():
+    X, y = make_classification(n_samples=300, n_features=8, n_informative=6, n_classes=3, random_state=0)
+    settings = [{"learning_rate": r, "weight_decay": d} for r in (0.001, 0.1) for d in (0.0, 0.1)]
+    for position, ours in linear_probe.build().fit_path(X, y, settings):
+        alone = linear_probe.build(**settings[position]).fit(X, y)
+        np.testing.assert_allclose(ours.predict_proba(X), alone.predict_proba(X), atol=1e-4)
+        assert ours.estimator.learning_rate == settings[position]["learning_rate"]
+
+
+def test_another_seed_is_another_head_and_the_same_seed_the_same():
+    X, y = make_classification(n_samples=300, n_features=8, n_informative=6, random_state=0)
+    one, other, again = (linear_probe.build(seed=seed).fit(X, y).estimator_.coef_ for seed in (0, 1, 0))
+    np.testing.assert_array_equal(one, again)
+    assert not np.array_equal(one, other)

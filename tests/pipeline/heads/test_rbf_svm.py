@@ -1,0 +1,34 @@
+import numpy as np
+from sklearn.datasets import make_circles
+from sklearn.svm import SVC
+
+from pipeline.heads import rbf_svm
+from pipeline.preprocess import Preprocessed
+
+
+def rings(n: int):
+    X, y = make_circles(n, noise=0.1, factor=0.4, random_state=0)
+    return X.astype(np.float32), y
+
+
+def test_gamma_1_is_scikit_learns_scale():
+    X, y = rings(200)
+    ours, theirs = rbf_svm.build(scale="none").fit(X, y), SVC().fit(X, y)
+    np.testing.assert_allclose(ours.decision_function(X), theirs.decision_function(X), rtol=1e-4, atol=1e-4)
+
+
+def test_past_its_size_it_agrees_with_the_exact_one():
+    X, y = rings(600)
+    exact, through = rbf_svm.build().fit(X, y), rbf_svm.build(exact_until=100, landmarks=50).fit(X, y)
+    assert isinstance(exact.estimator_.model_, SVC)
+    assert not isinstance(through.estimator_.model_, SVC)
+    assert isinstance(through, Preprocessed)
+    new, labels = rings(1000)
+    assert through.score(new, labels) > exact.score(new, labels) - 0.01 > 0.95
+
+
+def test_it_can_do_values():
+    X = np.linspace(-3, 3, 200)[:, None]
+    for size in (1000, 100):
+        head = rbf_svm.build(task="regression", exact_until=size, landmarks=50, C=100.0).fit(X, 7 * np.sin(X[:, 0]))
+        assert head.score(X, 7 * np.sin(X[:, 0])) > 0.98

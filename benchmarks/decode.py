@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from features import headless
-from features.backbones.torchvision import DRAFT, EXACT, Torchvision
+from features.backbones.torchvision import DRAFT, EXACT, FAST, Torchvision
 
 MODEL = "resnet18"
 SMALL, LARGE = (500, 375), (2000, 1500)
@@ -64,7 +64,7 @@ def ways() -> dict[str, Way]:
         spec = {"outputs": [], "precision": "float32", "preprocess": steps | {"decode": decode}}
         return Torchvision(nn.Identity(), spec, device="cpu").prepare
 
-    return {"Pillow + torchvision": reference, EXACT: ours(EXACT), DRAFT: ours(DRAFT)}
+    return {"Pillow + torchvision": reference} | {decode: ours(decode) for decode in (EXACT, FAST, DRAFT)}
 
 
 def per_second(way: Way, contents: list[bytes], threads: int) -> float:

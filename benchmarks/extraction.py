@@ -1,9 +1,11 @@
 """Images/s and texts/s into a store, against other tools and against the network alone. Ratios, interleaved.
 
-    python -m benchmarks.extraction images [ROUNDS]      python -m benchmarks.extraction texts [ROUNDS] [FILE]
+    python -m benchmarks.extraction images [ROUNDS] [IMAGES]      python -m benchmarks.extraction texts [ROUNDS] [FILE]
 
 Every contestant is a process of its own on one and the same core with one thread, since that is what is fair to tools
-that read, compute and write one after the other. Peers come from .venv-bench (`make bench-env`).
+that read, compute and write one after the other. Seconds are the processor's, all threads and child processes counted,
+so that other work on the machine blurs them little; on an idle one they are the clock's, which is printed beside.
+Peers come from .venv-bench (`make bench-env`).
 """
 
 import json
@@ -12,27 +14,30 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter
 
+from benchmarks.clock import Clock
+
 IMAGES = 512
 BATCH = 32
 MINILM = "data/backbones/minilm"
+PEERS = {"images": ["img2vec", "timm", "loader"], "texts": ["sentences"]}
+LIMITS = {"images": ["eager", "compiled"], "texts": ["eager"]}
 
 
-def make_images(folder: Path) -> None:
-    """JPEGs of 500×375 with the detail and the size (about 60 kB) of photos."""
+def make_images(folder: Path, count: int) -> None:
+    """JPEGs of 500×375 with the detail and the size (56 kB) of photos."""
     random = np.random.default_rng(0)
     (folder / "a").mkdir(parents=True)
-    for i in range(IMAGES):
+    for i in range(count):
         coarse = Image.fromarray(random.integers(0, 256, (12, 16, 3), np.uint8)).resize(
             (500, 375), Image.Resampling.BICUBIC
         )
-        fine = Image.fromarray(random.integers(0, 256, (375, 500, 3), np.uint8)).filter(ImageFilter.GaussianBlur(1.5))
-        Image.blend(coarse, fine, 0.35).save(folder / f"a/{i:04}.jpg", quality=90)
+        fine = Image.fromarray(random.integers(0, 256, (375, 500, 3), np.uint8)).filter(ImageFilter.GaussianBlur(1))
+        Image.blend(coarse, fine, 0.5).save(folder / f"a/{i:04}.jpg", quality=90)
 
 
 def make_texts(file: Path) -> None:
@@ -46,90 +51,125 @@ def make_texts(file: Path) -> None:
     file.write_text("\n".join(lines) + "\n")
 
 
-def ours(kind: str, source: Path, *, compiled: bool) -> dict[str, float]:
-    """Seconds from files to a finished store, and of the same network on tensors in memory."""
-    from features import manifest
+def contents_of(kind: str, source: Path) -> list[str]:
+    """File names, or texts."""
+    return list(map(str, sorted(source.rglob("*.jpg")))) if kind == "images" else source.read_text().splitlines()
+
+
+def network_of(kind: str, work: Path):  # type: ignore[no-untyped-def]
+    """Our ResNet-18 with random weights, or MiniLM."""
     from features.backbones import torchvision, transformers
-    from features.datasets.base import Item
-    from features.extract import extract
     from features.precision import resolve
 
-    work = Path(tempfile.mkdtemp())
     precision = resolve("auto", "cpu")
-    if kind == "images":
-        torchvision.fetch(work / "net", model="resnet18", weights="random")
-        network = torchvision.load(work / "net", outputs=["last"], device="cpu", precision=precision)
-        files = sorted(source.rglob("*.jpg"))
-        items = [Item(item_id=f.name, source=str(f), label="a") for f in files]
-        content_of = lambda name: Path(name).read_bytes()  # noqa: E731
-    else:
-        network = transformers.load(Path(MINILM), outputs=["last:mean"], device="cpu", precision=precision)
-        items = [Item(item_id=str(i), source=t, label="a") for i, t in enumerate(source.read_text().splitlines())]
-        content_of = lambda text: text  # noqa: E731
+    if kind == "texts":
+        return transformers.load(Path(MINILM), outputs=["last:mean"], device="cpu", precision=precision)
+    torchvision.fetch(work / "net", model="resnet18", weights="random")
+    return torchvision.load(work / "net", outputs=["last"], device="cpu", precision=precision)
+
+
+def ours(kind: str, source: Path, way: str) -> Clock:
+    """From files to a finished store, the manifest counted; compiling, which takes 10 to 30 s, is not."""
+    from features import manifest
+    from features.datasets.base import Item
+    from features.extract import extract
+
+    work = Path(tempfile.mkdtemp())
+    network = network_of(kind, work)
+    items = [Item(item_id=str(i), source=name, label="ab"[i % 2]) for i, name in enumerate(contents_of(kind, source))]
 
     class Source:
         def items(self):  # type: ignore[no-untyped-def]
             return iter(items)
 
-        read = staticmethod(content_of)
+        @staticmethod
+        def read(name: str):  # type: ignore[no-untyped-def]
+            return Path(name).read_bytes() if kind == "images" else name
 
-    size = BATCH if kind == "images" else len(items)
-    prepared = [network.prepare(content_of(item.source)) for item in items]
-    if compiled:
-        network.compile(BATCH)
-    network.encode(prepared[:BATCH])
-    began = time.perf_counter()
-    rows = list(manifest.build(Source(), val=0.2, test=0.2, seed=0))  # type: ignore[arg-type]
-    extract(rows, read=content_of, backbone=network, cache_root=work / "cache", store=work / "store", batch_size=BATCH,
-            workers=1, stored="float16")  # fmt: skip
-    store_s = time.perf_counter() - began
-    began = time.perf_counter()
-    for start in range(0, len(prepared), size):
-        network.encode(prepared[start : start + size])
-    return {"store_s": store_s, "network_s": time.perf_counter() - began}
+    first = [network.prepare(Source.read(item.source)) for item in items[:BATCH]]
+    network.encode(first)
+    network.compile(BATCH if way == "compiled" else None)
+    network.encode(first)
+    with Clock() as clock:
+        rows = list(manifest.build(Source(), val=0.2, test=0.2, seed=0))  # type: ignore[arg-type]
+        extract(rows, read=Source.read, backbone=network, cache_root=work / "cache", store=work / "store",
+                batch_size=BATCH, workers=1, stored="float16")  # fmt: skip
+    return clock
 
 
-def child(*command: str) -> str:
-    """The last line that a command prints, run on core 0 with one thread."""
+def limit(kind: str, source: Path, way: str) -> Clock:
+    """The network alone: what it takes lies in memory as it takes it, and what it gives is dropped."""
+    network = network_of(kind, Path(tempfile.mkdtemp()))
+    contents = contents_of(kind, source)
+    if kind == "texts":
+        prepared = [network.prepare(text) for text in contents]
+        network.encode(prepared[:BATCH])
+        with Clock() as clock:
+            network.encode(prepared)
+        return clock
+    prepared = [network.prepare(Path(name).read_bytes()) for name in contents[:BATCH]]
+    network.encode(prepared)
+    size = network.at_once(prepared)
+    network.compile(BATCH if way == "compiled" else None)
+    batches = [network.inputs(prepared[start : start + size]) for start in range(0, BATCH, size)]
+    network.capture(batches[0])
+    with Clock() as clock:
+        for _ in range(len(contents) // BATCH):
+            for batch in batches:
+                network.capture(batch)
+    return clock
+
+
+def child(*command: str) -> dict[str, float]:
+    """What a command prints in its last line, run on one core with one thread."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MINILM": MINILM, "TOKENIZERS_PARALLELISM": "false"}
+    core = min(os.sched_getaffinity(0))
     done = subprocess.run(
-        command, env=environment, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, {0}),
+        command, env=environment, capture_output=True, text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
     )  # fmt: skip
-    return done.stdout.strip().splitlines()[-1]
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
+    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
 
 
-def main(kind: str, rounds: int = 5, file: str = "") -> None:
-    """Interleave the contestants and print medians and ratios."""
+def main(kind: str, rounds: int = 5, what: str = "") -> None:
+    """Interleave the contestants and print medians and ratios. `what`: how many images, or the file of texts."""
     work = Path(tempfile.mkdtemp())
-    source = work / "images" if kind == "images" else Path(file or work / "texts.txt")
+    source = work / "images" if kind == "images" else Path(what or work / "texts.txt")
     if kind == "images":
-        make_images(source)
-    elif not file:
+        make_images(source, int(what or IMAGES))
+    elif not what:
         make_texts(source)
-    count = IMAGES if kind == "images" else len(source.read_text().splitlines())
-    peers = ["img2vec", "timm", "loader"] if kind == "images" else ["sentences"]
-    variants = ["eager", "compiled"] if kind == "images" else ["eager"]
-    seconds: dict[str, list[float]] = {}
+    count = len(contents_of(kind, source))
+    me = [sys.executable, "-m", "benchmarks.extraction"]
+    contestants = {
+        name: [".venv-bench/bin/python", "-m", "benchmarks.peers", name, str(source)] for name in PEERS[kind]
+    }
+    for way in LIMITS[kind]:
+        contestants[f"icebox, {way}"] = [*me, "ours", kind, str(source), way]
+    limits = {f"network alone, {way}": [*me, "limit", kind, str(source), way] for way in LIMITS[kind]}
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in contestants | limits}
     for _ in range(rounds):
-        for peer in peers:
-            spent = float(child(".venv-bench/bin/python", "-m", "benchmarks.peers", peer, str(source)))
-            seconds.setdefault(peer, []).append(spent)
-        for variant in variants:
-            found = json.loads(child(sys.executable, "-m", "benchmarks.extraction", "ours", kind, str(source), variant))
-            seconds.setdefault(f"icebox {variant}", []).append(found["store_s"])
-            seconds.setdefault(f"network alone {variant}", []).append(found["network_s"])
-    rates = {name: count / statistics.median(values) for name, values in seconds.items()}
-    for name, rate in rates.items():
-        print(f"{name:22} {rate:8.1f} {kind}/s   (seconds: {', '.join(f'{s:.2f}' for s in sorted(seconds[name]))})")
-    for variant in variants:
-        ratios = [f"{peer} {rates[f'icebox {variant}'] / rates[peer]:.2f}×" for peer in peers]
-        limit = rates[f"icebox {variant}"] / rates[f"network alone {variant}"]
-        print(f"icebox {variant} against {', '.join(ratios)}; of the network alone {limit:.2f}")
+        for name, command in (contestants | limits).items():
+            found[name].append(child(*command))
+    for name, rows in found.items():
+        used, wall = (statistics.median(row[key] for row in rows) for key in ("cpu_s", "wall_s"))
+        print(f"{name:25} {count / used:7.1f} {kind}/s of processor, {count / wall:7.1f} by the clock")
+    for way in LIMITS[kind]:
+        for name in [*PEERS[kind], f"network alone, {way}"]:
+            ratios = [
+                other["cpu_s"] / own["cpu_s"] for other, own in zip(found[name], found[f"icebox, {way}"], strict=True)
+            ]
+            rounds_ = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+            print(f"icebox, {way}: {statistics.median(ratios):.2f}× {name} (rounds: {rounds_})")
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "ours":
-        print(json.dumps(ours(sys.argv[2], Path(sys.argv[3]), compiled=sys.argv[4] == "compiled")))
+        print(json.dumps(ours(sys.argv[2], Path(sys.argv[3]), sys.argv[4]).seconds))
+    elif sys.argv[1] == "limit":
+        print(json.dumps(limit(sys.argv[2], Path(sys.argv[3]), sys.argv[4]).seconds))
     else:
         main(sys.argv[1], *(int(a) for a in sys.argv[2:3]), *sys.argv[3:])

@@ -7,39 +7,35 @@ scored on test. Draws are interleaved between the two stores.
 """
 
 import sys
-import warnings
 
 import numpy as np
 
-from features import plugins
 from features.store import FeatureStore
-from pipeline import config, labelled, paths, search
+from pipeline import config, labelled, learn, making, paths, settings
 
 STORES = ("digits-glyphnet", "digits-pixels")
 
 
-def best_head(settings: config.Config, store: FeatureStore, labels_per_class: int, seed: int) -> tuple[str, float]:
+def best_head(params: config.Config, store: str, labels_per_class: int, seed: int) -> tuple[str, float]:
     """(name, test accuracy) of the head that is best on val; among equals the first in params.yaml."""
-    data = labelled.read(store, labels_per_class=labels_per_class, seed=seed)
+    data = labelled.few(labelled.read(FeatureStore(paths.store(store))), labels_per_class, seed=seed)
+    fit = params.fitting(store).model_copy(update={"seed": seed, "seeds": 1})
     scored = []
-    for head in settings.select.heads:
-        entry = settings.heads[head]
-        build = plugins.load("pipeline.heads", entry.family).build
-        found = search.search(build, search.grid(entry.parameters), data, choose=settings.fit.choose)
-        val = search.judge(found.head, data.val, len(data.classes))["accuracy"]
-        scored.append((val, head, search.judge(found.head, data.test, len(data.classes))["accuracy"]))
+    for head in params.select.heads:
+        made = making.maker(params.heads[head], data.task, f"heads.{head}")
+        tried = settings.settings(params.heads[head].parameters, fit.search, seed=seed)
+        learnt = learn.learn(made, tried, data, fit, weigh=lambda labels: None)
+        scored.append((learnt.found.scores["accuracy"], head, learnt.seeds[0].tests["test"].scores["accuracy"]))
     _, head, test = max(scored, key=lambda line: line[0])
     return head, test
 
 
 def main(labels_per_class: int = 5, draws: int = 10) -> None:
     """Print a line a draw, then the means and the paired difference."""
-    warnings.simplefilter("ignore")  # some settings of a grid do not converge on so few items
-    settings = config.load()
-    stores = {name: FeatureStore(paths.store(name)) for name in STORES}
+    params = config.load()
     results = []
     for seed in range(draws):
-        found = [best_head(settings, stores[name], labels_per_class, seed) for name in STORES]
+        found = [best_head(params, name, labels_per_class, seed) for name in STORES]
         results.append([test for _, test in found])
         print(f"draw {seed}: " + ", ".join(f"{n} {t:.4f} ({h})" for n, (h, t) in zip(STORES, found, strict=True)))
     scores = np.array(results)

@@ -1,18 +1,19 @@
 """How other tools turn images or texts into features. Runs in .venv-bench: python -m benchmarks.peers TOOL FOLDER|FILE
 
-Prints the seconds from file names (or texts) to a saved array; loading the model and one warm-up batch are left out.
-Image networks have random weights, which are as fast as real ones.
+Prints the seconds, as JSON, from file names (or texts) to a saved array; loading the model and one warm-up batch are
+left out. Image networks have random weights, which are as fast as real ones.
 """
 
+import json
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.clock import Clock
 from features.torch_pair import mend
 
 BATCH = 32
@@ -107,9 +108,9 @@ def main(tool: str, source: str) -> None:
     if tool != "timm":
         TOOLS[tool](small)()
     run = TOOLS[tool](files)
-    began = time.perf_counter()
-    np.save(Path(tempfile.mkdtemp()) / "features.npy", run())
-    print(time.perf_counter() - began)
+    with Clock() as clock:
+        np.save(Path(tempfile.mkdtemp()) / "features.npy", run())
+    print(json.dumps(clock.seconds))
 
 
 if __name__ == "__main__":

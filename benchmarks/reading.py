@@ -37,7 +37,7 @@ def make_store(folder: Path, features: np.ndarray) -> FeatureStore:
         keys = [row.item_key for row in rows[part]]
         path = shard.write(folder, of="benchmark", item_keys=keys, features={"last": features[part]}, errors={})
         places += [Place(shard.read(path), row) for row in range(len(keys))]
-    index.write(folder, rows=rows, places=places, spec={}, fingerprint="benchmark", skipped={})
+    index.write(folder, rows=rows, places={"identity": places}, spec={}, fingerprint="benchmark", skipped={})
     return FeatureStore(folder)
 
 

@@ -1,0 +1,159 @@
+"""Heads on stores that are not read into memory: the most memory each fit takes, in a process of its own.
+
+Run in the project's root: python -m benchmarks.out_of_core [FOLDER]
+
+`logreg`: 5,000,000 × 256 float16 (2.6 GB), made as it goes in FOLDER (default: a temporary one). `lightgbm`: 200,000 ×
+512. Features are normal, classes the argmax of a random linear map with noise; every fifth item is test.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from features import fingerprint, index, shard
+from features.manifest import Row
+from features.shard_cache import Place
+from features.store import FeatureStore
+
+SHARD_ROWS = 50_000
+SIZES = {"logreg": (5_000_000, 256, 2), "lightgbm": (200_000, 512, 10)}
+NOISE = 4.0
+
+
+class Lazily(Sequence[Any]):
+    """n things, each made when it is asked for: as objects, 5,000,000 rows of a manifest would take gigabytes."""
+
+    def __init__(self, n: int, make: Any) -> None:
+        self.n, self.make = n, make
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, i: Any) -> Any:
+        return self.make(i)
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self.make, range(self.n))
+
+
+def make(folder: Path, n: int, d: int, k: int) -> None:
+    """Write a store of real shards."""
+    random = np.random.default_rng(0)
+    weights = random.normal(size=(d, k)).astype(np.float32) / np.sqrt(d)
+    labels, shards = np.empty(n, np.int8), []
+    folder.mkdir(parents=True)
+    for start in range(0, n, SHARD_ROWS):
+        rows = min(SHARD_ROWS, n - start)
+        X = random.standard_normal((rows, d), np.float32)
+        said = X @ weights + NOISE * random.standard_normal((rows, k), np.float32) / np.sqrt(d)
+        labels[start : start + rows] = said.argmax(axis=1)
+        keys = [f"{start + i:064x}" for i in range(rows)]
+        path = shard.write(folder, of="made up", item_keys=keys, features={"last": X.astype(np.float16)}, errors={})
+        shards.append(shard.read(path))
+
+    def row(i: int) -> Row:
+        split = "test" if i % 5 == 0 else "train"
+        return Row(item_id=f"{i}", item_key="", label=f"{labels[i]}", split=split, group="", source="")
+
+    index.write(
+        folder,
+        rows=Lazily(n, row),
+        places={"identity": Lazily(n, lambda i: Place(shards[i // SHARD_ROWS], i % SHARD_ROWS))},
+        spec={"outputs": ["last"], "made": fingerprint.of_settings([n, d, k])},
+        fingerprint="made up",
+        skipped={},
+    )
+
+
+def status_bytes(name: str) -> int:
+    """A line of what Linux says of this process's memory."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1]) * 1024
+
+
+class Watch(threading.Thread):
+    """The most anonymous memory, looked at 20 times a second; the kernel keeps no peak of that alone."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.most_bytes = 0
+
+    def run(self) -> None:
+        """Look."""
+        while True:
+            self.most_bytes = max(self.most_bytes, status_bytes("RssAnon"))
+            time.sleep(0.05)
+
+
+def fit(folder: Path, family: str) -> dict[str, float]:
+    """Fit one head on train and score it on test, as the stage does with what is too large for memory."""
+    from threadpoolctl import threadpool_limits
+
+    from features import plugins
+    from pipeline import answers, sight
+    from pipeline.rows import Rows
+
+    watch = Watch()
+    watch.start()
+    build = plugins.load("pipeline.heads", family).build
+    store = FeatureStore(folder)
+    seen = sight.of(store)
+    classes, numbers = np.unique(store.index.labels, return_inverse=True)
+    before_bytes = status_bytes("VmRSS")
+    train, test = (Rows(store, store.items(split), seen) for split in ("train", "test"))
+    started_s = time.perf_counter()
+    with threadpool_limits(1):
+        head = build().fit(train, numbers[train.items])
+        fit_s = time.perf_counter() - started_s
+        right = [
+            answers.answers(head, test[rows], len(classes)).predicted == numbers[test.items[rows]]
+            for rows in test.blocks()
+        ]
+    return {
+        "fit_s": fit_s,
+        "accuracy": float(np.concatenate(right).mean()),
+        "before_bytes": before_bytes,
+        "peak_bytes": status_bytes("VmHWM"),
+        "peak_anonymous_bytes": watch.most_bytes,
+    }
+
+
+def main(folder: Path) -> None:
+    """Make each store in one process, fit on it in another, and print a line."""
+    for family, (n, d, k) in SIZES.items():
+        store = folder / family
+        child = [sys.executable, "-m", "benchmarks.out_of_core"]
+        if not store.exists():
+            subprocess.run([*child, "make", str(store), family], check=True)
+        found = json.loads(
+            subprocess.run([*child, "fit", str(store), family], check=True, stdout=subprocess.PIPE).stdout
+        )
+        size_bytes = n * d * 2
+        print(
+            f"{family} on {n:,} × {d} float16 ({size_bytes / 1e6:,.0f} MB), {k} classes: "
+            f"peak {found['peak_bytes'] / 1e6:,.0f} MB with the touched pages of files, "
+            f"{found['peak_anonymous_bytes'] / 1e6:,.0f} MB without; {found['before_bytes'] / 1e6:,.0f} MB before "
+            f"the fit (libraries, the index); {found['peak_bytes'] / size_bytes:.2f}× the array; "
+            f"{found['fit_s']:.0f} s, test accuracy {found['accuracy']:.4f}"
+        )
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["make", where, family]:
+            make(Path(where), *SIZES[family])
+        case ["fit", where, family]:
+            print(json.dumps(fit(Path(where), family)))
+        case [where]:
+            main(Path(where))
+        case _:
+            with tempfile.TemporaryDirectory() as name:
+                main(Path(name))

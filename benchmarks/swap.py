@@ -1,0 +1,76 @@
+"""How long does it take to swap one head's parameter? `dvc repro` after a change of logreg's C, against one that has
+nothing to do, in a copy of this project with one store, digits through pixels, and all default heads.
+
+Run in the project's root: python -m benchmarks.swap [ROUNDS]
+
+Rounds take turns; the first is left out, so that files are in the page cache. A swap runs the stages check, fit of
+logreg and report, and starts a Python process for each.
+"""
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+NEEDED = ("features", "pipeline", "dvc.yaml", "params.yaml", ".dvc/config", ".dvcignore", ".gitignore")
+
+
+def repro(folder: Path) -> float:
+    """Seconds of one `dvc repro`, start of the process included."""
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    started_s = time.perf_counter()
+    subprocess.run(["dvc", "repro", "-q"], cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started_s
+
+
+def copy(folder: Path) -> None:
+    """The project with one store selected."""
+    for name in NEEDED:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if Path(name).is_dir() else shutil.copy)(name, target)
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    for catalogue, kept in {"datasets": "digits", "backbones": "pixels", "stores": "digits-pixels"}.items():
+        params[catalogue] = {kept: params[catalogue][kept]}
+    params |= {"pretrain": {}, "generate": {}, "unfreeze": {}}
+    params["select"] |= {"stores": ["digits-pixels"], "ensembles": []}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def change(folder: Path, keys: tuple[str, str], value: object) -> None:
+    """Set one value of params.yaml."""
+    path = folder / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params[keys[0]][keys[1]] = value
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def main(rounds: int = 5) -> None:
+    """Print both medians and their difference."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        copy(folder)
+        print(f"everything, once: {repro(folder):.1f} s")
+        seconds: dict[str, list[float]] = {"nothing to do": [], "logreg's C swapped": []}
+        for i in range(rounds + 1):
+            change(folder, ("heads", "logreg"), {"C": 0.1 + i / 1000})  # a value that no round had before
+            swapped_s, idle_s = repro(folder), repro(folder)
+            if i:
+                seconds["logreg's C swapped"].append(swapped_s)
+                seconds["nothing to do"].append(idle_s)
+        for what, each in seconds.items():
+            print(f"{what}: median {statistics.median(each):.2f} s of {', '.join(f'{s:.2f}' for s in each)}")
+        idle, swapped = seconds.values()
+        more = statistics.median(s - i for s, i in zip(swapped, idle, strict=True))
+        print(f"a swap takes {more:.2f} s more")
+
+
+if __name__ == "__main__":
+    main(*(int(argument) for argument in sys.argv[1:]))

@@ -46,6 +46,8 @@ bench: .venv/installed bench-env # hours of a quiet machine are not needed, but 
 	python -m benchmarks.few_labels
 	python -m benchmarks.reading
 	python -m benchmarks.decode
+	python -m benchmarks.growing time
+	python -m benchmarks.growing memory
 	python -m benchmarks.extraction images
 	python -m benchmarks.extraction texts
 
@@ -55,4 +57,4 @@ bench: .venv/installed bench-env # hours of a quiet machine are not needed, but 
 	@touch $@
 
 clean: # remove what can be made again; raw data stays
-	rm -rf .venv .icebox data/plan data/manifests data/stores data/backbones results/predictions results/plots reports
+	rm -rf .venv .icebox data/plan data/manifests data/stores data/backbones results/maps results/predictions results/plots reports

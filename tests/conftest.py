@@ -12,11 +12,13 @@ import pytest
 from PIL import Image
 
 PROJECT = Path(__file__).parents[1]
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the commands do, before torch is loaded: pipeline/__main__.py
 NEEDED = ("features", "pipeline", "dvc.yaml", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore")
 PARAMS = """
 select:
   stores: [photos-glyphnet, photos-pixels, notes-hashing]
   heads: [logreg, knn]
+  ensembles: [photos-pixels]
 datasets:
   photos: {source: image_folder, path: raw/photos}
   notes: {source: csv_text, path: raw/notes.csv, text: text, label: label}
@@ -24,15 +26,23 @@ backbones:
   pixels: {size: 4}
   hashing: {dimensions: 64}
 pretrain:
-  glyphnet: {steps: 3, batch_size: 8, width: 4}
+  glyphnet: {data: none, steps: 3, batch_size: 8, width: 4}
+generate: {}
 stores:
-  photos-glyphnet: {dataset: photos, backbone: glyphnet, extract: {}, fit: {labels_per_class: all}}
+  photos-glyphnet:
+    {dataset: photos, backbone: glyphnet, extract: {precision: float32, stored: float32}, fit: {labels_per_class: all}}
   photos-pixels: {dataset: photos, backbone: pixels, extract: {}, fit: {labels_per_class: all}}
-  notes-hashing: {dataset: notes, backbone: hashing, extract: {}, fit: {labels_per_class: 5}}
+  notes-hashing:
+    dataset: notes
+    backbone: hashing
+    extract: {}
+    fit: {labels_per_class: [1, 5], class_weights: balanced}
 heads:
   logreg: {C: [0.1, 1.0]}
   knn: {neighbors: 3}
   linear_svm: {}
+unfreeze:
+  photos-tuned: {store: photos-glyphnet, start: logreg, epochs: 1, free: last 1}
 extract: {batch_size: 16, workers: 2, on_error: fail}
 fit: {choose: accuracy, seed: 0}
 """

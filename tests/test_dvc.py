@@ -5,6 +5,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from pipeline import paths
+from pipeline.stages import check
 
 PROJECT = Path(__file__).parents[1]
 
@@ -21,20 +22,43 @@ def outs(stage: dict) -> set[str]:
 
 def test_every_stage_writes_where_the_code_says():
     found = {name: outs(stage) for name, stage in stages().items()}
-    pair = ("${item.store}", "${item.head}")
+    pair, tuned = ("${item.store}", "${item.head}"), ("${item.store}", "${key}")
     assert found == {
-        "check": {str(paths.PLAN)},
-        "manifest": {str(paths.manifest("${key}"))},
+        "check": {str(paths.PLAN), str(paths.manifest("none")), str(paths.generated("none"))},
+        "manifest": {str(paths.manifest("${key}")), str(paths.findings("${key}"))},
         "fetch": {str(paths.backbone("${key}"))},
         "pretrain": {str(paths.backbone("${key}"))},
+        "generate": {str(paths.samples("${key}")), str(paths.generated("${key}"))},
         "extract": {str(paths.store("${key}"))},
         "fit": {
             str(paths.bundle(*pair)),
             str(paths.card(*pair)),
+            str(paths.details(*pair)),
             str(paths.metrics(*pair)),
             str(paths.predictions(*pair)),
             str(paths.plot(*pair, "confusion")),
             str(paths.plot(*pair, "roc")),
+        },
+        "unfreeze": {
+            str(paths.backbone("${key}")),
+            str(paths.bundle(*tuned)),
+            str(paths.card(*tuned)),
+            str(paths.details(*tuned)),
+            str(paths.metrics(*tuned)),
+            str(paths.predictions(*tuned)),
+            str(paths.plot(*tuned, "confusion")),
+            str(paths.plot(*tuned, "roc")),
+            str(paths.curve(*tuned)),
+        },
+        "look": {str(paths.feature_map("${item}")), str(paths.look("${item}"))},
+        "ensemble": {
+            str(paths.bundle("${item}", paths.ENSEMBLE)),
+            str(paths.card("${item}", paths.ENSEMBLE)),
+            str(paths.details("${item}", paths.ENSEMBLE)),
+            str(paths.metrics("${item}", paths.ENSEMBLE)),
+            str(paths.predictions("${item}", paths.ENSEMBLE)),
+            str(paths.plot("${item}", paths.ENSEMBLE, "confusion")),
+            str(paths.plot("${item}", paths.ENSEMBLE, "roc")),
         },
         "report": {str(paths.REPORT)},
     }
@@ -45,6 +69,21 @@ def test_every_source_file_a_stage_depends_on_exists():
         for dependency in stage.get("do", stage)["deps"]:
             if dependency.endswith((".py", ".jinja")):
                 assert (PROJECT / dependency).exists(), dependency
+
+
+def test_fit_depends_on_each_file_of_ours_that_makes_its_results():
+    # not on what reads params.yaml, whose values are the stage's params, nor on the heads, whose stamps are
+    of_params = {"config.py", "entries.py", "section.py", "paths.py", "signature.py", "unfreeze_how.py"}
+    waiting, found = [PROJECT / "pipeline/stages/fit.py"], set()
+    while waiting:
+        path = waiting.pop().resolve()
+        if (path.parent == PROJECT / "pipeline" and path.name in of_params) or path in found:
+            continue
+        found.add(path)
+        waiting += [file for file in check.imported(path) if "pipeline" in file.parts]
+    needed = {str(path.relative_to(PROJECT)) for path in found} - {"pipeline/__init__.py"}
+    stamped = {"pipeline/preprocess.py", "pipeline/scaling.py"}  # every head imports them
+    assert needed - stamped <= set(stages()["fit"]["deps"])
 
 
 def test_every_stage_is_a_command():

@@ -28,8 +28,19 @@ def stores(project: Project) -> dict[str, bytes]:
 def test_it_leaves_scores_bundles_and_a_report(finished):
     metrics = json.loads((finished.folder / "results/metrics/photos-pixels/logreg.json").read_text())
     assert metrics["test"]["accuracy"] == 1
-    assert metrics["chosen"]["C"] in (0.1, 1.0)
-    assert "photos-glyphnet" in (finished.folder / "reports/index.html").read_text()
+    details = json.loads((finished.folder / "results/details/photos-pixels/logreg.json").read_text())
+    assert details["chosen"]["C"] in (0.1, 1.0)
+    assert [line["C"] for line in details["search"]] == [0.1, 1.0]
+    few = json.loads((finished.folder / "results/details/notes-hashing/knn.json").read_text())
+    assert [(line["labels_per_class"], len(line["draws"])) for line in few["labels"]] == [
+        (1, 0),
+        (5, 5),
+    ]  # no 3 neighbours among 2
+    assert few["class_weights"] == "not taken"
+    report = (finished.folder / "reports/index.html").read_text()
+    assert "photos-glyphnet" in report
+    assert 'data-chart="map"' in report
+    assert "Trained here" in report
     assert "logreg" in finished.run("python", "-m", "pipeline", "compare")
 
 
@@ -42,6 +53,7 @@ def test_no_cached_output_is_left_for_git(finished):
     assert {
         "dvc.lock",
         "results/metrics/photos-pixels/logreg.json",
+        "results/details/photos-pixels/logreg.json",
         "results/heads/photos-pixels/logreg.json",
     } <= tracked
     assert not [
@@ -54,7 +66,7 @@ def test_no_cached_output_is_left_for_git(finished):
 
 def test_a_heads_parameter_reruns_that_head_on_each_store_and_the_report(project):
     project.replace("params.yaml", "neighbors: 3", "neighbors: 5")
-    assert project.ran("dvc", "repro") == {"check", *fits("knn"), "report"}
+    assert project.ran("dvc", "repro") == {"check", *fits("knn"), "ensemble@photos-pixels", "report"}
 
 
 def test_a_touched_head_file_reruns_that_heads_stages_only(project):
@@ -88,8 +100,9 @@ def test_stores_are_the_same_bytes_when_made_anew(project):
 
 def test_an_experiment_swaps_parameters_and_heads(project):
     ran = project.ran("dvc", "exp", "run", "-S", "heads.logreg.C=0.03")
-    assert ran == {"check", *fits("logreg"), "report"}
-    ran = project.ran("dvc", "exp", "run", "-S", "select.heads=[logreg,linear_svm]")
+    assert ran == {"check", *fits("logreg"), "ensemble@photos-pixels", "unfreeze@photos-tuned", "report"}
+    # of these two only one has probabilities, which an ensemble is made of
+    ran = project.ran("dvc", "exp", "run", "-S", "select.heads=[logreg,linear_svm]", "-S", "select.ensembles=[]")
     assert ran >= {"check", *fits("linear_svm"), "report"}
     assert not ran & (fits("logreg") | fits("knn"))
     assert "0.03" in project.run("dvc", "exp", "show", "--csv")
@@ -113,6 +126,7 @@ def test_a_second_clone_refits_a_head_without_raw_data_or_extraction(finished, t
     second = Project(tmp_path / "second")
     shutil.rmtree(second.folder / "raw")
     second.replace("params.yaml", "neighbors: 3", "neighbors: 7")
+    second.replace("params.yaml", "ensembles: [photos-pixels]", "ensembles: []")  # it needs every head's predictions
     ran = second.ran("dvc", "repro", "--pull", "--allow-missing")
     assert ran == {"check", *fits("knn"), "report"}
     report = (second.folder / "reports/index.html").read_text()
@@ -126,7 +140,7 @@ def test_a_plain_folder_without_git_works(finished, tmp_path):
     project = Project(plain)
     project.run("dvc", "config", "--local", "core.no_scm", "true")
     project.replace("params.yaml", "neighbors: 3", "neighbors: 7")
-    assert project.ran("dvc", "repro") == {"check", *fits("knn"), "report"}
+    assert project.ran("dvc", "repro") == {"check", *fits("knn"), "ensemble@photos-pixels", "report"}
 
 
 def test_wrong_params_are_one_line_before_anything_runs(project):
@@ -167,3 +181,19 @@ def test_an_unreadable_picture_is_named_and_may_be_skipped(project):
     assert "on_error: skip" in output
     project.replace("params.yaml", "on_error: fail", "on_error: skip")
     assert "skipped 'dark/broken.png'" in project.run("dvc", "repro")
+
+
+def test_unfreezing_begins_where_the_head_stands_and_leaves_what_every_head_leaves(finished):
+    text = (finished.folder / "results/curves/photos-glyphnet/photos-tuned.csv").read_text()
+    curve = list(csv.DictReader(io.StringIO(text)))
+    head = json.loads((finished.folder / "results/metrics/photos-glyphnet/logreg.json").read_text())
+    assert [line["epoch"] for line in curve] == ["0", "1"]
+    assert float(curve[0]["accuracy"]) == pytest.approx(head["val"]["accuracy"])
+    assert float(curve[0]["log_loss"]) == pytest.approx(head["val"]["log_loss"], abs=1e-5)
+    tuned = json.loads((finished.folder / "results/metrics/photos-glyphnet/photos-tuned.json").read_text())
+    assert tuned["test"]["n"] == head["test"]["n"]
+    assert "photos-tuned" in finished.run("python", "-m", "pipeline", "compare")
+    printed = finished.run(
+        "python", "-m", "pipeline", "predict", "photos-glyphnet/photos-tuned", str(finished.folder / "raw/photos/dark")
+    )
+    assert len(list(csv.DictReader(io.StringIO(printed)))) == 30

@@ -16,7 +16,7 @@ from tests.conftest import PROJECT, Project
 README = (PROJECT / "README.md").read_text()
 NOT_HERE = {"make test"}  # this is it
 SHORTER = {
-    "glyphnet: {seed: 0}": "glyphnet: {steps: 5, batch_size: 16, width: 4}",
+    "glyphnet: {data: none, seed: 0}": "glyphnet: {data: none, steps: 5, batch_size: 16, width: 4}",
     "docstrings: # first": "docstrings: # max_per_library\n    max_per_library: 60 # first",
     "[logreg, linear_svm, knn, lightgbm, mlp]": "[logreg, mlp]",
 }
@@ -70,12 +70,12 @@ def test_the_shell_commands_run_in_their_order(clone, tmp_path):
     assert (clone.folder / "reports/index.html").exists()
 
 
-@pytest.mark.parametrize("block", blocks("yaml"), ids=["images", "text"])
+@pytest.mark.parametrize("block", [each for each in blocks("yaml") if "datasets:" in each], ids=["images", "text"])
 def test_the_examples_of_own_data_are_valid_params(block, tmp_path):
     yaml = YAML(typ="safe", pure=True)
     params = yaml.load((PROJECT / "params.yaml").read_text())
     for section, entries in yaml.load(block).items():
-        params[section] |= entries
+        params[section] = params[section] | entries if entries else entries
     with (tmp_path / "params.yaml").open("w") as stream:
         yaml.dump(params, stream)
     assert len(config.load(tmp_path / "params.yaml").select.stores) == 2

@@ -1,13 +1,14 @@
 """A dataset and a backbone small enough to know by heart, for tests of what stands around them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from features import fingerprint
 from features.backbones.base import Backbone
-from features.datasets.base import Content
+from features.datasets.base import Content, Pair
 from features.errors import ItemError
 from features.manifest import Row
 
@@ -56,3 +57,26 @@ def rows(*contents: str, split: str = "train") -> list[Row]:
         )
         for i, content in enumerate(contents)
     ]
+
+
+def pictures(*numbers: int, split: str = "train") -> list[Row]:
+    """A manifest of the pictures that `picture` gives for these numbers."""
+    return [
+        replace(row, item_key=fingerprint.of_content(picture(row.source)))
+        for row in rows(*map(str, numbers), split=split)
+    ]
+
+
+def picture(source: str) -> np.ndarray:
+    """The number as the grey of a picture's right half, uint8 (8, 16); "bad" is none, in a type that can't be read."""
+    if source == "bad":
+        return np.zeros((8, 16))
+    pixels = np.zeros((8, 16), np.uint8)
+    pixels[:, 8:] = int(source)
+    return pixels
+
+
+def pairs(*texts: tuple[str, str]) -> tuple[list[Row], dict[str, Pair]]:
+    """A manifest of pairs, and what to read them from."""
+    known = {f"pair{number}": Pair(*both) for number, both in enumerate(texts)}
+    return [replace(row, item_key=fingerprint.of_content(known[row.source])) for row in rows(*known)], known

@@ -1,0 +1,73 @@
+"""Every recipe is a whole params file that the code, DVC and docs/recipes.md agree on."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dvc.repo import Repo
+
+from features.errors import IceboxError
+from pipeline import config
+from pipeline.stages import manifest
+from tests.conftest import NEEDED, PROJECT
+
+RECIPES = sorted((PROJECT / "recipes").glob("*.yaml"))
+each_recipe = pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Iterator[Path]:
+    """A fresh copy of the project, without data, that is the current folder."""
+    folder = tmp_path_factory.mktemp("recipes")
+    for name in NEEDED:
+        source, target = PROJECT / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+    (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
+    before = Path.cwd()
+    os.chdir(folder)
+    yield folder
+    os.chdir(before)
+
+
+@each_recipe
+@pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # of a library that DVC imports
+def test_dvc_expands_it_to_the_stages_that_its_selection_needs(recipe, project):
+    shutil.copy(recipe, project / "params.yaml")
+    chosen = config.load()
+    # all of them, and although what each needs has not been made by the one before
+    ran = Repo(str(project)).reproduce(targets=["report"], dry=True, force=True, allow_missing=True)
+    stores = [chosen.stores[name] for name in chosen.select.stores]
+    assert {stage.addressing for stage in ran} >= {
+        "check",
+        "report",
+        *(f"manifest@{store.dataset}" for store in stores),
+        *(f"{'fetch' if store.backbone in chosen.backbones else 'pretrain'}@{store.backbone}" for store in stores),
+        *(f"extract@{name}" for name in chosen.select.stores),
+        *(f"fit@{name}-{head}" for name in chosen.select.stores for head in chosen.select.heads),
+    }
+
+
+@each_recipe
+def test_a_missing_file_is_an_error_that_says_where_to_put_it(recipe, project):
+    chosen = config.load(recipe)
+    for key, path in places(chosen).items():
+        first = next(iter(path.values())) if isinstance(path, dict) else path
+        with pytest.raises(IceboxError, match=f"datasets.{key}: .*{first}"):
+            manifest.run(chosen, key)
+
+
+@each_recipe
+def test_the_docs_say_how_to_run_it_and_where_its_data_goes(recipe):
+    docs = "".join(path.read_text() for path in (PROJECT / "docs").glob("*.md"))
+    assert f"cp recipes/{recipe.name} params.yaml" in docs
+    for path in places(config.load(recipe)).values():
+        for file in path.values() if isinstance(path, dict) else [path]:
+            assert file in docs
+
+
+def places(chosen: config.Config) -> dict[str, str | dict[str, str]]:
+    """Where each dataset's files go, of those that have some."""
+    return {key: entry.parameters["path"] for key, entry in chosen.datasets.items() if "path" in entry.parameters}

@@ -18,7 +18,7 @@ all: .venv/installed
 	@echo "The report: $(CURDIR)/reports/index.html"
 
 test: .venv/installed-dev lint
-	python -m pytest -n 2 --dist loadscope
+	python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 lint: .venv/installed-dev
 	ruff check .

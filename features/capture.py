@@ -17,6 +17,7 @@ from features.folding import folded
 from features.plugins import suggestion
 from features.pooling import EACH, pool
 from features.ragged import Ragged, Values, offsets_of
+from features.streams import coming
 
 LAST = "last"
 
@@ -62,13 +63,24 @@ class Capture:
         if precision == "float32":  # cuDNN would round convolutions to 10 bits (TF32) unasked
             torch.backends.cudnn.allow_tf32 = False
 
-    @torch.inference_mode()
     def __call__(self, inputs: Inputs) -> dict[str, Values]:
         """One forward pass → {output: float32 (b, …)}; of pooling `tokens` b arrays (t, d), without what is masked."""
-        return {
-            name: each(values, inputs.mask) if split_output(name)[1] == EACH else values.cpu().numpy()
-            for name, values in self._run(self.folded, inputs).items()
-        }
+        return self.begin(inputs)()
+
+    @torch.inference_mode()
+    def begin(self, inputs: Inputs) -> Callable[[], dict[str, Values]]:
+        """Starts one forward pass; what is returned waits for it and gives its features."""
+        found = self._run(self.folded, inputs)
+        each_token = [name for name in found if split_output(name)[1] == EACH]
+        pooled = coming({name: values for name, values in found.items() if name not in each_token})
+
+        def features() -> dict[str, Values]:
+            here = pooled()
+            return {
+                name: each(found[name], inputs.mask) if name in each_token else here[name].numpy() for name in found
+            }
+
+        return features
 
     def tensors(self, inputs: Inputs) -> dict[str, Tensor]:
         """The same through `network`, with gradients where it has parameters that ask for them."""

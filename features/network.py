@@ -3,7 +3,7 @@
 import math
 import sys
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,23 @@ class NetworkBackbone(Backbone):
     def save(self, folder: Path) -> None:
         """Write the network as it is now so that the family's `load` finds it in `folder`, like one fetched there."""
 
-    @torch.inference_mode()  # inputs too: torch.compile would compile again for those made outside of it
     def encode(self, prepared: Sequence[Any]) -> dict[str, Values]:
-        """b prepared items → {output: float32 (b, …)}, in one forward pass, or on a processor in a few."""
-        size = self.at_once(prepared[:1])
+        """b prepared items → {output: float32 (b, …)}; of pooling `tokens` b arrays (t, d)."""
         found = Scattered(len(prepared))
-        for start in range(0, len(prepared), size):
-            part = prepared[start : start + size]
-            found.put(range(start, start + len(part)), self.capture(self.inputs(part)))
+        for rows, features in self.begin(prepared):
+            found.put(rows, features())
         return found.features()
+
+    @torch.inference_mode()  # inputs too: torch.compile would compile again for those made outside of it
+    def begin(self, prepared: Sequence[Any]) -> Iterator[tuple[Sequence[int], Callable[[], Mapping[str, Values]]]]:
+        """The same in the parts in which they pass: (their positions, what waits for their features and gives them)."""
+        for rows in self.parts(prepared):
+            yield rows, self.capture.begin(self.inputs([prepared[row] for row in rows]))
+
+    def parts(self, prepared: Sequence[Any]) -> Sequence[Sequence[int]]:
+        """Which of b prepared items pass together: all, or on a processor a few after each other."""
+        size = self.at_once(prepared[:1])
+        return [range(start, min(start + size, len(prepared))) for start in range(0, len(prepared), size)]
 
     def at_once(self, one: Sequence[Any]) -> int:
         """How many items like this `one` pass together on this device: a power of two, the same on every processor."""

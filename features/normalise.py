@@ -9,6 +9,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from features.streams import sent
+
 
 def normalised(
     pictures: Sequence[Tensor], *, mean: Sequence[float], std: Sequence[float], dtype: torch.dtype, device: str
@@ -24,10 +26,8 @@ def normalised(
         batch = torch.empty(len(rows), height, 3 * width, dtype=dtype)
         for target, pixels in zip(batch, rows, strict=True):
             target.copy_(torch.addcmul(shift, pixels.float(), scale))
-    else:  # still uint8 while it is copied, from memory that the device may read by itself
-        pinned = torch.empty(len(rows), height, 3 * width, dtype=torch.uint8, pin_memory=True)
-        torch.stack(rows, out=pinned)
-        batch = torch.addcmul(shift, pinned.to(device, non_blocking=True).float(), scale).to(dtype)
+    else:  # still uint8 while it is copied
+        batch = torch.addcmul(shift, sent(torch.stack(rows), device).float(), scale).to(dtype)
     return batch.view(len(rows), height, width, 3).permute(0, 3, 1, 2)
 
 

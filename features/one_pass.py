@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ BATCHES_AHEAD = 4
 RAGGED_TRIED = 64  # units
 
 Done = Callable[[int], None]
+Begun = Callable[[], Mapping[str, Values]]
 
 
 @dataclass
@@ -48,21 +49,36 @@ class Pass:
         """Features {output: (n, …)} of the rows of one shard, and {row: why} where a content can't be read."""
         features = Scattered(len(units))
         errors: dict[int, str] = {}
+        begun: deque[tuple[list[int], Begun]] = deque()
+
+        def finish_one() -> None:
+            numbers, encoded = begun.popleft()
+            for output, values in (found := encoded()).items():
+                refuse_non_finite(values, [units[number] for number in numbers], output, self.backbone)
+            features.put(numbers, found)
+            done(len(numbers))
+
         for start, batch in self.batches(units):
             began = time.perf_counter()
             outcomes = [future.result() for future in batch]
             ready = time.perf_counter()
             numbers = [start + i for i, outcome in enumerate(outcomes) if not isinstance(outcome, ItemError)]
-            errors |= {start + i: str(outcome) for i, outcome in enumerate(outcomes) if isinstance(outcome, ItemError)}
             good = [outcome for outcome in outcomes if not isinstance(outcome, ItemError)]
             self.cut += sum(self.backbone.was_cut(item) for item in good)
-            encoded = self.backbone.encode(good) if good else {}
-            for output, values in encoded.items():
-                refuse_non_finite(values, [units[number] for number in numbers], output, self.backbone)
-            features.put(numbers, encoded)
+            for rows, encoded in self.backbone.begin(good) if good else ():
+                begun.append(([numbers[row] for row in rows], encoded))
+                if len(begun) > 1:  # on a GPU the one before ran while this one was made ready
+                    finish_one()
+            bad = {start + i: str(outcome) for i, outcome in enumerate(outcomes) if isinstance(outcome, ItemError)}
+            errors |= bad
+            if bad:
+                done(len(bad))
             self.seconds.waiting += ready - began
             self.seconds.forward += time.perf_counter() - ready
-            done(len(batch))
+        if begun:
+            began = time.perf_counter()
+            finish_one()
+            self.seconds.forward += time.perf_counter() - began
         return features.features(), errors
 
     def batches(self, units: Sequence[Unit]) -> Iterator[tuple[int, list[Future[Any]]]]:

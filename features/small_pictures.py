@@ -20,6 +20,7 @@ from features.datasets.base import Content, Modality
 from features.decode import to_image
 from features.examples import Examples
 from features.network import NetworkBackbone
+from features.streams import sent
 
 SIDE = 28
 LEAK = 0.2
@@ -135,7 +136,7 @@ class PictureBackbone(NetworkBackbone):
 
     def inputs(self, prepared: Sequence[np.ndarray]) -> Inputs:
         """uint8 (r, r) each → (b, 1, r, r) in 0..1."""
-        pictures = torch.from_numpy(np.stack(prepared)[:, None]).to(self.device)
+        pictures = sent(torch.from_numpy(np.stack(prepared)[:, None]), self.device)
         return Inputs((pictures.float() / 255,))
 
     def save(self, folder: Path) -> None:

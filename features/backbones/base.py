@@ -10,7 +10,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -58,6 +58,14 @@ class Backbone(ABC):
     @abstractmethod
     def encode(self, prepared: Sequence[Any]) -> Mapping[str, Values]:
         """A batch of b prepared items → {output: float32 (b, …)}. No row depends on its batch-mates."""
+
+    def begin(self, prepared: Sequence[Any]) -> Iterator[tuple[Sequence[int], Callable[[], Mapping[str, Values]]]]:
+        """The same in the parts in which b items pass: (their positions, what waits for their features and gives them).
+
+        A part is started when it is asked for: on a GPU another may be asked for while it runs.
+        """
+        features = self.encode(prepared)
+        yield range(len(prepared)), lambda: features
 
     def compile(self, batch_size: int | None) -> bool:
         """Have encode run compiled on batches of this size, or plainly again with None; False where it can't."""

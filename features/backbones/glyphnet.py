@@ -25,6 +25,7 @@ from features.datasets.base import Content, Modality
 from features.decode import to_image
 from features.glyphs import CHARACTERS, FONTS, SIDE, render
 from features.network import NetworkBackbone
+from features.streams import sent
 
 VERSION = 2  # 2: batch norm folded into the convolutions
 DEFAULT_OUTPUTS = (LAST,)
@@ -97,7 +98,7 @@ class Glyphnet(NetworkBackbone):
 
     def inputs(self, prepared: Sequence[np.ndarray]) -> Inputs:
         """b pictures, uint8 (r, r) each → float32 (b, 1, r, r) in 0..1."""
-        pictures = torch.from_numpy(np.stack(prepared)[:, None]).to(self.device)
+        pictures = sent(torch.from_numpy(np.stack(prepared)[:, None]), self.device)
         return Inputs((pictures.float() / 255,))
 
     def save(self, folder: Path) -> None:

@@ -24,6 +24,7 @@ from features.capture import LAST, Capture, Inputs
 from features.datasets.base import Content, Modality
 from features.errors import IceboxError, ItemError
 from features.network import NetworkBackbone
+from features.streams import sent
 
 VERSION = 1
 DEFAULT_OUTPUTS = (LAST,)
@@ -129,8 +130,8 @@ class Recurrent(NetworkBackbone):
 
     def inputs(self, prepared: Sequence[Tensor]) -> Inputs:
         """Padded with zeros to the longest: (b, t, d), and the mask (b, t)."""
-        x = pad_sequence(list(prepared), batch_first=True).to(self.device)
-        mask = pad_sequence([torch.ones(len(row)) for row in prepared], batch_first=True).to(self.device)
+        x = sent(pad_sequence(list(prepared), batch_first=True), self.device)
+        mask = sent(pad_sequence([torch.ones(len(row)) for row in prepared], batch_first=True), self.device)
         return Inputs((x,), {"real": mask})
 
     def save(self, folder: Path) -> None:

@@ -24,7 +24,7 @@ from features.examples import Examples
 from features.language_model import Carried, Network, loss
 from features.network import NetworkBackbone
 from features.packing import packed
-from features.ragged import Scattered, Values
+from features.streams import sent
 from features.writing import Judge, Writing
 
 VERSION = 1
@@ -142,12 +142,9 @@ class LanguageModel(NetworkBackbone):
         """Whether the text had more than MOST_WORDS words."""
         return len(prepared) > MOST_WORDS
 
-    def encode(self, prepared: Sequence[list[int]]) -> dict[str, Values]:
-        """b lists of word numbers → {output: float32 (b, d)}. Texts of about one length pass together."""
-        found = Scattered(len(prepared))
-        for rows in packed([len(tokens) for tokens in prepared], BATCH_TOKENS):
-            found.put(rows, self.capture(self.inputs([prepared[row] for row in rows])))
-        return found.features()
+    def parts(self, prepared: Sequence[list[int]]) -> Sequence[Sequence[int]]:
+        """Texts of about one length pass together."""
+        return packed([len(tokens) for tokens in prepared], BATCH_TOKENS)
 
     def inputs(self, prepared: Sequence[list[int]]) -> Inputs:
         """b lists of word numbers → (b, t), padded behind; no state before the padding knows of it.
@@ -156,8 +153,8 @@ class LanguageModel(NetworkBackbone):
         the maximum, heads would learn from its rounding.
         """
         texts = [torch.tensor(tokens) for tokens in prepared]
-        tokens = pad_sequence(texts, batch_first=True).to(self.device)  # (b, t)
-        mask = pad_sequence([torch.ones_like(text) for text in texts], batch_first=True).to(self.device)  # (b, t)
+        tokens = sent(pad_sequence(texts, batch_first=True), self.device)  # (b, t)
+        mask = sent(pad_sequence([torch.ones_like(text) for text in texts], batch_first=True), self.device)  # (b, t)
         mask[:, 0] = mask.sum(1) == 1
         return Inputs((tokens,), mask=mask)
 

@@ -23,7 +23,7 @@ from features.errors import IceboxError, ItemError
 from features.network import NetworkBackbone
 from features.packing import packed
 from features.pretrained import FAILURES, library, network_in, refuse_untrained, silence, unloadable
-from features.ragged import Scattered, Values
+from features.streams import sent
 
 VERSION = 1
 DEFAULT_OUTPUTS: tuple[str, ...] = ("last:mean",)
@@ -152,25 +152,19 @@ class TextEncoder(NetworkBackbone):
         """Whether the text was longer than `max_tokens`."""
         return prepared.cut
 
-    def encode(self, prepared: Sequence[Tokens]) -> dict[str, Values]:
-        """b texts' tokens → {output: float32 (b, d)}; of pooling `tokens` b arrays (t, d).
-
-        Texts of about one length pass together, so that little is padded; how many, the tokens decide.
-        """
-        found = Scattered(len(prepared))
-        for rows in packed([len(tokens.ids) for tokens in prepared], BATCH_TOKENS[self.device.type]):
-            found.put(rows, self.capture(self.inputs([prepared[row] for row in rows])))
-        return found.features()
+    def parts(self, prepared: Sequence[Tokens]) -> Sequence[Sequence[int]]:
+        """Texts of about one length pass together, so that little is padded; how many, the tokens decide."""
+        return packed([len(tokens.ids) for tokens in prepared], BATCH_TOKENS[self.device.type])
 
     def inputs(self, prepared: Sequence[Tokens]) -> Inputs:
         """b texts' tokens → (b, t), padded, the padding masked."""
         rows = [torch.tensor(tokens.ids) for tokens in prepared]
-        tokens = pad_sequence(rows, batch_first=True, padding_value=self.padding).to(self.device)  # (b, t)
-        mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True).to(self.device)  # (b, t)
+        tokens = sent(pad_sequence(rows, batch_first=True, padding_value=self.padding), self.device)  # (b, t)
+        mask = sent(pad_sequence([torch.ones_like(row) for row in rows], batch_first=True), self.device)  # (b, t)
         kwargs = {"input_ids": tokens, "attention_mask": mask}
         if any(tokens.sides for tokens in prepared):
             sides = [torch.tensor(tokens.sides or [0] * len(tokens.ids)) for tokens in prepared]
-            kwargs["token_type_ids"] = pad_sequence(sides, batch_first=True).to(self.device)  # (b, t)
+            kwargs["token_type_ids"] = sent(pad_sequence(sides, batch_first=True), self.device)  # (b, t)
         return Inputs(kwargs=kwargs, mask=mask)
 
     def compile(self, batch_size: int | None) -> bool:

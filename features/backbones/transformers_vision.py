@@ -25,6 +25,7 @@ from features.errors import IceboxError
 from features.input_size import refuse_unfit, sized, taken
 from features.network import NetworkBackbone
 from features.pretrained import FAILURES, library, network_in, refuse_untrained, silence, unloadable
+from features.streams import sent
 
 VERSION = 1
 DEFAULT_OUTPUTS: tuple[str, ...] = ("last:avg",)
@@ -195,7 +196,7 @@ class VisionEncoder(NetworkBackbone):
         """uint8 (b, 3, h, w) → float32, on the network's device."""
         mean, std = (torch.tensor(self.preprocess[key], device=self.device)[:, None, None] for key in ("mean", "std"))
         scale: float = self.preprocess["scale"]
-        return (pixels.to(self.device).float() * scale - mean) / std
+        return (sent(pixels, self.device).float() * scale - mean) / std
 
     def height_width(self) -> tuple[int, int]:
         """The size of a prepared picture, in pixels. Raises IceboxError where the pictures would differ in size."""

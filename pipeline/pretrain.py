@@ -1,6 +1,5 @@
 """The one loop that trains every family of our own: steps in, a folder that `load` understands out."""
 
-import csv
 import json
 import math
 import tempfile
@@ -14,17 +13,22 @@ from tqdm import tqdm
 from features import atomic
 from features.backbones.base import SETTINGS_FILE, WEIGHTS_FILE, Pretraining, write_settings
 from features.errors import IceboxError
+from pipeline.curve import Curve, rounded
 from pipeline.resume import Checkpoint
 
 METRICS_FILE = "metrics.json"
-CURVE_FILE = "curve.csv"
-DIGITS = 6  # significant, of every number written: more is noise
+POINTS = 200  # of a curve: more than a chart has pixels for
 
 
 def pretrain(
-    pretraining: Pretraining, folder: Path, *, family: str, checkpoint: Checkpoint | None = None
+    pretraining: Pretraining,
+    folder: Path,
+    *,
+    family: str,
+    checkpoint: Checkpoint | None = None,
+    curve: Curve | None = None,
 ) -> dict[str, float]:
-    """Train, score and store: weights, metrics, curve and, last, backbone.json, whose presence means complete.
+    """Train, score and store: weights, metrics and, last, backbone.json, whose presence means complete.
 
     Equal pretrainings leave equal bytes on one machine, also where they were killed and went on from a checkpoint.
     Returns the scores. Raises IceboxError when the loss is no longer a number; the folder then holds no backbone.json.
@@ -32,7 +36,7 @@ def pretrain(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SETTINGS_FILE).unlink(missing_ok=True)  # a crash below must not leave it beside other weights
     with torch.random.fork_rng():
-        losses = train(pretraining, family=family, checkpoint=checkpoint)
+        train(pretraining, family=family, checkpoint=checkpoint, curve=curve)
         pretraining.network.eval()
         torch.manual_seed(pretraining.seed)
         scores = {name: rounded(score) for name, score in pretraining.evaluate().items()}
@@ -40,24 +44,30 @@ def pretrain(
         draft = Path(temporary)
         write_weights(draft / WEIGHTS_FILE, pretraining.network)
         (draft / METRICS_FILE).write_text(json.dumps(scores, indent=2) + "\n")
-        write_curve(draft / CURVE_FILE, losses)
         for name, text in pretraining.files().items():
             (draft / name).write_text(text, encoding="utf-8")
         write_settings(draft, {"family": family, **pretraining.settings()})
-        for name in (WEIGHTS_FILE, METRICS_FILE, CURVE_FILE, *pretraining.files(), SETTINGS_FILE):
+        for name in (WEIGHTS_FILE, METRICS_FILE, *pretraining.files(), SETTINGS_FILE):
             atomic.publish(draft / name, folder / name)
+    if curve:
+        curve.sum_up(scores)
     if checkpoint:
         checkpoint.drop()
     return scores
 
 
-def train(pretraining: Pretraining, *, family: str, checkpoint: Checkpoint | None = None) -> list[float]:
-    """Run the steps not yet run, under a progress bar (on a terminal only), and return each one's loss."""
+def train(
+    pretraining: Pretraining, *, family: str, checkpoint: Checkpoint | None = None, curve: Curve | None = None
+) -> None:
+    """Run the steps not yet run, under a progress bar (on a terminal only); the curve gets the means of stretches."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for part in pretraining.parts.values():
         if isinstance(part, nn.Module):
             part.to(device).train()
     losses = checkpoint.restore(pretraining) if checkpoint else []
+    stretch = math.ceil(pretraining.steps / POINTS)  # single steps are noise
+    for end in range(stretch, len(losses) + 1, stretch):
+        add(curve, losses[end - stretch : end], end)
     if losses:
         print(f"{family}: going on from step {len(losses):,} of {pretraining.steps:,}")
     with tqdm(
@@ -72,26 +82,20 @@ def train(pretraining: Pretraining, *, family: str, checkpoint: Checkpoint | Non
                     "try a smaller learning_rate"
                 )
             losses.append(loss)
+            if len(losses) % stretch == 0:
+                add(curve, losses[-stretch:], len(losses))
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             bar.update()
             if checkpoint:
                 checkpoint.keep(pretraining, losses)
-    return losses
+
+
+def add(curve: Curve | None, losses: list[float], step: int) -> None:
+    """A line, if anybody looks: the mean loss of the steps before `step`."""
+    if curve:
+        curve.add(step, {"train/loss": sum(losses) / len(losses)})
 
 
 def write_weights(path: Path, network: nn.Module) -> None:
     """Every parameter and buffer, in the plain memory layout: safetensors refuses channels-last ones."""
     save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, path)
-
-
-def write_curve(path: Path, losses: list[float]) -> None:
-    """One row a step: step, loss."""
-    with path.open("w", newline="") as stream:
-        rows = csv.writer(stream, lineterminator="\n")
-        rows.writerow(["step", "loss"])
-        rows.writerows((index, rounded(loss)) for index, loss in enumerate(losses))
-
-
-def rounded(number: float) -> float:
-    """To DIGITS significant digits."""
-    return float(f"{number:.{DIGITS}g}")

@@ -34,6 +34,7 @@ PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mix
 
 Score = Callable[[np.ndarray], dict[str, float]]  # scores (n, k) of val's items → scores by name
 Augment = Callable[..., Inputs]  # (inputs, generator=)
+Tell = Callable[[dict[str, float]], None]  # a line of the curve → somebody who looks on
 
 
 @dataclass
@@ -97,8 +98,9 @@ class Unfreezing:
         choose: str = "accuracy",
         weights: np.ndarray | None = None,
         augment: Augment | None = None,
+        tell: Tell | None = None,
     ) -> None:
-        self.choose = choose
+        self.choose, self.tell = choose, tell or (lambda line: None)
         self.whole, self.plan, self.how, self.train, self.val, self.score = whole, plan, how, train, val, score
         self.augment = augment
         self.fabric = lightning_fabric.Fabric(
@@ -231,6 +233,7 @@ class Unfreezing:
         scores = self.score(self.scores(self.val))
         value = measures.worth(scores, self.choose)
         self.progress.curve.append({"epoch": self.progress.epochs, "loss": loss, **scores})
+        self.tell(self.progress.curve[-1])
         if value > self.progress.best:
             self.progress.best, self.progress.best_epoch = value, self.progress.epochs
             self.best = copy.deepcopy(self.whole.state_dict())
@@ -257,6 +260,8 @@ class Unfreezing:
         self.whole.load_state_dict(state["whole"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.best, self.progress = state["best"], Progress(**state["progress"])
+        for line in self.progress.curve:
+            self.tell(line)
         print(f"going on from epoch {self.progress.epochs}", file=sys.stderr)
 
     def line(self) -> str:

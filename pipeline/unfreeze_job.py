@@ -36,7 +36,7 @@ from pipeline.answers import Answers, Scored, judged
 from pipeline.config import Config
 from pipeline.from_cut import FromCut
 from pipeline.prepared import Prepared
-from pipeline.unfreeze import Items, Plan, Progress, Unfreezing
+from pipeline.unfreeze import Items, Plan, Progress, Tell, Unfreezing
 from pipeline.unfreeze_how import FRESH
 from pipeline.whole import Whole
 
@@ -85,8 +85,8 @@ class Job:
         identity = [self.entry.model_dump(mode="json"), features.fingerprint, [r.item_key for r in self.rows["train"]]]
         self.folder = paths.UNFREEZE / f"{key}-{fingerprint.of_settings(identity)[:16]}"
 
-    def run(self, seed: int) -> Outcome:
-        """Train from the start with one seed, or go on where a killed run stopped."""
+    def run(self, seed: int, *, tell: Tell | None = None) -> Outcome:
+        """Train from the start with one seed, or go on where a killed run stopped. `tell` hears every epoch's line."""
         how = self.entry.model_copy(update={"seed": seed})
         with ThreadPoolExecutor(self.config.extract.workers) as pool, ExitStack() as stack:
             network = self.network()
@@ -116,6 +116,7 @@ class Job:
                 choose=self.fit.choose,
                 weights=self.weigh(self.data.train.labels),
                 augment=partial(augment.augmented, kinds=how.augment) if how.augment else None,
+                tell=tell,
             )
             progress = work.run(self.folder / f"seed-{seed}")
             splits = {split: self.answered(split, work.scores(items[split])) for split in ("val", *self.data.tests)}

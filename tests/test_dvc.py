@@ -27,7 +27,11 @@ def test_every_stage_writes_where_the_code_says():
         "check": {str(paths.PLAN), str(paths.manifest("none")), str(paths.generated("none"))},
         "manifest": {str(paths.manifest("${key}")), str(paths.findings("${key}"))},
         "fetch": {str(paths.backbone("${key}"))},
-        "pretrain": {str(paths.backbone("${key}"))},
+        "pretrain": {
+            str(paths.backbone("${key}")),
+            str(paths.curve("${key}") / "metrics.json"),
+            str(paths.curve("${key}") / "plots/metrics"),
+        },
         "generate": {str(paths.samples("${key}")), str(paths.generated("${key}"))},
         "extract": {str(paths.store("${key}"))},
         "fit": {
@@ -48,7 +52,8 @@ def test_every_stage_writes_where_the_code_says():
             str(paths.predictions(*tuned)),
             str(paths.plot(*tuned, "confusion")),
             str(paths.plot(*tuned, "roc")),
-            str(paths.curve(*tuned)),
+            str(paths.curve("${key}") / "metrics.json"),
+            str(paths.curve("${key}") / "plots/metrics"),
         },
         "look": {str(paths.feature_map("${item}")), str(paths.look("${item}"))},
         "ensemble": {

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from pipeline import curve, paths
 from tests.conftest import Project
 
 STORES = ("photos-glyphnet", "photos-pixels", "notes-hashing")
@@ -60,7 +61,7 @@ def test_no_cached_output_is_left_for_git(finished):
         name
         for name in tracked
         if name.startswith("data/")
-        or (name.endswith((".joblib", ".parquet", ".csv", ".gitignore")) and name.startswith("results"))
+        or (name.endswith((".joblib", ".parquet", ".csv", ".tsv", ".gitignore")) and name.startswith("results"))
     ]
 
 
@@ -115,6 +116,10 @@ def test_metrics_and_plots_show_as_dvc_users_expect(finished):
     page = (finished.folder.parent / "plots/index.html").read_text()
     assert "confusion" in page
     assert "roc" in page
+    assert "results/curves/photos-tuned/plots/metrics/val/accuracy.tsv" in page
+    assert "results/curves/glyphnet/plots/metrics/train/loss.tsv" in page
+    table = finished.run("dvc", "exp", "show", "--csv")
+    assert "results/curves/photos-tuned/metrics.json:train.loss" in table
 
 
 def test_a_second_clone_refits_a_head_without_raw_data_or_extraction(finished, tmp_path):
@@ -132,6 +137,18 @@ def test_a_second_clone_refits_a_head_without_raw_data_or_extraction(finished, t
     report = (second.folder / "reports/index.html").read_text()
     assert "logreg" in report
     assert "knn" in report
+
+
+def test_training_again_leaves_the_same_curve_and_no_other_file(project):
+    def curves() -> dict[str, bytes]:
+        return {str(p): p.read_bytes() for p in (project.folder / "results/curves").rglob("*") if p.is_file()}
+
+    before = curves()
+    ran = project.ran("dvc", "exp", "run", "-f", "-s", "pretrain@glyphnet", "unfreeze@photos-tuned")
+    assert ran == {"pretrain@glyphnet", "unfreeze@photos-tuned"}
+    assert curves() == before
+    changed = project.run("git", "status", "--porcelain", "--untracked-files=all").split()[1::2]
+    assert not [name for name in changed if "curves" in name or name.endswith("dvc.yaml")]
 
 
 def test_a_plain_folder_without_git_works(finished, tmp_path):
@@ -184,12 +201,13 @@ def test_an_unreadable_picture_is_named_and_may_be_skipped(project):
 
 
 def test_unfreezing_begins_where_the_head_stands_and_leaves_what_every_head_leaves(finished):
-    text = (finished.folder / "results/curves/photos-glyphnet/photos-tuned.csv").read_text()
-    curve = list(csv.DictReader(io.StringIO(text)))
+    lines = curve.read(finished.folder / paths.curve("photos-tuned"))
     head = json.loads((finished.folder / "results/metrics/photos-glyphnet/logreg.json").read_text())
-    assert [line["epoch"] for line in curve] == ["0", "1"]
-    assert float(curve[0]["accuracy"]) == pytest.approx(head["val"]["accuracy"])
-    assert float(curve[0]["log_loss"]) == pytest.approx(head["val"]["log_loss"], abs=1e-5)
+    assert [line["step"] for line in lines] == [0, 1]
+    assert "train/loss" not in lines[0]
+    assert lines[1]["train/loss"] > 0
+    assert lines[0]["val/accuracy"] == pytest.approx(head["val"]["accuracy"])
+    assert lines[0]["val/log_loss"] == pytest.approx(head["val"]["log_loss"], abs=1e-5)
     tuned = json.loads((finished.folder / "results/metrics/photos-glyphnet/photos-tuned.json").read_text())
     assert tuned["test"]["n"] == head["test"]["n"]
     assert "photos-tuned" in finished.run("python", "-m", "pipeline", "compare")

@@ -54,15 +54,15 @@ const draw = {
     });
   },
   curve(data, place, width) {
-    const rows = JSON.parse(place.querySelector("script").textContent), [x, ...columns] = Object.keys(rows[0]);
-    const points = columns.flatMap((column) => rows.map((row) => ({ x: row[x], y: row[column], column })));
+    const { kind, unit, lines } = JSON.parse(place.querySelector("script").textContent);
+    const names = new Set(lines.map((point) => point.of));
     return Plot.plot({
       style, width, height: 240, marginLeft: 48, marginBottom: 38,
-      x: { label: `${x} →` }, y: { label: columns.length === 1 ? columns[0] : null, grid: true, nice: true },
-      color: { legend: columns.length > 1, range: COLOURS },
+      x: { label: `${unit} →` }, y: { label: names.size === 1 ? lines[0].of : kind, grid: true, nice: true },
+      color: { legend: names.size > 1, range: COLOURS },
       marks: [
-        Plot.lineY(points, { x: "x", y: "y", stroke: "column", strokeWidth: 1.6 }),
-        Plot.tip(points, Plot.pointerX({ x: "x", y: "y", title: (point) => `${x} ${point.x}\n${point.column} ${point.y}`, fill: "var(--paper)", stroke: "var(--rule)" })),
+        Plot.lineY(lines, { x: "step", y: "value", stroke: "of", strokeWidth: 1.6 }),
+        Plot.tip(lines, Plot.pointerX({ x: "step", y: "value", title: (point) => `${unit} ${point.step}\n${point.of} ${point.value}`, fill: "var(--paper)", stroke: "var(--rule)" })),
       ],
     });
   },

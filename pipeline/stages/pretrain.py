@@ -6,6 +6,7 @@ from features import fingerprint, lock, plugins
 from features.errors import IceboxError
 from pipeline import examples, paths, pretrain
 from pipeline.config import Config
+from pipeline.curve import Curve
 from pipeline.entries import NO_DATA, Entry
 from pipeline.resume import Checkpoint
 from pipeline.stages.check import code_of
@@ -18,12 +19,13 @@ def run(config: Config, key: str) -> None:
     folder = paths.TRAININGS / identity(entry)
     try:
         data = {} if entry.data == NO_DATA else {"data": examples.of(config, entry.data)}
-        with lock.held(folder / "lock"):
+        with lock.held(folder / "lock"), Curve(paths.curve(key)) as curve:
             scores = pretrain.pretrain(
                 family.pretraining(**entry.parameters, **data),
                 paths.backbone(key),
                 family=entry.family,
                 checkpoint=Checkpoint(folder / "checkpoint.pt"),
+                curve=curve,
             )
     except IceboxError as reason:
         raise IceboxError(f"pretrain.{key}: {reason}") from reason

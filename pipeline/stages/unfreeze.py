@@ -7,9 +7,10 @@ from typing import Any
 from features import atomic
 from features.errors import IceboxError
 from features.extract import fingerprint_of
-from pipeline import backbone, bundle, memory, metrics, paths, results
+from pipeline import backbone, bundle, memory, paths, results
 from pipeline.config import Config
 from pipeline.course import course
+from pipeline.curve import Curve
 from pipeline.module_head import ModuleClassifier, ModuleRegressor
 from pipeline.pretrain import METRICS_FILE
 from pipeline.unfreeze_job import Job, Outcome
@@ -20,12 +21,13 @@ def run(config: Config, key: str) -> None:
     entry = config.unfreeze[key]
     try:
         job = Job(config, key)
-        outcomes = [job.run(seed) for seed in range(entry.seed, entry.seed + entry.seeds)]
+        with Curve(paths.curve(key)) as curve:
+            first = job.run(entry.seed, tell=lambda line: curve.add(*line_of(line)))
+            curve.sum_up(course(first.progress.curve, job.fit.choose))
+        others = [job.run(seed) for seed in range(entry.seed + 1, entry.seed + entry.seeds)]
     except IceboxError as reason:
         raise IceboxError(f"unfreeze.{key}: {reason}") from reason
-    first = outcomes[0]
     save(job, first)
-    write_curve(entry.store, key, first)
     results.write(
         entry.store,
         key,
@@ -33,7 +35,7 @@ def run(config: Config, key: str) -> None:
         splits=first.splits,
         val=first.splits["val"].scores,
         numbers={"train_n": len(job.data.train.labels), "fit_s": round(first.progress.seconds, 3)},
-        details=details(job, outcomes),
+        details=details(job, [first, *others]),
     )
     shutil.rmtree(job.folder, ignore_errors=True)  # a finished run needs no checkpoints
     test = ", ".join(f"{name} {value:.4f}" for name, value in first.splits["test"].scores.items() if name != "n")
@@ -95,9 +97,7 @@ def details(job: Job, outcomes: list[Outcome]) -> dict[str, Any]:
     }
 
 
-def write_curve(store: str, key: str, outcome: Outcome) -> None:
-    """One line an epoch, 0 being the start: loss on train, scores on val."""
-    curve = outcome.progress.curve
-    names = list(curve[0])
-    lines = [["" if value != value else f"{value:.6g}" for value in line.values()] for line in curve]
-    atomic.write_text(paths.curve(store, key), metrics.table(names, lines))
+def line_of(line: dict[str, float]) -> tuple[int, dict[str, float]]:
+    """An epoch as the curve has it (0 is the start): the loss is train's, which it has passed; the scores are val's."""
+    scores = {name: value for name, value in line.items() if name not in ("epoch", "loss", "n")}
+    return int(line["epoch"]), {"train/loss": line["loss"], **{f"val/{name}": value for name, value in scores.items()}}

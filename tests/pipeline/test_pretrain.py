@@ -9,9 +9,12 @@ from torch import nn
 from features.backbones import glyphnet
 from features.backbones.base import Pretraining, read_settings
 from features.errors import IceboxError
-from pipeline.pretrain import pretrain
+from pipeline.curve import Curve
+from pipeline.curve import read as curve_of
+from pipeline.pretrain import POINTS, pretrain
+from pipeline.resume import Checkpoint
 
-FILES = {"weights.safetensors", "backbone.json", "metrics.json", "curve.csv"}
+FILES = {"weights.safetensors", "backbone.json", "metrics.json"}
 
 
 class Halving(Pretraining):
@@ -41,14 +44,45 @@ class Halving(Pretraining):
         return {"width": 1}
 
 
-def test_the_folder_holds_weights_settings_scores_and_curve_and_nothing_else(tmp_path):
+def test_the_folder_holds_weights_settings_and_scores_and_nothing_else(tmp_path):
     scores = pretrain(Halving(), tmp_path / "new" / "halving", family="halving")
     folder = tmp_path / "new" / "halving"
     assert {path.name for path in folder.iterdir()} == FILES
     assert load_file(folder / "weights.safetensors")["0.weight"].item() == 1 / 16
     assert read_settings(folder) == {"family": "halving", "width": 1}
     assert json.loads((folder / "metrics.json").read_text()) == scores == {"accuracy": 0.666667}
-    assert (folder / "curve.csv").read_text() == "step,loss\n0,0.5\n1,0.25\n2,0.125\n3,0.0625\n"
+
+
+def test_the_curve_has_the_mean_loss_of_each_stretch_of_steps(tmp_path):
+    with Curve(tmp_path / "short") as curve:
+        pretrain(Halving(), tmp_path / "one", family="halving", curve=curve)
+    lines = curve_of(tmp_path / "short")
+    assert lines == [{"step": i + 1, "train/loss": 0.5 ** (i + 1)} for i in range(4)]
+    summary = json.loads((tmp_path / "short/metrics.json").read_text())
+    assert summary == {"train": {"loss": 0.0625}, "step": 4, "accuracy": 0.666667}
+    with Curve(tmp_path / "long") as curve:
+        pretrain(Halving(steps=2 * POINTS), tmp_path / "two", family="halving", curve=curve)
+    lines = curve_of(tmp_path / "long")
+    assert len(lines) == POINTS
+    assert lines[0] == {"step": 2, "train/loss": (0.5 + 0.25) / 2}
+
+
+def test_a_run_that_goes_on_draws_its_curve_from_the_first_step(tmp_path):
+    class Killed(Halving):
+        def step(self, index: int) -> float:
+            if index == 3:
+                raise KeyboardInterrupt
+            return super().step(index)
+
+    checkpoint = tmp_path / "checkpoint.pt"
+    with pytest.raises(KeyboardInterrupt), Curve(tmp_path / "killed") as curve:
+        pretrain(Killed(), tmp_path / "x", family="x", checkpoint=Checkpoint(checkpoint, every_s=0), curve=curve)
+    with Curve(tmp_path / "killed") as curve:
+        pretrain(Halving(), tmp_path / "x", family="x", checkpoint=Checkpoint(checkpoint, every_s=0), curve=curve)
+    with Curve(tmp_path / "whole") as curve:
+        pretrain(Halving(), tmp_path / "y", family="y", curve=curve)
+    for name in ("metrics.json", "plots/metrics/train/loss.tsv"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_a_loss_that_is_no_number_stops_with_its_step_and_leaves_no_complete_backbone(tmp_path):

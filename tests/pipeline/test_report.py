@@ -18,7 +18,7 @@ import pytest
 
 from features import leakage, manifest
 from features.errors import IceboxError
-from pipeline import config, paths, report, results
+from pipeline import config, curve, paths, report, results
 from pipeline.stages import report as stage
 
 PARAMS = """
@@ -381,7 +381,8 @@ def test_backbones_trained_here_show_their_curve(project: Path) -> None:
         result("words-glyphnet", head, rows, val=0.5, kind="p" if head == "logreg" else "score")
     folder = paths.backbone("glyphnet")
     folder.mkdir(parents=True)
-    (folder / "curve.csv").write_text("step,loss\n" + "".join(f"{i},{400 - i}\n" for i in range(400)))
+    with curve.Curve(paths.curve("glyphnet")) as learning:
+        learning.add(1, {"train/loss": 2.5, "val/accuracy": 0.25})
     (folder / "metrics.json").write_text('{"val_accuracy": 0.75}')
     paths.samples("glyphnet").mkdir(parents=True)
     (paths.samples("glyphnet") / "new.png").write_bytes(b"a sheet")
@@ -389,7 +390,8 @@ def test_backbones_trained_here_show_their_curve(project: Path) -> None:
     html = page()
     assert "glyphnet · val accuracy 0.75 · frechet 12.5" in html
     assert 'src="data:image/png;base64,YSBzaGVldA==" alt="new"' in html
-    assert '{"loss": 399.5, "step": 0.5}' in html  # the mean of two steps: 200 points are kept
+    assert '"lines": [{"of": "train/loss", "step": 1, "value": 2.5}], "unit": "step"' in html
+    assert '"lines": [{"of": "val/accuracy", "step": 1, "value": 0.25}], "unit": "step"' in html
 
 
 def test_the_stage_imports_no_heavy_library(project: Path) -> None:

@@ -71,7 +71,7 @@ def accuracy(labels):
     return lambda scores: {"accuracy": float((scores.argmax(1) == labels).mean()), "n": len(labels)}
 
 
-def run(folder, *, cut=False, seed=0, **how):
+def run(folder, *, cut=False, seed=0, tell=None, **how):
     capture, head = made()
     rows, labels = data()
     val, val_labels = data(1)
@@ -84,7 +84,7 @@ def run(folder, *, cut=False, seed=0, **how):
     backbone.capture = capture
     whole = Whole(backbone, head)
     plan = Plan.of(backbone, settings, *rows.inputs(range(4)))
-    given = {"targets": labels, "score": accuracy(val_labels)}
+    given = {"targets": labels, "score": accuracy(val_labels), "tell": tell}
     if not cut:
         work = Unfreezing(whole, plan, settings, train=rows, val=val, **given)
         return work.run(folder), whole
@@ -199,3 +199,24 @@ def test_the_plan_knows_where_the_frozen_part_ends():
     for free, block in (("all", None), ("last 1", "2"), ({0: "none", 1: "last 3"}, "0"), ("none", "3.0")):
         assert Plan.of(backbone, How(free=free), *rows.inputs(range(4))).frozen_to == block
     assert unfreeze.PRECISIONS.keys() == {"float32", "bfloat16", "float16"}
+
+
+def test_who_looks_on_hears_every_epoch_also_those_before_a_run_was_killed(tmp_path, monkeypatch):
+    heard: list[dict[str, float]] = []
+    whole, _ = run(tmp_path / "whole", tell=heard.append)
+    assert heard == whole.curve
+    heard.clear()
+    killed = Unfreezing.keep
+
+    def kill(self, checkpoint):
+        killed(self, checkpoint)
+        if self.progress.epochs == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Unfreezing, "keep", kill)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "killed")
+    monkeypatch.undo()
+    went_on, _ = run(tmp_path / "killed", tell=heard.append)
+    assert [line["epoch"] for line in heard] == [0, 1, 2, 3, 4]
+    assert heard == went_on.curve

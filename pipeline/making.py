@@ -12,6 +12,7 @@ from features.errors import IceboxError
 from features.sound import Task
 from pipeline import preprocess, signature
 from pipeline.entries import Entry
+from pipeline.sight import Columns
 
 Setting = dict[str, Any]
 Build = Callable[..., Any]
@@ -20,11 +21,12 @@ Weigh = Callable[[np.ndarray], np.ndarray | None]  # labels (n,) → the items' 
 
 @dataclass(frozen=True)
 class Maker:
-    """A family's `build`, and which of `task` and `seed` the stage fills in."""
+    """A family's `build`, and which of `task`, `seed` and `columns` (where each output lies) the stage fills in."""
 
     build: Build
     task: Task = "classification"
     fills: frozenset[str] = frozenset()
+    columns: Columns | None = None
 
     @property
     def seeded(self) -> bool:
@@ -32,8 +34,8 @@ class Maker:
         return "seed" in self.fills
 
     def under(self, seed: int) -> Build:
-        """`build` with task and seed filled in; a setting's own seed counts all the same."""
-        filled = {"task": self.task, "seed": seed}
+        """`build` with all of that filled in; a setting's own seed counts all the same."""
+        filled = {"task": self.task, "seed": seed, "columns": self.columns}
         return partial(self.build, **{name: value for name, value in filled.items() if name in self.fills})
 
     def weighs(self, setting: Setting) -> bool:
@@ -41,10 +43,10 @@ class Maker:
         return "sample_weight" in preprocess.accepted(self.under(0)(**setting))
 
 
-def maker(entry: Entry, task: Task, where: str) -> Maker:
+def maker(entry: Entry, task: Task, where: str, *, columns: Columns | None = None) -> Maker:
     """The maker of a catalogued head. Raises IceboxError for a regression with a head that does none."""
     file = plugins.file("pipeline.heads", entry.family)
-    fills = frozenset(name for name in ("task", "seed") if signature.accepts(file, "build", name))
+    fills = frozenset(name for name in ("task", "seed", "columns") if signature.accepts(file, "build", name))
     if task == "regression" and "task" not in fills:
         raise IceboxError(f"{where}: '{entry.family}' is for classes only, and the dataset's task is regression")
-    return Maker(plugins.load("pipeline.heads", entry.family).build, task, fills)
+    return Maker(plugins.load("pipeline.heads", entry.family).build, task, fills, columns)

@@ -3,12 +3,17 @@
 Letters: n items, v views, d features.
 """
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from features.pairs import PAIR, PARTS
 from features.store import FeatureStore
+
+Columns = dict[str, list[tuple[int, int]]]  # output → from where to where it lies
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,16 @@ class Sight:
         arrays = [store.load_items(items, outputs=self.outputs, view=view) for view in views]
         features = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
         return features.astype(np.float32, copy=False)
+
+    def columns(self, store: FeatureStore) -> Columns:
+        """Where each output lies in the features; of pairs in each of (u, v, |u − v|, u · v)."""
+        parts = PARTS if self.views[0] == PAIR else 1
+        widths = [math.prod(store.row_shape(output)) for output in self.outputs]
+        ends = list(itertools.accumulate(widths))
+        return {
+            output: [(part * ends[-1] + end - width, part * ends[-1] + end) for part in range(parts)]
+            for output, width, end in zip(self.outputs, widths, ends, strict=True)
+        }
 
 
 def of(store: FeatureStore, *, outputs: Sequence[str] | None = None, views: Sequence[str] | None = None) -> Sight:

@@ -1,6 +1,6 @@
-"""A linear head trained by batches: a whole grid of learning rates and weight decays in one pass over the data.
+"""A linear head trained by batches: a grid of learning rates, weight decays and outputs in one pass over the data.
 
-Letters: n items, b batch, s settings, d features, m columns: k classes, or 1 for two classes and for values.
+Letters: n items, s settings, d features, m columns: k classes, or 1 for two classes and for values.
 """
 
 from abc import abstractmethod
@@ -12,9 +12,11 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from pipeline import side_by_side
 from pipeline.heads.base import LinearPath, LinearValues, LogitsClassifier, class_numbers, columns, log_odds
 from pipeline.penalised import Start
 from pipeline.preprocess import Preprocessed
+from pipeline.side_by_side import Block
 
 LEAST_STEPS = 300  # ten epochs over a few items would be over before they began
 
@@ -27,17 +29,23 @@ def build(
     batch_size: int = 256,
     scale: Literal["each", "overall", "l2", "none"] = "each",
     pca: int | float | None = None,
+    outputs: list[str] | None = None,
+    columns: dict[str, list[tuple[int, int]]] | None = None,
     seed: int = 0,
     task: Literal["classification", "regression"] = "classification",
 ) -> Preprocessed:
     """`learning_rate`: its peak, of a cosine schedule; Adam. `weight_decay`: strength of the L2 penalty against the
-    mean loss. `epochs` are more than this where they would be fewer than 300 steps."""
+    mean loss. `epochs` are more than this where they would be fewer than 300 steps. `outputs`: which of those that the
+    store's heads see, all by default; `columns`, filled in, say where they lie. Scaling is done before, of all of them;
+    `pca` mixes them, so that they can no longer be told apart."""
     family = ProbeLogits if task == "classification" else ProbeValues
     probe = family(
         learning_rate=learning_rate,
         weight_decay=weight_decay,
         epochs=epochs,
         batch_size=batch_size,
+        outputs=outputs,
+        columns=columns if pca is None else None,
         random_state=seed,
     )
     return Preprocessed(probe, scale=scale, pca=pca)
@@ -46,7 +54,7 @@ def build(
 class Probe(LinearPath):
     """It nears the optimum of logistic regression with C = 1 / (n × weight_decay), or of ridge regression."""
 
-    TOGETHER = ("learning_rate", "weight_decay")
+    TOGETHER = ("learning_rate", "weight_decay", "outputs")
 
     def __init__(
         self,
@@ -55,12 +63,16 @@ class Probe(LinearPath):
         weight_decay: float = 1e-4,
         epochs: int = 10,
         batch_size: int = 256,
+        outputs: list[str] | None = None,
+        columns: dict[str, list[tuple[int, int]]] | None = None,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.epochs = epochs
         self.batch_size = batch_size
+        self.outputs = outputs
+        self.columns = columns
         self.random_state = random_state
 
     @abstractmethod
@@ -69,12 +81,15 @@ class Probe(LinearPath):
 
     @abstractmethod
     def _loss(self, said: Any, targets: Any, weights: Any) -> Any:
-        """Weighted mean loss, a torch scalar, summed over settings, of outputs (b, s, m) and targets (b, m)."""
+        """Weighted mean loss, a torch scalar, summed over settings, of what is said (b, s, m) and targets (b, m)."""
 
     def fit_path(
         self, X: Any, y: Any, settings: Sequence[Mapping[str, Any]], sample_weight: Any = None
     ) -> Iterator[tuple[int, Self]]:
-        """(position in `settings`, fitted head): all of them see the same batches, side by side in one matrix."""
+        """(position in `settings`, fitted head): all of them see the same batches.
+
+        Raises ValueError where settings name outputs that there are not, once the others are fitted.
+        """
         import torch
 
         X, y = validate_data(self, X, y, dtype=np.float32)
@@ -84,40 +99,41 @@ class Probe(LinearPath):
         device = "cuda" if torch.cuda.is_available() else "cpu"
         torch.set_num_threads(1)  # fits run side by side
 
-        def tensor(values: np.ndarray) -> torch.Tensor:
+        def tensor(values: Any) -> torch.Tensor:
             return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(device)
 
         random = torch.Generator(device).manual_seed(int(check_random_state(self.random_state).randint(2**31 - 1)))
         data = (tensor(X), tensor(begin.targets), tensor(weights / weights.mean()))
         n, m = begin.targets.shape
-        rates, decays = (
-            torch.tensor([value for head in heads for value in [head.get_params()[name]] * m], device=device)
-            for name in self.TOGETHER
-        )  # (s·m,) each
+        alike, unknown = side_by_side.alike(heads, self.columns or {}, X.shape[1])
+        if unknown and not alike:
+            raise ValueError(unknown)
+        blocks = [Block(members, seen, tensor(begin.intercepts)) for members, seen in alike]
         # Adam's steps do not depend on the gradient's size: of points = coefficients / rates, with rate 1, they are
-        # those that each setting's own rate would give, and one parameter holds all settings
-        start = torch.zeros((X.shape[1] + 1, len(rates)), device=device)
-        start[-1] = tensor(begin.intercepts).repeat(len(heads)) / rates
-        points = start.requires_grad_()  # (d + 1, s·m), the intercepts last
-        optimiser = torch.optim.Adam([points], lr=1.0, eps=1e-15, fused=True)
+        # those that each setting's own rate would give, and one parameter holds all settings of a block
+        optimiser = torch.optim.Adam([block.points for block in blocks], lr=1.0, eps=1e-15, fused=True)
         steps_an_epoch = -(-n // self.batch_size)
         self.n_epochs_ = max(self.epochs, -(-LEAST_STEPS // steps_an_epoch))
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.n_epochs_ * steps_an_epoch)
         for _ in range(self.n_epochs_):
             for batch in torch.randperm(n, generator=random, device=device).split(self.batch_size):
                 features, wanted, counted = (part[batch] for part in data)
-                weighted = points * rates
-                said = torch.addmm(weighted[-1], features, weighted[:-1]).view(-1, len(heads), m)
-                penalty = (weighted[:-1].square().sum(0) * decays).sum() / 2
                 optimiser.zero_grad()
-                (self._loss(said, wanted, counted) + penalty).backward()
+                for block in blocks:
+                    said, penalty = block.said(features)
+                    (self._loss(said, wanted, counted) + penalty).backward()
                 optimiser.step()
                 schedule.step()
-        found = (points * rates).detach().cpu().numpy().reshape(-1, len(heads), m) * np.float32(begin.unit)
-        for position, head in enumerate(heads):
-            head.__dict__ |= {name: v for name, v in self.__dict__.items() if name.endswith("_")}  # n_features_in_ …
-            head.coef_, head.intercept_ = found[:-1, position].T.copy(), found[-1, position].copy()
-            yield position, head
+        for block in blocks:
+            weighted = (block.points * block.rates).detach().cpu().numpy() * np.float32(begin.unit)
+            found = np.zeros((X.shape[1], len(block.members), m), np.float32)  # 0 where a setting does not look
+            found[block.seen] = weighted[:-1].reshape(-1, len(block.members), m)
+            for i, (position, head) in enumerate(block.members.items()):
+                head.__dict__ |= {name: v for name, v in self.__dict__.items() if name.endswith("_")}  # classes_ …
+                head.coef_, head.intercept_ = found[:, i].T.copy(), weighted[-1].reshape(-1, m)[i].copy()
+                yield position, head
+        if unknown:
+            raise ValueError(unknown)
 
 
 class ProbeValues(LinearValues, Probe):

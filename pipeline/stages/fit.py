@@ -21,7 +21,7 @@ def run(config: Config, key: str) -> None:
     seen = sight.of(store, outputs=given.outputs, views=given.expanded_views)
     data = labelled.read(store, task=config.task(store_name), seen=seen)
     weigh = class_weights.weigher(given.class_weights, data.classes, f"stores.{store_name}.fit.class_weights")
-    made = making.maker(config.heads[head_name], data.task, f"heads.{head_name}")
+    made = making.maker(config.heads[head_name], data.task, f"heads.{head_name}", columns=seen.columns(store))
     tried = settings(config.heads[head_name].parameters, fit.search, seed=fit.seed)
     points = few_labels.in_order(given.labels_per_class)
     here = few_labels.drawn(data, points[-1], fit.seed)

@@ -88,6 +88,7 @@ def test_outputs_lie_side_by_side_in_the_order_asked_for(tmp_path):
     full = store(tmp_path, "abab", "rrvt")
     data = labelled.read(full, seen=sight.of(full, outputs=["grid", "last"]))
     assert data.train.features[1].tolist() == [1, 1, 1, 1, 1, 2]
+    assert sight.of(full, outputs=["grid", "last"]).columns(full) == {"grid": [(0, 4)], "last": [(4, 6)]}
     data = labelled.read(full, seen=sight.of(full, outputs=["last"]))
     assert data.train.features[1].tolist() == [1, 2]
 
@@ -129,5 +130,9 @@ def test_heads_see_pairs_as_both_texts_their_difference_and_their_product(tmp_pa
     full = FeatureStore(tmp_path / "s")
     data = labelled.read(full, seen=sight.of(full, outputs=["last"]))
     assert data.train.features.tolist() == [[1, 2, 3, 6, 2, 4, 3, 12], [2, 4, 2, 4, 0, 0, 4, 16]]
+    both = sight.of(full, outputs=["last", "grid"])
+    columns = both.columns(full)["last"]
+    shown = labelled.read(full, seen=both).train.features
+    assert np.hstack([shown[:, start:end] for start, end in columns]).tolist() == data.train.features.tolist()
     second = labelled.read(full, seen=sight.of(full, outputs=["last"], views=["second"]))
     assert second.train.features.tolist() == [[3, 6], [2, 4]]

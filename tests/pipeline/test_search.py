@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from pipeline import search
-from pipeline.entries import Fit
-from pipeline.labelled import Labelled
+from pipeline import making, search, together
+from pipeline.entries import Entry, Fit
+from pipeline.labelled import Labelled, Part
 from pipeline.making import Maker
 from tests.pipeline.labels import Always, Mean, part
 
@@ -121,3 +121,25 @@ def test_where_nothing_fits_the_reason_is_the_error():
         search.NothingFits, match="no setting can be fitted on 2 items: expected an answer of 1 or more"
     ):
         find(answers(0), build=Picky)
+
+
+def test_outputs_are_tried_in_one_go_with_the_rest_of_the_grid():
+    random = np.random.default_rng(0)
+    labels = np.tile([0, 1], 60)
+    features = random.normal(size=(120, 4)).astype(np.float32)
+    features[:, 3] += 3 * labels  # the last output alone knows
+    noise = features.copy()
+    noise[:, :3] *= 9
+    parts = {
+        split: Part(np.array([f"{split}{i}" for i in range(len(y))]), x, y, np.arange(len(y)).astype(str))
+        for split, x, y in (("train", features, labels), ("val", noise, labels), ("test", features, labels))
+    }
+    made = making.maker(
+        Entry(family="linear_probe", parameters={}), "classification", "", columns={"a": [(0, 3)], "b": [(3, 4)]}
+    )
+    settings = [{"learning_rate": 0.01, "outputs": outputs} for outputs in (["a"], None, ["b"], ["c"])]
+    assert together.groups(made.under(0), settings) == [[0, 1, 2, 3]]
+    found = search.search(made, settings, Labelled(["x", "y"], parts), Fit(), weigh=lambda labels: None)
+    assert found.setting["outputs"] == ["b"]
+    assert found.table[0]["accuracy"] < 0.7 < found.table[2]["accuracy"]
+    assert "expected some of what the heads see: a, b; found c" in found.table[3]["failed"]

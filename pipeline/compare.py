@@ -7,7 +7,8 @@ from typing import Any
 
 from features.errors import IceboxError
 from features.plugins import suggestion
-from pipeline import paths
+from pipeline import by_folds, paths
+from pipeline.by_folds import OnFolds
 from pipeline.config import Config
 from pipeline.measures import SMALLER_IS_BETTER
 
@@ -113,6 +114,19 @@ def read(config: Config, store: str, head: str) -> Entry:
         settings=details["settings"],
         details=details,
     )
+
+
+def on_folds(entries: Sequence[Entry], measure: str) -> list[OnFolds | None]:
+    """Each against the first, where both were judged on the same folds of the same items."""
+    folds = [entry.details.get("folds") or [] for entry in entries]
+    same = entries[0].details.get("same_folds")
+    scores = [
+        [fold[measure] for fold in mine]
+        if same and entry.details.get("same_folds") == same and all(measure in fold for fold in mine)
+        else None
+        for entry, mine in zip(entries, folds, strict=True)
+    ]
+    return by_folds.compared(scores, [int(fold["n"]) for fold in folds[0]])
 
 
 def described(chosen: dict[str, Any]) -> str:

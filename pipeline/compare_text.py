@@ -9,6 +9,7 @@ from typing import Any
 from tabulate import tabulate
 
 from pipeline import certainty, compare, standing
+from pipeline.by_folds import OnFolds
 from pipeline.compare import Entry
 from pipeline.config import Config
 from pipeline.judged import Judged, commonest
@@ -21,6 +22,8 @@ NOTE = (
     + """ Δ best: test score less that of the first line, on the same items; p: {test}, with Holm's correction for
 {compared} comparisons. tied: not told from the best (p ≥ 0.05)."""
 )
+FOLDS = """ Δ folds: mean score on the folds less that of the first line; p folds: of Nadeau and Bengio's t-test, with
+Holm's correction."""
 LEFT = ("#", "backbone", "head", "", "chosen")  # columns of text
 SIZES = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB"))
 
@@ -35,8 +38,10 @@ def records(config: Config, stores: Sequence[str] = ()) -> list[dict[str, Any]]:
         measure = compare.ranked_by(config, mine[0])
         ranks = certainty.ranks([entry.val.get(measure) for entry in mine])
         floor = reference(seen)
-        for entry, rank, each in zip(mine, ranks, standing.standings(mine, seen), strict=True):
-            found.append(record(entry, rank, each) | {"ranked_by": f"{entry.chosen_on} {measure}", **floor})
+        folds = compare.on_folds(mine, measure)
+        for entry, rank, each, fold in zip(mine, ranks, standing.standings(mine, seen), folds, strict=True):
+            also = {"ranked_by": f"{entry.chosen_on} {measure}", **floor}
+            found.append(record(entry, rank, each) | also | by_fold(fold))
     return found
 
 
@@ -73,6 +78,15 @@ def record(entry: Entry, rank: str, found: Standing) -> dict[str, Any]:
         "bundle_bytes": details.get("bundle_bytes"),
         "peak_memory_bytes": details.get("peak_memory_bytes"),
         "chosen": compare.described(entry.chosen),
+    }
+
+
+def by_fold(fold: OnFolds | None) -> dict[str, float | None]:
+    """The difference to the best on the same folds of train."""
+    return {
+        "folds_difference": fold.difference if fold else None,
+        "folds_p": fold.p if fold else None,
+        "folds_p_holm": fold.p_holm if fold else None,
     }
 
 
@@ -126,6 +140,7 @@ def terminal(found: Sequence[dict[str, Any]]) -> str:
         table = tabulate(lines, headers=list(kept), disable_numparse=True, colalign=align)
         tests = [each["p_of"] for each in mine if each["p_of"]]
         note = (NOTE if tests else ALONE).format(place=first["ranked_by"], test=(tests or [""])[0], compared=len(tests))
+        note += FOLDS if any(each["folds_p"] is not None for each in mine) else ""
         tables.append(f"{dataset}: {scored_by(first)} on {first['test_n']:,} test items\n{table}\n\n{note}")
     return "\n\n".join(tables)
 
@@ -133,17 +148,18 @@ def terminal(found: Sequence[dict[str, Any]]) -> str:
 def row(each: dict[str, Any]) -> dict[str, str]:
     """The columns of one line."""
     scored = scored_by(each)
-    p = each["p_holm"]
     return {
         "#": each["rank"],
         "backbone": each["backbone"],
         "head": each["head"] + (" (not converged)" if each["converged"] is False else ""),
         "val": number(each[f"val_{scored}"]),
+        "Δ folds": "" if each["folds_difference"] is None else f"{each['folds_difference']:+.4f}",
+        "p folds": chance(each["folds_p_holm"]),
         "test": number(each[f"test_{scored}"]),
         "95 %": span(each["test_low"], each["test_high"]),
         "Δ best": "" if each["difference"] is None else f"{each['difference']:+.4f}",
         "95 % of Δ": span(each["difference_low"], each["difference_high"], "+.3f"),
-        "p": "" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}",
+        "p": chance(each["p_holm"]),
         "": each["verdict"] if each["verdict"] != "unknown" else "",
         "over seeds": "" if each["seeds_mean"] is None else f"{each['seeds_mean']:.4f} ± {each['seeds_sd']:.4f}",
         "fit s": f"{each['fit_s']:.2f}",
@@ -155,6 +171,11 @@ def row(each: dict[str, Any]) -> dict[str, str]:
 def scored_by(each: dict[str, Any]) -> str:
     """The test score that this record's dataset is compared by."""
     return "rmse" if "test_rmse" in each else "accuracy"
+
+
+def chance(p: float | None) -> str:
+    """A p-value with three digits."""
+    return "" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def number(value: float | None) -> str:

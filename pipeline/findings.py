@@ -10,8 +10,9 @@ from typing import Any
 
 from features import manifest, plugins
 from features.manifest import Row
-from pipeline import advice, atlas, certainty, compare, judged, paths, provenance, signature, slices, standing
+from pipeline import advice, atlas, certainty, compare, judged, paths, provenance, signature, slices, standing, tried
 from pipeline.atlas import Atlas
+from pipeline.by_folds import OnFolds
 from pipeline.compare_text import over_seeds
 from pipeline.config import Config
 from pipeline.exhibits import Gallery
@@ -19,6 +20,7 @@ from pipeline.judged import Judged
 from pipeline.measured import Measured
 from pipeline.slices import Slice
 from pipeline.standing import Seen, Standing
+from pipeline.tried import Tried
 
 MISTAKES = 12  # shown per head
 PAIRS = 15  # commonest confusions, where a matrix would be too large
@@ -44,6 +46,7 @@ class Line:
     rank: str
     floor: bool
     standing: Standing
+    on_folds: OnFolds | None
     seen: dict[str, Seen]
     slices: list[Slice]
     mistakes: list[Mistake]
@@ -79,6 +82,11 @@ class Line:
     def seeds(self) -> tuple[int, float | None, float | None]:
         """How many, and the mean and standard deviation of their test scores."""
         return over_seeds(self.entry)
+
+    @property
+    def tried(self) -> list[Tried]:
+        """The settings of its search, best first."""
+        return tried.of(self.entry)
 
     @property
     def absent(self) -> tuple[str, str] | None:
@@ -184,17 +192,19 @@ def lines_of(config: Config, entries: list[compare.Entry], rows: dict[str, Row])
     ranks = certainty.ranks([entry.val.get(measure) for entry in entries])
     seen = [standing.seen_of(entry) for entry in entries]
     standings = standing.standings(entries, [views.get("test") for views in seen])
+    folds = compare.on_folds(entries, measure)
     return [
         Line(
             entry=entry,
             rank=rank,
             floor=is_floor(config, entry.backbone),
             standing=stands,
+            on_folds=fold,
             seen=views,
             slices=slices.of(views["test"], rows) if views else [],
             mistakes=mistakes(views["test"]) if views else [],
         )
-        for entry, rank, views, stands in zip(entries, ranks, seen, standings, strict=True)
+        for entry, rank, views, stands, fold in zip(entries, ranks, seen, standings, folds, strict=True)
     ]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from features import fingerprint
 from features.errors import IceboxError
 from pipeline import convergence, folds, halving, measures, together
 from pipeline.answers import scored
@@ -47,7 +48,8 @@ class NothingFits(IceboxError):
 class Found:
     """The winner: its setting, the scores that chose it and by which `measure`, and the table of all that were tried.
 
-    `tried` has it on each pair: on val, where its `head` is kept, or on each fold.
+    `tried` has it on each pair: on val, where its `head` is kept, or on each fold; `folds` tells folds of these items
+    from others.
     """
 
     setting: Setting
@@ -56,6 +58,7 @@ class Found:
     chosen_on: str
     tried: list[Tried]
     table: list[dict[str, Any]]
+    folds: str = ""
 
 
 def search(made: Maker, settings: Sequence[Setting], data: Labelled, fit: Fit, *, weigh: Weigh) -> Found:
@@ -77,13 +80,16 @@ def search(made: Maker, settings: Sequence[Setting], data: Labelled, fit: Fit, *
             worth[i] = -math.inf if failed else measures.worth(scores, fit.choose)
             table[i] = settings[i] | ({"share": round(share, 4)} if "halving" in fit.search else {})
             table[i] |= {"fit_s": round(sum(each.fit_s for each in mine), 3), "converged": all_of(mine), **scores}
+            if len(mine) > 1 and not failed:
+                table[i]["by_fold"] = [each.scores[measures.present(each.scores, fit.choose)] for each in mine]
     best = max(left, key=lambda i: (worth[i], -i))
     if worth[best] == -math.inf:
         raise NothingFits(f"no setting can be fitted on {len(pairs[0][0]):,} items: {table[best]['failed']}")
     won = [each for each in tried if each.position == best]
     scores = mean_of(won)
     measure = measures.present(scores, fit.choose)
-    return Found(settings[best], scores, measure, chosen_on, won, [table[i] for i in range(len(settings))])
+    same = fingerprint.of_settings([judged.item_ids.tolist() for _, judged in pairs]) if len(pairs) > 1 else ""
+    return Found(settings[best], scores, measure, chosen_on, won, [table[i] for i in range(len(settings))], same)
 
 
 def pairs_of(data: Labelled, fit: Fit) -> tuple[list[Pair], str]:

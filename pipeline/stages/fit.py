@@ -92,6 +92,7 @@ def described(learnt: Learnt, fit: Fit, task: str) -> dict[str, Any]:
         "chosen_on": found.chosen_on,
         "choose": found.measure,
         "folds": [each.scores for each in found.tried] if found.chosen_on != "val" else [],
+        "same_folds": found.folds,
         "refit": fit.refit,
         "calibrate": fit.calibrate,
         "converged": learnt.seeds[0].fitted.converged,

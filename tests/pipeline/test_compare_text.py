@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy import stats
 
 from features import manifest
 from pipeline import __main__, compare_text, config, paths, results
@@ -88,6 +89,26 @@ def test_without_predictions_there_is_an_interval_but_no_difference():
     assert "0.699 … 0.972" in best
     assert "Δ" not in heads
     assert "tied" not in other
+
+
+@pytest.mark.usefixtures("project")
+def test_heads_that_were_chosen_on_the_same_folds_are_compared_on_them():
+    def on_folds(head: str, same: str, *scores: float) -> None:
+        folds = [{"n": 10, "accuracy": score} for score in scores]
+        fitted(head, val=sum(scores) / 3, wrong={1}, chosen_on="3-fold in train", folds=folds, same_folds=same)
+
+    on_folds("logreg", "one", 0.9, 0.9, 0.9)
+    on_folds("mlp", "one", 0.8, 0.9, 0.7)
+    second = compare_text.records(config.load())[1]
+    assert second["folds_difference"] == pytest.approx(-0.1)
+    t = 0.1 / ((1 / 3 + 1 / 2) * 0.01) ** 0.5
+    assert second["folds_p"] == second["folds_p_holm"] == pytest.approx(2 * stats.t(2).sf(t))
+    text = "\n".join(shown())
+    assert re.search(r"-0\.1000 +0\.388", text)
+    assert "Nadeau and Bengio" in text
+    on_folds("mlp", "another", 0.8, 0.9, 0.7)
+    assert compare_text.records(config.load())[1]["folds_p"] is None
+    assert "Nadeau" not in "\n".join(shown())
 
 
 @pytest.mark.usefixtures("project")

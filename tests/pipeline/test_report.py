@@ -394,6 +394,23 @@ def test_backbones_trained_here_show_their_curve(project: Path) -> None:
     assert '"lines": [{"of": "val/accuracy", "step": 1, "value": 0.25}], "unit": "step"' in html
 
 
+def test_the_search_is_shown_and_what_was_chosen_by_folds_is_compared_on_them(project: Path) -> None:
+    search = [{"C": C, "accuracy": C, "fit_s": 0.1, "by_fold": [C, C - 0.1, C + 0.1]} for C in (0.1, 0.3)]
+    folds = [{"n": 10, "accuracy": accuracy} for accuracy in (0.5, 0.6)]
+    known = {"folds": folds, "same_folds": "x", "chosen_on": "2-fold in train", "choose": "accuracy"}
+    detailed("words-minilm", "linear_svm", **known)
+    html = page()
+    assert "Nadeau" not in html
+    assert "that were tried" not in html
+    detailed("words-minilm", "logreg", search=search, **known | {"folds": folds[::-1]})
+    html = page()
+    assert "The 2 settings that were tried on 2-fold in train" in html
+    assert '<th scope="row" data-v="C=0.1">C=0.1<span class="tag">chosen</span></th>' in html
+    assert "Nadeau and Bengio's corrected t-test" in html
+    assert "on folds" in Leaderboard(html).sorted
+    assert [row[4] for row in Leaderboard(html).rows] == ["best", "–", "+0.0000", "–"]
+
+
 def test_the_stage_imports_no_heavy_library(project: Path) -> None:
     root = Path(report.__file__).parent.parent
     code = f"import sys; sys.path.insert(0, {str(root)!r}); from pipeline.__main__ import main; main(['report'])\n"

@@ -67,6 +67,17 @@ def test_without_val_folds_of_train_choose_and_every_item_is_judged_once():
     assert all(each.head is None for each in found.tried)
 
 
+def test_folds_leave_each_ones_score_and_a_name_that_tells_them_from_others():
+    data = Labelled(["a", "b"], {"train": part(*[0, 1] * 6), "test": part(0, 1)})
+    found, again = (find(answers(0, 1), data, folds=3) for _ in range(2))
+    assert [np.mean(line["by_fold"]) for line in found.table] == [line["accuracy"] for line in found.table]
+    assert [len(line["by_fold"]) for line in found.table] == [3, 3]
+    others = [find(answers(0), data, folds=3, seed=1), find(answers(0), data, folds=2)]
+    assert found.folds == again.folds not in {each.folds for each in others}
+    on_val = find(answers(0, 1))
+    assert (on_val.folds, "by_fold" in on_val.table[0]) == ("", False)
+
+
 def test_folds_may_be_asked_for_and_take_val_in_where_the_refit_does():
     data = Labelled(["a", "b"], {"train": part(0, 0, 1, 1), "val": part(1, 1), "test": part(0)})
     assert find(answers(0, 1), data, folds=2).scores["n"] == 4

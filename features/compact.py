@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from features import atomic, index, prune, shard
+from features import atomic, index, prune, shard, spread
 from features.extract import SHARD_BYTES, SHARD_ROWS
 from features.manifest import Row
 from features.ragged import Values, joined
@@ -93,7 +93,7 @@ def rewrite(store: FeatureStore, part: Sequence[At], cache: ShardCache) -> shard
     readable = [one for one in old.values() if one.arrays]  # else nothing in that shard could be read
     features: dict[str, Values] = {}
     for output in store.outputs if readable else ():
-        dtype = index.common_dtype(one.arrays[output].dtype for one in readable)
+        dtype = spread.common_dtype(one.arrays[output].dtype for one in readable)
         ragged, shape = store.is_ragged(output), store.row_shape(output)
         nothing = np.zeros((0, *shape) if ragged else shape, dtype)
         rows = [old[number].row(output, row).astype(dtype) if old[number].arrays else nothing for number, row in part]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from features import index, shard
+from features import columns, index, shard, spread
 from features.errors import IceboxError
 from features.pairs import PAIR, PARTS, combine
 from features.plugins import suggestion
@@ -45,7 +45,7 @@ class FeatureStore:
         self.skipped = self.index.skipped
         self._maps = ShardMaps([(self._present(entry), entry.arrays) for entry in self.index.shards])
         self._dtypes = {
-            output: index.common_dtype(entry.arrays[output].dtype for entry in self.index.shards)
+            output: spread.common_dtype(entry.arrays[output].dtype for entry in self.index.shards)
             for output in self.outputs
         }
 
@@ -55,22 +55,22 @@ class FeatureStore:
     @cached_property
     def item_ids(self) -> np.ndarray:
         """The items' ids (n,) str, in manifest order."""
-        return index.text(self.index.item_ids)
+        return columns.text(self.index.item_ids)
 
     @cached_property
     def labels(self) -> np.ndarray:
         """Their labels (n,) str."""
-        return index.text(self.index.labels)
+        return columns.text(self.index.labels)
 
     @cached_property
     def splits(self) -> np.ndarray:
         """Their splits (n,) str: train, val, test or a further test set, test-NAME."""
-        return index.text(self.index.splits)
+        return columns.text(self.index.splits)
 
     @cached_property
     def groups(self) -> np.ndarray:
         """Their groups (n,) str: items of one must share a split, and a fold. "" is none."""
-        return index.text(self.index.groups)
+        return columns.text(self.index.groups)
 
     @cached_property
     def shards(self) -> list[shard.Shard]:
@@ -181,7 +181,7 @@ class FeatureStore:
         result = np.empty((len(items), *self.row_shape(output)), self.dtype(output))
         at = self._number_of(view or self.views[0])
         shard_of, row_of = self.index.shard_of[at, items], self.index.row_of[at, items]
-        runs = index.runs(shard_of, row_of, row_of + 1) if len(items) else []
+        runs = spread.runs(shard_of, row_of, row_of + 1) if len(items) else []
         if result.nbytes >= len(runs) * PLAIN_BYTES:
             for start, stop in runs:
                 self._maps.copy(shard_of[start], output, row_of[start], into=result[start:stop])
@@ -199,7 +199,7 @@ class FeatureStore:
         shard_of, starts, stops = self._spans(items, output, view)
         ends = offsets_of(stops - starts)
         result = np.empty((int(ends[-1]), *self.row_shape(output)), self.dtype(output))
-        for first, last in index.runs(shard_of, starts, stops) if len(items) else ():
+        for first, last in spread.runs(shard_of, starts, stops) if len(items) else ():
             rows = self._maps.array(shard_of[first], output)[starts[first] : stops[last - 1]]
             result[ends[first] : ends[last]] = rows
         return Ragged(result, ends)

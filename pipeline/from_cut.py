@@ -28,6 +28,10 @@ class FromCut:
             part = order[start : start + size]
             yield part, self.items[part].tolist()
 
+    def together(self, prepared: Sequence[int]) -> list[list[int]]:
+        """Pictures are of one size."""
+        return [list(range(len(prepared)))]
+
     def inputs(self, prepared: Sequence[int]) -> list[Inputs]:
         """The activations, put where the frozen part ends."""
         rows = self.store.rows(np.array(prepared), self.output)

@@ -60,6 +60,13 @@ class Prepared:
             return [self.network.inputs([pair[side] for pair in prepared]) for side in (0, 1)]
         return [self.network.inputs(prepared)]
 
+    def together(self, prepared: Sequence[Any]) -> list[list[int]]:
+        """Positions of what best passes together of a batch: texts of about one length, by a pair's longer one."""
+        if not self.network.whole_shards:
+            return [list(range(len(prepared)))]
+        longest = [max(pair, key=bytes_of) for pair in prepared] if self.siamese else prepared
+        return [list(rows) for rows in self.network.parts(longest)]
+
     def item(self, i: int) -> Any:
         """Row i, prepared."""
         if i in self.kept:

@@ -56,6 +56,9 @@ class Items(Protocol):
     def batches(self, order: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, list[Any]]]:
         """(positions (b,), items) in this order, `size` at a time."""
 
+    def together(self, prepared: Sequence[Any]) -> list[list[int]]:
+        """Positions of what best passes together of a batch: a long text would have short ones padded to its length."""
+
     def inputs(self, prepared: Sequence[Any]) -> list[Inputs]:
         """What the network is called with for these items; of siamese pairs once for each text."""
 
@@ -177,13 +180,14 @@ class Unfreezing:
         return total / len(order)
 
     def step(self, prepared: Sequence[Any], positions: np.ndarray, generator: torch.Generator) -> float:
-        """One optimiser step over a batch, in as many pieces as the device's memory asks for → its loss."""
+        """One optimiser step over a batch, in pieces whose gradients add up → its loss."""
         while True:
-            size = self.micro_batch
-            pieces = [(prepared[i : i + size], positions[i : i + size]) for i in range(0, len(positions), size)]
             self.optimiser.zero_grad()
             try:
-                loss = sum(self.backward(*piece, len(positions), generator) for piece in pieces)
+                loss = sum(
+                    self.backward([prepared[i] for i in piece], positions[piece], len(positions), generator)
+                    for piece in self.pieces(self.train, prepared)
+                )
                 break
             except torch.cuda.OutOfMemoryError:
                 self.take_less()
@@ -191,6 +195,15 @@ class Unfreezing:
             self.fabric.clip_gradients(self.model, self.optimiser, max_norm=self.how.clip, error_if_nonfinite=False)
             self.optimiser.step()
         return float(loss)
+
+    def pieces(self, items: Items, prepared: Sequence[Any]) -> list[list[int]]:
+        """Positions in a batch of what passes together, as lengths ask for and the device's memory allows."""
+        size = self.micro_batch
+        return [
+            [start + i for i in rows]
+            for start in range(0, len(prepared), size)
+            for rows in items.together(prepared[start : start + size])
+        ]
 
     def take_less(self) -> None:
         """Pass half as many items at a time from here on; the optimiser's batch stays what it is."""
@@ -222,11 +235,13 @@ class Unfreezing:
     def scores(self, items: Items) -> np.ndarray:
         """Scores (n, k) of items, in their order, as the network is now."""
         self.whole.eval()
-        found = [
-            self.whole(items.inputs(prepared)).float().cpu().numpy()
-            for _, prepared in items.batches(np.arange(len(items)), self.how.batch_size)
-        ]
-        return np.concatenate(found)
+        passed, found = [], []
+        for positions, prepared in items.batches(np.arange(len(items)), self.how.batch_size):
+            for piece in self.pieces(items, prepared):
+                passed.append(positions[piece])
+                found.append(self.whole(items.inputs([prepared[i] for i in piece])).float().cpu().numpy())
+        scores = np.concatenate(found)
+        return scores[np.argsort(np.concatenate(passed))]
 
     def judge(self, loss: float) -> None:
         """Score val, add a line to the curve, and keep the weights where they are the best so far."""

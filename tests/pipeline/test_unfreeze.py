@@ -38,6 +38,9 @@ class Rows:
         for at in range(0, len(order), size):
             yield order[at : at + size], list(order[at : at + size])
 
+    def together(self, prepared):
+        return [list(range(len(prepared)))]
+
     def inputs(self, prepared):
         return [Inputs((self.values[np.array(prepared)],))]
 
@@ -184,6 +187,15 @@ def test_out_of_memory_it_goes_on_with_smaller_pieces_that_add_up(tmp_path, monk
     found, _ = run(tmp_path / "b", epochs=1, free="none")
     assert "8 items at a time" in capsys.readouterr().err
     assert found.curve[-1]["loss"] == pytest.approx(expected.curve[-1]["loss"], rel=1e-5)
+
+
+def test_items_of_a_batch_that_pass_apart_add_up_too_and_are_scored_in_their_order(tmp_path, monkeypatch):
+    expected, _ = run(tmp_path / "a", epochs=3, free="none")
+    monkeypatch.setattr(Rows, "together", lambda _, part: [[*range(1, len(part), 2)], [*range(0, len(part), 2)]])
+    found, _ = run(tmp_path / "b", epochs=3, free="none")
+    for one, other in zip(expected.curve[1:], found.curve[1:], strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-5)
+        assert one["accuracy"] == other["accuracy"]
 
 
 @pytest.mark.parametrize("precision", ["bfloat16"])

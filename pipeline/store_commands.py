@@ -1,5 +1,6 @@
 """`python -m pipeline store ACTION …`: what people do to look after the stores in data/stores."""
 
+import shutil
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -108,6 +109,8 @@ def prune_cache(*, also_unfinished: bool) -> None:
             f"{paths.SHARDS}: may hold what {', '.join(unfinished)} would go on from (selected in params.yaml, but not "
             f"in {paths.STORES}); run dvc repro (or dvc checkout) first, or add --unfinished to free it all the same"
         )
+    if also_unfinished:
+        shutil.rmtree(paths.UNFREEZE, ignore_errors=True)  # its links keep shards on the disk
     freed = prune.prune(paths.SHARDS, [paths.store(name) for name in here])
     for one in freed:
         print(f"{one.folder}: removed {one.shards} shards, freed {one.freed_bytes / MB:.1f} MB")

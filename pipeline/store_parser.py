@@ -16,7 +16,9 @@ def add(commands: Any) -> None:
     add_export(actions)
     prune = actions.add_parser("prune", help="empty the shard cache of what no store in data/stores needs")
     prune.add_argument(
-        "--unfinished", action="store_true", help="also what the selected stores that are not here would go on from"
+        "--unfinished",
+        action="store_true",
+        help="also what the selected stores that are not here, and killed unfreezings, would go on from",
     )
 
 

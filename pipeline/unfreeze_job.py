@@ -15,8 +15,8 @@ from features.capture import Inputs
 from features.cut import Cut
 from features.errors import IceboxError
 from features.extract import extract
-from features.manifest import Row
 from features.network import NetworkBackbone
+from features.pooling import EACH
 from features.store import FeatureStore
 from features.views import IDENTITY
 from pipeline import (
@@ -34,7 +34,7 @@ from pipeline import (
 )
 from pipeline.answers import Answers, Scored, judged
 from pipeline.config import Config
-from pipeline.from_cut import FromCut
+from pipeline.from_cut import PicturesFromCut, TextsFromCut
 from pipeline.prepared import Prepared
 from pipeline.unfreeze import Items, Plan, Progress, Tell, Unfreezing
 from pipeline.unfreeze_how import FRESH
@@ -83,6 +83,7 @@ class Job:
             raise IceboxError(f"training sees items as they are; leave stores.{self.entry.store}.fit.views out")
         self.started = bundle.load(paths.bundle(self.entry.store, self.entry.start))
         identity = [self.entry.model_dump(mode="json"), features.fingerprint, [r.item_key for r in self.rows["train"]]]
+        self.extracted = False
         self.folder = paths.UNFREEZE / f"{key}-{fingerprint.of_settings(identity)[:16]}"
 
     def run(self, seed: int, *, tell: Tell | None = None) -> Outcome:
@@ -103,7 +104,7 @@ class Job:
             plan = Plan.of(network, how, tried)
             entered = self.cut(plan, network, tried)
             if entered:
-                items = self.from_cut(entered)
+                items = self.from_cut(entered, prepared)
                 stack.enter_context(entered.entered())
             work = Unfreezing(
                 whole,
@@ -146,44 +147,57 @@ class Job:
         return fresh_start.FreshHead(features, self.data.train.labels, wide).to(features.device)
 
     def cut(self, plan: Plan, network: NetworkBackbone, tried: Inputs) -> Cut | None:
-        """Where the network can be entered behind its frozen part; None where it has none, or every batch is new.
-
-        Of pictures only: what a text leaves behind a block is of a length of its own.
-        """
-        possible = plan.frozen_to and not self.entry.augment and network.modality == "image"
-        if self.entry.cut == "off" or not possible:
+        """Where the network can be entered behind its frozen part; None where it has none, or what it gives is not the
+        same in every epoch and under every seed."""
+        reasons = {
+            "a block that is never freed": plan.frozen_to is not None,
+            "no augment": not self.entry.augment,
+            "init: pretrained": self.entry.init == "pretrained",
+            "pictures, texts or pairs: concat": network.modality in ("image", "text") and not self.siamese,
+        }
+        if self.entry.cut == "off" or not all(reasons.values()):
             if self.entry.cut == "on":
-                raise IceboxError("cut: on, but it needs pictures, a block that is never freed, and no augment")
+                lacking = ", ".join(reason for reason, there in reasons.items() if not there)
+                raise IceboxError(f"cut: on, but that needs {lacking}")
             return None
         try:
-            return Cut(network.capture, str(plan.frozen_to), tried)
+            found = Cut(network.capture, str(plan.frozen_to), tried)
+            if network.modality == "text" and len(found.shape) != 2:
+                raise IceboxError(f"what {found.block} gives of a text is not a vector a token")
+            return found
         except IceboxError as reason:
             if self.entry.cut == "on":
                 raise
             print(f"{self.key}: {reason}; every epoch passes the whole network")
             return None
 
-    def from_cut(self, cut: Cut) -> dict[str, Items]:
-        """Every split's items as activations behind the frozen part, extracted once and kept by what they hang on."""
-        folder = paths.UNFREEZE / f"{self.key}-cut"
-        rows: list[Row] = [row for part in self.rows.values() for row in part]
-        network = self.network([f"{cut.block}:flatten"])
+    def from_cut(self, cut: Cut, prepared: Mapping[str, Prepared]) -> dict[str, Items]:
+        """Every split's items as activations behind the frozen part, which all seeds share."""
+        store = FeatureStore(self.folder / "cut") if self.extracted else self.extract(cut)
+        self.extracted = True
+        place = {item_id: i for i, item_id in enumerate(store.item_ids)}
+        found: dict[str, Items] = {}
+        for split, items in prepared.items():
+            there = np.array([place[row.item_id] for row in items.rows])
+            if items.network.modality == "text":
+                found[split] = TextsFromCut(cut, store, there, items)
+            else:
+                found[split] = PicturesFromCut(cut, store, there, items.inputs([items.item(0)])[0])
+        return found
+
+    def extract(self, cut: Cut) -> FeatureStore:
+        """Pass every item through the frozen part; where that gives a vector a token, (t, d), each is kept."""
+        folder = self.folder / "cut"
         extract(
-            rows,
+            [row for part in self.rows.values() for row in part],
             read=self.source.read,
-            backbone=network,
+            backbone=self.network([f"{cut.block}:{EACH if len(cut.shape) == 2 else 'flatten'}"]),
             cache_root=paths.SHARDS,
             store=folder,
             batch_size=self.config.extract.batch_size,
             workers=self.config.extract.workers,
         )
-        store = FeatureStore(folder)
-        place = {item_id: i for i, item_id in enumerate(store.item_ids)}
-        like = network.inputs([network.prepare(self.source.read(rows[0].source))])
-        return {
-            split: FromCut(cut, store, np.array([place[row.item_id] for row in part]), like)
-            for split, part in self.rows.items()
-        }
+        return FeatureStore(folder)
 
     def answered(self, split: str, scores: np.ndarray) -> Scored:
         """A split with the scores (n, k) that the network gave it."""

@@ -141,6 +141,16 @@ def test_prune_frees_what_no_store_needs(project, capsys):
     assert main(["store", "verify"]) == 0
 
 
+def test_prune_leaves_a_killed_unfreezing_its_checkpoint_unless_told(project, capsys):
+    checkpoint = paths.UNFREEZE / "tuned-0123/seed-0/checkpoint.pt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"weights")
+    assert main(["store", "prune"]) == 0
+    assert checkpoint.exists()
+    assert main(["store", "prune", "--unfinished"]) == 0
+    assert not checkpoint.exists()
+
+
 @pytest.fixture
 def hashed(project, monkeypatch) -> str:
     """The store of params.yaml's own dataset and backbone."""

@@ -1,14 +1,15 @@
 """What the caches are worth when training end to end: the head fitted on features, and the cut behind the frozen part.
 
-    python -m benchmarks.unfreezing DATA WEIGHTS [ROUNDS]
+    python -m benchmarks.unfreezing DATA WEIGHTS [ROUNDS [PAIR …]]
 
-DATA is a folder of class folders with pictures, WEIGHTS a file for torchvision's squeezenet1_1. At 128 px, one thread,
-one core. Each contestant is a process of its own in a project of its own without any cache, and its extraction counts;
-seconds are the processor's.
+DATA is a folder of class folders with pictures, WEIGHTS a file for torchvision's squeezenet1_1. One thread, one core.
+Each contestant is a process (or three) of its own in a project of its own without any cache, so that its extraction
+counts; each round has a seed of its own. Seconds are the processor's, with and without what it takes to start Python and
+load libraries, which is the same for five pictures and for five million.
 
-- schedule: ten epochs with the network frozen, then five with the last K blocks freed, as one training that passes the
-  whole network every epoch; against extracting, fitting logreg, and the five epochs alone.
-- cut: ten epochs with the last block freed, with the cut and without.
+- all, some: ten epochs with the network frozen, then five with all blocks freed (at 128 px) or the last three (at 224
+  px), as one training that passes the whole network every epoch; against extracting, fitting logreg, and the five epochs.
+- cut: ten epochs with the last block freed, at 128 px, with the cut and without.
 """
 
 import json
@@ -18,81 +19,106 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.clock import Clock
 
 PARAMS = """
-select: {{stores: [photos], heads: [logreg, fresh]}}
+select: {{stores: [small, large], heads: [logreg, fresh]}}
 datasets: {{photos: {{source: image_folder, path: {data}, split: {{leakage: drop}}}}}}
 backbones: {{squeezenet: {{family: torchvision, model: squeezenet1_1, weights: {weights}}}}}
 stores:
-  photos: {{dataset: photos, backbone: squeezenet, extract: {{outputs: ['features:avg'], size: 128}}, fit: {{}}}}
+  small: {{dataset: photos, backbone: squeezenet, extract: {{outputs: ['features:avg'], size: 128}}, fit: {{}}}}
+  large: {{dataset: photos, backbone: squeezenet, extract: {{outputs: ['features:avg'], size: 224}}, fit: {{}}}}
 heads: {{logreg: {{C: [0.001, 0.01, 0.1, 1.0]}}, fresh: {{}}}}
 unfreeze:
-  all_end_to_end: {{store: photos, start: fresh, free: {{0: none, 10: all}}, epochs: 15, cut: 'off'}}
-  all_from_head: {{store: photos, start: logreg, free: all, epochs: 5}}
-  three_end_to_end: {{store: photos, start: fresh, free: {{0: none, 10: last 3}}, epochs: 15, cut: 'off'}}
-  three_from_head: {{store: photos, start: logreg, free: last 3, epochs: 5}}
-  one_whole: {{store: photos, start: logreg, free: last 1, epochs: 10, cut: 'off'}}
-  one_cut: {{store: photos, start: logreg, free: last 1, epochs: 10}}
+  all_end_to_end: {{store: small, seed: {seed}, start: fresh, epochs: 15, free: {{0: none, 10: all}}, cut: 'off'}}
+  all_from_head: {{store: small, seed: {seed}, start: logreg, epochs: 5, free: all}}
+  some_end_to_end: {{store: large, seed: {seed}, start: fresh, epochs: 15, free: {{0: none, 10: last 3}}, cut: 'off'}}
+  some_from_head: {{store: large, seed: {seed}, start: logreg, epochs: 5, free: last 3}}
+  cut_without: {{store: small, seed: {seed}, start: logreg, epochs: 10, free: last 1, cut: 'off'}}
+  cut_with: {{store: small, seed: {seed}, start: logreg, epochs: 10, free: last 1, cut: 'on'}}
 extract: {{workers: 1}}
 """
-SHARED = ["check", "manifest photos", "fetch squeezenet", "extract photos", "fit photos-logreg", "fit photos-fresh"]
-PAIRS = {  # what is compared: (the slow way, ours); the first needs no features, the second pays for its own
-    "schedule, all blocks": ("all_end_to_end", "all_from_head"),
-    "schedule, last 3 blocks": ("three_end_to_end", "three_from_head"),
-    "cut, last block": ("one_whole", "one_cut"),
+STORES = ("small", "large")
+SHARED = [
+    "check",
+    "manifest photos",
+    "fetch squeezenet",
+    *(f"extract {store}" for store in STORES),
+    *(f"fit {store}-{head}" for store in STORES for head in ("logreg", "fresh")),
+]
+PAIRS = {  # name → (the slow way, ours, store, whether ours has features to extract and a head to fit first)
+    "all": ("all_end_to_end", "all_from_head", "small", True),
+    "some": ("some_end_to_end", "some_from_head", "large", True),
+    "cut": ("cut_without", "cut_with", "small", False),
 }
+LOADS = """
+import pipeline.config, pipeline.stages.{stage}, features.backbones.torchvision
+from features import torch_pair
+torch_pair.mend()
+import torchvision
+"""
 
 
-def command(project: Path, *words: str) -> None:
-    """Run `python -m pipeline …` in a project, on one core."""
+@dataclass(frozen=True)
+class Ran:
+    """Processor seconds of one contestant, those without starting Python and loading libraries, and its accuracy."""
+
+    all_s: float
+    working_s: float
+    accuracy: float
+
+
+def python(folder: Path, *arguments: str) -> float:
+    """Run Python in a folder, on one core → its processor seconds."""
     one = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     environment = os.environ | one | {"PYTHONPATH": str(Path.cwd())}
-    subprocess.run(
-        [sys.executable, "-m", "pipeline", *words], cwd=project, env=environment, check=True, capture_output=True
-    )
+    with Clock() as clock:
+        subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, check=True, capture_output=True)
+    return clock.seconds["cpu_s"]
 
 
-def timed(made: Path, folder: Path, name: str, *, from_features: bool) -> tuple[float, float]:
-    """(processor seconds, test accuracy) of one unfreezing, in a copy of the project without caches."""
+def timed(made: Path, folder: Path, name: str, store: str, *, from_features: bool) -> Ran:
+    """One unfreezing, in a copy of the project without caches."""
     shutil.copytree(made, folder)
     shutil.rmtree(folder / ".icebox")
-    with Clock() as clock:
-        if from_features:
-            command(folder, "extract", "photos")
-            command(folder, "fit", "photos-logreg")
-        command(folder, "unfreeze", name)
-    metrics = json.loads((folder / f"results/metrics/photos/{name}.json").read_text())
+    stages = {"unfreeze": name}
+    if from_features:
+        stages = {"extract": store, "fit": f"{store}-logreg", **stages}
+    all_s = sum(python(folder, "-m", "pipeline", stage, key) for stage, key in stages.items())
+    starting_s = sum(python(folder, "-c", LOADS.format(stage=stage)) for stage in stages)
+    metrics = json.loads((folder / f"results/metrics/{store}/{name}.json").read_text())
     shutil.rmtree(folder)
-    return clock.seconds["cpu_s"], metrics["test"]["accuracy"]
+    return Ran(all_s, all_s - starting_s, metrics["test"]["accuracy"])
 
 
-def main(data: str, weights: str, rounds: int = 5) -> None:
+def main(data: str, weights: str, rounds: str = "5", *pairs: str) -> None:
     """Print a line a round and pair, then the medians of their ratios."""
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    found: dict[str, list[tuple[Ran, Ran]]] = {pair: [] for pair in pairs or PAIRS}
     with tempfile.TemporaryDirectory() as temporary:
         made = Path(temporary) / "made"
         made.mkdir()
-        (made / "params.yaml").write_text(PARAMS.format(data=Path(data).resolve(), weights=Path(weights).resolve()))
-        for line in SHARED:
-            command(made, *line.split())
-        found: dict[str, list[float]] = {pair: [] for pair in PAIRS}
-        for number in range(rounds):
-            for pair, (slow, ours) in PAIRS.items():
-                is_schedule = pair.startswith("schedule")
-                slow_s, slow_accuracy = timed(made, Path(temporary) / "run", slow, from_features=False)
-                ours_s, ours_accuracy = timed(made, Path(temporary) / "run", ours, from_features=is_schedule)
-                found[pair].append(ours_s / slow_s)
-                print(
-                    f"{number}: {pair}: {slow_s:.0f} s, accuracy {slow_accuracy:.3f}; ours {ours_s:.0f} s, "
-                    f"{ours_accuracy:.3f}; ratio {ours_s / slow_s:.2f}",
-                    flush=True,
-                )
-        for pair, ratios in found.items():
-            print(f"{pair}: median {statistics.median(ratios):.2f} of the time, {min(ratios):.2f}–{max(ratios):.2f}")
+        for number in range(int(rounds)):
+            filled = PARAMS.format(data=Path(data).resolve(), weights=Path(weights).resolve(), seed=number)
+            (made / "params.yaml").write_text(filled)
+            for line in SHARED if number == 0 else SHARED[:1]:
+                python(made, "-m", "pipeline", *line.split())
+            for pair, ran in found.items():
+                slow_name, ours_name, store, from_features = PAIRS[pair]
+                slow = timed(made, Path(temporary) / "run", slow_name, store, from_features=False)
+                ours = timed(made, Path(temporary) / "run", ours_name, store, from_features=from_features)
+                ran.append((slow, ours))
+                print(f"{number}: {pair}: {slow} against ours {ours}", flush=True)
+    for pair, ran in found.items():
+        for part in ("all_s", "working_s"):
+            ratios = [getattr(ours, part) / getattr(slow, part) for slow, ours in ran]
+            print(f"{pair}, {part}: {statistics.median(ratios):.2f} of it, {min(ratios):.2f} to {max(ratios):.2f}")
+        slow_mean, ours_mean = (statistics.mean(one.accuracy for one in side) for side in zip(*ran, strict=True))
+        print(f"{pair}: mean accuracy {slow_mean:.4f}, ours {ours_mean:.4f}")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3], *map(int, sys.argv[3:]))
+    main(*sys.argv[1:])

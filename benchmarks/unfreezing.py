@@ -8,7 +8,7 @@ counts; each round has a seed of its own. Seconds are the processor's, with and 
 load libraries, which is the same for five pictures and for five million.
 
 - all, some: ten epochs with the network frozen, then five with all blocks freed (at 128 px) or the last three (at 224
-  px), as one training that passes the whole network every epoch; against extracting, fitting logreg, and the five epochs.
+  px), in one training that passes the whole network every epoch; against extracting, fitting logreg, and five epochs.
 - cut: ten epochs with the last block freed, at 128 px, with the cut and without.
 """
 

@@ -113,6 +113,11 @@ def check_unfreeze(config: "Config") -> None:
                 f"{where}: a random network has no features that '{unfreeze.start}' was fitted on; "
                 f"take `start: {FRESH}`, with `{FRESH}: {{}}` under heads: and in select.heads"
             )
+        if unfreeze.start != FRESH and config.fitting(unfreeze.store).refit != "train":
+            raise IceboxError(
+                f"{where}: chooses its best epoch on val, which the '{unfreeze.start}' of '{unfreeze.store}' has been "
+                "fitted on (refit: train+val); name a store like it with `fit: {refit: train}`: that extracts nothing"
+            )
 
 
 def trained_from(config: "Config", store: str) -> set[str]:

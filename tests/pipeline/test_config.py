@@ -119,6 +119,12 @@ def test_an_unfreezing_begins_from_what_is_selected(tmp_path):
         config.load(path)
 
 
+def test_an_unfreezing_begins_from_no_head_that_has_seen_val(tmp_path):
+    path = changed(tmp_path, "stores", "digits-glyphnet", "fit", value={"refit": "train+val"})
+    with pytest.raises(IceboxError, match=r"glyphnet-tuned: chooses its best epoch on val, which the 'mlp' of"):
+        config.load(path)
+
+
 def test_a_store_of_an_unfrozen_network_has_that_networks_family(tmp_path):
     path = changed(tmp_path, "stores", "digits-pixels", "backbone", value="glyphnet-tuned")
     assert config.load(path).backbone("glyphnet-tuned").family == "glyphnet"

@@ -4,8 +4,8 @@
 
 DATA is a folder of class folders with pictures, WEIGHTS a file for torchvision's squeezenet1_1. One thread, one core.
 Each contestant is a process (or three) of its own in a project of its own without any cache, so that its extraction
-counts; each round has a seed of its own. Seconds are the processor's, with and without what it takes to start Python and
-load libraries, which is the same for five pictures and for five million.
+counts; each round has a seed of its own. Seconds are the processor's, with and without what starting Python and loading
+libraries takes, which is the same for five pictures and for five million.
 
 - all, some: ten epochs with the network frozen, then five with all blocks freed (at 128 px) or the last three (at 224
   px), in one training that passes the whole network every epoch; against extracting, fitting logreg, and five epochs.

@@ -1,5 +1,6 @@
 """A torch head with scikit-learn's manners: what an unfrozen network's bundle holds."""
 
+import io
 from typing import Any, Self
 
 import numpy as np
@@ -9,7 +10,23 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 
-class ModuleClassifier(ClassifierMixin, BaseEstimator):
+class ModuleHead(BaseEstimator):
+    """Is saved with its module as torch saves one: pickled as it is, a module holds the addresses of its tensors, and
+    the same training would never give the same file."""
+
+    module: nn.Module
+
+    def __getstate__(self) -> dict[str, Any]:
+        saved = io.BytesIO()
+        torch.save(self.module, saved)
+        return {**super().__getstate__(), "module": saved.getvalue()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        module = torch.load(io.BytesIO(state["module"]), weights_only=False)
+        super().__setstate__({**state, "module": module})
+
+
+class ModuleClassifier(ClassifierMixin, ModuleHead):
     """Already trained: `fit` only notes the classes. `module` takes features (n, d) to scores (n, k)."""
 
     def __init__(self, module: nn.Module) -> None:
@@ -31,7 +48,7 @@ class ModuleClassifier(ClassifierMixin, BaseEstimator):
         return found
 
 
-class ModuleRegressor(RegressorMixin, BaseEstimator):
+class ModuleRegressor(RegressorMixin, ModuleHead):
     """Already trained: `fit` only notes the number of features. `module` takes features (n, d) to numbers (n, 1)."""
 
     def __init__(self, module: nn.Module) -> None:

@@ -25,6 +25,7 @@ STAGES = (
 )
 WITHOUT_KEY = ("check", "report")
 INTERRUPTED = 130  # the shell's code for Ctrl-C
+READER_GONE = 141  # and for a pipe that nobody reads
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,6 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from pipeline import predict
 
             predict.run(parsed.bundle, parsed.inputs, out=parsed.out, trust=parsed.trust)
+        sys.stdout.flush()  # here, where a reader that has gone can still be told from an error
+    except BrokenPipeError:  # `… | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left goes there, without a complaint
+        return READER_GONE
     except IceboxError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

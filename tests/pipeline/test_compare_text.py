@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -144,6 +146,20 @@ def test_items_in_groups_widen_the_intervals():
     assert grouped["difference_high"] - grouped["difference_low"] > alone["difference_high"] - alone["difference_low"]
     assert grouped["p"] > alone["p"]
     assert grouped["verdict"] == "tied"
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_reader_that_has_seen_enough_is_no_error(form: list[str]):
+    code = f"import sys; sys.path.insert(0, {str(Path(__main__.__file__).parents[1])!r})\n"
+    code += f"from pipeline.__main__ import main; sys.exit(main(['compare', *{form}]))"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout
+        assert running.stderr
+        running.stdout.close()
+        assert running.stderr.read() == b""
+    assert running.returncode == __main__.READER_GONE
 
 
 @pytest.mark.parametrize(("count", "text"), [(None, ""), (12, "12 B"), (2048, "2.0 KB"), (3 << 20, "3.0 MB")])

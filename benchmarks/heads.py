@@ -117,11 +117,11 @@ def main(*chosen: str) -> None:
             print(what)
             match what:
                 case "logreg":
-                    race_logreg(data, 3, folds=1)
+                    race_logreg(data, 5, folds=1)
                 case "logreg-folds":
                     race_logreg(data, 1, folds=5)
                 case "lightgbm":
-                    race_lightgbm(data, 1)
+                    race_lightgbm(data, 5)
                 case "probe":
                     race_probe(data, 5)
 

@@ -73,7 +73,9 @@ def read(path: Path) -> dict[str, Judged | Measured]:
         kinds, classes = [kind for kind, _ in names], [name for _, name in names]
         # not to_numpy, which imports pandas (0.5 s) wherever that is installed
         columns = [np.from_dlpack(column.combine_chunks()) for column in table.columns[len(FIXED) :]]
-        splits = {split: positions(rows["split"], split) for split in rows["split"] if split.startswith("test")}
+        splits = {
+            split: positions(rows["split"], split) for split in dict.fromkeys(rows["split"]) if split.startswith("test")
+        }
         if not classes:
             return {split: measured(rows, items) for split, items in splits.items()}
         values = np.column_stack(columns)  # (n, k)

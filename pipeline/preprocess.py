@@ -6,7 +6,6 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
-from sklearn.decomposition import PCA
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.metaestimators import available_if
@@ -102,6 +101,8 @@ class Preprocessed(BaseEstimator):
         if self.pca is not None:
             if self.pca <= 0 or (self.pca >= 1 and self.pca != int(self.pca)):
                 raise ValueError(f"pca: expected a number of components, or a share below 1, found {self.pca}")
+            from sklearn.decomposition import PCA  # a tenth of what a fit that needs none takes
+
             kept = self.pca if self.pca < 1 else min(int(self.pca), *shape)
             steps.append(PCA(kept, whiten=True, random_state=0))
         return make_pipeline(*steps)

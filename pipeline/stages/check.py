@@ -6,6 +6,7 @@ store's stamp is its dataset's task.
 
 import ast
 import shutil
+from functools import cache
 from pathlib import Path
 
 from features import atomic, fingerprint, manifest, plugins
@@ -50,6 +51,7 @@ def code_of(file: Path) -> str:
     return fingerprint.of_settings(sorted(fingerprint.of_file(path) for path in seen))
 
 
+@cache  # heads share most of what they import
 def imported(path: Path) -> list[Path]:
     """The files of ours that a source file imports, at its top or inside its functions."""
     modules: list[str] = []
@@ -58,5 +60,6 @@ def imported(path: Path) -> list[Path]:
             modules += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
             modules += [alias.name for alias in node.names]
-    files = (plugins.folder(module).with_suffix(".py") for module in modules if module.split(".")[0] in OURS)
+    ours = dict.fromkeys(module for module in modules if module.split(".")[0] in OURS)
+    files = (plugins.folder(module).with_suffix(".py") for module in ours)
     return [file for file in files if file.exists()]

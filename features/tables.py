@@ -49,8 +49,8 @@ class Table:
         """
         if not self.path.is_file():
             raise IceboxError(
-                f"datasets: no file {self.path}; paths are relative to the project's root, {Path.cwd()}; "
-                "put the file there or correct the path"
+                f"datasets: no file {self.path} (looked in {Path.cwd()}, the project's root); put it there, with the "
+                f"columns {', '.join(str(column) for _, column in wanted)}, or correct `path`"
             )
         kind = self.path.suffix.lower()
         if kind in PARQUET:

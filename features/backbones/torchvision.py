@@ -71,7 +71,10 @@ def located(weights: str, published: Mapping[str, Any]) -> tuple[Path, Any]:
     path = Path(weights)
     if path.suffix in checkpoint.SUFFIXES:
         if not path.is_file():
-            raise IceboxError(f"weights: there is no file {path} (looked in {Path.cwd()})")
+            raise IceboxError(
+                f"weights: there is no file {path} (looked in {Path.cwd()}); put it there, correct the path, or say "
+                f"`weights: {published['DEFAULT'].name}` to have {published['DEFAULT'].url} fetched"
+            )
         namesakes = [member for member in published.values() if Path(member.url).name == path.name]
         return path, [*namesakes, published["DEFAULT"]][0]
     if weights not in published:

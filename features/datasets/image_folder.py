@@ -60,7 +60,10 @@ class Source(Dataset):
 def pictures_in(root: Path) -> list[PurePosixPath]:
     """Every picture's path from `root`, sorted as text; hidden files and folders are passed over."""
     if not root.is_dir():
-        raise IceboxError(f"image_folder: there is no folder {root} (looked in {Path.cwd()})")
+        raise IceboxError(
+            f"image_folder: there is no folder {root} (looked in {Path.cwd()}); put the pictures there, a folder a "
+            f"class: {root / 'CLASS' / 'NAME.jpg'}, or correct `path`"
+        )
     found = []
     for folder, folders, files in os.walk(root, onerror=refuse_unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]

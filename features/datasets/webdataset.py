@@ -50,7 +50,10 @@ class Source(Dataset):
     def items(self) -> Iterator[Item]:
         """Ids are `ARCHIVE/SAMPLE`, without `.tar`. Raises IceboxError as `members` does, and for a lacking label."""
         if not self.path.is_dir():
-            raise IceboxError(f"datasets: there is no folder {self.path} (looked in {Path.cwd()})")
+            raise IceboxError(
+                f"datasets: there is no folder {self.path} (looked in {Path.cwd()}); put the .tar archives there, or "
+                "correct `path`"
+            )
         archives = sorted(path.relative_to(self.path).as_posix() for path in self.path.rglob("*.tar"))
         if not archives:
             zipped = [path.name for path in self.path.rglob("*.tar.*")]

@@ -102,8 +102,8 @@ def test_what_is_wrong_is_said_with_its_place(table, content, settings, message)
         items(table(content), **settings)
 
 
-def test_a_missing_file_is_named_with_the_folder_it_was_looked_for_in(tmp_path):
-    with pytest.raises(IceboxError, match=r"no file nowhere\.csv; .*project's root"):
+def test_a_missing_file_is_named_with_where_it_goes_and_the_columns_it_needs():
+    with pytest.raises(IceboxError, match=r"no file nowhere\.csv .*project's root.*put it there.*columns label, text"):
         items(Path("nowhere.csv"))
 
 

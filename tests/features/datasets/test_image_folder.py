@@ -88,7 +88,7 @@ def test_a_path_without_a_group_and_a_wrong_pattern_are_named(folder):
 
 
 def test_a_missing_folder_no_pictures_and_a_single_class_are_refused(folder, tmp_path):
-    with pytest.raises(IceboxError, match="there is no folder"):
+    with pytest.raises(IceboxError, match=r"no folder .*nowhere .*put the pictures there.*nowhere/CLASS/"):
         list(Source(path=tmp_path / "nowhere").items())
     with pytest.raises(IceboxError, match=r"at least two class folders.*found none"):
         list(Source(path=folder("a/1.txt")).items())

@@ -98,7 +98,7 @@ def test_samples_without_one_picture_and_a_label_are_named(tmp_path, members, se
 
 
 def test_folders_without_plain_archives_are_named(tmp_path):
-    with pytest.raises(IceboxError, match="there is no folder"):
+    with pytest.raises(IceboxError, match=r"there is no folder .*put the \.tar archives there"):
         list(Source(path=tmp_path / "none").items())
     with pytest.raises(IceboxError, match=r"found none$"):
         list(Source(path=tmp_path).items())

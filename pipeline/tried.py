@@ -22,9 +22,9 @@ class Tried:
 
 
 def of(entry: compare.Entry) -> list[Tried]:
-    """Best first, the chosen one before its equals; none where one setting alone was tried."""
+    """Best first, the chosen one before its equals; none where only one was tried, or heads by an ensemble."""
     table, measure = entry.details.get("search") or [], entry.details.get("choose", "accuracy")
-    if len(table) < 2:
+    if len(table) < 2 or "ensemble" in entry.details:
         return []
     keys = [key for key in entry.chosen if any(line.get(key) != table[0].get(key) for line in table)]
     chosen = next(i for i, line in enumerate(table) if all(line.get(key) == entry.chosen[key] for key in entry.chosen))

@@ -62,3 +62,9 @@ def test_small_errors_come_first():
 
 def test_one_setting_is_no_search():
     assert tried.of(entry(search=SETTINGS[:1])) == []
+
+
+def test_an_ensemble_tries_no_settings():
+    heads = [{"head": "logreg", "accuracy": 0.9}, {"head": "knn", "accuracy": 0.8}]
+    known = entry(search=heads, ensemble=["logreg", "knn"])
+    assert tried.of(replace(known, chosen={"members": ["logreg", "knn"]})) == []

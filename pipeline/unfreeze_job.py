@@ -160,6 +160,8 @@ class Job:
                 lacking = ", ".join(reason for reason, there in reasons.items() if not there)
                 raise IceboxError(f"cut: on, but that needs {lacking}")
             return None
+        if self.entry.cut == "auto" and network.modality == "text" and plan.frozen_to == plan.order[0]:
+            return None  # embeddings: to look a token's vector up costs no more than to read it
         try:
             found = Cut(network.capture, str(plan.frozen_to), tried)
             if network.modality == "text" and len(found.shape) != 2:

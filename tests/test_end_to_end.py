@@ -76,6 +76,15 @@ def test_a_touched_head_file_reruns_that_heads_stages_only(project):
     assert not project.ran("dvc", "repro")
 
 
+def test_a_touched_file_that_every_fit_imports_reruns_them_all(project):
+    project.replace("pipeline/preprocess.py", '"""A head with', '"""Any head with')
+    assert "check:" in project.run("dvc", "status")
+    project.replace("pipeline/learn.py", '"""A head on', '"""Any head on')
+    project.run("dvc", "repro", "check")
+    stale = project.run("dvc", "status")
+    assert all(f"{fit}:" in stale for head in ("logreg", "knn") for fit in fits(head))
+
+
 def test_a_touched_backbone_file_reruns_its_stages_but_no_head_where_features_stay(project):
     project.replace("features/backbones/pixels.py", "import numpy as np", "import numpy as np  # a comment")
     assert project.ran("dvc", "repro") == {"check", "fetch@pixels", "extract@photos-pixels"}

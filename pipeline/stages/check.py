@@ -1,7 +1,8 @@
 """Stage `check`: params.yaml as a whole, before anything runs; and a stamp of the code behind each of its entries.
 
 A stage depends on its own entry's stamp, so touching a plugin's file reruns that plugin's stages and no others. A
-store's stamp is its dataset's task.
+store's stamp is its dataset's task. The code of `fit`, of which there are many, is one stamp too: named file by file it
+would be most of dvc.lock, which DVC reads and writes anew for every stage that runs.
 """
 
 import ast
@@ -15,6 +16,8 @@ from pipeline.config import Config
 from pipeline.entries import NO_DATA, Entry
 
 OURS = ("features", "pipeline")
+# what reads params.yaml, or names files: the values are each stage's own params
+OF_PARAMS = frozenset({"config", "entries", "paths", "references", "section", "signature", "unfreeze_how"})
 
 
 def run(config: Config, key: str | None = None) -> None:
@@ -35,17 +38,18 @@ def run(config: Config, key: str | None = None) -> None:
     for kind, (package, entries) in catalogues.items():
         for name, entry in entries.items():
             atomic.write_text(paths.plan(kind, name), f"{code_of(plugins.file(package, entry.family))}\n")
+    atomic.write_text(paths.plan("stages", "fit"), f"{code_of(Path(__file__).with_name('fit.py'), aside=OF_PARAMS)}\n")
     for store in config.stores:  # dvc.yaml can't name the dataset behind a store
         atomic.write_text(paths.plan("stores", store), f"{config.task(store)}\n")
 
 
-def code_of(file: Path) -> str:
-    """sha256 of a source file and of all of ours that it imports, however deep."""
+def code_of(file: Path, *, aside: frozenset[str] = frozenset()) -> str:
+    """sha256 of a source file and of all of ours that it imports, but for modules of `pipeline` set aside."""
     seen: set[Path] = set()
     waiting = [file]
     while waiting:
         path = waiting.pop()
-        if path not in seen:
+        if path not in seen and not (path.parent.name == "pipeline" and path.stem in aside):
             seen.add(path)
             waiting += imported(path)
     return fingerprint.of_settings(sorted(fingerprint.of_file(path) for path in seen))

@@ -44,11 +44,13 @@ def read(name: str, unit: str) -> Trained:
 
 
 def apart(rows: list[dict[str, float]]) -> dict[str, list[dict[str, float | str]]]:
-    """Losses and errors, which are to fall, and scores, which are to rise, do not share an axis."""
+    """Losses and errors, which are to fall, and scores, which are to rise, do not share an axis; calibration fits
+    neither."""
     charts: dict[str, list[dict[str, float | str]]] = {"loss": [], "score": []}
     for row in rows:
         for name, value in row.items():
-            if name != "step":
+            if name not in ("step", "val/ece"):
                 kind = "loss" if name.split("/")[-1] in ("loss", *SMALLER_IS_BETTER) else "score"
-                charts[kind].append({"step": row["step"], "of": name, "value": value})
+                said = name.replace("/", " ").replace("_", " ")
+                charts[kind].append({"step": row["step"], "of": said, "value": value})
     return {kind: points for kind, points in charts.items() if points}

@@ -390,8 +390,8 @@ def test_backbones_trained_here_show_their_curve(project: Path) -> None:
     html = page()
     assert "glyphnet · val accuracy 0.75 · frechet 12.5" in html
     assert 'src="data:image/png;base64,YSBzaGVldA==" alt="new"' in html
-    assert '"lines": [{"of": "train/loss", "step": 1, "value": 2.5}], "unit": "step"' in html
-    assert '"lines": [{"of": "val/accuracy", "step": 1, "value": 0.25}], "unit": "step"' in html
+    assert '"lines": [{"of": "train loss", "step": 1, "value": 2.5}], "unit": "step"' in html
+    assert '"lines": [{"of": "val accuracy", "step": 1, "value": 0.25}], "unit": "step"' in html
 
 
 def test_the_search_is_shown_and_what_was_chosen_by_folds_is_compared_on_them(project: Path) -> None:

@@ -6,13 +6,15 @@ ten independent answers). All heads are scored on the same draws, so that their 
 Letters: n items, u units, b draws of a block, k classes.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from pipeline.certainty import Interval
+from pipeline.certainty import Z_95, Interval
 
 DRAWS = 2000
 FLIPS = 9999
@@ -83,10 +85,20 @@ def weights_of(units: np.ndarray, draws: int, seed: int) -> Iterator[np.ndarray]
         yield counts if alone else counts[:, units]
 
 
-def interval(values: np.ndarray) -> Interval:
-    """The central 95 % of draws (percentile bootstrap)."""
-    low, high = np.quantile(values, (0.025, 0.975))
+def interval(values: np.ndarray, units: int) -> Interval:
+    """The central 95 % of draws of so many units, and as much more as makes up for there being few: draws from a sample
+    vary less than samples do (the expanded percentile interval of Hesterberg 2015, The American Statistician 69).
+    """
+    tail = NormalDist().cdf(-math.sqrt(units / (units - 1)) * t_95(units - 1)) if units > 1 else 0.0
+    low, high = np.quantile(values, (tail, 1 - tail))
     return float(low), float(high)
+
+
+def t_95(freedom: int) -> float:
+    """Half the width of the central 95 % of Student's t: Fisher's series, to 1 % from 3 degrees of freedom on."""
+    z = Z_95
+    terms = (z, (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384)
+    return math.fsum(term / freedom**power for power, term in enumerate(terms))
 
 
 def flip_test(differences: np.ndarray, units: np.ndarray, *, flips: int = FLIPS, seed: int = SEED) -> float:

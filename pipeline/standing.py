@@ -17,7 +17,7 @@ from pipeline.compare import Entry
 from pipeline.judged import Judged, read
 from pipeline.measured import Measured
 
-FEW = 10  # right or wrong answers, below which a closed form holds and the bootstrap does not
+FEW = 10  # units with right or wrong answers, below which a closed form holds and the bootstrap does not
 ALPHA = 0.05
 
 Seen = Judged | Measured
@@ -109,31 +109,38 @@ def scores_of(one: Seen) -> list[resampling.Score]:
 
 def intervals(one: Seen, draws: np.ndarray, units: np.ndarray) -> tuple[Interval, Interval | None]:
     """Of the score and of macro-F1, from their draws (1 or 2, b)."""
-    drawn = [resampling.interval(values) for values in draws]
+    u = int(units.max()) + 1
+    drawn = [resampling.interval(values, u) for values in draws]
     if isinstance(one, Measured):
         return drawn[0], None
     # near 0 and 1 the draws hardly vary; of Wilson's items a unit is the least that is known to be independent
-    closed = min(one.wrong, len(one.labels) - one.wrong) < FEW
-    return certainty.interval(one.score, int(units.max()) + 1) if closed else drawn[0], drawn[1]
+    closed = min(holding(one.right, units), holding(~one.right, units)) < FEW
+    return certainty.interval(one.score, u) if closed else drawn[0], drawn[1]
 
 
 def against(one: Seen, best: Seen, draws: np.ndarray, units: np.ndarray) -> Versus:
     """One against the best on the same n items; draws: (1 or 2, b) of the differences of their scores."""
     n, u = len(units), int(units.max()) + 1
-    drawn, difference = [resampling.interval(values) for values in draws], one.score - best.score
+    drawn, difference = [resampling.interval(values, u) for values in draws], one.score - best.score
     if isinstance(one, Measured) or isinstance(best, Measured):
         assert isinstance(one, Measured)
         assert isinstance(best, Measured)
         p = resampling.flip_test(one.errors**2 - best.errors**2, units)
         return Versus(difference, drawn[0], None, "flip test", p, p, n, None, None)
-    wins, losses = int((one.right & ~best.right).sum()), int((best.right & ~one.right).sum())
+    won, lost = one.right & ~best.right, best.right & ~one.right
+    wins, losses = int(won.sum()), int(lost.sum())
     if u < n:
         p = resampling.flip_test(one.right.astype(np.float64) - best.right, units)
     else:
         p = certainty.sign_test(wins, losses)
-    if min(wins, losses) < FEW:
+    if min(holding(won, units), holding(lost, units)) < FEW:
         drawn[0] = certainty.paired_interval(wins * u / n, losses * u / n, u)
     return Versus(difference, drawn[0], drawn[1], "flip test" if u < n else "exact McNemar", p, p, n, wins, losses)
+
+
+def holding(answers: np.ndarray, units: np.ndarray) -> int:
+    """How many units hold one of these answers (n,) bool."""
+    return len(np.unique(units[answers]))
 
 
 def narrowed(one: Seen, item_ids: set[str]) -> Any:

@@ -48,7 +48,7 @@ def test_the_interval_is_near_that_of_scipys_bootstrap(random: np.random.Generat
     expected = stats.bootstrap(
         (errors,), lambda e: np.sqrt(np.mean(e**2)), method="percentile", rng=0, vectorized=False
     )
-    found = resampling.interval(resampling.bootstrap([resampling.rmse(errors)], np.arange(200))[0])
+    found = resampling.interval(resampling.bootstrap([resampling.rmse(errors)], np.arange(200))[0], 200)
     assert found == pytest.approx(expected.confidence_interval, abs=0.01)
 
 
@@ -80,7 +80,7 @@ def test_accuracy_intervals_cover_95_percent_of_synthetic_tests(random: np.rando
     for seed in range(1000):
         right = random.random(300) < 0.85
         low, high = resampling.interval(
-            resampling.bootstrap([resampling.accuracy(right)], np.arange(300), draws=500, seed=seed)[0]
+            resampling.bootstrap([resampling.accuracy(right)], np.arange(300), draws=500, seed=seed)[0], 300
         )
         covered += low <= 0.85 <= high
     assert 0.93 <= covered / 1000 <= 0.97
@@ -94,7 +94,7 @@ def test_intervals_of_paired_differences_cover_95_percent(random: np.random.Gene
         one, other = (hard + random.normal(0, 0.1, 300) < level for level in (0.85, 0.80))
         scores = [resampling.accuracy(one), resampling.accuracy(other)]
         first, second = resampling.bootstrap(scores, np.arange(300), draws=500, seed=seed)
-        low, high = resampling.interval(first - second)
+        low, high = resampling.interval(first - second, 300)
         covered += low <= TRUE_DIFFERENCE <= high
     assert 0.93 <= covered / 1000 <= 0.97
 
@@ -105,15 +105,31 @@ POINTS = NOISE.ppf((np.arange(100_000) + 0.5) / 100_000)
 TRUE_DIFFERENCE = float(np.mean(np.clip(0.85 - POINTS, 0, 1) - np.clip(0.80 - POINTS, 0, 1)))
 
 
-def test_intervals_cover_where_items_come_in_groups(random: np.random.Generator):
-    """60 patients with 5 pictures each, all five right or wrong together: single items would cover two of three."""
-    covered = 0
+def test_few_units_widen_the_interval_as_students_t_does():
+    values = np.random.default_rng(0).normal(size=100_000)
+    for units in (5, 20, 400):
+        expected = np.sqrt(units / (units - 1)) * stats.t(units - 1).ppf(0.975)
+        assert resampling.interval(values, units) == pytest.approx((-expected, expected), rel=0.03)
+    assert resampling.interval(values, 1) == (values.min(), values.max())
+
+
+def test_intervals_of_errors_and_of_macro_f1_cover_95_percent(random: np.random.Generator):
+    """400 errors of a regression; 200 items of three classes, of which one is rare."""
+    often, confusion = np.array([0.6, 0.3, 0.1]), np.array([[0.9, 0.06, 0.04], [0.15, 0.8, 0.05], [0.2, 0.2, 0.6]])
+    counts = confusion * often[:, None]
+    true_f1 = np.mean(2 * counts.diagonal() / (counts.sum(axis=0) + counts.sum(axis=1)))
+    errors_covered = f1_covered = 0
     for seed in range(1000):
-        right = (random.random(60) < 0.8).repeat(5)
-        draws = resampling.bootstrap([resampling.accuracy(right)], np.arange(60).repeat(5), draws=400, seed=seed)
-        low, high = resampling.interval(draws[0])
-        covered += low <= 0.8 <= high
-    assert 0.92 <= covered / 1000 <= 0.97
+        scores = [resampling.rmse(random.normal(size=400))]
+        low, high = resampling.interval(resampling.bootstrap(scores, np.arange(400), draws=400, seed=seed)[0], 400)
+        errors_covered += low <= 1 <= high
+        labels = random.choice(3, 200, p=often)
+        predicted = (random.random(200)[:, None] > confusion[labels].cumsum(axis=1)).sum(axis=1)
+        scores = [resampling.macro_f1(labels, predicted, 3)]
+        low, high = resampling.interval(resampling.bootstrap(scores, np.arange(200), draws=400, seed=seed)[0], 200)
+        f1_covered += low <= true_f1 <= high
+    assert 0.93 <= errors_covered / 1000 <= 0.97
+    assert 0.93 <= f1_covered / 1000 <= 0.97
 
 
 def test_closed_forms_cover_near_both_ends(random: np.random.Generator):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import standing
+from pipeline import resampling, standing
 from pipeline.compare import Entry
 from pipeline.judged import Judged
 from pipeline.measured import Measured
@@ -44,6 +44,27 @@ def test_one_head_under_other_seeds_is_hardly_ever_called_different():
         found = standings([judged(random.random(200) < chance) for _ in range(6)])
         called += any(each.verdict not in ("best", "tied") for each in found)
     assert called / 200 <= 0.05
+
+
+@pytest.mark.parametrize(("patients", "pictures", "share"), [(60, 5, 0.7), (30, 10, 0.5), (30, 10, 0.8)])
+def test_intervals_cover_where_items_come_in_groups(patients: int, pictures: int, share: float):
+    """All pictures of a patient are right or wrong together: single items would cover two of three."""
+    random, units, covered = np.random.default_rng(0), np.arange(patients).repeat(pictures), 0
+    for seed in range(1000):
+        one = judged((random.random(patients) < share).repeat(pictures))
+        draws = resampling.bootstrap(standing.scores_of(one), units, draws=400, seed=seed)
+        (low, high), _ = standing.intervals(one, draws, units)
+        covered += low <= share <= high
+    assert 0.93 <= covered / 1000 <= 0.99  # fewer than ten patients right or wrong: wider than need be
+
+
+def test_heads_that_err_alike_on_groups_are_hardly_ever_called_different():
+    """1,000 comparisons of two heads on 40 patients with 5 pictures each, of which one or the other is right."""
+    random, units, called = np.random.default_rng(0), np.arange(40).repeat(5), 0
+    for _ in range(1000):
+        one, other = (random.random(40) < 0.7).repeat(5), (random.random(40) < 0.7).repeat(5)
+        called += resampling.flip_test(one.astype(float) - other, units, flips=999) < 0.05
+    assert called / 1000 <= 0.06  # 5 % and what chance adds in 1,000
 
 
 def test_a_head_that_is_worse_is_called_so_and_one_that_beats_the_best_on_val_better():

@@ -50,8 +50,11 @@ class Rows:
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
         """Those rows (b, d)."""
-        block = self.seen.load(self.store, self.items[rows], every_view=False)
-        self._read_bytes += block.nbytes if isinstance(rows, slice) else len(block) * mmap.PAGESIZE
+        items = self.items[rows]
+        block = self.seen.load(self.store, items, every_view=False)
+        if len(items):  # pages are touched whole, and those between two items' too where they lie near each other
+            reach = int(items.max() - items.min() + 1) * block.nbytes // len(items)
+            self._read_bytes += min(reach, max(block.nbytes, len(items) * mmap.PAGESIZE))
         if self._read_bytes > RELEASE_BYTES:
             self.store.release()
             self._read_bytes = 0

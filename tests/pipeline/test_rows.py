@@ -45,6 +45,19 @@ def test_a_store_too_large_for_memory_stays_on_disk(store, monkeypatch):
     assert isinstance(data.train.take(np.arange(3)).features, rows.Rows)
 
 
+@pytest.mark.parametrize(("step", "released"), [(1, 1), (5, 5)])
+def test_pages_between_items_that_lie_apart_count_as_read(store, monkeypatch, step, released):
+    monkeypatch.setattr(rows, "RELEASE_BYTES", store.load().astype(np.float32).nbytes // 6)
+    seen = []
+    monkeypatch.setattr(FeatureStore, "release", lambda self: seen.append(self))
+    X = rows.Rows(store, np.arange(0, 300, step), sight.of(store))
+    for start in range(0, len(X), 12):  # of every fifth item 12 lie in 60 rows, a fifth of all
+        X[start : start + 12]
+        if start == 48:
+            break
+    assert len(seen) == released
+
+
 def store_with_tests(store: FeatureStore) -> FeatureStore:
     """The same store as if its last items were test, of two classes."""
     splits = np.array(["train"] * 250 + ["test"] * 50)

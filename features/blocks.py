@@ -25,7 +25,11 @@ def names(network: nn.Module, run: Callable[[], Iterable[Tensor]]) -> list[str]:
         place = found.index(largest)
         found[place : place + 1] = [part for name in children(network, largest) for part in unwrapped(network, name)]
     reached = [name for name in found if any(within(parameter, name) for parameter in used)]
-    return sorted(reached, key=lambda name: min(at for part, at in passed.items() if within(part, name)))
+
+    def when(block: str) -> int:  # word vectors that are read off a softmax are used without a call, and come first
+        return min((at for part, at in passed.items() if within(part, block)), default=-1)
+
+    return sorted(reached, key=when)
 
 
 def unwrapped(network: nn.Module, name: str) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from features import fingerprint, plugins, pretrained
+from features import blocks, fingerprint, plugins, pretrained
 from features.backbones.base import Backbone, Generator, Pretraining
 from features.datasets.base import Pair
 from features.extract import fingerprint_of
@@ -131,6 +131,18 @@ def test_it_gives_a_finite_float32_row_an_item_for_each_output(name, made):
         assert len(values) == len(items)
         assert np.isfinite(values).all()
         assert len(np.unique(values.reshape(len(items), -1), axis=0)) > 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_network_has_blocks_to_unfreeze(name, made):
+    backbone = load(name, made(name))
+    if not isinstance(backbone, NetworkBackbone):
+        pytest.skip("no network")
+    inputs = backbone.inputs([backbone.prepare(content) for content in contents(backbone.modality)[:2]])
+    network = backbone.capture.network
+    found = blocks.names(network, lambda: backbone.capture.tensors(inputs).values())
+    assert found or list(network.parameters(recurse=False))  # one block as it is
+    assert all(list(network.get_submodule(block).parameters()) for block in found)
 
 
 @pytest.mark.parametrize("name", NAMES)

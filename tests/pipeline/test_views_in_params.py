@@ -47,7 +47,7 @@ def test_heads_and_predictions_see_the_views_asked_for(project, capsys):
     assert (opened.view, opened.options) == ("five-crop.centre", {})
     train = (store.splits == "train").sum()
     assert json.loads(paths.metrics("photos", "knn").read_text())["train_n"] == train
-    assert opened.head.estimator_.n_samples_fit_ == 2 * train
+    assert opened.head.estimator_[-1].n_samples_fit_ == 2 * train
     capsys.readouterr()
     assert main(["predict", "photos/knn", "raw/photos"]) == 0
     said = list(csv.DictReader(capsys.readouterr().out.splitlines()))

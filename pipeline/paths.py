@@ -8,6 +8,7 @@ STORES = Path("data/stores")
 PLANS = Path(".icebox/plans")
 UNFREEZE = Path(".icebox/unfreeze")
 TRAININGS = Path(".icebox/trainings")
+TEMPLATES = Path(".icebox/templates")
 PLAN = Path("data/plan")
 ENSEMBLE = "ensemble"  # the name under which a store's ensemble stands beside its heads
 ENSEMBLES = Path("results/ensembles")  # apart from the heads' folders, which its stage depends on

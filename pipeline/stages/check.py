@@ -1,8 +1,8 @@
 """Stage `check`: params.yaml as a whole, before anything runs; and a stamp of the code behind each of its entries.
 
 A stage depends on its own entry's stamp, so touching a plugin's file reruns that plugin's stages and no others. A
-store's stamp is its dataset's task. The code of `fit`, of which there are many, is one stamp too: named file by file it
-would be most of dvc.lock, which DVC reads and writes anew for every stage that runs.
+store's stamp is its dataset's task. The code of `fit` and of `report`, which every swap of a head runs, is one stamp
+each: named file by file it would be most of dvc.lock, which DVC reads and writes anew for every stage that runs.
 """
 
 import ast
@@ -16,6 +16,7 @@ from pipeline.config import Config
 from pipeline.entries import NO_DATA, Entry
 
 OURS = ("features", "pipeline")
+STAMPED = ("fit", "report")  # stages
 # what reads params.yaml, or names files: the values are each stage's own params
 OF_PARAMS = frozenset({"config", "entries", "paths", "references", "section", "signature", "unfreeze_how"})
 
@@ -38,7 +39,9 @@ def run(config: Config, key: str | None = None) -> None:
     for kind, (package, entries) in catalogues.items():
         for name, entry in entries.items():
             atomic.write_text(paths.plan(kind, name), f"{code_of(plugins.file(package, entry.family))}\n")
-    atomic.write_text(paths.plan("stages", "fit"), f"{code_of(Path(__file__).with_name('fit.py'), aside=OF_PARAMS)}\n")
+    for stage in STAMPED:
+        code = code_of(Path(__file__).with_name(f"{stage}.py"), aside=OF_PARAMS)
+        atomic.write_text(paths.plan("stages", stage), f"{code}\n")
     for store in config.stores:  # dvc.yaml can't name the dataset behind a store
         atomic.write_text(paths.plan("stores", store), f"{config.task(store)}\n")
 

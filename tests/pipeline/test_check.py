@@ -14,13 +14,25 @@ def test_a_head_hangs_on_its_own_file_and_on_what_that_imports():
     assert {path.name for path in check.imported(Path("pipeline/heads/knn.py"))} == {"preprocess.py"}
 
 
+def stamp_of(stage: str) -> str:
+    return check.code_of(Path(check.__file__).with_name(f"{stage}.py"), aside=check.OF_PARAMS)
+
+
+def test_the_report_has_a_stamp_of_its_own(monkeypatch):
+    before = {stage: stamp_of(stage) for stage in check.STAMPED}
+    known, findings = check.fingerprint.of_file, Path(check.__file__).parents[1] / "findings.py"
+    monkeypatch.setattr(check.fingerprint, "of_file", lambda path: "new" if path == findings else known(path))
+    assert stamp_of("report") != before["report"]
+    assert stamp_of("fit") == before["fit"]
+
+
 def test_the_stamp_of_fit_changes_with_what_makes_its_results_and_not_with_what_reads_params(tmp_path, monkeypatch):
     def stamp(*names: str) -> str:
         check.imported.cache_clear()
         known = check.fingerprint.of_file
         changed = {Path(check.plugins.folder(name)).with_suffix(".py") for name in names}
         monkeypatch.setattr(check.fingerprint, "of_file", lambda path: "new" if path in changed else known(path))
-        made = check.code_of(Path(check.__file__).with_name("fit.py"), aside=check.OF_PARAMS)
+        made = stamp_of("fit")
         monkeypatch.undo()
         return made
 

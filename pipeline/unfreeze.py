@@ -11,6 +11,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -27,6 +28,7 @@ from features.capture import Inputs
 from features.errors import IceboxError
 from features.network import NetworkBackbone
 from pipeline import measures, optimiser
+from pipeline.running_mean import RunningMean
 from pipeline.unfreeze_how import How
 from pipeline.whole import Whole
 
@@ -130,6 +132,7 @@ class Unfreezing:
         )
         self.model, self.optimiser = fabric.setup(self.whole, torch.optim.AdamW(groups))
         self.best = copy.deepcopy(self.whole.state_dict())
+        self.mean = RunningMean(self.whole, how.average) if how.average else None
         checkpoint = folder / "checkpoint.pt"
         if checkpoint.exists():
             self.resume(checkpoint)
@@ -194,6 +197,8 @@ class Unfreezing:
         if math.isfinite(loss):
             self.fabric.clip_gradients(self.model, self.optimiser, max_norm=self.how.clip, error_if_nonfinite=False)
             self.optimiser.step()
+            if self.mean:
+                self.mean.update()
         return float(loss)
 
     def pieces(self, items: Items, prepared: Sequence[Any]) -> list[list[int]]:
@@ -244,14 +249,15 @@ class Unfreezing:
         return scores[np.argsort(np.concatenate(passed))]
 
     def judge(self, loss: float) -> None:
-        """Score val, add a line to the curve, and keep the weights where they are the best so far."""
-        scores = self.score(self.scores(self.val))
-        value = measures.worth(scores, self.choose)
-        self.progress.curve.append({"epoch": self.progress.epochs, "loss": loss, **scores})
-        self.tell(self.progress.curve[-1])
-        if value > self.progress.best:
-            self.progress.best, self.progress.best_epoch = value, self.progress.epochs
-            self.best = copy.deepcopy(self.whole.state_dict())
+        """Score val, add a line to the curve, and keep the weights, or their mean, where they are the best so far."""
+        with self.mean.in_place() if self.mean else nullcontext():
+            scores = self.score(self.scores(self.val))
+            value = measures.worth(scores, self.choose)
+            self.progress.curve.append({"epoch": self.progress.epochs, "loss": loss, **scores})
+            self.tell(self.progress.curve[-1])
+            if value > self.progress.best:
+                self.progress.best, self.progress.best_epoch = value, self.progress.epochs
+                self.best = copy.deepcopy(self.whole.state_dict())
 
     def tired(self) -> bool:
         """Whether val has not improved for `patience` epochs."""
@@ -263,6 +269,7 @@ class Unfreezing:
         state = {
             "whole": self.whole.state_dict(),
             "best": self.best,
+            "mean": self.mean.weights if self.mean else {},
             "optimiser": self.optimiser.state_dict(),
             "progress": vars(self.progress),
         }
@@ -274,6 +281,8 @@ class Unfreezing:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         self.whole.load_state_dict(state["whole"])
         self.optimiser.load_state_dict(state["optimiser"])
+        if self.mean:
+            self.mean.load(state["mean"])
         self.best, self.progress = state["best"], Progress(**state["progress"])
         for line in self.progress.curve:
             self.tell(line)

@@ -28,6 +28,7 @@ class How(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01  # not of norms and biases
     warm_up: Share = 0.1  # of all steps; then a cosine down to 0
     clip: Positive = 1.0  # the gradient's largest length
+    average: Annotated[float, Field(gt=0, lt=1)] | None = None  # share of the weights' running mean that a step keeps
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     norm_statistics: Literal["frozen", "updated"] = "frozen"  # of batch norms
     augment: list[Literal["flip", "crop", "turn"]] = Field(default_factory=list)  # other versions in every epoch

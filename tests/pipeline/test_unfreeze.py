@@ -124,8 +124,9 @@ def test_equal_runs_are_equal_bit_for_bit_and_another_seed_is_another_run(tmp_pa
     assert not same(state(first), state(other))
 
 
-def test_a_run_killed_after_any_epoch_ends_with_the_same_weights(tmp_path, monkeypatch):
-    whole_run, expected = run(tmp_path / "whole")
+@pytest.mark.parametrize("average", [None, 0.9])
+def test_a_run_killed_after_any_epoch_ends_with_the_same_weights(tmp_path, monkeypatch, average):
+    whole_run, expected = run(tmp_path / "whole", average=average)
     for killed_after in (1, 3):
         with monkeypatch.context() as patched:
             epoch = Unfreezing.epoch
@@ -137,8 +138,8 @@ def test_a_run_killed_after_any_epoch_ends_with_the_same_weights(tmp_path, monke
 
             patched.setattr(Unfreezing, "epoch", dying)
             with pytest.raises(KeyboardInterrupt):
-                run(tmp_path / f"killed{killed_after}")
-        progress, found = run(tmp_path / f"killed{killed_after}")
+                run(tmp_path / f"killed{killed_after}", average=average)
+        progress, found = run(tmp_path / f"killed{killed_after}", average=average)
         assert same(state(found), state(expected))
         assert [line["accuracy"] for line in progress.curve] == [line["accuracy"] for line in whole_run.curve]
 

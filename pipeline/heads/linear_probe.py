@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from pipeline import side_by_side
+from pipeline import denormals, side_by_side
 from pipeline.heads.base import LinearPath, LinearValues, LogitsClassifier, class_numbers, columns, log_odds
 from pipeline.penalised import Start
 from pipeline.preprocess import Preprocessed
@@ -115,15 +115,16 @@ class Probe(LinearPath):
         steps_an_epoch = -(-n // self.batch_size)
         self.n_epochs_ = max(self.epochs, -(-LEAST_STEPS // steps_an_epoch))
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.n_epochs_ * steps_an_epoch)
-        for _ in range(self.n_epochs_):
-            for batch in torch.randperm(n, generator=random, device=device).split(self.batch_size):
-                features, wanted, counted = (part[batch] for part in data)
-                optimiser.zero_grad()
-                for block in blocks:
-                    said, penalty = block.said(features)
-                    (self._loss(said, wanted, counted) + penalty).backward()
-                optimiser.step()
-                schedule.step()
+        with denormals.flushed():
+            for _ in range(self.n_epochs_):
+                for batch in torch.randperm(n, generator=random, device=device).split(self.batch_size):
+                    features, wanted, counted = (part[batch] for part in data)
+                    optimiser.zero_grad()
+                    for block in blocks:
+                        said, penalty = block.said(features)
+                        (self._loss(said, wanted, counted) + penalty).backward()
+                    optimiser.step()
+                    schedule.step()
         for block in blocks:
             weighted = (block.points * block.rates).detach().cpu().numpy() * np.float32(begin.unit)
             found = np.zeros((X.shape[1], len(block.members), m), np.float32)  # 0 where a setting does not look

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from pipeline import denormals
 from pipeline.heads.base import LogitsClassifier, class_numbers
 from pipeline.preprocess import Preprocessed
 
@@ -104,6 +105,7 @@ class MLP(BaseEstimator):
     def _loss(self, smoothing: float) -> Callable[[Any, Any], Any]:
         """A torch function of outputs (b, m) and targets (b, m) that says losses (b,)."""
 
+    @denormals.flushed()
     def fit(self, X: Any, y: Any, sample_weight: Any = None, val: tuple[Any, Any] | None = None) -> Self:
         """Train on features (n, d) and labels or values (n,); `val` is (features, labels) to stop by."""
         import torch

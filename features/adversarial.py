@@ -25,7 +25,7 @@ from features.examples import Examples
 from features.small_pictures import Drawer, Reader, as_contents, drawn, stacked
 
 Loss = Literal["original", "wgan-gp"]
-AVERAGED = 0.999  # how much of the drawing network's running average a step keeps
+AVERAGED = 0.999  # how much of the drawing network's running average a late step keeps
 AT_ONCE = 500  # pictures
 
 
@@ -67,7 +67,16 @@ class Networks(nn.Module):
         super().__init__()
         self.artist = Artist(z=z, width=width, classes=classes)
         self.critic = Critic(d=d, width=width, classes=classes)
-        self.averaged = AveragedModel(self.artist, multi_avg_fn=get_ema_multi_avg_fn(AVERAGED), use_buffers=True)
+        self.averaged = AveragedModel(self.artist, multi_avg_fn=average, use_buffers=True)
+
+
+def average(means: tuple[Tensor, ...], now: tuple[Tensor, ...], steps: Tensor | int) -> None:
+    """Let running averages that hold `steps` steps take in another one: the fewer they hold, the more of it.
+
+    With one share for all, the network of the first step, which draws noise, would be most of the first thousand.
+    """
+    keep = min(AVERAGED, (1 + int(steps)) / (10 + int(steps)))
+    get_ema_multi_avg_fn(keep)(means, now, steps)
 
 
 class Adversarial(Pretraining):
@@ -114,13 +123,15 @@ class Adversarial(Pretraining):
         rows = drawn(len(self.pictures), self.batch_size, seed=self.seed, index=index)
         real, labels = self.pictures[rows].to(self.device).float() / 255, self.labels[rows].to(self.device)
         artist, critic = self.networks.artist, self.networks.critic
-        made = artist(torch.randn(len(rows), artist.z, device=self.device), labels)
+        turn = (index + 1) % self.critic_steps == 0
+        with torch.set_grad_enabled(turn):
+            made = artist(torch.randn(len(rows), artist.z, device=self.device), labels)
         fake = made.detach()
         loss = CRITICS[self.loss](critic(real, labels), critic(fake, labels))
         if self.loss == "wgan-gp":
             loss = loss + self.penalty * gradient_penalty(lambda x: critic(x, labels), real, fake)
         descend(self.optimisers[1], loss)
-        if (index + 1) % self.critic_steps == 0:
+        if turn:
             critic.requires_grad_(False)  # its own gradients are not wanted here, and would cost time
             descend(self.optimisers[0], ARTISTS[self.loss](critic(made, labels)))
             critic.requires_grad_(True)

@@ -20,6 +20,8 @@ DRAWS = 2000
 FLIPS = 9999
 BLOCK = 2_000_000  # numbers drawn at once: 16 MB
 DENSE_CLASSES = 50
+FEW_UNITS = 10
+TINY = 1e-12  # the standard error of what does not vary, but for rounding
 SEED = 0  # the same draws each time: equal results give equal bytes
 
 Score = Callable[[np.ndarray], np.ndarray]  # weights of the items (b, n) → scores (b,)
@@ -92,6 +94,36 @@ def interval(values: np.ndarray, units: int) -> Interval:
     tail = NormalDist().cdf(-math.sqrt(units / (units - 1)) * t_95(units - 1)) if units > 1 else 0.0
     low, high = np.quantile(values, (tail, 1 - tail))
     return float(low), float(high)
+
+
+def error_interval(errors: np.ndarray, units: np.ndarray, *, draws: int = DRAWS, seed: int = SEED) -> Interval:
+    """The 95 % interval of a root mean squared error; errors, units: (n,).
+
+    Squares are skewed: the few large ones that decide their mean are missing from many a sample, which then looks
+    sure of too small a mean. So what is drawn is how far a draw's log mean lies from the sample's in its own standard
+    errors (the bootstrap-t, Efron and Tibshirani 1993, chapter 12). It takes the place of `interval`, which covers 92 %
+    where this one covers 94 (50 normal errors), or 87 for 92 (200 of Student's t with 5 degrees of freedom); but for
+    fewer than FEW_UNITS with any error, of which a standard error says little, and which a draw may lack altogether.
+    """
+    sums, items = np.bincount(units, weights=errors.astype(np.float64) ** 2), np.bincount(units).astype(np.float64)
+    u = len(items)
+    if np.count_nonzero(sums) < FEW_UNITS:
+        return interval(bootstrap([rmse(errors)], units, draws=draws, seed=seed)[0], u)
+    moments = np.stack([sums, items, sums**2, sums * items, items**2], axis=1)  # (u, 5)
+
+    def log_mean(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of draws (b, u): the log of each one's mean square, and the standard error of that (b,), by linearising."""
+        total, n, squares, products, counts = (weights @ moments).T
+        mean = total / n
+        spread = squares / mean**2 - 2 * products / mean + counts
+        return np.log(mean), np.sqrt(np.maximum(spread, 0)) / n
+
+    (centre,), (error,) = log_mean(np.ones((1, u)))
+    with threadpool_limits(1):
+        found = [log_mean(weights) for weights in weights_of(np.arange(u), draws, seed)]
+    shifts = np.concatenate([(means - centre) / np.maximum(errors, TINY) for means, errors in found])
+    low, high = np.quantile(shifts, (0.025, 0.975))
+    return float(np.exp((centre - high * error) / 2)), float(np.exp((centre - low * error) / 2))
 
 
 def t_95(freedom: int) -> float:

@@ -49,7 +49,6 @@ def scored(seen: Seen, items: np.ndarray) -> tuple[float, Interval]:
     n = int(items.sum())
     if seen.measure == "error":
         errors = (seen.predicted - seen.labels)[items]
-        draws = resampling.bootstrap([resampling.rmse(errors)], np.arange(n))[0]
-        return float(np.sqrt((errors**2).mean())), resampling.interval(draws, n)
+        return float(np.sqrt((errors**2).mean())), resampling.error_interval(errors, np.arange(n))
     accuracy = float((seen.labels == seen.predicted)[items].mean())
     return accuracy, certainty.interval(accuracy, n)

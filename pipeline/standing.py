@@ -110,9 +110,9 @@ def scores_of(one: Seen) -> list[resampling.Score]:
 def intervals(one: Seen, draws: np.ndarray, units: np.ndarray) -> tuple[Interval, Interval | None]:
     """Of the score and of macro-F1, from their draws (1 or 2, b)."""
     u = int(units.max()) + 1
-    drawn = [resampling.interval(values, u) for values in draws]
     if isinstance(one, Measured):
-        return drawn[0], None
+        return resampling.error_interval(one.errors, units), None
+    drawn = [resampling.interval(values, u) for values in draws]
     # near 0 and 1 the draws hardly vary; of Wilson's items a unit is the least that is known to be independent
     closed = min(holding(one.right, units), holding(~one.right, units)) < FEW
     return certainty.interval(one.score, u) if closed else drawn[0], drawn[1]

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
 
 from features import adversarial
 from features.adversarial import Critic, gradient_penalty
@@ -61,3 +62,18 @@ def test_with_gradient_penalty_the_other_network_steps_after_several_of_the_crit
     assert torch.equal(weight, before)
     learner.step(2)
     assert not torch.equal(weight, before)
+
+
+def test_a_short_trainings_average_is_not_mostly_the_network_of_its_first_step():
+    network = torch.nn.Linear(1, 1, bias=False)
+    averaged = AveragedModel(network, multi_avg_fn=adversarial.average)
+    found = []
+    for weight in (11.0, 22.0, 44.0):
+        network.weight.data.fill_(weight)
+        averaged.update_parameters(network)
+        found.append(averaged.module.weight.item())
+    assert found == pytest.approx([11, 11 * 2 / 11 + 22 * 9 / 11, 20 * 3 / 12 + 44 * 9 / 12])
+    averaged.n_averaged.fill_(10**6)
+    network.weight.data.fill_(1038.0)
+    averaged.update_parameters(network)
+    assert averaged.module.weight.item() == pytest.approx(39)  # a thousandth of the way from 38

@@ -113,23 +113,49 @@ def test_few_units_widen_the_interval_as_students_t_does():
     assert resampling.interval(values, 1) == (values.min(), values.max())
 
 
-def test_intervals_of_errors_and_of_macro_f1_cover_95_percent(random: np.random.Generator):
-    """400 errors of a regression; 200 items of three classes, of which one is rare."""
+def test_intervals_of_macro_f1_cover_95_percent(random: np.random.Generator):
+    """200 items of three classes, of which one is rare."""
     often, confusion = np.array([0.6, 0.3, 0.1]), np.array([[0.9, 0.06, 0.04], [0.15, 0.8, 0.05], [0.2, 0.2, 0.6]])
     counts = confusion * often[:, None]
     true_f1 = np.mean(2 * counts.diagonal() / (counts.sum(axis=0) + counts.sum(axis=1)))
-    errors_covered = f1_covered = 0
+    covered = 0
     for seed in range(1000):
-        scores = [resampling.rmse(random.normal(size=400))]
-        low, high = resampling.interval(resampling.bootstrap(scores, np.arange(400), draws=400, seed=seed)[0], 400)
-        errors_covered += low <= 1 <= high
         labels = random.choice(3, 200, p=often)
         predicted = (random.random(200)[:, None] > confusion[labels].cumsum(axis=1)).sum(axis=1)
         scores = [resampling.macro_f1(labels, predicted, 3)]
         low, high = resampling.interval(resampling.bootstrap(scores, np.arange(200), draws=400, seed=seed)[0], 200)
-        f1_covered += low <= true_f1 <= high
-    assert 0.93 <= errors_covered / 1000 <= 0.97
-    assert 0.93 <= f1_covered / 1000 <= 0.97
+        covered += low <= true_f1 <= high
+    assert 0.93 <= covered / 1000 <= 0.97
+
+
+@pytest.mark.parametrize("n", [50, 400])
+def test_intervals_of_errors_cover_95_percent(n: int, random: np.random.Generator):
+    covered = 0
+    for seed in range(1000):
+        low, high = resampling.error_interval(random.normal(size=n), np.arange(n), draws=500, seed=seed)
+        covered += low <= 1 <= high
+    assert 0.93 <= covered / 1000 <= 0.97
+
+
+def test_the_interval_of_many_normal_errors_is_the_chi_squared_one(random: np.random.Generator):
+    errors = random.normal(0, 3, size=2000)
+    sum_of_squares = float((errors**2).sum())
+    expected = np.sqrt(sum_of_squares / stats.chi2(2000).ppf([0.975, 0.025]))
+    assert resampling.error_interval(errors, np.arange(2000)) == pytest.approx(tuple(expected), rel=0.01)
+
+
+def test_errors_that_come_in_groups_are_no_surer_than_their_groups(random: np.random.Generator):
+    of_group = random.normal(size=40)
+    alone = resampling.error_interval(of_group, np.arange(40))
+    assert resampling.error_interval(np.repeat(of_group, 5), np.arange(200) // 5) == pytest.approx(alone)
+
+
+def test_errors_without_spread_have_an_interval_without_width():
+    assert resampling.error_interval(np.zeros(20), np.arange(20)) == (0, 0)
+    assert resampling.error_interval(np.full(20, -2.0), np.arange(20)) == pytest.approx((2, 2))
+    assert resampling.error_interval(np.full(3, -2.0), np.arange(3)) == pytest.approx((2, 2))
+    low, high = resampling.error_interval(np.array([5.0] + [0.0] * 19), np.arange(20))  # many draws are all 0
+    assert 0 <= low < np.sqrt(25 / 20) < high < np.inf
 
 
 def test_closed_forms_cover_near_both_ends(random: np.random.Generator):

@@ -25,6 +25,7 @@ from features.examples import Examples
 from features.small_pictures import Drawer, Reader, as_contents, drawn, stacked
 
 Loss = Literal["original", "wgan-gp"]
+Several = tuple[Tensor, ...] | list[Tensor]
 AVERAGED = 0.999  # how much of the drawing network's running average a late step keeps
 AT_ONCE = 500  # pictures
 
@@ -70,7 +71,7 @@ class Networks(nn.Module):
         self.averaged = AveragedModel(self.artist, multi_avg_fn=average, use_buffers=True)
 
 
-def average(means: tuple[Tensor, ...], now: tuple[Tensor, ...], steps: Tensor | int) -> None:
+def average(means: Several, now: Several, steps: Tensor | int) -> None:
     """Let running averages that hold `steps` steps take in another one: the fewer they hold, the more of it.
 
     With one share for all, the network of the first step, which draws noise, would be most of the first thousand.

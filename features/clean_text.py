@@ -42,11 +42,6 @@ def full_stop(text: str) -> str:
     return stripped[:-1] if stripped.endswith(".") and not stripped.endswith("..") else text
 
 
-def full_stops(text: str) -> str:
-    """Every full stop goes, those of numbers and abbreviations too, as one file of a dataset may have lost them."""
-    return text.replace(".", "")
-
-
 def hashtags(text: str) -> str:
     """#word loses its hash."""
     return re.sub(r"(?<![\w&])#(?=\w)", "", text)
@@ -71,7 +66,6 @@ STEPS: dict[str, Callable[[str], str]] = {
     "repeats": repeats,
     "lower": lower,
     "full_stop": full_stop,
-    "full_stops": full_stops,
     "spaces": spaces,
 }
 

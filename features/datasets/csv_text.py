@@ -14,7 +14,7 @@ from features.table_items import TableItems, by_split, chosen
 from features.tables import Table, as_columns
 
 Column = str | int  # a name, or a number from 0
-Step = Literal["full_stop", "full_stops", "hashtags", "html", "links", "lower", "mentions", "repeats", "spaces"]
+Step = Literal["full_stop", "hashtags", "html", "links", "lower", "mentions", "repeats", "spaces"]
 
 
 class Source(Dataset):

@@ -18,7 +18,7 @@ from features.tables import as_text
 if TYPE_CHECKING:
     import datasets
 
-Step = Literal["full_stop", "full_stops", "hashtags", "html", "links", "lower", "mentions", "repeats", "spaces"]
+Step = Literal["full_stop", "hashtags", "html", "links", "lower", "mentions", "repeats", "spaces"]
 
 
 class Source(Dataset):

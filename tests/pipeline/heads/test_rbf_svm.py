@@ -17,6 +17,15 @@ def test_gamma_1_is_scikit_learns_scale():
     np.testing.assert_allclose(ours.decision_function(X), theirs.decision_function(X), rtol=1e-4, atol=1e-4)
 
 
+def test_many_items_are_answered_as_each_alone():
+    X, y = rings(50)
+    head, (many, _) = rbf_svm.build().fit(X, y), rings(2 * rbf_svm.AT_ONCE + 1)
+    found = head.decision_function(many)
+    assert found.shape == (len(many),)
+    for i in (0, rbf_svm.AT_ONCE, len(many) - 1):
+        np.testing.assert_allclose(head.decision_function(many[i : i + 1]), found[i : i + 1], rtol=1e-4, atol=1e-6)
+
+
 def test_past_its_size_it_agrees_with_the_exact_one():
     X, y = rings(600)
     exact, through = rbf_svm.build().fit(X, y), rbf_svm.build(exact_until=100, landmarks=50).fit(X, y)

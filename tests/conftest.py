@@ -13,6 +13,8 @@ from PIL import Image
 
 PROJECT = Path(__file__).parents[1]
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the commands do, before torch is loaded: pipeline/__main__.py
+# some machines that run tests set it; each of the hundreds of stages would then translate this project's files anew
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 NEEDED = ("features", "pipeline", "dvc.yaml", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore")
 PARAMS = """
 select:

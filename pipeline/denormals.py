@@ -8,8 +8,8 @@ from contextlib import contextmanager
 def flushed() -> Iterator[None]:
     """While this lasts, this thread's torch takes them for 0.
 
-    A softmax gives such probabilities to classes that are out of the question, and the gradients hold them too: a
-    training step of 24 linear heads took twice as long. Torch can't say how it was set; it is not, unless somebody did.
+    A softmax gives such probabilities to classes that are out of the question, and the gradients hold them too:
+    training 24 linear heads took 3.5 times as long. Torch can't say how it was set; it is not, unless somebody did.
     """
     import torch
 

@@ -17,7 +17,6 @@ from pipeline.compare import Entry
 from pipeline.judged import Judged, read
 from pipeline.measured import Measured
 
-FEW = 10  # units with right or wrong answers, below which a closed form holds and the bootstrap does not
 ALPHA = 0.05
 
 Seen = Judged | Measured
@@ -114,7 +113,7 @@ def intervals(one: Seen, draws: np.ndarray, units: np.ndarray) -> tuple[Interval
         return resampling.error_interval(one.errors, units), None
     drawn = [resampling.interval(values, u) for values in draws]
     # near 0 and 1 the draws hardly vary; of Wilson's items a unit is the least that is known to be independent
-    closed = min(holding(one.right, units), holding(~one.right, units)) < FEW
+    closed = min(holding(one.right, units), holding(~one.right, units)) < resampling.FEW
     return certainty.interval(one.score, u) if closed else drawn[0], drawn[1]
 
 
@@ -133,7 +132,7 @@ def against(one: Seen, best: Seen, draws: np.ndarray, units: np.ndarray) -> Vers
         p = resampling.flip_test(one.right.astype(np.float64) - best.right, units)
     else:
         p = certainty.sign_test(wins, losses)
-    if min(holding(won, units), holding(lost, units)) < FEW:
+    if min(holding(won, units), holding(lost, units)) < resampling.FEW:
         drawn[0] = certainty.paired_interval(wins * u / n, losses * u / n, u)
     return Versus(difference, drawn[0], drawn[1], "flip test" if u < n else "exact McNemar", p, p, n, wins, losses)
 

@@ -1,22 +1,17 @@
 """Stage `check`: params.yaml as a whole, before anything runs; and a stamp of the code behind each of its entries.
 
-A stage depends on its own entry's stamp, so touching a plugin's file reruns that plugin's stages and no others. A
-store's stamp is its dataset's task. The code of `fit` and of `report`, which every swap of a head runs, is one stamp
-each: named file by file it would be most of dvc.lock, which DVC reads and writes anew for every stage that runs.
+Every stage depends on a stamp of its own code and of its entry's plugin, so touching a plugin's file reruns that
+plugin's stages and no others. A store's stamp is its dataset's task.
 """
 
-import ast
 import shutil
-from functools import cache
 from pathlib import Path
 
-from features import atomic, fingerprint, manifest, plugins
-from pipeline import paths
+from features import atomic, manifest, plugins
+from pipeline import paths, stamps
 from pipeline.config import Config
 from pipeline.entries import NO_DATA, Entry
 
-OURS = ("features", "pipeline")
-STAMPED = ("fit", "report")  # stages
 # what reads params.yaml, or names files: the values are each stage's own params
 OF_PARAMS = frozenset({"config", "entries", "paths", "references", "section", "signature", "unfreeze_how"})
 
@@ -38,35 +33,16 @@ def run(config: Config, key: str | None = None) -> None:
     }
     for kind, (package, entries) in catalogues.items():
         for name, entry in entries.items():
-            atomic.write_text(paths.plan(kind, name), f"{code_of(plugins.file(package, entry.family))}\n")
-    for stage in STAMPED:
-        code = code_of(Path(__file__).with_name(f"{stage}.py"), aside=OF_PARAMS)
-        atomic.write_text(paths.plan("stages", stage), f"{code}\n")
+            atomic.write_text(paths.plan(kind, name), f"{stamps.code_of(plugins.file(package, entry.family))}\n")
+    for name, code in stages().items():
+        atomic.write_text(paths.plan("stages", name), f"{code}\n")
     for store in config.stores:  # dvc.yaml can't name the dataset behind a store
         atomic.write_text(paths.plan("stores", store), f"{config.task(store)}\n")
 
 
-def code_of(file: Path, *, aside: frozenset[str] = frozenset()) -> str:
-    """sha256 of a source file and of all of ours that it imports, but for modules of `pipeline` set aside."""
-    seen: set[Path] = set()
-    waiting = [file]
-    while waiting:
-        path = waiting.pop()
-        if path not in seen and not (path.parent.name == "pipeline" and path.stem in aside):
-            seen.add(path)
-            waiting += imported(path)
-    return fingerprint.of_settings(sorted(fingerprint.of_file(path) for path in seen))
-
-
-@cache  # heads share most of what they import
-def imported(path: Path) -> list[Path]:
-    """The files of ours that a source file imports, at its top or inside its functions."""
-    modules: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            modules += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Import):
-            modules += [alias.name for alias in node.names]
-    ours = dict.fromkeys(module for module in modules if module.split(".")[0] in OURS)
-    files = (plugins.folder(module).with_suffix(".py") for module in ours)
-    return [file for file in files if file.exists()]
+def stages() -> dict[str, str]:
+    """Every stage of dvc.yaml but this one → the stamp of its code."""
+    files = {file.stem: file for file in sorted(Path(__file__).parent.glob("*.py"))}
+    return {
+        name: stamps.code_of(file, aside=OF_PARAMS) for name, file in files.items() if name not in ("__init__", "check")
+    }

@@ -9,7 +9,7 @@ from pipeline.config import Config
 from pipeline.curve import Curve
 from pipeline.entries import NO_DATA, Entry
 from pipeline.resume import Checkpoint
-from pipeline.stages.check import code_of
+from pipeline.stamps import code_of
 
 
 def run(config: Config, key: str) -> None:

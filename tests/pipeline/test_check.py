@@ -1,41 +1,39 @@
 from pathlib import Path
 
+from features import plugins
+from pipeline import config, stamps
 from pipeline.stages import check
 
 
-def test_a_stamp_changes_with_the_file_and_with_what_it_imports_of_ours():
-    glyphnet = check.imported(Path("features/backbones/glyphnet.py"))
-    assert {"base.py", "capture.py", "glyphs.py", "decode.py"} <= {path.name for path in glyphnet}
-    assert check.code_of(Path("features/plugins.py")) != check.code_of(Path("features/errors.py"))
+def stamp_of(stage: str, monkeypatch, *changed: str) -> str:
+    """A stage's stamp, as if the files of these modules had changed."""
+    files, known = {stamps.source(name) for name in changed}, stamps.fingerprint.of_file
+    with monkeypatch.context() as patch:
+        patch.setattr(stamps.fingerprint, "of_file", lambda path: "new" if path in files else known(path))
+        return check.stages()[stage]
 
 
-def test_a_head_hangs_on_its_own_file_and_on_what_that_imports():
-    assert {path.name for path in check.imported(Path("pipeline/heads/gaussian_nb.py"))} == {"preprocess.py"}
-    assert {path.name for path in check.imported(Path("pipeline/heads/knn.py"))} == {"preprocess.py"}
-
-
-def stamp_of(stage: str) -> str:
-    return check.code_of(Path(check.__file__).with_name(f"{stage}.py"), aside=check.OF_PARAMS)
+def test_every_stage_but_check_itself_has_a_stamp():
+    assert set(check.stages()) == set(plugins.names("pipeline.stages")) - {"check"}
 
 
 def test_the_report_has_a_stamp_of_its_own(monkeypatch):
-    before = {stage: stamp_of(stage) for stage in check.STAMPED}
-    known, findings = check.fingerprint.of_file, Path(check.__file__).parents[1] / "findings.py"
-    monkeypatch.setattr(check.fingerprint, "of_file", lambda path: "new" if path == findings else known(path))
-    assert stamp_of("report") != before["report"]
-    assert stamp_of("fit") == before["fit"]
+    assert stamp_of("report", monkeypatch, "pipeline.findings") != stamp_of("report", monkeypatch)
+    assert stamp_of("fit", monkeypatch, "pipeline.findings") == stamp_of("fit", monkeypatch)
 
 
-def test_the_stamp_of_fit_changes_with_what_makes_its_results_and_not_with_what_reads_params(tmp_path, monkeypatch):
-    def stamp(*names: str) -> str:
-        check.imported.cache_clear()
-        known = check.fingerprint.of_file
-        changed = {Path(check.plugins.folder(name)).with_suffix(".py") for name in names}
-        monkeypatch.setattr(check.fingerprint, "of_file", lambda path: "new" if path in changed else known(path))
-        made = stamp_of("fit")
-        monkeypatch.undo()
-        return made
-
-    assert stamp() == stamp("pipeline.config", "pipeline.paths", "pipeline.heads.knn", "pipeline.report")
+def test_the_stamp_of_fit_changes_with_what_makes_its_results_and_not_with_what_reads_params(monkeypatch):
+    before = stamp_of("fit", monkeypatch)
+    for name in ("pipeline.config", "pipeline.paths", "pipeline.heads.knn", "pipeline.report"):
+        assert stamp_of("fit", monkeypatch, name) == before, name
     for name in ("pipeline.search", "pipeline.metrics", "pipeline.stages.fit", "features.pairs"):
-        assert stamp() != stamp(name), name
+        assert stamp_of("fit", monkeypatch, name) != before, name
+
+
+def test_stamps_are_written_where_dvc_looks_for_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    params = Path(check.__file__).parents[2] / "params.yaml"
+    check.run(config.load(params))
+    written = {str(path.relative_to(check.paths.PLAN)) for path in check.paths.PLAN.rglob("*.txt")}
+    assert {f"stages/{name}.txt" for name in check.stages()} <= written
+    assert {"heads/logreg.txt", "backbones/minilm.txt", "datasets/digits.txt", "stores/digits-pixels.txt"} <= written

@@ -18,6 +18,7 @@ from features.sound import Task
 from features.views import IDENTITY
 from pipeline import paths
 
+FORMAT = 2  # of the card and of what is pickled beside it: raised when the classes inside have moved or changed
 LIBRARIES = ("scikit-learn", "lightgbm", "torch", "numpy")
 
 
@@ -53,6 +54,7 @@ def save(bundle: Bundle, *, store: str, head: str) -> None:
     with atomic.replacing(path) as temporary:
         joblib.dump(bundle, temporary)
     card = {
+        "format": FORMAT,
         "sha256": fingerprint.of_file(path),
         "store": bundle.store,
         "head": head,
@@ -73,15 +75,44 @@ def save(bundle: Bundle, *, store: str, head: str) -> None:
 
 
 def load(path: Path, *, trust: bool = False) -> Bundle:
-    """Open a bundle whose sha256 is the one on its card, or any at all with `trust`."""
+    """Open a bundle whose sha256 is the one on its card, or any at all with `trust`.
+
+    Raises IceboxError for one that another version of Icebox wrote, whose classes are not to be found here.
+    """
     if not path.exists():
         raise IceboxError(f"{path}: not found; run: dvc repro (or dvc pull)")
     if not trust:
         refuse_unrecorded(path)
-    opened = joblib.load(path)
+    refuse_other_format(path)
+    try:
+        opened = joblib.load(path)
+    except (ImportError, AttributeError) as reason:
+        raise of_another_version(path, str(reason)) from reason
     if not isinstance(opened, Bundle):
         raise IceboxError(f"{path}: expected a bundle of this project, found {type(opened).__name__}")
     return opened
+
+
+def refuse_other_format(path: Path) -> None:
+    """Raise IceboxError where the card says that the bundle was written in another format than today's."""
+    card = path.with_suffix(".json")
+    written = json.loads(card.read_text()).get("format", 1) if card.exists() else FORMAT
+    if written != FORMAT:
+        raise of_another_version(path, f"format {written}, not {FORMAT}")
+
+
+def of_another_version(path: Path, reason: str) -> IceboxError:
+    """The error of a bundle whose classes are not the ones of this code."""
+    return IceboxError(
+        f"{path}: expected a bundle that this version of Icebox wrote, found one of another ({reason}); "
+        f"fit it anew: dvc repro -f {stage_of(path)}"
+    )
+
+
+def stage_of(path: Path) -> str:
+    """The stage of dvc.yaml that writes a bundle; a head that was unfrozen has one named after itself."""
+    store, head = path.parent.name, path.stem
+    return f"ensemble@{store}" if head == paths.ENSEMBLE else f"fit@{store}-{head} (or unfreeze@{head})"
 
 
 def refuse_unrecorded(path: Path) -> None:

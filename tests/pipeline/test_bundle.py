@@ -33,6 +33,7 @@ def test_a_saved_bundle_opens(saved):
 
 def test_the_card_can_be_read_without_opening_the_bundle(saved):
     card = json.loads(paths.card("s", "h").read_text())
+    assert card["format"] == bundle.FORMAT
     assert card["classes"] == ["a", "b"]
     assert card["backbone"] == {"name": "pixels", "family": "pixels", "outputs": ["last"], "precision": "float32"}
 
@@ -64,3 +65,24 @@ def test_another_pickle_is_no_bundle(saved):
 def test_a_missing_bundle_says_what_to_run(saved):
     with pytest.raises(IceboxError, match="not found; run: dvc repro"):
         bundle.load(paths.bundle("s", "other"))
+
+
+def test_a_bundle_of_another_version_is_one_line_that_says_to_fit_anew(saved):
+    """Pickles name classes by their module: one whose module has moved can't be opened."""
+    saved.write_bytes(saved.read_bytes().replace(b"pipeline.bundle", b"pipeline.bandle"))
+    with pytest.raises(IceboxError, match=r"another \(No module named 'pipeline.bandle'\); .*dvc repro -f fit@s-h"):
+        bundle.load(saved, trust=True)
+
+
+def test_a_bundle_of_a_class_that_is_gone_is_one_line_too(saved):
+    saved.write_bytes(saved.read_bytes().replace(b"DummyClassifier", b"DummyClassifiez"))
+    with pytest.raises(IceboxError, match=r"of another .*DummyClassifiez.*fit it anew"):
+        bundle.load(saved, trust=True)
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_a_bundle_of_another_format_is_left_closed(saved, trust):
+    card = paths.card("s", "h")
+    card.write_text(card.read_text().replace('"format": 2', '"format": 1'))
+    with pytest.raises(IceboxError, match=r"of another \(format 1, not 2\); fit it anew: dvc repro -f fit@s-h"):
+        bundle.load(saved, trust=trust)

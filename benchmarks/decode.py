@@ -21,8 +21,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from features import headless
-from features.backbones.torchvision import DRAFT, EXACT, FAST, Torchvision
+from icebox.features.backbones.torchvision import DRAFT, EXACT, FAST, Torchvision
+from icebox.features.weights import torchvision_models as headless
 
 MODEL = "resnet18"
 SMALL, LARGE = (500, 375), (2000, 1500)

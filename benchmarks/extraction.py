@@ -42,7 +42,7 @@ def make_images(folder: Path, count: int) -> None:
 
 def make_texts(file: Path) -> None:
     """1,000 varied sentences: docstrings' first paragraphs, cut to between 3 and 60 words."""
-    from features import manifest
+    from icebox.features.manifest import manifest
 
     rows = manifest.read(Path("data/manifests/docstrings.csv"))
     random = np.random.default_rng(0)
@@ -58,8 +58,8 @@ def contents_of(kind: str, source: Path) -> list[str]:
 
 def network_of(kind: str, work: Path):  # type: ignore[no-untyped-def]
     """Our ResNet-18 with random weights, or MiniLM."""
-    from features.backbones import torchvision, transformers
-    from features.precision import resolve
+    from icebox.features.backbones import torchvision, transformers
+    from icebox.features.extraction.precision import resolve
 
     precision = resolve("auto", "cpu")
     if kind == "texts":
@@ -70,9 +70,9 @@ def network_of(kind: str, work: Path):  # type: ignore[no-untyped-def]
 
 def ours(kind: str, source: Path, way: str) -> Clock:
     """From files to a finished store, the manifest counted; compiling, which takes 10 to 30 s, is not."""
-    from features import manifest
-    from features.datasets.base import Item
-    from features.extract import extract
+    from icebox.features.abc.dataset import Item
+    from icebox.features.extraction.extract import extract
+    from icebox.features.manifest import manifest
 
     work = Path(tempfile.mkdtemp())
     network = network_of(kind, work)

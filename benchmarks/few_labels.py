@@ -10,8 +10,13 @@ import sys
 
 import numpy as np
 
-from features.store import FeatureStore
-from pipeline import config, labelled, learn, making, paths, settings
+from icebox.features.store.feature_store import FeatureStore
+from icebox.pipeline.config import loader as config
+from icebox.pipeline.data import labelled
+from icebox.pipeline.fitting import fit_head as learn
+from icebox.pipeline.fitting import head_factory as making
+from icebox.pipeline.fitting import parameter_grid as settings
+from icebox.pipeline.project import paths
 
 STORES = ("digits-glyphnet", "digits-pixels")
 

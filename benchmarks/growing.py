@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.clock import Clock
-from features import fingerprint
-from features.backbones import torchvision
-from features.extract import extract
-from features.manifest import Row
-from features.precision import resolve
+from icebox.features import fingerprint
+from icebox.features.backbones import torchvision
+from icebox.features.extraction.extract import extract
+from icebox.features.extraction.precision import resolve
+from icebox.features.manifest.manifest import Row
 
 TIME_PIXELS, MEMORY_PIXELS = 64, 32
 
@@ -58,7 +58,7 @@ class Growing:
     def share_of_float32(self) -> float:
         """Bytes of the store, index included, by those of the same features in float32."""
         found = sum(path.stat().st_size for path in (self.folder / "store").iterdir())
-        from features.store import FeatureStore
+        from icebox.features.store.feature_store import FeatureStore
 
         return found / (FeatureStore(self.folder / "store").load().size * 4)
 

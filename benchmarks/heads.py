@@ -13,8 +13,8 @@ from collections.abc import Callable
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from pipeline import together
-from pipeline.heads import lightgbm, linear_probe, logreg
+from icebox.pipeline.fitting import path_fitting as together
+from icebox.pipeline.heads import lightgbm, linear_probe, logreg
 
 ITEMS, TEST_ITEMS, FEATURES, CLASSES = 50_000, 10_000, 512, 10
 PENALTIES = np.logspace(-4, 4, 10).tolist()  # as scikit-learn's LogisticRegressionCV draws them

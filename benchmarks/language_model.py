@@ -10,9 +10,11 @@ import json
 import sys
 
 from benchmarks.kneser_ney import KneserNey
-from features import words
-from features.backbones.rnn_lm import read_vocabulary
-from pipeline import config, examples, paths
+from icebox.features.backbones.rnn_lm import read_vocabulary
+from icebox.features.text import tokenization as words
+from icebox.pipeline.catalog import datasets as examples
+from icebox.pipeline.config import loader as config
+from icebox.pipeline.project import paths
 
 ORDERS = (3, 5)
 

@@ -18,10 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from features import fingerprint, index, shard
-from features.manifest import Row
-from features.shard_cache import Place
-from features.store import FeatureStore
+from icebox.features import fingerprint
+from icebox.features.manifest.manifest import Row
+from icebox.features.store import index
+from icebox.features.store import shards as shard
+from icebox.features.store.cache import Place
+from icebox.features.store.feature_store import FeatureStore
 
 SHARD_ROWS = 50_000
 SIZES = {"logreg": (5_000_000, 256, 2), "lightgbm": (200_000, 512, 10)}
@@ -97,13 +99,14 @@ def fit(folder: Path, family: str) -> dict[str, float]:
     """Fit one head on train and score it on test, as the stage does with what is too large for memory."""
     from threadpoolctl import threadpool_limits
 
-    from features import plugins
-    from pipeline import answers, sight
-    from pipeline.rows import Rows
+    from icebox.features import plugins
+    from icebox.pipeline.data import feature_selection as sight
+    from icebox.pipeline.data.on_disk import Rows
+    from icebox.pipeline.evaluation import predictions as answers
 
     watch = Watch()
     watch.start()
-    build = plugins.load("pipeline.heads", family).build
+    build = plugins.load("icebox.pipeline.heads", family).build
     store = FeatureStore(folder)
     seen = sight.of(store)
     classes, numbers = np.unique(store.index.labels, return_inverse=True)

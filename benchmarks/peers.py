@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.clock import Clock
-from features.torch_pair import mend
+from icebox.features.compat import mend
 
 BATCH = 32
 
@@ -109,7 +109,7 @@ def main(tool: str, source: str) -> None:
         TOOLS[tool](small)()
     run = TOOLS[tool](files)
     with Clock() as clock:
-        np.save(Path(tempfile.mkdtemp()) / "features.npy", run())
+        np.save(Path(tempfile.mkdtemp()) / "icebox.features.npy", run())
     print(json.dumps(clock.seconds))
 
 

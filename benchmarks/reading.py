@@ -15,11 +15,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from features import fingerprint, index, shard
-from features.extract import SHARD_ROWS
-from features.manifest import Row
-from features.shard_cache import Place
-from features.store import FeatureStore
+from icebox.features import fingerprint
+from icebox.features.manifest.manifest import Row
+from icebox.features.store import index
+from icebox.features.store import shards as shard
+from icebox.features.store.cache import Place
+from icebox.features.store.feature_store import FeatureStore
+from icebox.features.store.shards import SHARD_ROWS
 
 BATCH = 256
 BATCHES = 10

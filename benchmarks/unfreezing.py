@@ -55,8 +55,8 @@ PAIRS = {  # name → (the slow way, ours, store, whether ours has features to e
     "cut": ("cut_without", "cut_with", "small", False),
 }
 LOADS = """
-import pipeline.config, pipeline.stages.{stage}, features.backbones.torchvision
-from features import torch_pair
+import icebox.pipeline.config.loader, icebox.pipeline.stages.{stage}, icebox.features.backbones.torchvision
+from icebox.features import compat as torch_pair
 torch_pair.mend()
 import torchvision
 """

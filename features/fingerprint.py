@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from features.datasets.base import Content, Pair
-from features.errors import IceboxError
+from icebox.features.abc.dataset import Content, Pair
+from icebox.features.errors import IceboxError
 
 CHUNK_BYTES = 1 << 20
 

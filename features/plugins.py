@@ -1,11 +1,11 @@
-"""The file's name is the key: `load("features.backbones", "glyphnet")` imports that file, and only that file."""
+"""The file's name is the key: `load("icebox.features.backbones", "glyphnet")` imports that file, and only that file."""
 
 import difflib
 import importlib
 from pathlib import Path
 from types import ModuleType
 
-from features.errors import IceboxError
+from icebox.features.errors import IceboxError
 
 NOT_PLUGINS = {"__init__", "base"}
 
@@ -33,12 +33,12 @@ def names(package: str) -> list[str]:
 
 
 def folder(package: str) -> Path:
-    """Where a plugin package's files lie."""
-    return Path(__file__).resolve().parent.parent / Path(*package.split("."))
+    """Where the files of a package of ours lie: `icebox.features` is the folder `features`."""
+    return Path(__file__).resolve().parent.parent / Path(*package.split(".")[1:])
 
 
 def noun(package: str) -> str:
-    """`features.backbones` holds families of 'backbone'."""
+    """`icebox.features.backbones` holds families of 'backbone'."""
     return package.rsplit(".", 1)[-1].removesuffix("s")
 
 

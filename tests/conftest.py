@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 PROJECT = Path(__file__).parents[1]
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the commands do, before torch is loaded: pipeline/__main__.py
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the commands do, before torch is loaded: pipeline/cli/app.py
 # some machines that run tests set it; each of the hundreds of stages would then translate this project's files anew
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-NEEDED = ("features", "pipeline", "dvc.yaml", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore")
+NEEDED = ("icebox", "features", "pipeline", "dvc.yaml", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore")
 PARAMS = """
 select:
   stores: [photos-glyphnet, photos-pixels, notes-hashing]
@@ -110,7 +110,7 @@ def finished(tmp_path_factory) -> Project:
         source, target = PROJECT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, target)
     (folder / "params.yaml").write_text(PARAMS)

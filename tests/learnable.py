@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from features import fingerprint
-from features.datasets.base import Content, Modality
-from features.examples import Examples
-from features.manifest import Row
+from icebox.features import fingerprint
+from icebox.features.abc.dataset import Content, Modality
+from icebox.features.manifest.examples import Examples
+from icebox.features.manifest.manifest import Row
 
 SPLITS = ("train", "val", "test")
 STORY = "\n = A Story = \n \n The old man went to the sea , and the sea <unk> him . \n He didn 't go home . \n"

@@ -5,8 +5,8 @@ import re
 import pytest
 from ruamel.yaml import YAML
 
-from features import plugins
-from pipeline import config
+from icebox.features import plugins
+from icebox.pipeline.config import loader as config
 from tests.conftest import PROJECT
 
 BLOCKS = re.findall(r"```yaml\n(.*?)```", (PROJECT / "docs/data.md").read_text(), flags=re.DOTALL)
@@ -26,9 +26,9 @@ def test_an_example_is_valid_params_and_its_source_accepts_it(block, tmp_path):
     with (tmp_path / "params.yaml").open("w") as stream:
         YAML(typ="safe", pure=True).dump(with_example(block), stream)
     for entry in config.load(tmp_path / "params.yaml").datasets.values():
-        plugins.load("features.datasets", entry.family).Source(**entry.parameters)
+        plugins.load("icebox.features.datasets", entry.family).Source(**entry.parameters)
 
 
 def test_every_source_has_an_example():
     shown = {entry.get("source", name) for block in BLOCKS for name, entry in with_example(block)["datasets"].items()}
-    assert shown - OURS == set(plugins.names("features.datasets")) - OURS
+    assert shown - OURS == set(plugins.names("icebox.features.datasets")) - OURS

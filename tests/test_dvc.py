@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from pipeline import paths
+from icebox.pipeline.project import paths
 
 PROJECT = Path(__file__).parents[1]
 

@@ -7,7 +7,8 @@ import shutil
 
 import pytest
 
-from pipeline import curve, paths
+from icebox.pipeline.project import paths
+from icebox.pipeline.training import curves as curve
 from tests.conftest import Project
 
 STORES = ("photos-glyphnet", "photos-pixels", "notes-hashing")
@@ -77,9 +78,9 @@ def test_a_touched_head_file_reruns_that_heads_stages_only(project):
 
 
 def test_a_touched_file_that_every_fit_imports_reruns_them_all(project):
-    project.replace("pipeline/preprocess.py", '"""A head with', '"""Any head with')
+    project.replace("pipeline/estimators/preprocessing.py", '"""A head with', '"""Any head with')
     assert "check:" in project.run("dvc", "status")
-    project.replace("pipeline/learn.py", '"""A head on', '"""Any head on')
+    project.replace("pipeline/fitting/fit_head.py", '"""A head on', '"""Any head on')
     project.run("dvc", "repro", "check")
     stale = project.run("dvc", "status")
     assert all(f"{fit}:" in stale for head in ("logreg", "knn") for fit in fits(head))

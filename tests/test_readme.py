@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline import config
+from icebox.pipeline.config import loader as config
 from tests.conftest import PROJECT, Project
 
 README = (PROJECT / "README.md").read_text()
@@ -33,9 +33,9 @@ def clone(tmp_path_factory) -> Project:
     folder = tmp_path_factory.mktemp("readme") / "icebox"
     tracked = subprocess.check_output(["git", "ls-files", "-co", "--exclude-standard"], cwd=PROJECT, text=True)
     for name in tracked.splitlines():
-        if (PROJECT / name).is_file():
+        if (PROJECT / name).is_file() or (PROJECT / name).is_symlink():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(PROJECT / name, folder / name)  # with its age, which make goes by
+            shutil.copy2(PROJECT / name, folder / name, follow_symlinks=False)  # with its age, which make goes by
     if not Path(sys.prefix, "installed").exists():
         pytest.skip("runs in the environment that make installed")
     (folder / ".venv").symlink_to(sys.prefix)

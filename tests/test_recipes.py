@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from dvc.repo import Repo
 
-from features.errors import IceboxError
-from pipeline import config
-from pipeline.stages import manifest
+from icebox.features.errors import IceboxError
+from icebox.pipeline.config import loader as config
+from icebox.pipeline.stages import manifest
 from tests.conftest import NEEDED, PROJECT
 
 RECIPES = sorted((PROJECT / "recipes").glob("*.yaml"))

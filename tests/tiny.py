@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from features import fingerprint
-from features.backbones.base import Backbone
-from features.datasets.base import Content, Pair
-from features.errors import ItemError
-from features.manifest import Row
+from icebox.features import fingerprint
+from icebox.features.abc.backbone import Backbone
+from icebox.features.abc.dataset import Content, Pair
+from icebox.features.errors import ItemError
+from icebox.features.manifest.manifest import Row
 
 
 class Doubling(Backbone):

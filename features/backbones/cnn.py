@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from features.backbones.base import WEIGHTS_FILE, PictureJudge, Pretraining, read_settings
-from features.capture import LAST
-from features.datasets.base import Content
-from features.examples import Examples
-from features.small_pictures import PictureBackbone, Reader, drawn, small, stacked
+from icebox.features.abc.backbone import WEIGHTS_FILE, PictureJudge, Pretraining, read_settings
+from icebox.features.abc.dataset import Content
+from icebox.features.manifest.examples import Examples
+from icebox.features.models.small_images import PictureBackbone, Reader, drawn, small, stacked
+from icebox.features.nn.layer_outputs import LAST
 
 VERSION = 1
 DEFAULT_OUTPUTS = (LAST,)

@@ -1,17 +1,17 @@
 """gan: a generative adversarial network that draws small grey pictures; its critic's features are ours.
 
-features/adversarial.py says how it is trained.
+features/models/gan.py says how it is trained.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from features.adversarial import Adversarial, AdversarialGenerator, restored
-from features.backbones.base import Generator, read_settings
-from features.capture import LAST
-from features.examples import Examples
-from features.small_pictures import PictureBackbone
+from icebox.features.abc.backbone import Generator, read_settings
+from icebox.features.manifest.examples import Examples
+from icebox.features.models.gan import Adversarial, AdversarialGenerator, restored
+from icebox.features.models.small_images import PictureBackbone
+from icebox.features.nn.layer_outputs import LAST
 
 Loss = Literal["original", "wgan-gp"]
 

@@ -1,6 +1,6 @@
 """glyphnet: our own small residual network, pretrained here on printed characters, meant for handwritten ones.
 
-Nothing is downloaded: it learns from the fonts that ship with matplotlib (features/glyphs.py).
+Nothing is downloaded: it learns from the fonts that ship with matplotlib (features/models/glyphs.py).
 
 Letters: b batch, d features, h height, w width, r = SIDE pixels.
 """
@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from features import fingerprint
-from features.backbones.base import WEIGHTS_FILE, Pretraining, read_settings, write_settings
-from features.capture import LAST, Capture, Inputs
-from features.datasets.base import Content, Modality
-from features.decode import to_image
-from features.glyphs import CHARACTERS, FONTS, SIDE, render
-from features.network import NetworkBackbone
-from features.streams import sent
+from icebox.features import fingerprint
+from icebox.features.abc.backbone import WEIGHTS_FILE, Pretraining, read_settings, write_settings
+from icebox.features.abc.dataset import Content, Modality
+from icebox.features.images.decoding import to_image
+from icebox.features.models.glyphs import CHARACTERS, FONTS, SIDE, render
+from icebox.features.nn.backbone import NetworkBackbone
+from icebox.features.nn.layer_outputs import LAST, Capture, Inputs
+from icebox.features.nn.transfer import sent
 
 VERSION = 2  # 2: batch norm folded into the convolutions
 DEFAULT_OUTPUTS = (LAST,)

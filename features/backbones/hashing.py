@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from features.backbones.base import Backbone, read_settings, write_settings
-from features.datasets.base import Content, Pair
-from features.errors import IceboxError, ItemError
-from features.plugins import suggestion
+from icebox.features.abc.backbone import Backbone, read_settings, write_settings
+from icebox.features.abc.dataset import Content, Pair
+from icebox.features.errors import IceboxError, ItemError
+from icebox.features.plugins import suggestion
 
 VERSION = 1
 DEFAULT_OUTPUTS: tuple[str, ...] = ("last",)

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from features.backbones.base import Backbone, read_settings, write_settings
-from features.datasets.base import Content, Modality
-from features.decode import to_image
-from features.errors import IceboxError
+from icebox.features.abc.backbone import Backbone, read_settings, write_settings
+from icebox.features.abc.dataset import Content, Modality
+from icebox.features.errors import IceboxError
+from icebox.features.images.decoding import to_image
 
 VERSION = 1
 DEFAULT_OUTPUTS = ("last",)

@@ -18,13 +18,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from features import fingerprint
-from features.backbones.base import WEIGHTS_FILE, read_settings, write_settings
-from features.capture import LAST, Capture, Inputs
-from features.datasets.base import Content, Modality
-from features.errors import IceboxError, ItemError
-from features.network import NetworkBackbone
-from features.streams import sent
+from icebox.features import fingerprint
+from icebox.features.abc.backbone import WEIGHTS_FILE, read_settings, write_settings
+from icebox.features.abc.dataset import Content, Modality
+from icebox.features.errors import IceboxError, ItemError
+from icebox.features.nn.backbone import NetworkBackbone
+from icebox.features.nn.layer_outputs import LAST, Capture, Inputs
+from icebox.features.nn.transfer import sent
 
 VERSION = 1
 DEFAULT_OUTPUTS = (LAST,)

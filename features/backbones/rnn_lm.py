@@ -15,17 +15,18 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.optim import Optimizer
 
-from features import fingerprint, words
-from features.backbones.base import WEIGHTS_FILE, Generator, Pretraining, TextJudge, read_settings, write_settings
-from features.capture import Capture, Inputs
-from features.datasets.base import Content, Modality
-from features.errors import ItemError
-from features.examples import Examples
-from features.language_model import Carried, Network, loss
-from features.network import NetworkBackbone
-from features.packing import packed
-from features.streams import sent
-from features.writing import Judge, Writing
+from icebox.features import fingerprint
+from icebox.features.abc.backbone import WEIGHTS_FILE, Generator, Pretraining, TextJudge, read_settings, write_settings
+from icebox.features.abc.dataset import Content, Modality
+from icebox.features.errors import ItemError
+from icebox.features.manifest.examples import Examples
+from icebox.features.models.language_model import Carried, Network, loss
+from icebox.features.models.text_generation import Judge, Writing
+from icebox.features.nn.backbone import NetworkBackbone
+from icebox.features.nn.layer_outputs import Capture, Inputs
+from icebox.features.nn.transfer import sent
+from icebox.features.text import tokenization as words
+from icebox.features.text.batching import packed
 
 VERSION = 1
 DEFAULT_OUTPUTS = ("last:final", "last:mean", "last:max")

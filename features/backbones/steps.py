@@ -6,9 +6,9 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from features.backbones.base import Backbone, read_settings, write_settings
-from features.datasets.base import Content, Modality
-from features.errors import ItemError
+from icebox.features.abc.backbone import Backbone, read_settings, write_settings
+from icebox.features.abc.dataset import Content, Modality
+from icebox.features.errors import ItemError
 
 VERSION = 1
 DEFAULT_OUTPUTS = ("last",)

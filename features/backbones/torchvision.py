@@ -14,23 +14,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
-from features import checkpoint, fingerprint, headless
-from features.backbones.base import WEIGHTS_FILE, read_settings, write_settings
-from features.capture import LAST, Capture, Inputs
-from features.datasets.base import Content, Modality
-from features.decode import to_pixels
-from features.errors import IceboxError
-from features.input_size import refuse_unfit, sized
-from features.network import NetworkBackbone
-from features.normalise import normalised
-from features.plugins import suggestion
-from features.resize import resized, resized_crop
+from icebox.features import fingerprint
+from icebox.features.abc.backbone import WEIGHTS_FILE, read_settings, write_settings
+from icebox.features.abc.dataset import Content, Modality
+from icebox.features.errors import IceboxError
+from icebox.features.images.decoding import to_pixels
+from icebox.features.images.input_size import refuse_unfit, sized
+from icebox.features.images.resizing import resized, resized_crop
+from icebox.features.nn.backbone import NetworkBackbone
+from icebox.features.nn.layer_outputs import LAST, Capture, Inputs
+from icebox.features.nn.normalization import normalised
+from icebox.features.plugins import suggestion
+from icebox.features.weights import checkpoints as checkpoint
+from icebox.features.weights import torchvision_models as headless
 
 VERSION = 4  # 3: batch norm folded into the convolutions; 4: resized by vector instructions, `exact` by Pillow
 DEFAULT_OUTPUTS = (LAST,)
 RANDOM = "random"
-# exact: resized by Pillow, as torchvision does; fast: within 2 levels of it, three times as fast (features/resize.py);
-# draft: besides, a large JPEG is decoded at 1/2, 1/4 or 1/8 of its size
+# exact: resized by Pillow, as torchvision does; fast: within 2 levels of it, three times as fast
+# (features/images/resizing.py); draft: besides, a large JPEG is decoded at 1/2, 1/4 or 1/8 of its size
 FAST, EXACT, DRAFT = DECODES = ("fast", "exact", "draft")
 
 

@@ -14,16 +14,23 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
-from features import fingerprint
-from features import weights as sources
-from features.backbones.base import read_settings, write_settings
-from features.capture import Capture, Inputs
-from features.datasets.base import Content, Modality, Pair
-from features.errors import IceboxError, ItemError
-from features.network import NetworkBackbone
-from features.packing import packed
-from features.pretrained import FAILURES, library, network_in, refuse_untrained, silence, unloadable
-from features.streams import sent
+from icebox.features import fingerprint
+from icebox.features.abc.backbone import read_settings, write_settings
+from icebox.features.abc.dataset import Content, Modality, Pair
+from icebox.features.errors import IceboxError, ItemError
+from icebox.features.nn.backbone import NetworkBackbone
+from icebox.features.nn.layer_outputs import Capture, Inputs
+from icebox.features.nn.transfer import sent
+from icebox.features.text.batching import packed
+from icebox.features.weights import sources
+from icebox.features.weights.transformers_models import (
+    FAILURES,
+    library,
+    network_in,
+    refuse_untrained,
+    silence,
+    unloadable,
+)
 
 VERSION = 1
 DEFAULT_OUTPUTS: tuple[str, ...] = ("last:mean",)

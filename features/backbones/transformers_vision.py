@@ -15,17 +15,24 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from features import fingerprint
-from features import weights as sources
-from features.backbones.base import read_settings, write_settings
-from features.capture import Capture, Inputs, first_tensor
-from features.datasets.base import Content, Modality
-from features.decode import to_image
-from features.errors import IceboxError
-from features.input_size import refuse_unfit, sized, taken
-from features.network import NetworkBackbone
-from features.pretrained import FAILURES, library, network_in, refuse_untrained, silence, unloadable
-from features.streams import sent
+from icebox.features import fingerprint
+from icebox.features.abc.backbone import read_settings, write_settings
+from icebox.features.abc.dataset import Content, Modality
+from icebox.features.errors import IceboxError
+from icebox.features.images.decoding import to_image
+from icebox.features.images.input_size import refuse_unfit, sized, taken
+from icebox.features.nn.backbone import NetworkBackbone
+from icebox.features.nn.layer_outputs import Capture, Inputs, first_tensor
+from icebox.features.nn.transfer import sent
+from icebox.features.weights import sources
+from icebox.features.weights.transformers_models import (
+    FAILURES,
+    library,
+    network_in,
+    refuse_untrained,
+    silence,
+    unloadable,
+)
 
 VERSION = 1
 DEFAULT_OUTPUTS: tuple[str, ...] = ("last:avg",)

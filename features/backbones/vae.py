@@ -19,11 +19,20 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from features.backbones.base import WEIGHTS_FILE, Generator, Pretraining, read_settings
-from features.capture import LAST
-from features.datasets.base import Content, Modality
-from features.examples import Examples
-from features.small_pictures import SIDE, Drawer, PictureBackbone, Reader, as_contents, drawn, small, stacked
+from icebox.features.abc.backbone import WEIGHTS_FILE, Generator, Pretraining, read_settings
+from icebox.features.abc.dataset import Content, Modality
+from icebox.features.manifest.examples import Examples
+from icebox.features.models.small_images import (
+    SIDE,
+    Drawer,
+    PictureBackbone,
+    Reader,
+    as_contents,
+    drawn,
+    small,
+    stacked,
+)
+from icebox.features.nn.layer_outputs import LAST
 
 VERSION = 1
 DEFAULT_OUTPUTS = (LAST,)

@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from features.clean_text import cleaned
-from features.datasets.base import Content, Dataset, Item, Pair
-from features.errors import IceboxError
-from features.table_items import TableItems, by_split, chosen
-from features.tables import Table, as_columns
+from icebox.features.abc.dataset import Content, Dataset, Item, Pair
+from icebox.features.datasets.readers.table_items import TableItems, by_split, chosen
+from icebox.features.datasets.readers.tables import Table, as_columns
+from icebox.features.errors import IceboxError
+from icebox.features.text.cleaning import cleaned
 
 Column = str | int  # a name, or a number from 0
 Step = Literal["full_stop", "hashtags", "html", "links", "lower", "mentions", "repeats", "spaces"]
@@ -43,7 +43,8 @@ class Source(Dataset):
 
         `text` is the column of the texts, "text" unless said, or several; `first` and `second` instead make pairs.
         Rows whose label is one of `drop_labels` are left out ("" for rows without). `slices` are columns to look at
-        results by. `clean` names steps of features/clean_text.py. features/tables.py says how files are read.
+        results by. `clean` names steps of features/text/cleaning.py.
+        features/datasets/readers/tables.py says how files are read.
         """
         self.modality = "text" if first is None and second is None else "pair"
         self.texts = [("text", column) for column in as_columns(text) or ["text"]]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from features.datasets.base import Content, Dataset, Item, Modality
-from features.errors import IceboxError
+from icebox.features.abc.dataset import Content, Dataset, Item, Modality
+from icebox.features.errors import IceboxError
 
 ROWS = 1797
 SIDE = 8  # pixels

@@ -12,8 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from features.datasets.base import Dataset, Item, Modality
-from features.errors import IceboxError
+from icebox.features.abc.dataset import Dataset, Item, Modality
+from icebox.features.errors import IceboxError
 
 LIBRARIES = (  # those of our requirements, and of what they bring along, that have hundreds of docstrings
     "PIL",

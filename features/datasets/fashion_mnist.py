@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from features.datasets.base import Content, Dataset, Item, Modality
-from features.idx import IdxDataset
+from icebox.features.abc.dataset import Content, Dataset, Item, Modality
+from icebox.features.datasets.readers.idx import IdxDataset
 
 CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",

@@ -9,11 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from features import inside, official_splits
-from features.clean_text import cleaned
-from features.datasets.base import Content, Dataset, Item, Modality, Pair
-from features.errors import IceboxError
-from features.tables import as_text
+from icebox.features import contained_paths as inside
+from icebox.features import split_names as official_splits
+from icebox.features.abc.dataset import Content, Dataset, Item, Modality, Pair
+from icebox.features.datasets.readers.tables import as_text
+from icebox.features.errors import IceboxError
+from icebox.features.text.cleaning import cleaned
 
 if TYPE_CHECKING:
     import datasets

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from features import official_splits
-from features.datasets.base import Content, Dataset, Item, Modality
-from features.errors import IceboxError
-from features.tables import as_text
+from icebox.features import split_names as official_splits
+from icebox.features.abc.dataset import Content, Dataset, Item, Modality
+from icebox.features.datasets.readers.tables import as_text
+from icebox.features.errors import IceboxError
 
 SPLITS = ("train", "val", "test")
 # The names that the arrays of one part may have, tried in this order: ours and MedMNIST's, then Keras's.

@@ -5,10 +5,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from features import inside, official_splits
-from features.datasets.base import Content, Dataset, Item, Modality
-from features.errors import IceboxError
-from features.split import is_split
+from icebox.features import contained_paths as inside
+from icebox.features import split_names as official_splits
+from icebox.features.abc.dataset import Content, Dataset, Item, Modality
+from icebox.features.errors import IceboxError
+from icebox.features.splits import is_split
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 

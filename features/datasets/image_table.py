@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from features import inside
-from features.datasets.base import Content, Dataset, Item, Modality
-from features.table_items import TableItems, by_split, chosen
-from features.tables import Table
+from icebox.features import contained_paths as inside
+from icebox.features.abc.dataset import Content, Dataset, Item, Modality
+from icebox.features.datasets.readers.table_items import TableItems, by_split, chosen
+from icebox.features.datasets.readers.tables import Table
 
 Column = str | int  # a name, or a number from 0
 

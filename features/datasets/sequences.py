@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from features.datasets.base import Content, Dataset, Item, Modality
-from features.errors import IceboxError
+from icebox.features.abc.dataset import Content, Dataset, Item, Modality
+from icebox.features.errors import IceboxError
 
 WIDTH = 10  # numbers a step
 KEEP = 0.9

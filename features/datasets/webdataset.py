@@ -9,11 +9,12 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from features import inside, official_splits
-from features.datasets.base import Content, Dataset, Item, Modality
-from features.errors import IceboxError
-from features.official_splits import SPLITS
-from features.tables import as_text
+from icebox.features import contained_paths as inside
+from icebox.features import split_names as official_splits
+from icebox.features.abc.dataset import Content, Dataset, Item, Modality
+from icebox.features.datasets.readers.tables import as_text
+from icebox.features.errors import IceboxError
+from icebox.features.split_names import SPLITS
 
 Member = tuple[int, int]  # offset and size in the archive, in bytes
 

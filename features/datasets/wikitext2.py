@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from features.datasets.base import Dataset, Item, Modality
-from features.errors import IceboxError
+from icebox.features.abc.dataset import Dataset, Item, Modality
+from icebox.features.errors import IceboxError
 
 FILES = {"train": "wiki.train.tokens", "val": "wiki.valid.tokens", "test": "wiki.test.tokens"}
 TITLE = re.compile(r"^ = [^=\n]+ = $", re.M)  # deeper headings have more signs

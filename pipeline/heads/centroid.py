@@ -5,8 +5,8 @@ from typing import Any, Literal, Self
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from pipeline.heads.base import Linear, LogitsClassifier, class_numbers
-from pipeline.preprocess import Preprocessed
+from icebox.pipeline.estimators.base import Linear, LogitsClassifier, class_numbers
+from icebox.pipeline.estimators.preprocessing import Preprocessed
 
 
 def build(

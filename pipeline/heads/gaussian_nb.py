@@ -4,7 +4,7 @@ from typing import Literal
 
 from sklearn.naive_bayes import GaussianNB
 
-from pipeline.preprocess import Preprocessed
+from icebox.pipeline.estimators.preprocessing import Preprocessed
 
 
 def build(

@@ -8,7 +8,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
-from pipeline.preprocess import Preprocessed
+from icebox.pipeline.estimators.preprocessing import Preprocessed
 
 
 def build(

@@ -7,7 +7,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 
-from pipeline.preprocess import Preprocessed
+from icebox.pipeline.estimators.preprocessing import Preprocessed
 
 
 def build(

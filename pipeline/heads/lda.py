@@ -4,7 +4,7 @@ from typing import Literal
 
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from pipeline.preprocess import Preprocessed
+from icebox.pipeline.estimators.preprocessing import Preprocessed
 
 
 def build(

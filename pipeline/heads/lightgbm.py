@@ -8,9 +8,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from pipeline.heads.base import class_numbers
-from pipeline.preprocess import Preprocessed
-from pipeline.rows import Rows, checked
+from icebox.pipeline.data.on_disk import Rows, checked
+from icebox.pipeline.estimators.base import class_numbers
+from icebox.pipeline.estimators.preprocessing import Preprocessed
 
 SAMPLE = 20_000  # items that bins are made from, in float64: LightGBM's 200,000 of 512 features would take 800 MB
 PIECES = 16  # in which they are read

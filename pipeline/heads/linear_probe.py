@@ -12,11 +12,12 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from pipeline import denormals, side_by_side
-from pipeline.heads.base import LinearPath, LinearValues, LogitsClassifier, class_numbers, columns, log_odds
-from pipeline.penalised import Start
-from pipeline.preprocess import Preprocessed
-from pipeline.side_by_side import Block
+from icebox.pipeline.estimators import batched_linear as side_by_side
+from icebox.pipeline.estimators import denormals
+from icebox.pipeline.estimators.base import LinearPath, LinearValues, LogitsClassifier, class_numbers, columns, log_odds
+from icebox.pipeline.estimators.batched_linear import Block
+from icebox.pipeline.estimators.penalized_linear import Start
+from icebox.pipeline.estimators.preprocessing import Preprocessed
 
 LEAST_STEPS = 300  # ten epochs over a few items would be over before they began
 

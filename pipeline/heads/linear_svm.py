@@ -4,9 +4,9 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.heads.base import LinearMargins, LinearValues, class_numbers, columns
-from pipeline.penalised import Penalised, Start
-from pipeline.preprocess import Preprocessed
+from icebox.pipeline.estimators.base import LinearMargins, LinearValues, class_numbers, columns
+from icebox.pipeline.estimators.penalized_linear import Penalised, Start
+from icebox.pipeline.estimators.preprocessing import Preprocessed
 
 
 def build(

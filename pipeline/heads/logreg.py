@@ -5,9 +5,9 @@ from typing import Any, Literal
 import numpy as np
 from scipy.special import expit
 
-from pipeline.heads.base import LogitsClassifier, class_numbers, columns, log_odds
-from pipeline.penalised import Penalised, Start
-from pipeline.preprocess import Preprocessed
+from icebox.pipeline.estimators.base import LogitsClassifier, class_numbers, columns, log_odds
+from icebox.pipeline.estimators.penalized_linear import Penalised, Start
+from icebox.pipeline.estimators.preprocessing import Preprocessed
 
 
 def build(

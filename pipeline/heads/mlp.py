@@ -13,9 +13,9 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from pipeline import denormals
-from pipeline.heads.base import LogitsClassifier, class_numbers
-from pipeline.preprocess import Preprocessed
+from icebox.pipeline.estimators import denormals
+from icebox.pipeline.estimators.base import LogitsClassifier, class_numbers
+from icebox.pipeline.estimators.preprocessing import Preprocessed
 
 
 def build(

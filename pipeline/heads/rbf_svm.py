@@ -13,8 +13,8 @@ from sklearn.svm import SVC, SVR
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from pipeline.heads import linear_svm
-from pipeline.preprocess import Preprocessed
+from icebox.pipeline.estimators.preprocessing import Preprocessed
+from icebox.pipeline.heads import linear_svm
 
 AT_ONCE = 1000  # items to predict: their kernel with all of train is 40 MB of float64 at the most by default
 

@@ -11,10 +11,10 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import _check_sample_weight
 
-from pipeline.heads.base import LinearMargins, LinearPath, LinearValues, class_numbers, columns
-from pipeline.preprocess import Preprocessed
-from pipeline.rows import checked
-from pipeline.spectrum import blocks, spectrum
+from icebox.pipeline.data.on_disk import checked
+from icebox.pipeline.estimators.base import LinearMargins, LinearPath, LinearValues, class_numbers, columns
+from icebox.pipeline.estimators.covariance import blocks, spectrum
+from icebox.pipeline.estimators.preprocessing import Preprocessed
 
 
 def build(

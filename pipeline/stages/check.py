@@ -7,13 +7,14 @@ plugin's stages and no others. A store's stamp is its dataset's task.
 import shutil
 from pathlib import Path
 
-from features import atomic, manifest, plugins
-from pipeline import paths, stamps
-from pipeline.config import Config
-from pipeline.entries import NO_DATA, Entry
+from icebox.features import files as atomic
+from icebox.features import plugins
+from icebox.features.manifest import manifest
+from icebox.pipeline.config.schema import NO_DATA, Config, Entry
+from icebox.pipeline.project import paths, stamps
 
 # what reads params.yaml, or names files: the values are each stage's own params
-OF_PARAMS = frozenset({"config", "entries", "paths", "references", "section", "signature", "unfreeze_how"})
+OF_PARAMS = frozenset({"config", "project"})
 
 
 def run(config: Config, key: str | None = None) -> None:
@@ -26,10 +27,10 @@ def run(config: Config, key: str | None = None) -> None:
     manifest.write(paths.manifest(NO_DATA), [])
     atomic.write_text(paths.generated(NO_DATA), "{}\n")
     catalogues: dict[str, tuple[str, dict[str, Entry]]] = {
-        "datasets": ("features.datasets", config.datasets),
-        "backbones": ("features.backbones", config.backbones | config.pretrain | unfrozen),
-        "unfreeze": ("features.backbones", unfrozen),
-        "heads": ("pipeline.heads", config.heads),
+        "datasets": ("icebox.features.datasets", config.datasets),
+        "backbones": ("icebox.features.backbones", config.backbones | config.pretrain | unfrozen),
+        "unfreeze": ("icebox.features.backbones", unfrozen),
+        "heads": ("icebox.pipeline.heads", config.heads),
     }
     for kind, (package, entries) in catalogues.items():
         for name, entry in entries.items():

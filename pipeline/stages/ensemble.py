@@ -8,12 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow.parquet as pq
 
-from features.errors import IceboxError
-from pipeline import bundle, measures, memory, paths, results
-from pipeline.answers import Answers, Scored, judged
-from pipeline.config import Config
-from pipeline.ensemble import Mean, mean
-from pipeline.labelled import Part
+from icebox.features.errors import IceboxError
+from icebox.pipeline.config.schema import Config
+from icebox.pipeline.data.labelled import Part
+from icebox.pipeline.estimators.ensemble import Mean, mean
+from icebox.pipeline.evaluation import metric_directions as measures
+from icebox.pipeline.evaluation import peak_memory as memory
+from icebox.pipeline.evaluation import results
+from icebox.pipeline.evaluation.predictions import Answers, Scored, judged
+from icebox.pipeline.inference import bundle
+from icebox.pipeline.project import paths
 
 PROBABILITY = "p_"
 

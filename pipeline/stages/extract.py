@@ -6,21 +6,26 @@ from typing import Any
 
 from tqdm import tqdm
 
-from features import draft, manifest, plan, plugins
-from features.backbones.base import Backbone
-from features.datasets.base import Content, Dataset
-from features.errors import IceboxError
-from features.extract import extract
-from features.views import TEXTS, text_of
-from pipeline import backbone, paths
-from pipeline.config import Config
+from icebox.features import plugins
+from icebox.features.abc.backbone import Backbone
+from icebox.features.abc.dataset import Content, Dataset
+from icebox.features.errors import IceboxError
+from icebox.features.extraction import draft_decoding as draft
+from icebox.features.extraction import precision_trial as plan
+from icebox.features.extraction.extract import extract
+from icebox.features.extraction.views import text_of
+from icebox.features.manifest import manifest
+from icebox.features.text.pairs import TEXTS
+from icebox.pipeline.catalog import backbones as backbone
+from icebox.pipeline.config.schema import Config
+from icebox.pipeline.project import paths
 
 
 def run(config: Config, key: str) -> None:
     """Make `data/stores/KEY/` hold the dataset's features."""
     store = config.stores[key]
     dataset = config.datasets[store.dataset]
-    source = plugins.load("features.datasets", dataset.family).Source(**dataset.parameters)
+    source = plugins.load("icebox.features.datasets", dataset.family).Source(**dataset.parameters)
     rows = manifest.read(paths.manifest(store.dataset))
     if store.extract.pairs == "siamese" and source.modality != "pair":
         raise IceboxError(

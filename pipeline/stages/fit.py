@@ -2,14 +2,21 @@
 
 from typing import Any
 
-from features import plugins
-from features.errors import IceboxError
-from features.store import FeatureStore
-from pipeline import bundle, class_weights, few_labels, labelled, learn, making, memory, paths, results, sight
-from pipeline.config import Config
-from pipeline.entries import Fit
-from pipeline.learn import Learnt
-from pipeline.settings import settings
+from icebox.features import plugins
+from icebox.features.errors import IceboxError
+from icebox.features.store.feature_store import FeatureStore
+from icebox.pipeline.config.schema import Config, Fit
+from icebox.pipeline.data import class_weights, labelled
+from icebox.pipeline.data import feature_selection as sight
+from icebox.pipeline.evaluation import peak_memory as memory
+from icebox.pipeline.evaluation import results
+from icebox.pipeline.fitting import fit_head as learn
+from icebox.pipeline.fitting import head_factory as making
+from icebox.pipeline.fitting import learning_curve as few_labels
+from icebox.pipeline.fitting.fit_head import Learnt
+from icebox.pipeline.fitting.parameter_grid import settings
+from icebox.pipeline.inference import bundle
+from icebox.pipeline.project import paths
 
 
 def run(config: Config, key: str) -> None:
@@ -78,7 +85,7 @@ def run(config: Config, key: str) -> None:
 def holds_pairs(config: Config, dataset: str) -> bool:
     """Whether a dataset's items are pairs of texts."""
     entry = config.datasets[dataset]
-    modality: str = plugins.load("features.datasets", entry.family).Source(**entry.parameters).modality
+    modality: str = plugins.load("icebox.features.datasets", entry.family).Source(**entry.parameters).modality
     return modality == "pair"
 
 

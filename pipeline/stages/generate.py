@@ -7,15 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from features import atomic
-from features.backbones.base import Generator, PictureJudge, TextJudge
-from features.datasets.base import Content
-from features.errors import IceboxError
-from features.examples import Examples
-from features.small_pictures import small
-from pipeline import examples, frechet, generate, nearest, paths, sheet
-from pipeline.config import Config
-from pipeline.entries import Generate
+from icebox.features import files as atomic
+from icebox.features.abc.backbone import Generator, PictureJudge, TextJudge
+from icebox.features.abc.dataset import Content
+from icebox.features.errors import IceboxError
+from icebox.features.manifest.examples import Examples
+from icebox.features.models.small_images import small
+from icebox.pipeline.catalog import datasets as examples
+from icebox.pipeline.config.schema import Config, Generate
+from icebox.pipeline.generation import contact_sheet as sheet
+from icebox.pipeline.generation import frechet, generate
+from icebox.pipeline.generation import nearest_images as nearest
+from icebox.pipeline.project import paths
 
 ROWS = 3  # of new pictures on a sheet
 TEXTS = 100  # new texts to judge, which take a second each

@@ -8,10 +8,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from features import atomic, manifest
-from features.store import FeatureStore
-from pipeline import look, paths
-from pipeline.config import Config
+from icebox.features import files as atomic
+from icebox.features.manifest import manifest
+from icebox.features.store.feature_store import FeatureStore
+from icebox.pipeline.config.schema import Config
+from icebox.pipeline.exploration import explore as look
+from icebox.pipeline.project import paths
 
 NOTHING: dict[str, Any] = {"suspects": [], "suspected": 0, "judged": 0, "agreement": None}
 SUSPECTS = 60  # kept of each store

@@ -5,20 +5,23 @@ from collections import Counter
 
 from tqdm import tqdm
 
-from features import atomic, index, manifest, plan, plugins
-from features.errors import IceboxError
-from features.leakage import settle
-from features.shard_cache import ShardCache
-from features.split import in_order
-from pipeline import paths
-from pipeline.config import Config
-from pipeline.entries import Split
+from icebox.features import files as atomic
+from icebox.features import plugins
+from icebox.features.errors import IceboxError
+from icebox.features.extraction import precision_trial as plan
+from icebox.features.manifest import manifest
+from icebox.features.manifest.leakage import settle
+from icebox.features.splits import in_order
+from icebox.features.store import index
+from icebox.features.store.cache import ShardCache
+from icebox.pipeline.config.schema import Config, Split
+from icebox.pipeline.project import paths
 
 
 def run(config: Config, key: str) -> None:
     """Write `data/manifests/KEY.csv` and `KEY.findings.json`."""
     entry = config.datasets[key]
-    source = plugins.load("features.datasets", entry.family).Source(**entry.parameters)
+    source = plugins.load("icebox.features.datasets", entry.family).Source(**entry.parameters)
     split = entry.split or Split()
     try:
         rows = manifest.build(

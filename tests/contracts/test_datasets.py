@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from features import plugins, sound
-from features.datasets.base import Dataset, Pair
+from icebox.features import plugins
+from icebox.features.abc.dataset import Dataset, Pair
+from icebox.features.manifest import validation as sound
 
-NAMES = plugins.names("features.datasets")
+NAMES = plugins.names("icebox.features.datasets")
 
 
 def source(name: str):
-    return plugins.load("features.datasets", name).Source
+    return plugins.load("icebox.features.datasets", name).Source
 
 
 def image_folder(folder: Path) -> Dataset:

@@ -11,11 +11,11 @@ from sklearn.datasets import make_blobs
 from sklearn.utils.estimator_checks import check_estimator
 from threadpoolctl import threadpool_limits
 
-from features import plugins
-from pipeline import signature
-from pipeline.preprocess import accepted
+from icebox.features import plugins
+from icebox.pipeline.config import plugin_schema as signature
+from icebox.pipeline.estimators.preprocessing import accepted
 
-HEADS = plugins.names("pipeline.heads")
+HEADS = plugins.names("icebox.pipeline.heads")
 SMALL = {
     "hist_gb": {"trees": 30},
     "linear_probe": {"batch_size": 64},
@@ -34,7 +34,7 @@ def blobs(classes: int):
 
 @pytest.mark.parametrize("name", HEADS)
 def test_it_passes_scikit_learns_estimator_checks(name):
-    head = plugins.load("pipeline.heads", name).build(**SMALL.get(name, {}))
+    head = plugins.load("icebox.pipeline.heads", name).build(**SMALL.get(name, {}))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the checks feed what any estimator would warn of
         results = check_estimator(head, expected_failed_checks=EXCEPTIONS.get(name), on_fail=None)
@@ -46,7 +46,7 @@ def test_it_passes_scikit_learns_estimator_checks(name):
 @pytest.mark.parametrize("name", HEADS)
 def test_it_learns_what_is_easy_and_survives_being_saved(name, classes, tmp_path):
     X, y = blobs(classes)
-    head = plugins.load("pipeline.heads", name).build(**SMALL.get(name, {})).fit(X, y)
+    head = plugins.load("icebox.pipeline.heads", name).build(**SMALL.get(name, {})).fit(X, y)
     assert head.score(X, y) > 0.95 or name == "fresh"  # which learns nothing, and is there for that
     joblib.dump(head, tmp_path / "head")
     np.testing.assert_array_equal(joblib.load(tmp_path / "head").predict(X), head.predict(X))
@@ -55,7 +55,7 @@ def test_it_learns_what_is_easy_and_survives_being_saved(name, classes, tmp_path
 @pytest.mark.parametrize("name", HEADS)
 def test_probabilities_sum_to_one(name):
     X, y = blobs(3)
-    head = plugins.load("pipeline.heads", name).build(**SMALL.get(name, {})).fit(X, y)
+    head = plugins.load("icebox.pipeline.heads", name).build(**SMALL.get(name, {})).fit(X, y)
     if hasattr(head, "predict_proba"):
         np.testing.assert_allclose(head.predict_proba(X).sum(axis=1), 1, rtol=1e-6)
     else:
@@ -66,7 +66,7 @@ def test_probabilities_sum_to_one(name):
 def test_the_same_seed_gives_the_same_head_even_when_fits_run_side_by_side(name):
     random = np.random.default_rng(0)
     X, y = random.normal(size=(300, 400)).astype(np.float32), random.integers(0, 3, 300)
-    build = partial(plugins.load("pipeline.heads", name).build, **SMALL.get(name, {}))
+    build = partial(plugins.load("icebox.pipeline.heads", name).build, **SMALL.get(name, {}))
     with threadpool_limits(1), ThreadPoolExecutor(4) as pool:
         heads = list(pool.map(lambda _: build(**SMALL.get(name, {})).fit(X, y), range(8)))
     scores = [h.predict_proba(X) if hasattr(h, "predict_proba") else h.decision_function(X) for h in heads]
@@ -75,20 +75,20 @@ def test_the_same_seed_gives_the_same_head_even_when_fits_run_side_by_side(name)
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in HEADS if signature.accepts(plugins.file("pipeline.heads", n), "build", "task")]
+    "name", [n for n in HEADS if signature.accepts(plugins.file("icebox.pipeline.heads", n), "build", "task")]
 )
 def test_of_values_it_learns_what_is_easy(name):
     random = np.random.default_rng(0)
     X = random.normal(size=(400, 4)).astype(np.float32)
     y = 1000 + 50 * (X @ [1, 2, 3, 4])
-    head = plugins.load("pipeline.heads", name).build(task="regression", **SMALL.get(name, {})).fit(X, y)
+    head = plugins.load("icebox.pipeline.heads", name).build(task="regression", **SMALL.get(name, {})).fit(X, y)
     assert head.score(X, y) > 0.7 or name == "fresh"
 
 
 @pytest.mark.parametrize("name", HEADS)
 def test_it_takes_the_weights_and_the_val_that_it_says_it_takes(name):
     X, y = blobs(3)
-    build = partial(plugins.load("pipeline.heads", name).build, **SMALL.get(name, {}))
+    build = partial(plugins.load("icebox.pipeline.heads", name).build, **SMALL.get(name, {}))
     given = {"sample_weight": np.where(y == 0, 2.0, 1.0), "val": (X, y)}
     taken = {key: value for key, value in given.items() if key in accepted(build())}
     head = build().fit(X, y, **taken)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features import fingerprint
-from features.datasets.base import Pair
-from features.errors import IceboxError
+from icebox.features import fingerprint
+from icebox.features.abc.dataset import Pair
+from icebox.features.errors import IceboxError
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import damage
-from features.compact import compact
-from features.errors import IceboxError
-from features.extract import extract
-from features.ragged import Ragged, Scattered, joined
-from features.store import FeatureStore
+from icebox.features.errors import IceboxError
+from icebox.features.extraction.extract import extract
+from icebox.features.ragged import Ragged, Scattered, joined
+from icebox.features.store import verification as damage
+from icebox.features.store.compaction import compact
+from icebox.features.store.feature_store import FeatureStore
 from tests.tiny import Doubling, rows
 
 
@@ -76,7 +76,7 @@ def test_what_was_encoded_is_what_is_read(tmp_path_factory, texts, before, shard
 
 
 def test_shards_hold_as_much_as_any_however_long_the_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr("features.extract.SHARD_BYTES", 400)
+    monkeypatch.setattr("icebox.features.extraction.extract.SHARD_BYTES", 400)
     long, _ = run(tmp_path / "long", ["1" * (number + 20) for number in range(9)], shard_rows=1024)
     short, _ = run(tmp_path / "short", [str(number) for number in range(9)], shard_rows=1024)
     assert len(long.shards) > len(short.shards)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
-from pipeline.labelled import Part
+from icebox.pipeline.data.labelled import Part
 
 
 class Always(ClassifierMixin, BaseEstimator):

@@ -1,5 +1,5 @@
-from features.backbones import cnn
-from pipeline.pretrain import pretrain
+from icebox.features.backbones import cnn
+from icebox.pipeline.training.pretrain_loop import pretrain
 from tests import learnable
 
 

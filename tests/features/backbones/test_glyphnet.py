@@ -7,11 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from features import fingerprint
-from features.backbones import base, glyphnet
-from features.errors import IceboxError, ItemError
-from features.glyphs import SIDE
-from pipeline.pretrain import pretrain
+from icebox.features import fingerprint
+from icebox.features.abc import backbone as base
+from icebox.features.backbones import glyphnet
+from icebox.features.errors import IceboxError, ItemError
+from icebox.features.models.glyphs import SIDE
+from icebox.pipeline.training.pretrain_loop import pretrain
 
 
 @pytest.fixture(scope="module", autouse=True)

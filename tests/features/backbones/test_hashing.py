@@ -4,9 +4,9 @@ import sys
 import numpy as np
 import pytest
 
-from features.backbones import hashing
-from features.datasets.base import Pair
-from features.errors import IceboxError, ItemError
+from icebox.features.abc.dataset import Pair
+from icebox.features.backbones import hashing
+from icebox.features.errors import IceboxError, ItemError
 
 PLACES = [(1550, 1), (2399, -1), (672, 1)]
 

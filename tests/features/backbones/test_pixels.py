@@ -4,8 +4,8 @@ import sys
 import numpy as np
 import pytest
 
-from features.backbones import pixels
-from features.errors import IceboxError
+from icebox.features.backbones import pixels
+from icebox.features.errors import IceboxError
 
 
 def loaded(folder, **settings):

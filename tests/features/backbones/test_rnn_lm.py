@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from features.backbones import rnn_lm
-from features.errors import IceboxError, ItemError
-from pipeline.pretrain import pretrain
+from icebox.features.backbones import rnn_lm
+from icebox.features.errors import IceboxError, ItemError
+from icebox.pipeline.training.pretrain_loop import pretrain
 from tests import learnable
 
 

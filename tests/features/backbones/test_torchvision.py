@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from features import fingerprint, headless
-from features.backbones import torchvision as family
-from features.errors import IceboxError
+from icebox.features import fingerprint
+from icebox.features.backbones import torchvision as family
+from icebox.features.errors import IceboxError
+from icebox.features.weights import torchvision_models as headless
 
 MODELS = headless.library().models
 SMALL = "shufflenet_v2_x0_5"  # the fewest parameters with batch norm: 0.35 million

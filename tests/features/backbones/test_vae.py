@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
-from features.backbones import vae
-from pipeline.pretrain import pretrain
+from icebox.features.backbones import vae
+from icebox.pipeline.training.pretrain_loop import pretrain
 from tests import learnable
 
 

@@ -7,10 +7,11 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from features import fingerprint, manifest
-from features.datasets.base import Pair
-from features.datasets.csv_text import Source
-from features.errors import IceboxError
+from icebox.features import fingerprint
+from icebox.features.abc.dataset import Pair
+from icebox.features.datasets.csv_text import Source
+from icebox.features.errors import IceboxError
+from icebox.features.manifest import manifest
 
 
 @pytest.fixture

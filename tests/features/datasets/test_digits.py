@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from features.datasets.digits import Source
-from features.errors import IceboxError
+from icebox.features.datasets.digits import Source
+from icebox.features.errors import IceboxError
 
 
 def test_the_digits_are_scikit_learns_in_its_order_on_a_scale_of_255():
@@ -41,12 +41,12 @@ def test_rows_that_are_not_there_are_refused(source):
 
 
 def test_reading_does_not_cost_an_import_of_scikit_learn():
-    code = "import sys; from features.datasets import digits; digits.table(); sys.exit('sklearn' in sys.modules)"
+    code = "import sys; from icebox.features.datasets import digits; digits.table(); sys.exit('sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_missing_scikit_learn_is_named(monkeypatch):
-    from features.datasets import digits
+    from icebox.features.datasets import digits
 
     monkeypatch.setattr(digits.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(IceboxError, match="pip install scikit-learn"):

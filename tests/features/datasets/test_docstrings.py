@@ -2,10 +2,10 @@ from collections import Counter
 
 import pytest
 
-from features.datasets import docstrings
-from features.datasets.docstrings import Source, clean, first_paragraph
-from features.errors import IceboxError
-from features.fingerprint import of_settings
+from icebox.features.datasets import docstrings
+from icebox.features.datasets.docstrings import Source, clean, first_paragraph
+from icebox.features.errors import IceboxError
+from icebox.features.fingerprint import of_settings
 
 SMALL = ("joblib", "h5py")
 DRAWN = "99faf508fe0d986674dfda28dae8fb5ba666d0f9f0e5963cc2b3ccb64aa82907"

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from features.datasets.base import Pair
-from features.datasets.huggingface import Source
-from features.errors import IceboxError
+from icebox.features.abc.dataset import Pair
+from icebox.features.datasets.huggingface import Source
+from icebox.features.errors import IceboxError
 
 CLASSES = datasets.ClassLabel(names=["cat", "dog"])
 

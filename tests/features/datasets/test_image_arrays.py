@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from features.datasets.image_arrays import Source
-from features.errors import IceboxError
+from icebox.features.datasets.image_arrays import Source
+from icebox.features.errors import IceboxError
 
 GREY = np.arange(3 * 5 * 4, dtype=np.uint8).reshape(3, 5, 4)
 

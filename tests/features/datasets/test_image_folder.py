@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from features.datasets.image_folder import Source
-from features.errors import IceboxError
+from icebox.features.datasets.image_folder import Source
+from icebox.features.errors import IceboxError
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from features import manifest
-from features.datasets.image_table import Source
-from features.errors import IceboxError
+from icebox.features.datasets.image_table import Source
+from icebox.features.errors import IceboxError
+from icebox.features.manifest import manifest
 
 
 @pytest.fixture

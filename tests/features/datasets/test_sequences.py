@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from features import plugins
-from features.datasets.sequences import Source, response
-from features.errors import IceboxError
+from icebox.features import plugins
+from icebox.features.datasets.sequences import Source, response
+from icebox.features.errors import IceboxError
 
 
 def test_the_response_is_the_process_as_written_down():
@@ -39,7 +39,7 @@ def test_a_file_of_arrays_is_read_without_pickle(tmp_path):
 
 
 def recurrent(folder, **how):
-    family = plugins.load("features.backbones", "recurrent")
+    family = plugins.load("icebox.features.backbones", "recurrent")
     family.fetch(folder, **how)
     return family.load(folder, outputs=["last"], device="cpu")
 

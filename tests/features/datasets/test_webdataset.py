@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from features.datasets.webdataset import Source
-from features.errors import IceboxError
+from icebox.features.datasets.webdataset import Source
+from icebox.features.errors import IceboxError
 
 
 def archive(path: Path, members: dict[str, bytes], *, mode: str = "w") -> Path:

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from features import words
-from features.datasets.wikitext2 import FILES, Source
-from features.errors import IceboxError
+from icebox.features.datasets.wikitext2 import FILES, Source
+from icebox.features.errors import IceboxError
+from icebox.features.text import tokenization as words
 
 TEXT = " \n = One = \n \n = = Early = = \n \n Some <unk> . \n = Two = \n \n x = 3 = y \n"
 

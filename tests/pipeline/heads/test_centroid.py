@@ -3,7 +3,7 @@ import pytest
 from sklearn.datasets import make_blobs
 from sklearn.neighbors import NearestCentroid
 
-from pipeline.heads.centroid import Centroid
+from icebox.pipeline.heads.centroid import Centroid
 
 
 @pytest.mark.parametrize("shrink", [None, 2.0])

@@ -1,7 +1,7 @@
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from pipeline.heads import hist_gb
+from icebox.pipeline.heads import hist_gb
 
 random = np.random.default_rng(0)
 X = random.normal(size=(400, 5)).astype(np.float32)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
-from pipeline.heads import knn
+from icebox.pipeline.heads import knn
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@ import lightgbm as library
 import numpy as np
 import pytest
 
-from pipeline import sight
-from pipeline.heads import lightgbm
-from pipeline.rows import Rows
-from tests.features.test_store_streams import made
+from icebox.pipeline.data import feature_selection as sight
+from icebox.pipeline.data.on_disk import Rows
+from icebox.pipeline.heads import lightgbm
+from tests.features.store.test_streaming import made
 
 random = np.random.default_rng(0)
 X = random.normal(size=(400, 5)).astype(np.float32)

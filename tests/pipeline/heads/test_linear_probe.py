@@ -3,7 +3,7 @@ import pytest
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from pipeline.heads import linear_probe
+from icebox.pipeline.heads import linear_probe
 
 
 @pytest.mark.parametrize("classes", [2, 3])

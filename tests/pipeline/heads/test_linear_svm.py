@@ -3,7 +3,7 @@ import pytest
 from sklearn.svm import LinearSVC, LinearSVR
 from sklearn.utils.estimator_checks import check_estimator
 
-from pipeline.heads.linear_svm import Margins, Values
+from icebox.pipeline.heads.linear_svm import Margins, Values
 
 SETTINGS = [{"C": C} for C in (1.0, 0.01)]
 FREE = {"intercept_scaling": 100, "tol": 1e-8, "max_iter": 100000}  # so that liblinear's penalty hardly sees intercepts

@@ -4,7 +4,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import check_estimator
 
-from pipeline.heads.logreg import LogReg, build
+from icebox.pipeline.heads.logreg import LogReg, build
 
 
 def correlated(n: int, d: int, classes: int, seed: int = 0):

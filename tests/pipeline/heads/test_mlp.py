@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import make_moons
 
-from pipeline.heads import mlp
+from icebox.pipeline.heads import mlp
 
 
 def moons(n: int, seed: int = 0):

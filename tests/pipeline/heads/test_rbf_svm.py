@@ -2,8 +2,8 @@ import numpy as np
 from sklearn.datasets import make_circles
 from sklearn.svm import SVC
 
-from pipeline.heads import rbf_svm
-from pipeline.preprocess import Preprocessed
+from icebox.pipeline.estimators.preprocessing import Preprocessed
+from icebox.pipeline.heads import rbf_svm
 
 
 def rings(n: int):

@@ -3,7 +3,7 @@ import pytest
 from sklearn.linear_model import Ridge, RidgeClassifier
 from sklearn.utils.estimator_checks import check_estimator
 
-from pipeline.heads.ridge import RidgeMargins, RidgeValues
+from icebox.pipeline.heads.ridge import RidgeMargins, RidgeValues
 
 ALPHAS = [{"alpha": alpha} for alpha in (0.01, 1.0, 100.0)]
 

@@ -1,0 +1,1 @@
+"""Abstract base classes: the interfaces that a dataset and a backbone implement."""

@@ -1,0 +1,1 @@
+"""Readers that several datasets share: tables, IDX files."""

@@ -1,0 +1,120 @@
+"""MNIST and what was made in its likeness: four IDX files, as torchvision downloads and keeps them.
+
+An IDX file is a magic number that says type and number of axes, the size of each axis, then the values.
+"""
+
+import gzip
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from icebox.features.abc.dataset import Item
+from icebox.features.errors import IceboxError
+
+SPLITS = {"train": "train", "test": "t10k"}  # ours → the start of the files' names
+IMAGES, LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
+FILES = [f"{start}-{end}" for start in SPLITS.values() for end in (IMAGES, LABELS)]
+UINT8 = 0x08  # the third byte of the magic number
+
+
+@dataclass(frozen=True)
+class IdxDataset:
+    """The items of torchvision's dataset `name` (a class there), its train and test as they are published.
+
+    `root` is the folder that torchvision calls so: the files lie in `root/NAME/raw`, or in `root` itself, with or
+    without `.gz`. They are fetched only where `download` says so and they are not there yet.
+    """
+
+    name: str
+    classes: Sequence[str]
+    root: Path
+    download: bool
+
+    def items(self) -> Iterator[Item]:
+        """`train-00000` … in the files' order, then `test-00000` …; the source is `train/0`.
+
+        Raises IceboxError for files that are missing, damaged or not of images with a label each.
+        """
+        if self.download and self._missing():
+            self._fetch()
+        for split, (images, labels) in self._arrays.items():
+            for row, label in enumerate(labels[: len(images)].tolist()):
+                label = self.classes[label]
+                yield Item(item_id=f"{split}-{row:05}", source=f"{split}/{row}", label=label, split=split)
+
+    def read(self, source: str) -> np.ndarray:
+        """uint8 (28, 28), ink bright."""
+        split, _, row = source.partition("/")
+        images, _ = self._arrays.get(split, (np.empty(0), None))
+        if not row.isdecimal() or int(row) >= len(images):
+            raise IceboxError(f"{self.name}: expected 'train/ROW' or 'test/ROW' of a row there is, found '{source}'")
+        image: np.ndarray = images[int(row)]
+        return image
+
+    @cached_property
+    def _arrays(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """{split: (images uint8 (n, h, w), labels uint8 (n,))}."""
+        if missing := self._missing():
+            raise IceboxError(
+                f"{self.name}: no {', '.join(missing)} in {self.root / self.name / 'raw'} (looked in {Path.cwd()}); "
+                "put these files there (with or without .gz), or set `download: true` for this dataset"
+            )
+        return {split: self._part(start) for split, start in SPLITS.items()}
+
+    def _part(self, start: str) -> tuple[np.ndarray, np.ndarray]:
+        """Images and labels of one split, found to fit together."""
+        at, labels_at = self._path(f"{start}-{IMAGES}"), self._path(f"{start}-{LABELS}")
+        images, labels = read(at), read(labels_at)
+        if images.ndim != 3 or labels.shape != images.shape[:1]:
+            raise IceboxError(
+                f"{self.name}: {at}: expected images (n, height, width) and as many labels, "
+                f"found {images.shape} and {labels.shape}"
+            )
+        if labels.size and labels.max() >= len(self.classes):
+            raise IceboxError(
+                f"{self.name}: {labels_at}: expected labels below {len(self.classes)}, found {labels.max()}"
+            )
+        return images, labels
+
+    def _missing(self) -> list[str]:
+        """Names of the files that are not there."""
+        return [name for name in FILES if not self._path(name).is_file()]
+
+    def _path(self, name: str) -> Path:
+        """Where a file lies, else where it should."""
+        folders = (self.root / self.name / "raw", self.root)
+        places = [folder / f"{name}{suffix}" for folder in folders for suffix in ("", ".gz")]
+        return next((place for place in places if place.is_file()), places[0])
+
+    def _fetch(self) -> None:
+        """Let torchvision download its files, check their md5 and unpack them."""
+        from icebox.features import compat
+
+        try:
+            getattr(compat.torchvision().datasets, self.name)(self.root, download=True)
+        except (OSError, RuntimeError) as error:
+            raise IceboxError(
+                f"{self.name}: can't be downloaded: {' '.join(str(error).split())}\n"
+                f"By hand: put {', '.join(FILES)} (with or without .gz) into {self.root / self.name / 'raw'}"
+            ) from error
+
+
+def read(path: Path) -> np.ndarray:
+    """A file of unsigned bytes, gzipped or not → uint8, read-only. Raises IceboxError for any other or damaged one."""
+    try:
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise IceboxError(f"{path}: can't be read, delete it and put it there anew: {error}") from error
+    if content[:3] != bytes([0, 0, UINT8]) or len(content) < 4 + 4 * content[3]:
+        raise IceboxError(f"{path}: expected an IDX file of unsigned bytes, found one that starts {content[:4]!r}")
+    shape = np.frombuffer(content, ">u4", count=content[3], offset=4).astype(np.int64)
+    values = np.frombuffer(content, np.uint8, offset=4 + 4 * content[3])
+    if values.size != shape.prod():
+        raise IceboxError(f"{path}: expected {shape.prod():,} values {tuple(shape.tolist())}, found {values.size:,}")
+    return values.reshape(shape)

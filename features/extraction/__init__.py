@@ -1,0 +1,1 @@
+"""The one pass: items through a frozen backbone into shards."""

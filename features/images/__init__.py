@@ -1,0 +1,1 @@
+"""Images: decoding bytes, resizing, cropping, and the input size that a network expects."""

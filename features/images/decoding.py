@@ -1,0 +1,134 @@
+"""From an item's content to a picture in one of two modes, whatever camera, scanner or website it came from."""
+
+import io
+import struct
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from icebox.features.abc.dataset import Content
+from icebox.features.errors import ItemError
+from icebox.features.images import jpeg
+
+# Named one by one: left to itself Pillow also tries dozens of rare formats, and starts Ghostscript for an EPS.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
+PIXELS_MAX = 89_478_485  # where Pillow starts to warn: 256 MB as RGB, which a few kilobytes of PNG can claim
+ORIENTATION = 0x0112  # EXIF tag: 1 is upright
+SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error)
+
+
+def to_image(content: Content, *, draft: int | None = None) -> Image.Image:
+    """Encoded bytes or a uint8 array (height, width[, 3]) → an upright picture in mode "L" or "RGB".
+
+    Of an animation the first frame; transparency lies on white; 16-bit grey is scaled to 8 (0..65535 → 0..255).
+    With `draft` a JPEG may come out 2, 4 or 8 times smaller, its shorter side no shorter than that many pixels.
+    Raises ItemError, which does not know the item's name, for content that is no whole picture.
+    """
+    return from_array(content) if isinstance(content, np.ndarray) else finished(*opened(content, draft))
+
+
+def to_pixels(content: Content, *, draft: int | None = None) -> np.ndarray:
+    """The same as uint8 (height, width) or (height, width, 3); of an upright JPEG without a copy on the way."""
+    if isinstance(content, np.ndarray):
+        return np.asarray(from_array(content))
+    image, pixels = opened(content, draft)
+    return pixels if pixels is not None and not turned(image) else np.asarray(finished(image, pixels))
+
+
+def from_array(pixels: np.ndarray) -> Image.Image:
+    """A uint8 array (h, w) → mode "L", (h, w, 3) → mode "RGB"."""
+    if pixels.dtype != np.uint8 or pixels.size == 0 or not (pixels.ndim == 2 or pixels.shape[2:] == (3,)):
+        raise ItemError(
+            f"expected an array of uint8 (height, width) or (height, width, 3), found {pixels.dtype} {pixels.shape}"
+        )
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def opened(content: Content, draft: int | None) -> tuple[Image.Image, np.ndarray | None]:
+    """Decode the first frame, whole or not at all: half a picture would give a plausible wrong feature.
+
+    Where simplejpeg decoded it, Pillow's picture is the header alone, and the pixels come beside it.
+    """
+    if not isinstance(content, bytes):
+        raise ItemError(f"expected an image's bytes or array, found a {type(content).__name__}: {str(content)[:40]!r}")
+    if not content:
+        raise ItemError("the file is empty (0 bytes)")
+    try:
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+        refuse_bomb(image)
+        size = image.size
+        if draft is not None:
+            image.draft(None, (draft, draft))  # does nothing to other formats
+        whole = image.size == size
+        if whole and image.format == "JPEG" and (pixels := jpeg.decoded(content, image.mode)) is not None:
+            return image, pixels
+        image.load()
+    except UnidentifiedImageError as error:
+        raise ItemError(
+            f"not an image, or not one of {', '.join(FORMATS)}: {len(content)} bytes that start with {content[:8]!r}"
+        ) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ItemError(f"too large to decode: {error}") from error
+    except UNREADABLE as error:
+        raise ItemError(f"damaged or cut short ({len(content)} bytes): {error}") from error
+    return image, None
+
+
+def finished(image: Image.Image, pixels: np.ndarray | None) -> Image.Image:
+    """What `opened` gave as one picture, upright and of 8 bits."""
+    if pixels is not None:
+        header, image = image, Image.fromarray(pixels)
+        image.info = header.info
+    return eight_bit(upright(image))
+
+
+def refuse_bomb(image: Image.Image) -> None:
+    """Judge by the header, before any pixel is decoded.
+
+    Pillow warns above its limit and raises above twice that; one limit holds the same under every warning filter.
+    """
+    if image.width * image.height > PIXELS_MAX:
+        raise Image.DecompressionBombError(
+            f"{image.width}×{image.height} pixels, the limit is {PIXELS_MAX:,}; store a smaller copy of it"
+        )
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Turned and mirrored as its EXIF orientation says."""
+    try:
+        return ImageOps.exif_transpose(image) if turned(image) else image
+    except UNREADABLE:
+        return image
+
+
+def turned(image: Image.Image) -> bool:
+    """Whether the picture is not stored upright; a damaged EXIF block leaves it as it is, as viewers do."""
+    try:
+        return bool(image.getexif().get(ORIENTATION, 1) != 1)
+    except UNREADABLE:
+        return False
+
+
+def eight_bit(image: Image.Image) -> Image.Image:
+    """Any of Pillow's modes → "L" for grey, else "RGB"."""
+    if image.mode in (*SIXTEEN_BIT, "I"):
+        return from_sixteen_bit(image)
+    if image.mode == "F":
+        raise ItemError("pixels are floating-point numbers without an agreed range; store them as 8 or 16 bit")
+    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
+    try:
+        if image.has_transparency_data:
+            layer = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+        return image if image.mode == mode else image.convert(mode)
+    except ValueError as error:
+        raise ItemError(f"colour mode {image.mode} can't be turned into {mode}: {error}") from error
+
+
+def from_sixteen_bit(image: Image.Image) -> Image.Image:
+    """0..65535 → 0..255, rounded: Pillow's own conversion clips at 255 and gives a white picture."""
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ItemError(f"expected grey values of 16 bits (0..65535), found {values.min()}..{values.max()}")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))

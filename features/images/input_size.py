@@ -1,0 +1,44 @@
+"""Another input resolution than the one that a vision network's weights were made with."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from icebox.features.abc.backbone import Backbone
+from icebox.features.errors import IceboxError
+
+Preprocess = Mapping[str, Any]  # `resize`: [shorter side] or [height, width], `crop`: a side or both, or None; and more
+
+
+def sized(preprocess: Preprocess, size: int | None) -> dict[str, Any]:
+    """The preprocessing for inputs of size×size pixels: as much of a picture is seen as the weights' own shows."""
+    if size is None:
+        return dict(preprocess)
+    resize, crop = preprocess["resize"], preprocess["crop"]
+    ratio = size / max(crop or resize)
+    return {
+        **preprocess,
+        "resize": resize and [round(side * ratio) for side in resize],
+        "crop": crop and [size] * len(crop),
+    }
+
+
+@contextmanager
+def taken(size: int | None) -> Iterator[None]:
+    """Within it, what a network says of an input of a size that it can't take is an IceboxError."""
+    try:
+        yield
+    except (RuntimeError, AssertionError, ValueError) as reason:
+        if size is None:
+            raise
+        line = (str(reason).strip().splitlines() or [type(reason).__name__])[0]
+        raise IceboxError(f"size: the network can't take pictures of {size}×{size} pixels: {line}") from reason
+
+
+def refuse_unfit(backbone: Backbone, size: int | None) -> None:
+    """Raise IceboxError where the network can't take its input size, found by passing a picture."""
+    if size is not None:
+        with taken(size):
+            backbone.encode([backbone.prepare(np.full((64, 64, 3), 127, np.uint8))])

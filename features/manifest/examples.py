@@ -1,0 +1,55 @@
+"""A dataset's items as a pretraining takes them: contents and labels of one split, as the manifest has them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from icebox.features import fingerprint
+from icebox.features.abc.dataset import Content, Modality
+from icebox.features.errors import IceboxError
+from icebox.features.manifest.manifest import Row
+
+Read = Callable[[str], Content]
+
+
+def content_of(row: Row, read: Read) -> Content:
+    """The item's content; raises IceboxError where it is gone or no longer the one in the manifest."""
+    again = "run dvc repro again, which will look at the dataset anew"
+    try:
+        content = read(row.source)
+    except OSError as reason:
+        raise IceboxError(f"item '{row.item_id}': can't be read any more ({reason}); {again}") from reason
+    if fingerprint.of_content(content) != row.item_key:
+        raise IceboxError(f"item '{row.item_id}': its content is not what it was when the manifest was made; {again}")
+    return content
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The manifest's rows and how to read their contents; `name` is the dataset's in params.yaml."""
+
+    name: str
+    modality: Modality
+    rows: Sequence[Row]
+    read: Read
+
+    def of(self, split: str) -> list[Row]:
+        """The rows of one split, in manifest order. Raises IceboxError where there are none."""
+        rows = [row for row in self.rows if row.split == split]
+        if not rows:
+            raise IceboxError(f"dataset '{self.name}': expected items in {split}, found none; give it a {split} split")
+        return rows
+
+    def contents(self, split: str) -> Iterator[Content]:
+        """Their contents; raises IceboxError for one that is no longer the manifest's."""
+        return (content_of(row, self.read) for row in self.of(split))
+
+    def labels(self, split: str) -> list[str]:
+        """Their labels."""
+        return [row.label for row in self.of(split)]
+
+    def expect(self, modality: Modality, family: str) -> None:
+        """Raise IceboxError unless the dataset holds what the family trains on."""
+        if self.modality != modality:
+            raise IceboxError(
+                f"data: {family} trains on {modality}s, dataset '{self.name}' holds {self.modality}s; name another"
+            )

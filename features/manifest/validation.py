@@ -1,0 +1,76 @@
+"""What no later step could make sense of is refused before anything is read."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+from icebox.features import splits as split
+from icebox.features.abc.dataset import Item
+from icebox.features.errors import IceboxError
+
+Task = Literal["classification", "regression"]
+SLICE_NAME = re.compile(r"\w+")
+SHOWN = 3  # names in an error
+
+
+def refuse_unsound(items: Sequence[Item], task: Task = "classification") -> None:
+    """Raise IceboxError for no items, repeated ids, missing or unusable labels, unknown splits and broken Unicode."""
+    if not items:
+        raise IceboxError("expected items, found none")
+    twice = [item_id for item_id, count in Counter(item.item_id for item in items).items() if count > 1]
+    if twice:
+        raise IceboxError(f"expected unique item ids, found {len(twice):,} repeated: {some(twice)}")
+    if unlabelled := [item.item_id for item in items if not item.label.strip()]:
+        raise IceboxError(
+            f"expected a label for every item, found none for {len(unlabelled):,} of {len(items):,}: "
+            f"{some(unlabelled)}; label them or leave them out"
+        )
+    for item in items:
+        refuse_texts(item)
+        if item.split and not split.is_split(item.split):
+            raise IceboxError(
+                f"item '{item.item_id}': expected a split of {', '.join(split.SPLITS)} or test-NAME (lower-case "
+                f"letters, digits, '_' and '.'), found '{item.split}'"
+            )
+        if task == "regression" and not is_number(item.label):
+            raise IceboxError(
+                f"item '{item.item_id}': expected a finite number as its label (task: regression), found '{item.label}'"
+            )
+    if len({item.label for item in items}) == 1:
+        raise IceboxError(
+            f"expected at least two different labels, found '{items[0].label}' for all of {len(items):,} items; "
+            "there is nothing to learn"
+        )
+
+
+def refuse_texts(item: Item) -> None:
+    """Raise for what a manifest in UTF-8, or a store's column of texts, can't hold."""
+    for what, text in (("id", item.item_id), ("label", item.label), ("group", item.group), ("split", item.split)):
+        if "\0" in text:
+            raise IceboxError(f"item {item.item_id!r}: its {what} holds a NUL character, found {text!r}; remove it")
+    for text in (item.item_id, item.label, item.group, item.source, *item.slices, *item.slices.values()):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            broken = text[error.start : error.end]
+            raise IceboxError(
+                f"item {item.item_id!r}: {broken!r} is half of a character, which UTF-8 can't hold; mend the file"
+            ) from error
+    for name in item.slices:
+        if not SLICE_NAME.fullmatch(name):
+            raise IceboxError(f"slice {name!r}: a slice's name is made of letters, digits and '_'")
+
+
+def is_number(label: str) -> bool:
+    """Whether a label says a finite number."""
+    try:
+        return math.isfinite(float(label))
+    except ValueError:
+        return False
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few names."""
+    return ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else "")

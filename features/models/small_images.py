@@ -1,0 +1,152 @@
+"""Small grey pictures: how any picture becomes one, and the convolutions that read and draw them.
+
+Letters: b batch, n items, d features, r = SIDE pixels, w width.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from icebox.features import fingerprint
+from icebox.features.abc.backbone import WEIGHTS_FILE, read_settings, write_settings
+from icebox.features.abc.dataset import Content, Modality
+from icebox.features.images.decoding import to_image
+from icebox.features.manifest.examples import Examples
+from icebox.features.nn.backbone import NetworkBackbone
+from icebox.features.nn.layer_outputs import Capture, Inputs
+from icebox.features.nn.transfer import sent
+
+SIDE = 28
+LEAK = 0.2
+PREPROCESS = {"mode": "grey", "resize": f"{SIDE}x{SIDE}, bilinear, antialiased", "scale": "1/255"}
+
+
+def small(content: Content) -> np.ndarray:
+    """One picture → uint8 (r, r), squeezed to a square."""
+    picture = to_image(content).convert("L")
+    if picture.size != (SIDE, SIDE):
+        picture = picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    return np.asarray(picture)
+
+
+def stacked(data: Examples, split: str) -> Tensor:
+    """All pictures of a split, uint8 (n, 1, r, r)."""
+    return torch.from_numpy(np.stack([small(content) for content in data.contents(split)])[:, None])
+
+
+def drawn(rows: int, batch_size: int, *, seed: int, index: int) -> Tensor:
+    """The rows (b,) of batch `index`: every row once an epoch, in an order drawn for each, a short rest left out."""
+    epoch, position = divmod(index, rows // batch_size)
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    return torch.randperm(rows, generator=generator)[position * batch_size :][:batch_size]
+
+
+class Reader(nn.Module):
+    """Pictures in 0..1, (b, 1, r, r) → features (b, d), above three convolutions that halve the side."""
+
+    def __init__(self, *, d: int, width: int, norm: bool) -> None:
+        super().__init__()
+        self.stage1 = nn.Sequential(nn.Conv2d(1, width, 4, stride=2, padding=1), nn.LeakyReLU(LEAK))
+        self.stage2 = halving(width, 2 * width, size=4, norm=norm)
+        self.stage3 = halving(2 * width, 4 * width, size=3, norm=norm)
+        self.flat = nn.Sequential(nn.Flatten(), nn.Linear(4 * width * 16, d), nn.LeakyReLU(LEAK))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(b, 1, r, r) → (b, w, 14, 14) → (b, 2w, 7, 7) → (b, 4w, 4, 4) → (b, d)."""
+        features: Tensor = self.flat(self.stage3(self.stage2(self.stage1(2 * pictures - 1))))
+        return features
+
+
+class Drawer(nn.Module):
+    """Codes (b, d) → pictures in 0..1, (b, 1, r, r)."""
+
+    def __init__(self, *, d: int, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Linear(d, 4 * width * 49, bias=False),
+            nn.BatchNorm1d(4 * width * 49),
+            nn.ReLU(),
+            nn.Unflatten(1, (4 * width, 7, 7)),
+            nn.ConvTranspose2d(4 * width, 2 * width, 4, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(2 * width),
+            nn.ReLU(),
+            nn.ConvTranspose2d(2 * width, 1, 4, stride=2, padding=1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """(b, d) → (b, 4w, 7, 7) → (b, 2w, 14, 14) → (b, 1, r, r)."""
+        pictures: Tensor = self.body(codes)
+        return pictures
+
+
+def halving(d_in: int, d_out: int, *, size: int, norm: bool) -> nn.Sequential:
+    """A convolution to half the side, a leaky ReLU, and batch norm between them where asked for."""
+    between = [nn.BatchNorm2d(d_out)] if norm else []
+    convolution = nn.Conv2d(d_in, d_out, size, stride=2, padding=1, bias=not norm)
+    return nn.Sequential(convolution, *between, nn.LeakyReLU(LEAK))
+
+
+class PictureBackbone(NetworkBackbone):
+    """Any picture as a small grey one, then a network that takes (b, 1, r, r) in 0..1.
+
+    It may be a part of a larger one, `whole`, which is what `folder` holds the weights of.
+    """
+
+    modality: ClassVar[Modality] = "image"
+
+    def __init__(
+        self,
+        folder: Path,
+        network: nn.Module,
+        outputs: Sequence[str],
+        *,
+        whole: nn.Module,
+        version: int,
+        precision: str,
+    ) -> None:
+        self.folder, self.whole, self.version, self.precision = folder, whole, version, precision
+        self.outputs = tuple(outputs)
+        self.capture = Capture(network, self.outputs, precision=precision)
+        self.device = next(network.parameters()).device
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Sizes, weights, preprocess and outputs."""
+        settings = read_settings(self.folder)
+        return {
+            "family": settings["family"],
+            "version": self.version,
+            "network": settings["network"],
+            "weights": fingerprint.of_file(self.folder / WEIGHTS_FILE),
+            "preprocess": PREPROCESS,
+            "outputs": list(self.outputs),
+            "precision": self.precision,
+        }
+
+    def prepare(self, content: Content) -> np.ndarray:
+        """One picture → uint8 (r, r)."""
+        return small(content)
+
+    def inputs(self, prepared: Sequence[np.ndarray]) -> Inputs:
+        """uint8 (r, r) each → (b, 1, r, r) in 0..1."""
+        pictures = sent(torch.from_numpy(np.stack(prepared)[:, None]), self.device)
+        return Inputs((pictures.float() / 255,))
+
+    def save(self, folder: Path) -> None:
+        """Write the weights of the whole and the settings."""
+        write_settings(folder, read_settings(self.folder))
+        state = {name: tensor.contiguous().cpu() for name, tensor in self.whole.state_dict().items()}
+        save_file(state, folder / WEIGHTS_FILE)
+
+
+def as_contents(pictures: Tensor) -> list[Content]:
+    """Pictures in 0..1, (b, 1, r, r) → b arrays uint8 (r, r), as a dataset gives them."""
+    grey = (pictures[:, 0] * 255).round().to(torch.uint8).cpu().numpy()
+    return list(grey)

@@ -1,0 +1,1 @@
+"""Operations on torch modules: layer outputs, pooling, freezing, partial forward passes, normalization."""

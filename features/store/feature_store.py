@@ -1,0 +1,264 @@
+"""FeatureStore: read what extraction stored. Rows come through memory maps; nothing is read before it is asked for."""
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from icebox.features.errors import IceboxError
+from icebox.features.plugins import suggestion
+from icebox.features.ragged import OFFSETS, Ragged, offsets_of
+from icebox.features.splits import SPLITS, in_order
+from icebox.features.store import columns, index
+from icebox.features.store import shards as shard
+from icebox.features.store import virtual_datasets as spread
+from icebox.features.store.memory_maps import ShardMaps
+from icebox.features.text.pairs import PAIR, PARTS, TEXTS, combine
+
+if TYPE_CHECKING:  # reading a store must not cost the two seconds of importing torch
+    from icebox.features.store.torch_dataset import StoreDataset
+
+
+PIECE_ITEMS = 4096
+PLAIN_BYTES = 1 << 16  # rows that follow each other are copied, from so many bytes on, and else picked from a map
+
+
+class FeatureStore:
+    """All features of one dataset through one backbone: n items in manifest order, one array per output and view.
+
+    Wherever a `view` may be given, none means the first; of a store of pairs, whose views are `first` and `second`, it
+    means `pair`: (u, v, |u − v|, u · v) of the two, made as it is read.
+
+    May be pickled and handed to worker processes; each opens the memory maps that it touches.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.index = index.read(folder)
+        self.outputs = self.index.outputs
+        self.views = self.index.views
+        self.default_view = PAIR if self.views == TEXTS else self.views[0]
+        self.fingerprint = self.index.fingerprint
+        self.spec = self.index.spec
+        self.skipped = self.index.skipped
+        self._maps = ShardMaps([(self._present(entry), entry.arrays) for entry in self.index.shards])
+        self._dtypes = {
+            output: spread.common_dtype(entry.arrays[output].dtype for entry in self.index.shards)
+            for output in self.outputs
+        }
+
+    def __len__(self) -> int:
+        return self.index.items
+
+    @cached_property
+    def item_ids(self) -> np.ndarray:
+        """The items' ids (n,) str, in manifest order."""
+        return columns.text(self.index.item_ids)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Their labels (n,) str."""
+        return columns.text(self.index.labels)
+
+    @cached_property
+    def splits(self) -> np.ndarray:
+        """Their splits (n,) str: train, val, test or a further test set, test-NAME."""
+        return columns.text(self.index.splits)
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """Their groups (n,) str: items of one must share a split, and a fold. "" is none."""
+        return columns.text(self.index.groups)
+
+    @cached_property
+    def shards(self) -> list[shard.Shard]:
+        """The shards with the keys of their rows, each opened as HDF5: reading features needs none of that."""
+        return [shard.read(self.folder / entry.name) for entry in self.index.shards]
+
+    def load(
+        self,
+        *,
+        split: str | None = None,
+        output: str | None = None,
+        outputs: Sequence[str] | None = None,
+        view: str | None = None,
+    ) -> np.ndarray:
+        """Features of one split or of all, in manifest order.
+
+        `output` names one and gives it in its own shape (n, …), but flat in view `pair`; `outputs` (default: all) are
+        flattened and laid side by side, (n, d).
+        """
+        if output is not None:
+            if outputs is not None:
+                raise IceboxError(
+                    "load: expected output= (one, in its own shape) or outputs= (side by side), found both"
+                )
+            if (view or self.default_view) != PAIR:
+                return self.rows(self.items(split), output, view=view)
+            outputs = [output]
+        return self.load_items(self.items(split), outputs=outputs, view=view)
+
+    def load_items(
+        self, items: np.ndarray, *, outputs: Sequence[str] | None = None, view: str | None = None
+    ) -> np.ndarray:
+        """Features (len(items), d) of the items at these positions of the manifest, each output flattened."""
+        if (view or self.default_view) == PAIR:
+            return self._pairs(items, outputs)
+        arrays = [self.rows(items, output, view=view) for output in outputs or self.outputs]
+        flat = [array.reshape(len(array), math.prod(array.shape[1:])) for array in arrays]
+        return flat[0] if len(flat) == 1 else np.concatenate(flat, axis=1)
+
+    def _pairs(self, items: np.ndarray, outputs: Sequence[str] | None) -> np.ndarray:
+        """Pairs' features (len(items), 4·d) float32, a piece at a time: the texts' own are never whole in memory."""
+        if self.views != TEXTS:
+            raise IceboxError(f"{self.folder}: no view '{PAIR}', which is of texts in pairs; {self._known_views()}")
+        width = sum(math.prod(self.row_shape(output)) for output in outputs or self.outputs)
+        result = np.empty((len(items), PARTS * width), np.float32)
+        for start in range(0, len(items), PIECE_ITEMS):
+            piece = items[start : start + PIECE_ITEMS]
+            u, v = (self.load_items(piece, outputs=outputs, view=view) for view in TEXTS)
+            combine(u, v, result[start : start + PIECE_ITEMS])
+        return result
+
+    def ragged(self, output: str, *, split: str | None = None, view: str | None = None) -> Ragged:
+        """Tokens' vectors of one split or of all, in manifest order: n arrays (t, d), of as many tokens as each has."""
+        return self.ragged_rows(self.items(split), output, view=view)
+
+    def batches(
+        self,
+        size: int,
+        *,
+        split: str | None = None,
+        outputs: Sequence[str] | None = None,
+        view: str | None = None,
+        shuffle_seed: int | None = None,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Stream (features (b, d), positions in the manifest (b,)) of all items or one split's, `size` at a time.
+
+        In manifest order, or shuffled by a seed. The last batch may be smaller.
+        """
+        if size < 1:
+            raise IceboxError(f"batches: expected a size of 1 item or more, found {size}")
+        items = self.items(split)
+        if shuffle_seed is not None:
+            items = np.random.default_rng(shuffle_seed).permutation(items)
+        for start in range(0, len(items), size):
+            batch = items[start : start + size]
+            yield self.load_items(batch, outputs=outputs, view=view), batch
+
+    def as_torch(
+        self, *, split: str | None = None, outputs: Sequence[str] | None = None, view: str | None = None
+    ) -> "StoreDataset":
+        """A map-style torch Dataset of (features (d,) float32, class number), for a DataLoader with any workers."""
+        from icebox.features.store.torch_dataset import StoreDataset
+
+        return StoreDataset(self, self.items(split), outputs=outputs, view=view)
+
+    def items(self, split: str | None = None) -> np.ndarray:
+        """Positions in the manifest (n,) of one split's items, or of all."""
+        if split is None:
+            return np.arange(len(self))
+        found = np.flatnonzero(self.index.splits == split.encode())
+        if not len(found) and split not in SPLITS:
+            known = in_order([*SPLITS, *np.unique(self.splits).tolist()])
+            raise IceboxError(f"{self.folder}: no split '{split}'; {suggestion(split, known)}")
+        return found
+
+    def rows(self, items: np.ndarray, output: str, *, view: str | None = None) -> np.ndarray:
+        """The features (len(items), …) of the items at these positions of the manifest, in the order asked for.
+
+        `view` is a stored one, by default the first.
+        """
+        if self.is_ragged(output):
+            whole = [name for name in self.outputs if not self.is_ragged(name)] or [f"{output.partition(':')[0]}:mean"]
+            raise IceboxError(
+                f"{self.folder}: output '{output}' has a vector a token, not one an item. Heads need others: set "
+                f"stores.{self.folder.name}.fit.outputs: [{', '.join(whole)}] (and extract them, if they are not); in "
+                f"Python read it with store.ragged('{output}')"
+            )
+        result = np.empty((len(items), *self.row_shape(output)), self.dtype(output))
+        at = self._number_of(view or self.views[0])
+        shard_of, row_of = self.index.shard_of[at, items], self.index.row_of[at, items]
+        runs = spread.runs(shard_of, row_of, row_of + 1) if len(items) else []
+        if result.nbytes >= len(runs) * PLAIN_BYTES:
+            for start, stop in runs:
+                self._maps.copy(shard_of[start], output, row_of[start], into=result[start:stop])
+            return result
+        order = np.argsort(shard_of, kind="stable")
+        numbers, starts = np.unique(shard_of[order], return_index=True)
+        for number, here in zip(numbers, np.split(order, starts)[1:], strict=True):
+            result[here] = self._maps.array(number, output)[row_of[here]]
+        return result
+
+    def ragged_rows(self, items: np.ndarray, output: str, *, view: str | None = None) -> Ragged:
+        """Tokens' vectors of the items at these positions of the manifest, in the order asked for."""
+        if not self.is_ragged(output):
+            raise IceboxError(f"{self.folder}: output '{output}' has one vector an item; read it with store.load")
+        shard_of, starts, stops = self._spans(items, output, view)
+        ends = offsets_of(stops - starts)
+        result = np.empty((int(ends[-1]), *self.row_shape(output)), self.dtype(output))
+        for first, last in spread.runs(shard_of, starts, stops) if len(items) else ():
+            rows = self._maps.array(shard_of[first], output)[starts[first] : stops[last - 1]]
+            result[ends[first] : ends[last]] = rows
+        return Ragged(result, ends)
+
+    def token_counts(self, items: np.ndarray, output: str, *, view: str | None = None) -> np.ndarray:
+        """How many vectors (len(items),) each item has."""
+        _, starts, stops = self._spans(items, output, view)
+        counts: np.ndarray = stops - starts
+        return counts
+
+    def _spans(self, items: np.ndarray, output: str, view: str | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """In which shard, from where and to where each item's vectors lie."""
+        number = self._number_of(view or self.views[0])
+        shard_of, row_of = self.index.shard_of[number, items], self.index.row_of[number, items]
+        starts, stops = np.zeros(len(items), np.int64), np.zeros(len(items), np.int64)
+        for part in np.unique(shard_of):
+            here, offsets = shard_of == part, self._maps.array(part, OFFSETS + output)
+            starts[here], stops[here] = offsets[row_of[here]], offsets[row_of[here] + 1]
+        return shard_of, starts, stops
+
+    def is_ragged(self, output: str) -> bool:
+        """Whether an output has a vector a token: read it with `ragged`."""
+        self._refuse_unknown(output)
+        return OFFSETS + output in self.index.shards[0].arrays
+
+    def release(self) -> None:
+        """Let go of what was read through memory maps; later reads open them anew. For passes over large stores."""
+        self._maps.release()
+
+    def row_shape(self, output: str) -> tuple[int, ...]:
+        """The shape of one item's feature, or of a token's."""
+        self._refuse_unknown(output)
+        return self.index.shards[0].arrays[output].shape[1:]
+
+    def dtype(self, output: str) -> np.dtype[Any]:
+        """The type that an output is read as."""
+        return self._dtypes[output]
+
+    def _refuse_unknown(self, output: str) -> None:
+        if output not in self.outputs:
+            raise IceboxError(f"{self.folder}: no output '{output}'; {suggestion(output, list(self.outputs))}")
+
+    def _number_of(self, view: str) -> int:
+        """The position of a stored view among the store's."""
+        if view not in self.views:
+            raise IceboxError(f"{self.folder}: no view '{view}'; {self._known_views()}")
+        return self.views.index(view)
+
+    def _known_views(self) -> str:
+        return f"known: {', '.join(self.views)}; more can be named in stores.{self.folder.name}.extract.views"
+
+    def _present(self, entry: index.Listed) -> Path:
+        path = self.folder / entry.name
+        mend = f"run: dvc repro -f extract@{self.folder.name} (or dvc checkout, or dvc pull)"
+        try:
+            found = path.stat().st_size
+        except FileNotFoundError as reason:
+            raise IceboxError(f"{path}: this shard of the store is missing; {mend}") from reason
+        if found != entry.size_bytes:
+            raise IceboxError(f"{path}: expected {entry.size_bytes:,} bytes, found {found:,}; {mend}")
+        return path

@@ -1,0 +1,119 @@
+"""A shard: an immutable HDF5 file of rows, named by its own sha256.
+
+Layout: `item_key` (n, 32) uint8, the sha256 of each row's content; `features/<output>` (n, …), contiguous and
+uncompressed so that rows can be read through a memory map; of tokens' vectors `features/<output>` (Σt, d) holds one
+row's after the other, and `offsets/<output>` (n + 1,) says where each begins; `error` (n,) text where some contents
+could not be read (their features are zeros). Attribute `fingerprint`. No clock, host or path inside: equal rows give
+equal bytes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from icebox.features import files as atomic
+from icebox.features import fingerprint
+from icebox.features.errors import IceboxError
+from icebox.features.ragged import OFFSETS, Ragged, Values, flat
+from icebox.features.store import hdf5
+
+KEY_BYTES = 32
+SHARD_ROWS = 1024  # at most: what a kill can cost
+SHARD_BYTES = 32 << 20
+NAME_DIGITS = 32  # 128 bits of the file's sha256: enough to tell any damage, short enough to read
+
+
+@dataclass(frozen=True)
+class Array:
+    """Where one array lies in a shard's file, for a memory map."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    offset_bytes: int
+
+    def map(self, path: Path) -> np.ndarray:
+        """The array, read from disk only where it is touched."""
+        if 0 in self.shape:
+            return np.empty(self.shape, self.dtype)
+        return np.memmap(path, dtype=self.dtype, mode="r", offset=self.offset_bytes, shape=self.shape)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What a shard says of itself: its rows' contents, where its arrays lie, and which rows have an error.
+
+    `arrays` are named by their outputs, and `offsets/<output>`.
+    """
+
+    path: Path
+    fingerprint: str
+    item_keys: list[str]
+    arrays: dict[str, Array]
+    errors: dict[int, str]
+
+    def row(self, output: str, row: int) -> np.ndarray:
+        """One row of an output, in its own shape."""
+        array = self.arrays[output].map(self.path)
+        if OFFSETS + output not in self.arrays:
+            found: np.ndarray = array[row]
+            return found
+        start, stop = self.arrays[OFFSETS + output].map(self.path)[row : row + 2]
+        return array[start:stop]
+
+
+def write(
+    folder: Path,
+    *,
+    of: str,
+    item_keys: Sequence[str],
+    features: Mapping[str, Values],
+    errors: Mapping[int, str],
+) -> Path:
+    """Write rows under fingerprint `of` into `folder`, atomically, read-only, and return the file's path."""
+    with atomic.temporary_in(folder) as temporary:
+        with hdf5.created(temporary) as file:
+            file.attrs["fingerprint"] = of
+            keys = np.frombuffer(bytes.fromhex("".join(item_keys)), np.uint8)
+            file["item_key"] = keys.reshape(len(item_keys), KEY_BYTES)
+            group = file.create_group("features")  # stays empty where no content of the shard could be read
+            for output, values in features.items():
+                group[output] = np.ascontiguousarray(flat(values))
+                if isinstance(values, Ragged):
+                    file[OFFSETS + output] = values.offsets
+            if errors:
+                file["error"] = np.array([errors.get(row, "").encode() for row in range(len(item_keys))], "S")
+        temporary.chmod(0o444)
+        path = folder / name_of(temporary)
+        atomic.publish(temporary, path)
+    return path
+
+
+def name_of(path: Path) -> str:
+    """The name that a shard with this file's bytes must have."""
+    return f"shard-{fingerprint.of_file(path)[:NAME_DIGITS]}.h5"
+
+
+def read(path: Path) -> Shard:
+    """Open a shard. Raises IceboxError where the file is truncated or no shard."""
+    try:
+        with h5py.File(path) as file:
+            datasets = dict(file["features"].items())
+            datasets |= {OFFSETS + name: dataset for name, dataset in file.get(OFFSETS, {}).items()}
+            arrays = {
+                name: Array(dataset.dtype.str, dataset.shape, dataset.id.get_offset() or 0)
+                for name, dataset in datasets.items()
+            }
+            errors = file["error"].asstr()[:] if "error" in file else []
+            keys = file["item_key"][:].tobytes().hex()
+            return Shard(
+                path=path,
+                fingerprint=str(file.attrs["fingerprint"]),
+                item_keys=[keys[i : i + 2 * KEY_BYTES] for i in range(0, len(keys), 2 * KEY_BYTES)],
+                arrays=arrays,
+                errors={row: message for row, message in enumerate(errors) if message},
+            )
+    except hdf5.BROKEN as reason:
+        raise IceboxError(f"{path}: expected a whole shard, found {reason}") from reason

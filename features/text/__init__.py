@@ -1,0 +1,1 @@
+"""Texts: cleaning, tokenization, token-budget batches, pairs."""

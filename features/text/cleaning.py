@@ -1,0 +1,84 @@
+"""Named steps that clean texts before any backbone sees them, as posts from social networks need it.
+
+An item's content is the cleaned text: what comes out here is what is hashed, stored and shown.
+"""
+
+import html as entities
+import re
+from collections.abc import Callable, Sequence
+
+from icebox.features.errors import IceboxError
+from icebox.features.plugins import suggestion
+
+MENTION = re.compile(r"(?<![\w@.])@\w+")  # not within an e-mail address
+LINK = re.compile(r"(?:https?://|www\.)\S+", re.I)
+TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
+REPEATED = re.compile(r"([^\W\d_])\1{2,}")  # letters only: 1000 and ... mean what they say
+
+
+def mentions(text: str) -> str:
+    """Every @name becomes @user, as tweet models were trained with."""
+    return MENTION.sub("@user", text)
+
+
+def links(text: str) -> str:
+    """Every web address becomes http, as tweet models were trained with."""
+    return LINK.sub("http", text)
+
+
+def html(text: str) -> str:
+    """Entities are decoded (&amp;quot; too, which many dumps hold), tags become spaces."""
+    return TAG.sub(" ", entities.unescape(entities.unescape(text)))
+
+
+def repeats(text: str) -> str:
+    """A letter repeated more than twice is cut to two: sooooo → soo, which still differs from so."""
+    return REPEATED.sub(r"\1\1", text)
+
+
+def full_stop(text: str) -> str:
+    """A closing full stop goes: where one file of a dataset has lost them, a network would see that first of all."""
+    stripped = text.rstrip()
+    return stripped[:-1] if stripped.endswith(".") and not stripped.endswith("..") else text
+
+
+def hashtags(text: str) -> str:
+    """#word loses its hash."""
+    return re.sub(r"(?<![\w&])#(?=\w)", "", text)
+
+
+def lower(text: str) -> str:
+    """Lower case."""
+    return text.lower()
+
+
+def spaces(text: str) -> str:
+    """Runs of blanks and line ends become one space; none at the ends."""
+    return " ".join(text.split())
+
+
+# In this order, whatever the order asked for: entities may hide links, and links hold what looks like mentions.
+STEPS: dict[str, Callable[[str], str]] = {
+    "html": html,
+    "links": links,
+    "mentions": mentions,
+    "hashtags": hashtags,
+    "repeats": repeats,
+    "lower": lower,
+    "full_stop": full_stop,
+    "spaces": spaces,
+}
+
+
+def cleaned(text: str, steps: Sequence[str]) -> str:
+    """The text after the named steps; with any step at all, spaces are tidied last.
+
+    Raises IceboxError for a name that is no step.
+    """
+    for name in steps:
+        if name not in STEPS:
+            raise IceboxError(f"clean: no step '{name}'; {suggestion(name, list(STEPS))}")
+    for name, step in STEPS.items():
+        if name in steps or (steps and name == "spaces"):
+            text = step(text)
+    return text

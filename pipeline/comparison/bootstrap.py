@@ -1,0 +1,150 @@
+"""Certainty by drawing again: bootstrap intervals of any score, and a test for paired differences.
+
+What is drawn are units: single items, or whole groups where items come in groups (ten pictures of one patient are not
+ten independent answers). All heads are scored on the same draws, so that their differences are paired.
+
+Letters: n items, u units, b draws of a block, k classes.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from icebox.pipeline.comparison.statistics import Z_95, Interval
+
+DRAWS = 2000
+FLIPS = 9999
+BLOCK = 2_000_000  # numbers drawn at once: 16 MB
+DENSE_CLASSES = 50
+FEW = 10  # units, below which a bootstrap says little and a closed form, where there is one, holds
+TINY = 1e-12  # the standard error of what does not vary, but for rounding
+SEED = 0  # the same draws each time: equal results give equal bytes
+
+Score = Callable[[np.ndarray], np.ndarray]  # weights of the items (b, n) → scores (b,)
+
+
+def accuracy(right: np.ndarray) -> Score:
+    """The share of right answers; right: (n,) bool."""
+    hits = right.astype(np.float32)
+    return lambda weights: np.asarray(weights @ hits / weights.sum(axis=1))
+
+
+def macro_f1(labels: np.ndarray, predicted: np.ndarray, classes: int) -> Score:
+    """Macro-F1 over the classes; labels, predicted: (n,) class numbers. A class that a draw lacks altogether has 0, as
+    in scikit-learn's with `zero_division=0`."""
+    column = dense if classes <= DENSE_CLASSES else sparse
+    hits = column(labels, labels == predicted, classes)
+    either = column(labels, np.ones(len(labels)), classes) + column(predicted, np.ones(len(labels)), classes)
+
+    def score(weights: np.ndarray) -> np.ndarray:
+        totals = weights @ either
+        f1: np.ndarray = 2 * (weights @ hits) / np.maximum(totals, 1)
+        return np.asarray(f1.mean(axis=1))
+
+    return score
+
+
+def dense(numbers: np.ndarray, values: np.ndarray, classes: int) -> Any:
+    """A matrix (n, k) of zeros, but for each row's value (n,) in its class's column."""
+    matrix = np.zeros((len(numbers), classes), np.float32)
+    matrix[np.arange(len(numbers)), numbers] = values
+    return matrix
+
+
+def sparse(numbers: np.ndarray, values: np.ndarray, classes: int) -> Any:
+    """The same without the zeros, by scipy, which takes a sixth of a second to import."""
+    from scipy.sparse import csr_matrix
+
+    rows = np.arange(len(numbers))
+    return csr_matrix((values.astype(np.float32), (rows, numbers)), shape=(len(numbers), classes))
+
+
+def rmse(errors: np.ndarray) -> Score:
+    """The root of the mean squared error; errors: (n,)."""
+    squared = errors.astype(np.float64) ** 2
+    return lambda weights: np.sqrt(weights @ squared / weights.sum(axis=1))
+
+
+def bootstrap(scores: Sequence[Score], units: np.ndarray, *, draws: int = DRAWS, seed: int = SEED) -> np.ndarray:
+    """Every score on every draw, (len(scores), draws). units: (n,) the number of each item's unit, from 0."""
+    with threadpool_limits(1):  # products so small gain nothing from a second thread, and wait for it on busy cores
+        blocks = [np.stack([score(weights) for score in scores]) for weights in weights_of(units, draws, seed)]
+    return np.concatenate(blocks, axis=1)
+
+
+def weights_of(units: np.ndarray, draws: int, seed: int) -> Iterator[np.ndarray]:
+    """Blocks (b, n) of how often each item is in a draw of as many units as there are, with replacement."""
+    random, u = np.random.default_rng(seed), int(units.max()) + 1
+    alone = u == len(units)
+    for left in range(draws, 0, -max(1, BLOCK // u)):
+        b = min(left, max(1, BLOCK // u))
+        drawn = random.integers(0, u, (b, u)) + u * np.arange(b)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=b * u).reshape(b, u).astype(np.float32)
+        yield counts if alone else counts[:, units]
+
+
+def interval(values: np.ndarray, units: int) -> Interval:
+    """The central 95 % of draws of so many units, and as much more as makes up for there being few: draws from a sample
+    vary less than samples do (the expanded percentile interval of Hesterberg 2015, The American Statistician 69).
+    """
+    tail = NormalDist().cdf(-math.sqrt(units / (units - 1)) * t_95(units - 1)) if units > 1 else 0.0
+    low, high = np.quantile(values, (tail, 1 - tail))
+    return float(low), float(high)
+
+
+def error_interval(errors: np.ndarray, units: np.ndarray, *, draws: int = DRAWS, seed: int = SEED) -> Interval:
+    """The 95 % interval of a root mean squared error; errors, units: (n,).
+
+    Squares are skewed: the few large ones that decide their mean are missing from many a sample, which then looks
+    sure of too small a mean. So what is drawn is how far a draw's log mean lies from the sample's in its own standard
+    errors (the bootstrap-t, Efron and Tibshirani 1993, chapter 12). It takes the place of `interval`, which covers 92 %
+    where this one covers 94 (50 normal errors), or 89 for 92 (200 of Student's t with 5 degrees of freedom); but for
+    fewer than FEW with any error, of which a standard error says little, and which a draw may lack altogether.
+    """
+    sums, items = np.bincount(units, weights=errors.astype(np.float64) ** 2), np.bincount(units).astype(np.float64)
+    u = len(items)
+    if np.count_nonzero(sums) < FEW:
+        return interval(bootstrap([rmse(errors)], units, draws=draws, seed=seed)[0], u)
+    moments = np.stack([sums, items, sums**2, sums * items, items**2], axis=1)  # (u, 5)
+
+    def log_mean(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of draws (b, u): the log of each one's mean square, and the standard error of that (b,), by linearising."""
+        total, n, squares, products, counts = (weights @ moments).T
+        mean = total / n
+        spread = squares / mean**2 - 2 * products / mean + counts
+        return np.log(mean), np.sqrt(np.maximum(spread, 0)) / n
+
+    (centre,), (error,) = log_mean(np.ones((1, u)))
+    with threadpool_limits(1):
+        found = [log_mean(weights) for weights in weights_of(np.arange(u), draws, seed)]
+    shifts = np.concatenate([(means - centre) / np.maximum(spreads, TINY) for means, spreads in found])
+    low, high = np.quantile(shifts, (0.025, 0.975))
+    return float(np.exp((centre - high * error) / 2)), float(np.exp((centre - low * error) / 2))
+
+
+def t_95(freedom: int) -> float:
+    """Half the width of the central 95 % of Student's t: Fisher's series, to 1 % from 3 degrees of freedom on."""
+    z = Z_95
+    terms = (z, (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384)
+    return math.fsum(term / freedom**power for power, term in enumerate(terms))
+
+
+def flip_test(differences: np.ndarray, units: np.ndarray, *, flips: int = FLIPS, seed: int = SEED) -> float:
+    """The chance of a sum at least this far from 0 if each unit's difference might as well have the other sign.
+
+    With differences of right answers (-1, 0, 1) and every item a unit this is McNemar's test, but drawn.
+    differences: (n,).
+    """
+    sums = np.bincount(units, weights=differences)
+    sums = sums[sums != 0]
+    if len(sums) == 0:
+        return 1.0
+    random, found, beyond = np.random.default_rng(seed), abs(sums.sum()), 0
+    for left in range(flips, 0, -max(1, BLOCK // len(sums))):
+        signs = random.integers(0, 2, (min(left, max(1, BLOCK // len(sums))), len(sums)), np.int8) * 2.0 - 1
+        beyond += int((np.abs(signs @ sums) >= found * (1 - 1e-12)).sum())
+    return (beyond + 1) / (flips + 1)

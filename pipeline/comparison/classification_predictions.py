@@ -1,0 +1,176 @@
+"""A test split as one head saw it, from its predictions: what it takes for what, and where it is surely wrong."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from icebox.features.errors import IceboxError
+from icebox.pipeline.comparison.regression_predictions import Measured
+
+FIXED = ("item_id", "split", "label", "prediction")  # the other columns are p_CLASS or score_CLASS
+BINS = 10  # of the calibration curve
+
+
+@dataclass(frozen=True)
+class Judged:
+    """n test items: ids, true and predicted class numbers (n,), and how sure the head was of its prediction (n,).
+
+    `measure` says what `sure` is: "confidence" is the predicted class's probability, "margin" the lead of its score
+    over the next one.
+    """
+
+    classes: list[str]
+    item_ids: list[str]
+    labels: np.ndarray
+    predicted: np.ndarray
+    sure: np.ndarray
+    measure: str
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether each prediction is the label (n,)."""
+        hits: np.ndarray = self.labels == self.predicted
+        return hits
+
+    @property
+    def wrong(self) -> int:
+        """How many predictions are not the label."""
+        return int((~self.right).sum())
+
+    @property
+    def score(self) -> float:
+        """The accuracy."""
+        return float(self.right.mean())
+
+    def confusion(self) -> np.ndarray:
+        """Counts (k, k): rows are actual, columns predicted classes."""
+        counts = np.zeros((len(self.classes), len(self.classes)), np.int64)
+        np.add.at(counts, (self.labels, self.predicted), 1)
+        return counts
+
+    def mistakes(self, limit: int) -> list[int]:
+        """Positions of the wrong predictions, the surest first; equally sure ones in the items' order."""
+        wrong = np.flatnonzero(~self.right)
+        return [int(i) for i in wrong[np.argsort(-self.sure[wrong], kind="stable")][:limit]]
+
+    def said(self, i: int) -> tuple[str, str]:
+        """The label and the prediction of an item."""
+        return self.classes[self.labels[i]], self.classes[self.predicted[i]]
+
+
+def read(path: Path) -> dict[str, Judged | Measured]:
+    """What a predictions file says of each test split, by its name. Raises IceboxError for a file that is none."""
+    try:
+        table = pq.ParquetFile(path).read()
+        rows = {name: table[name].to_pylist() for name in FIXED}
+        names = [name.split("_", 1) for name in table.column_names[len(FIXED) :]]
+        kinds, classes = [kind for kind, _ in names], [name for _, name in names]
+        # not to_numpy, which imports pandas (0.5 s) wherever that is installed
+        columns = [np.from_dlpack(column.combine_chunks()) for column in table.columns[len(FIXED) :]]
+        splits = {
+            split: positions(rows["split"], split) for split in dict.fromkeys(rows["split"]) if split.startswith("test")
+        }
+        if not classes:
+            return {split: measured(rows, items) for split, items in splits.items()}
+        values = np.column_stack(columns)  # (n, k)
+        number = {name: i for i, name in enumerate(classes)}
+        labels, predicted = (np.array([number[name] for name in rows[key]], np.int64) for key in FIXED[2:])
+    except (pa.ArrowException, KeyError, ValueError, OSError) as reason:
+        raise IceboxError(f"{path}: expected predictions, found {reason}; run: dvc checkout {path}") from reason
+    probabilities = set(kinds) == {"p"}
+    sure = chosen(values, predicted) if probabilities else lead(values, predicted)
+    return {
+        split: Judged(
+            classes=classes,
+            item_ids=[rows["item_id"][i] for i in items],
+            labels=labels[items],
+            predicted=predicted[items],
+            sure=sure[items],
+            measure="confidence" if probabilities else "margin",
+        )
+        for split, items in splits.items()
+    }
+
+
+def positions(splits: list[str], name: str) -> np.ndarray:
+    """Where the items of a split lie."""
+    return np.flatnonzero(np.array(splits) == name)
+
+
+def measured(rows: dict[str, list[Any]], items: np.ndarray) -> Measured:
+    """A split of a regression."""
+    labels, predicted = (np.array([float(rows[key][i]) for i in items]) for key in FIXED[2:])
+    return Measured([rows["item_id"][i] for i in items], labels, predicted)
+
+
+def chosen(values: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """The value (n,) that each row of (n, k) has for its predicted class."""
+    picked: np.ndarray = values[np.arange(len(values)), predicted]
+    return picked
+
+
+def lead(scores: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """How far (n,) the predicted class's score lies above the best of the others."""
+    others = scores.copy()
+    others[np.arange(len(scores)), predicted] = -np.inf
+    ahead: np.ndarray = chosen(scores, predicted) - others.max(axis=1, initial=-np.inf)
+    return ahead
+
+
+def pairs(judged: Judged, limit: int) -> list[dict[str, Any]]:
+    """The commonest confusions: actual and predicted class, how often, and that as a share of the actual class."""
+    counts = judged.confusion()
+    wrong = counts * (1 - np.eye(len(counts), dtype=np.int64))
+    order = [divmod(int(i), len(counts)) for i in np.argsort(-wrong, axis=None, kind="stable")[:limit]]
+    found = [(a, p) for a, p in order if wrong[a, p]]
+    return [
+        {
+            "actual": judged.classes[a],
+            "predicted": judged.classes[p],
+            "count": int(wrong[a, p]),
+            "share": float(wrong[a, p] / counts[a].sum()),
+        }
+        for a, p in found
+    ]
+
+
+def by_class(judged: Judged) -> list[dict[str, Any]]:
+    """Items, precision, recall and F1 of each class; None where nothing was predicted, or nothing is there."""
+    counts = judged.confusion()
+    hits, actual, predicted = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+    return [
+        {
+            "class": name,
+            "n": int(n),
+            "precision": float(hit / said) if said else None,
+            "recall": float(hit / n) if n else None,
+            "f1": float(2 * hit / (n + said)) if n + said else None,
+        }
+        for name, hit, n, said in zip(judged.classes, hits, actual, predicted, strict=True)
+    ]
+
+
+def calibration(judged: Judged) -> list[dict[str, float]]:
+    """The calibration curve: bins of equal width with their items, mean confidence and share of right answers."""
+    bins = np.minimum((judged.sure * BINS).astype(np.int64), BINS - 1)
+    return [
+        {
+            "n": int((bins == b).sum()),
+            "confidence": round(float(judged.sure[bins == b].mean()), 4),
+            "right": round(float(judged.right[bins == b].mean()), 4),
+        }
+        for b in np.unique(bins)
+    ]
+
+
+def commonest(labels: Iterable[str]) -> tuple[str, float]:
+    """The commonest label and its share: what always answering it would score. Among equals the first by name."""
+    counts = Counter(labels)
+    best = min(counts, key=lambda label: (-counts[label], label))
+    return best, counts[best] / counts.total()

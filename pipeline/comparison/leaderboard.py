@@ -1,0 +1,135 @@
+"""The leaderboard: every selected store with every selected head, from the metrics and details that fitting left."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from icebox.features.errors import IceboxError
+from icebox.features.plugins import suggestion
+from icebox.pipeline.comparison import fold_tests as by_folds
+from icebox.pipeline.comparison.fold_tests import OnFolds
+from icebox.pipeline.config.schema import Config
+from icebox.pipeline.evaluation.metric_directions import SMALLER_IS_BETTER
+from icebox.pipeline.project import paths
+
+FURTHER_TEST = "test-"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One head on one store: its scores by split, how it was chosen, and what it costs.
+
+    `details` is the file of that name, as fit left it.
+    """
+
+    dataset: str
+    backbone: str
+    store: str
+    head: str
+    val: dict[str, float]
+    test: dict[str, float]
+    further: dict[str, dict[str, float]]
+    chosen: dict[str, Any]
+    fit_s: float
+    predict_s: float | None
+    train_n: int
+    settings: int
+    details: dict[str, Any]
+
+    @property
+    def regression(self) -> bool:
+        """Whether numbers are predicted, not classes."""
+        return "rmse" in self.test
+
+    @property
+    def measure(self) -> str:
+        """The test score that heads are compared by."""
+        return "rmse" if self.regression else "accuracy"
+
+    @property
+    def score(self) -> float:
+        """That score."""
+        return self.test[self.measure]
+
+    @property
+    def chosen_on(self) -> str:
+        """Where the settings were compared: val, or folds of train."""
+        return str(self.details.get("chosen_on", "val"))
+
+
+def leaderboard(config: Config, stores: Sequence[str] = ()) -> list[Entry]:
+    """Entries by dataset in the order of params.yaml, each dataset's best on val first.
+
+    Ranked on val, since ranking by test would choose by test. Raises IceboxError where metrics are missing.
+    """
+    for store in stores:
+        if store not in config.select.stores:
+            raise IceboxError(f"compare {store}: no such selected store; {suggestion(store, config.select.stores)}")
+    entries = [
+        read(config, store, head) for store in stores or config.select.stores for head in heads_of(config, store)
+    ]
+    order = list(config.datasets)
+
+    def place(entry: Entry) -> tuple[int, float, str, str]:
+        measure = ranked_by(config, entry)
+        value = entry.val.get(measure)
+        worth = float("inf") if value is None else value if measure in SMALLER_IS_BETTER else -value
+        return order.index(entry.dataset), worth, entry.store, entry.head
+
+    return sorted(entries, key=place)
+
+
+def heads_of(config: Config, store: str) -> list[str]:
+    """The names under which a store's results lie: selected heads, their ensemble, and what was unfrozen from there."""
+    ensemble = [paths.ENSEMBLE] if store in config.select.ensembles else []
+    return [*config.select.heads, *ensemble, *(name for name, entry in config.unfreeze.items() if entry.store == store)]
+
+
+def ranked_by(config: Config, entry: Entry) -> str:
+    """The val score that heads are ranked by: the one that chose their settings, or the task's own."""
+    return config.fitting(entry.store).choose
+
+
+def read(config: Config, store: str, head: str) -> Entry:
+    """One entry from its metrics and details."""
+    found: dict[str, Any] = {}
+    for path in (paths.metrics(store, head), paths.details(store, head)):
+        if not path.exists():
+            raise IceboxError(f"{path}: not found; run: dvc repro fit@{store}-{head}")
+        found[path.parts[1]] = json.loads(path.read_text())
+    metrics, details = found["metrics"], found["details"]
+    catalogued = config.stores[store]
+    return Entry(
+        dataset=catalogued.dataset,
+        backbone=catalogued.backbone,
+        store=store,
+        head=head,
+        val=metrics["val"],
+        test=metrics["test"],
+        further={name: scores for name, scores in metrics.items() if name.startswith(FURTHER_TEST)},
+        chosen=details["chosen"],
+        fit_s=metrics["fit_s"],
+        predict_s=metrics.get("predict_s"),
+        train_n=metrics["train_n"],
+        settings=details["settings"],
+        details=details,
+    )
+
+
+def on_folds(entries: Sequence[Entry], measure: str) -> list[OnFolds | None]:
+    """Each against the first, where both were judged on the same folds of the same items."""
+    folds = [entry.details.get("folds") or [] for entry in entries]
+    same = entries[0].details.get("same_folds")
+    scores = [
+        [fold[measure] for fold in mine]
+        if same and entry.details.get("same_folds") == same and all(measure in fold for fold in mine)
+        else None
+        for entry, mine in zip(entries, folds, strict=True)
+    ]
+    return by_folds.compared(scores, [int(fold["n"]) for fold in folds[0]])
+
+
+def described(chosen: dict[str, Any]) -> str:
+    """`C=0.1, max_iter=1000`."""
+    return ", ".join(f"{name}={value}" for name, value in chosen.items())

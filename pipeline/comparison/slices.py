@@ -1,0 +1,55 @@
+"""A head's score on parts of test: by the values of a manifest's slice columns (the genre of a text, a hospital)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from icebox.features.manifest.manifest import Row
+from icebox.pipeline.comparison import bootstrap as resampling
+from icebox.pipeline.comparison import statistics as certainty
+from icebox.pipeline.comparison.significance import Seen
+from icebox.pipeline.comparison.statistics import Interval
+
+MOST = 30  # values of a column: more are no parts to read
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The items of one value of a column: how many, their score and its 95 % interval."""
+
+    column: str
+    value: str
+    n: int
+    score: float
+    interval: Interval
+
+
+def of(seen: Seen, rows: Mapping[str, Row]) -> list[Slice]:
+    """Every slice that holds some of the items, by column, largest first; none of a column with more than MOST."""
+    columns = dict.fromkeys(name for item_id in seen.item_ids if item_id in rows for name in rows[item_id].slices)
+    return [each for column in columns for each in by_value(seen, column, values(seen.item_ids, rows, column))]
+
+
+def values(item_ids: Sequence[str], rows: Mapping[str, Row], column: str) -> np.ndarray:
+    """The column's value (n,) for each item; empty where it has none."""
+    return np.array([rows[item_id].slices.get(column, "") if item_id in rows else "" for item_id in item_ids])
+
+
+def by_value(seen: Seen, column: str, found: np.ndarray) -> list[Slice]:
+    """The slices of one column."""
+    names, counts = np.unique(found[found != ""], return_counts=True)
+    if not 1 < len(names) <= MOST:
+        return []
+    order = np.argsort(-counts, kind="stable")
+    return [Slice(column, str(names[i]), int(counts[i]), *scored(seen, found == names[i])) for i in order]
+
+
+def scored(seen: Seen, items: np.ndarray) -> tuple[float, Interval]:
+    """The score of these items (n,) bool and its interval: Wilson's, or a bootstrap of an error."""
+    n = int(items.sum())
+    if seen.measure == "error":
+        errors = (seen.predicted - seen.labels)[items]
+        return float(np.sqrt((errors**2).mean())), resampling.error_interval(errors, np.arange(n))
+    accuracy = float((seen.labels == seen.predicted)[items].mean())
+    return accuracy, certainty.interval(accuracy, n)

@@ -1,0 +1,133 @@
+"""params.yaml, typed at the door: every entry is checked before anything runs, and an error is one line."""
+
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from icebox.features import plugins
+from icebox.features.errors import IceboxError
+from icebox.features.manifest.validation import Task
+from icebox.pipeline.config import plugin_schema as signature
+from icebox.pipeline.config.references import check_references
+from icebox.pipeline.config.schema import (
+    NO_DATA,
+    Config,
+    Entry,
+    Extract,
+    Fit,
+    Generate,
+    Select,
+    Split,
+    Store,
+    Unfreeze,
+)
+from icebox.pipeline.config.section import section
+from icebox.pipeline.project import paths
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*(-[A-Za-z0-9_.]+)*")
+
+
+SECTIONS = ("select", "datasets", "backbones", "pretrain", "generate", "stores", "heads", "unfreeze", "extract", "fit")
+
+
+def load(path: Path = paths.PARAMS) -> Config:
+    """Read and check params.yaml. Raises IceboxError with the place of the first thing wrong."""
+    raw = read_yaml(path)
+    for name in raw:
+        if name not in SECTIONS:
+            raise IceboxError(f"{name}: no such section; {plugins.suggestion(str(name), list(SECTIONS))}")
+    config = Config(
+        select=section(Select, raw.get("select", {}), "select"),
+        datasets=catalogue(raw, "datasets", "icebox.features.datasets", "Source.__init__", key_of_family="source"),
+        backbones=catalogue(raw, "backbones", "icebox.features.backbones", "fetch"),
+        pretrain=catalogue(raw, "pretrain", "icebox.features.backbones", "pretraining"),
+        generate={key: section(Generate, value, f"generate.{key}") for key, value in mapping(raw, "generate").items()},
+        stores={key: section(Store, value, f"stores.{key}") for key, value in mapping(raw, "stores").items()},
+        heads=catalogue(raw, "heads", "icebox.pipeline.heads", "build", grid=True),
+        unfreeze={key: section(Unfreeze, value, f"unfreeze.{key}") for key, value in mapping(raw, "unfreeze").items()},
+        extract=section(Extract, raw.get("extract", {}), "extract"),
+        fit=section(Fit, raw.get("fit", {}), "fit"),
+    )
+    check_references(config)
+    return config
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The file's top-level dictionary."""
+    try:
+        raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))  # YAML 1.2, as DVC reads it
+    except FileNotFoundError:
+        raise IceboxError(f"{path}: not found; run this in the project's root folder") from None
+    except YAMLError as reason:
+        raise IceboxError(f"{path}: {' '.join(str(reason).split())}") from None
+    if not isinstance(raw, dict):
+        raise IceboxError(f"{path}: expected sections ({', '.join(SECTIONS)}), found {type(raw).__name__}")
+    return raw
+
+
+def mapping(raw: dict[str, Any], name: str) -> dict[str, Any]:
+    """A catalogue as written; absent or empty means none."""
+    value = raw.get(name) or {}
+    if not isinstance(value, dict):
+        raise IceboxError(f"{name}: expected `name: {{…}}` entries, found {value!r}")
+    for key in value:
+        if not NAME.fullmatch(str(key)):
+            raise IceboxError(f"{name}.{key}: a name is made of letters, digits, '_', '.' and single '-'")
+    return {str(key): entry for key, entry in value.items()}
+
+
+def catalogue(
+    raw: dict[str, Any], name: str, package: str, function: str, *, key_of_family: str = "family", grid: bool = False
+) -> dict[str, Entry]:
+    """A catalogue whose entries are plugins' parameters. An entry's plugin is its family, or else its own name."""
+    entries = {}
+    for key, value in mapping(raw, name).items():
+        where = f"{name}.{key}"
+        if not isinstance(value, dict | None):
+            raise IceboxError(f"{where}: expected parameters, found {value!r}")
+        parameters = dict(value or {})
+        family = str(parameters.pop(key_of_family, key))
+        file = plugins.file(package, family, where)
+        if name == "datasets":
+            own = dataset_keys(parameters, where)
+        else:
+            own = pretrain_keys(parameters, file, where) if name == "pretrain" else {}
+        signature.check(file, function, parameters, where=where, grid=grid)
+        entries[key] = Entry(family, parameters, **own)
+    return entries
+
+
+def dataset_keys(parameters: dict[str, Any], where: str) -> dict[str, Any]:
+    """`split` and `task`, which every dataset may have, taken out of its parameters.
+
+    `split: COLUMN`, or `column:` among its keys, stays a parameter: where the dataset itself says the split.
+    """
+    given = parameters.pop("split", {})
+    given = dict(given) if isinstance(given, dict) else {"column": given}
+    if (column := given.pop("column", None)) is not None:
+        parameters["split"] = column
+    split = section(Split, given, f"{where}.split")
+    task = parameters.pop("task", "classification")
+    if task not in get_args(Task):
+        raise IceboxError(
+            f"{where}.task: no task named '{task}'; {plugins.suggestion(str(task), list(get_args(Task)))}"
+        )
+    if split.val + split.test >= 1:
+        raise IceboxError(
+            f"{where}.split: expected val + test below 1, so that train gets items, found {split.val} + {split.test}"
+        )
+    if split.stratify and task == "regression":
+        raise IceboxError(f"{where}.split.stratify: works within classes, and a regression has none; leave it out")
+    return {"split": split, "task": task}
+
+
+def pretrain_keys(parameters: dict[str, Any], file: Path, where: str) -> dict[str, Any]:
+    """`data`, the dataset that a backbone is trained on, taken out of its parameters."""
+    data = str(parameters.pop("data", NO_DATA))
+    if signature.accepts(file, "pretraining", "data") != (data != NO_DATA):
+        expected = f"{NO_DATA}, since {file.stem} draws its own" if data != NO_DATA else "the name of a dataset"
+        raise IceboxError(f"{where}.data: expected {expected}; found {data}")
+    return {"data": data}

@@ -1,0 +1,42 @@
+"""A typed part of params.yaml, and errors that say where in the file they are."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from icebox.features.errors import IceboxError
+from icebox.features.plugins import suggestion
+
+
+class Section(BaseModel):
+    """A part of params.yaml: unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+S = TypeVar("S", bound=Section)
+
+
+def section(kind: type[S], value: object, where: str) -> S:
+    """A typed section; its errors get their place in params.yaml."""
+    try:
+        return kind.model_validate({} if value is None else value)
+    except ValidationError as errors:
+        first = errors.errors()[0]
+        # pydantic's place of a union's error holds the name of the branch too ("constrained-int"), which is no key
+        place = ".".join([where, *(str(part) for part in first["loc"] if str(part).isidentifier())])
+        if first["type"] == "extra_forbidden":
+            known = list(kind_at(kind, first["loc"][:-1]).model_fields)
+            raise IceboxError(f"{place}: no such key; {suggestion(str(first['loc'][-1]), known)}") from None
+        if first["type"] == "missing":
+            raise IceboxError(f"{place}: missing") from None
+        raise IceboxError(f"{place}: {first['msg']}, found {first['input']!r}") from None
+
+
+def kind_at(kind: type[Section], place: Sequence[int | str]) -> type[Section]:
+    """The section that lies at this place inside another."""
+    for name in place:
+        inner = kind.model_fields[str(name)].annotation
+        kind = inner if isinstance(inner, type) and issubclass(inner, Section) else kind
+    return kind

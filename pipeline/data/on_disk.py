@@ -1,0 +1,104 @@
+"""Features that stay on disk: what a head sees of a store larger than memory, read a block of rows at a time.
+
+Letters: n items, b of a block, d features.
+"""
+
+import mmap
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import validate_data
+
+from icebox.features.store.feature_store import FeatureStore
+from icebox.pipeline.data.feature_selection import Sight
+
+BLOCK_ROWS = 8192
+SHARE = 0.5  # of the machine's memory: features that need more of it, as float32, stay on disk
+RELEASE_BYTES = 64 << 20  # read through memory maps before their pages are let go
+
+Transform = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass
+class Rows:
+    """Features (n, d) float32 of the items at these positions of a store's manifest, in the first view that heads see.
+
+    Stands where an array does: `len`, `shape`, `dtype`, and rows by slice or positions, which are read when asked for.
+    A head that knows nothing of it gets all of it in memory, by NumPy's `asarray`.
+    """
+
+    store: FeatureStore
+    items: np.ndarray
+    seen: Sight
+    transforms: tuple[Transform, ...] = ()
+    _read_bytes: int = 0
+
+    dtype = np.dtype(np.float32)
+    ndim = 2
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @cached_property
+    def shape(self) -> tuple[int, int]:
+        """(n, d), after the transforms."""
+        return len(self.items), self[:1].shape[1]
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        """Those rows (b, d)."""
+        items = self.items[rows]
+        block = self.seen.load(self.store, items, every_view=False)
+        if len(items):  # pages are touched whole, and those between two items' too where they lie near each other
+            reach = int(items.max() - items.min() + 1) * block.nbytes // len(items)
+            self._read_bytes += min(reach, max(block.nbytes, len(items) * mmap.PAGESIZE))
+        if self._read_bytes > RELEASE_BYTES:
+            self.store.release()
+            self._read_bytes = 0
+        for transform in self.transforms:
+            block = transform(block)
+        return block.astype(self.dtype, copy=False)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        whole = np.empty(self.shape, dtype or self.dtype)
+        for rows in self.blocks():
+            whole[rows] = self[rows]
+        return whole
+
+    def blocks(self) -> Iterator[slice]:
+        """Slices that cover all rows."""
+        return (slice(i, min(i + BLOCK_ROWS, len(self))) for i in range(0, len(self), BLOCK_ROWS))
+
+    def take(self, rows: np.ndarray) -> "Rows":
+        """The rows at these positions, still on disk."""
+        return replace(self, items=self.items[rows])
+
+    def through(self, transform: Transform) -> "Rows":
+        """The same rows, each block transformed as it is read."""
+        return replace(self, transforms=(*self.transforms, transform))
+
+
+def transformed(X: Any, transform: Transform) -> Any:
+    """Features through a transform: an array now, rows on disk as they are read."""
+    return X.through(transform) if isinstance(X, Rows) else transform(X)
+
+
+def checked(estimator: Any, X: Any, y: Any = "no_validation") -> Any:
+    """scikit-learn's `validate_data` in `fit`: (X, y), or X alone without `y`. Rows on disk stay there.
+
+    What they hold was checked for infinities when it was stored.
+    """
+    if not isinstance(X, Rows):
+        return validate_data(estimator, X, y, dtype=(np.float32, np.float64))
+    estimator.n_features_in_ = X.shape[1]
+    return X if isinstance(y, str) else (X, np.asarray(y))
+
+
+def too_large(store: FeatureStore, items: int, seen: Sight) -> bool:
+    """Whether so many items' features, as float32, would need more than their share of the machine's memory."""
+    width = seen.load(store, np.arange(1), every_view=False).shape[1]
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return bool(items * len(seen.views) * width * 4 > SHARE * memory_bytes)

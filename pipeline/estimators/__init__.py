@@ -1,0 +1,1 @@
+"""Building blocks of heads: preprocessing, linear models, torch modules, ensembles."""

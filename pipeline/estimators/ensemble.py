@@ -1,0 +1,38 @@
+"""Several fitted heads as one: the mean of their probabilities."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+
+class Mean(ClassifierMixin, BaseEstimator):
+    """Heads that were fitted on the same store, of which each counts alike."""
+
+    def __init__(self, heads: Sequence[Any], classes: int) -> None:
+        self.heads = heads
+        self.classes = classes
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The class numbers (k,)."""
+        return np.arange(self.classes)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities (n, k)."""
+        from icebox.pipeline.evaluation.predictions import answers
+
+        return mean([answers(head, X, self.classes).scores for head in self.heads])
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class (n,)."""
+        predicted: np.ndarray = self.predict_proba(X).argmax(axis=1)
+        return predicted
+
+
+def mean(probabilities: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean of several heads' probabilities (n, k)."""
+    found: np.ndarray = np.mean(np.stack(probabilities), axis=0)
+    found /= found.sum(axis=1, keepdims=True)
+    return found

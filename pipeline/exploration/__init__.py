@@ -1,0 +1,1 @@
+"""Exploring a store: map of the features, nearest items, suspected label errors."""

@@ -1,0 +1,1 @@
+"""Fitting a head: parameter search, cross-validation, refitting, learning curves."""

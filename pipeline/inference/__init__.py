@@ -1,0 +1,1 @@
+"""Saved heads (bundles) and predictions for new items."""

@@ -1,0 +1,141 @@
+"""`predict`: new images or texts, through the bundle's backbone and head, to CSV with a probability a class."""
+
+import csv
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from icebox.features.abc.backbone import Backbone
+from icebox.features.abc.dataset import Content, Pair
+from icebox.features.datasets.image_folder import SUFFIXES
+from icebox.features.errors import IceboxError, ItemError
+from icebox.features.extraction.extract import fingerprint_of
+from icebox.features.extraction.precision import as_stored
+from icebox.features.extraction.views import prepared
+from icebox.features.ragged import flat
+from icebox.features.text import cleaning as clean_text
+from icebox.features.text.pairs import PAIR, TEXTS, combined
+from icebox.pipeline.catalog import backbones as backbone
+from icebox.pipeline.evaluation import predictions as answers
+from icebox.pipeline.inference import bundle
+from icebox.pipeline.project import paths
+
+BATCH_SIZE = 64
+STDIN = "-"
+
+
+def run(name: str, inputs: Sequence[str], *, out: Path | None = None, trust: bool = False) -> None:
+    """Label the inputs with the head STORE/HEAD and print CSV, or write it to `out`."""
+    store, _, head = name.partition("/")
+    if not head:
+        raise IceboxError(f"predict {name}: expected STORE/HEAD, such as digits-glyphnet/logreg")
+    opened = bundle.load(paths.bundle(store, head), trust=trust)
+    network = backbone.load(
+        opened.backbone, opened.family, opened.outputs, precision=opened.precision, **opened.options
+    )
+    if fingerprint_of({**network.spec, "stored": opened.stored}) != opened.fingerprint:
+        raise IceboxError(
+            f"predict {name}: the backbone in {paths.backbone(opened.backbone)} is not the one this head was fitted on "
+            f"(fingerprints differ); run: dvc repro fit@{store}-{head}"
+        )
+    items: Iterator[tuple[str, Content]] = images(inputs) if network.modality == "image" else texts(inputs)
+    if opened.pairs:
+        items = pairs(items)
+    if opened.clean:
+        items = cleaned(items, opened.clean)
+    if out:
+        with out.open("w", newline="", encoding="utf-8") as stream:
+            write(stream, opened, network, items)
+    else:
+        write(sys.stdout, opened, network, items)
+
+
+def write(stream: Any, opened: bundle.Bundle, network: Backbone, items: Iterator[tuple[str, Content]]) -> None:
+    """CSV: input, label (of a regression its value), and `p_CLASS`, or `score_CLASS` where it has none."""
+    writer = csv.writer(stream, lineterminator="\n")
+    head = opened.head
+    kind = "p" if hasattr(head, "predict_proba") else "score"
+    writer.writerow(["input", "label", *(f"{kind}_{name}" for name in opened.classes)])
+    while batch := list(islice(items, BATCH_SIZE)):
+        features = encode(network, batch, opened)
+        if opened.task == "regression":
+            values = head.predict(features)
+            writer.writerows([name, f"{value:.6g}"] for (name, _), value in zip(batch, values, strict=True))
+            continue
+        said = answers.answers(head, features, len(opened.classes))
+        for (name, _), label, row in zip(batch, said.predicted, said.scores, strict=True):
+            writer.writerow([name, opened.classes[label], *(f"{value:.6f}" for value in row)])
+
+
+def encode(network: Backbone, batch: Sequence[tuple[str, Content]], opened: bundle.Bundle) -> np.ndarray:
+    """Features (b, d) float32 as the head saw a store's: rounded to its format, outputs side by side, in its view."""
+    if opened.view != PAIR:
+        return encode_view(network, batch, opened, opened.view)
+    return combined(*(encode_view(network, batch, opened, view) for view in TEXTS))
+
+
+def encode_view(
+    network: Backbone, batch: Sequence[tuple[str, Content]], opened: bundle.Bundle, view: str
+) -> np.ndarray:
+    """The same in one of the views that are stored."""
+    ready = []
+    for name, content in batch:
+        try:
+            ready.append(prepared(network, content, view))
+        except ItemError as reason:
+            raise IceboxError(f"{name}: {reason}") from reason
+    arrays = network.encode(ready)
+    seen = [flat(arrays[output]).reshape(len(batch), -1) for output in opened.sees or opened.outputs]
+    return np.concatenate([as_stored(values, opened.stored).astype(np.float32) for values in seen], axis=1)
+
+
+def images(inputs: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """(path, bytes) of each image file, and of those in each folder, however deep."""
+    if not inputs:
+        raise IceboxError("predict: expected image files or folders of them, found none")
+    for name in inputs:
+        path = Path(name)
+        if not path.exists():
+            raise IceboxError(f"{path}: no such file or folder")
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+        if not files:
+            raise IceboxError(f"{path}: expected images in this folder, found none")
+        for file in files:
+            yield str(file), file.read_bytes()
+
+
+def texts(inputs: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(text, text) of each line of the files, or of stdin; empty lines are left out."""
+    for name in inputs or [STDIN]:
+        try:
+            lines = sys.stdin.read() if name == STDIN else Path(name).read_text(encoding="utf-8")
+        except OSError as reason:
+            raise IceboxError(f"{name}: expected a text file of one text a line: {reason}") from reason
+        for line in lines.splitlines():
+            if text := line.strip():
+                yield text, text
+
+
+def cleaned(items: Iterator[tuple[str, Content]], steps: Sequence[str]) -> Iterator[tuple[str, Content]]:
+    """Texts as those were that the head has learnt from."""
+    for name, content in items:
+        match content:
+            case str():
+                yield name, clean_text.cleaned(content, steps)
+            case Pair():
+                yield name, Pair(*(clean_text.cleaned(text, steps) for text in (content.first, content.second)))
+            case _:
+                yield name, content
+
+
+def pairs(lines: Iterator[tuple[str, Content]]) -> Iterator[tuple[str, Pair]]:
+    """(line, pair) of lines that hold two texts with a tab between them."""
+    for line, _ in lines:
+        first, tab, second = line.partition("\t")
+        if not tab or "\t" in second:
+            raise IceboxError(f"predict: expected two texts a line, a tab between them, found {line!r}")
+        yield line, Pair(first.strip(), second.strip())

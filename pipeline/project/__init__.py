@@ -1,0 +1,1 @@
+"""A project's folder: where files lie, and stamps of the code that made them."""

@@ -1,0 +1,85 @@
+"""Stamps of code: one sha256 for a source file and all of ours that it imports.
+
+DVC reruns a stage when a file that it depends on has changed. A stage depends on a stamp instead of on a list of source
+files, so that no list has to be kept by hand: the imports are the list.
+"""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+from icebox.features import fingerprint, plugins
+
+OURS = "icebox"
+
+
+def code_of(file: Path, *, aside: frozenset[str] = frozenset()) -> str:
+    """sha256 of a source file and of all of ours that it imports, but for packages of `pipeline` set aside."""
+    return fingerprint.of_settings(sorted(fingerprint.of_file(path) for path in closure(file, aside=aside)))
+
+
+def closure(file: Path, *, aside: frozenset[str] = frozenset()) -> set[Path]:
+    """A source file and all of ours that importing it, or calling its functions, can import."""
+    seen: set[Path] = set()
+    waiting = [file, *(init for parent in file.parents if (init := parent / "__init__.py").is_file())]
+    while waiting:
+        path = waiting.pop()
+        if path not in seen and not (path.parent.name in aside and path.parent.parent.name == "pipeline"):
+            seen.add(path)
+            waiting += imported(path)
+    return seen
+
+
+@cache  # heads share most of what they import
+def imported(path: Path) -> list[Path]:
+    """The files of ours that a source file imports, at its top or inside its functions; of packages their __init__.
+
+    Raises ModuleNotFoundError for an import of ours that no file answers: a stamp with a hole would hide a change.
+    """
+    files: dict[Path, None] = {}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                files |= dict.fromkeys(files_of(alias.name, path))
+        elif isinstance(node, ast.ImportFrom):
+            module = absolute(node, path)
+            files |= dict.fromkeys(files_of(module, path))
+            for alias in node.names:  # a module of the package, or else a name that the module defines
+                if is_ours(module) and source(f"{module}.{alias.name}"):
+                    files |= dict.fromkeys(files_of(f"{module}.{alias.name}", path))
+    return list(files)
+
+
+def files_of(module: str, importer: Path) -> list[Path]:
+    """What `import module` runs: the file of each package on the way, and its own; none where it is not ours."""
+    if not is_ours(module):
+        return []
+    parts = module.split(".")
+    found = []
+    for n in range(2, len(parts) + 1):  # `icebox` itself defines nothing
+        name = ".".join(parts[:n])
+        file = source(name)
+        if file is None:
+            raise ModuleNotFoundError(f"{importer}: imports {name}, of which there is no file")
+        found.append(file)
+    return found
+
+
+def source(module: str) -> Path | None:
+    """A module's file, or its package's __init__; None where there is neither."""
+    folder = plugins.folder(module)
+    return next((file for file in (folder.with_suffix(".py"), folder / "__init__.py") if file.is_file()), None)
+
+
+def is_ours(module: str) -> bool:
+    """Whether it is a module of this project, not of a library."""
+    return module.split(".")[0] == OURS
+
+
+def absolute(node: ast.ImportFrom, path: Path) -> str:
+    """The module of a `from … import`, also where it is written relative to the importing file."""
+    if not node.level:
+        return node.module or ""
+    root = plugins.folder("")
+    package = path.resolve().relative_to(root).parts[: -node.level]
+    return ".".join([*package, *([node.module] if node.module else [])])

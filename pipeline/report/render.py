@@ -1,0 +1,72 @@
+"""The report: one HTML page that opens offline. It holds no clock, host or path: equal results give equal bytes."""
+
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from icebox.features import files as atomic
+from icebox.features.manifest.manifest import Row
+from icebox.features.splits import in_order
+from icebox.pipeline.comparison import formats as compare_text
+from icebox.pipeline.comparison import leaderboard as compare
+from icebox.pipeline.config.schema import Config
+from icebox.pipeline.project import paths
+from icebox.pipeline.report import chart_data as drawn
+from icebox.pipeline.report import sections as findings
+from icebox.pipeline.report import training_section as trained
+from icebox.pipeline.report.sections import Section
+from icebox.pipeline.stores import provenance
+
+PAGE = Path(__file__).with_name("page")  # templates, style and scripts, and the library that draws the charts
+CLASSES_MAX = 25  # a larger confusion matrix is a wall of zeros: its commonest pairs are shown instead
+
+
+def write(config: Config) -> Path:
+    """Write the page, whole or not at all, and return where it is."""
+    atomic.write_text(paths.REPORT, render(config))
+    return paths.REPORT
+
+
+def render(config: Config) -> str:
+    """The page's HTML. Raises IceboxError where metrics are missing or a file is damaged."""
+    paths.TEMPLATES.mkdir(parents=True, exist_ok=True)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PAGE),
+        # translating the templates is a third of a small report's time
+        bytecode_cache=jinja2.FileSystemBytecodeCache(str(paths.TEMPLATES)),
+        autoescape=True,  # labels and texts may hold HTML
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("index.html.jinja").render(
+        sections=findings.collect(config),
+        trained=trained.of(config),
+        heads={name: config.heads[name] for name in config.select.heads},
+        choose=config.fit.choose,
+        seed=config.fit.seed,
+        classes_max=CLASSES_MAX,
+        asset=asset,
+        described=compare.described,
+        drawn=drawn.of,
+        pictures=pictures,
+        size=compare_text.size,
+        splits=splits,
+        written=provenance.written,
+    )
+
+
+def asset(name: str) -> Markup:
+    """A file of ours, or of the library, as it stands."""
+    return Markup((PAGE / name).read_text(encoding="utf-8"))
+
+
+def pictures(section: Section, item_ids: list[str]) -> bool:
+    """Whether any of these items is a picture."""
+    return any(section.gallery.show(item_id).picture for item_id in item_ids)
+
+
+def splits(rows: list[Row]) -> list[str]:
+    """The splits that occur."""
+    return in_order(row.split for row in rows)

@@ -1,0 +1,1 @@
+"""Training networks from scratch: the loop, checkpoints and learning curves."""

@@ -1,0 +1,101 @@
+"""The one loop that trains every family of our own: steps in, a folder that `load` understands out."""
+
+import json
+import math
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from tqdm import tqdm
+
+from icebox.features import files as atomic
+from icebox.features.abc.backbone import SETTINGS_FILE, WEIGHTS_FILE, Pretraining, write_settings
+from icebox.features.errors import IceboxError
+from icebox.pipeline.training.checkpoint import Checkpoint
+from icebox.pipeline.training.curves import Curve, rounded
+
+METRICS_FILE = "metrics.json"
+POINTS = 200  # of a curve: more than a chart has pixels for
+
+
+def pretrain(
+    pretraining: Pretraining,
+    folder: Path,
+    *,
+    family: str,
+    checkpoint: Checkpoint | None = None,
+    curve: Curve | None = None,
+) -> dict[str, float]:
+    """Train, score and store: weights, metrics and, last, backbone.json, whose presence means complete.
+
+    Equal pretrainings leave equal bytes on one machine, also where they were killed and went on from a checkpoint.
+    Returns the scores. Raises IceboxError when the loss is no longer a number; the folder then holds no backbone.json.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SETTINGS_FILE).unlink(missing_ok=True)  # a crash below must not leave it beside other weights
+    with torch.random.fork_rng():
+        train(pretraining, family=family, checkpoint=checkpoint, curve=curve)
+        pretraining.network.eval()
+        torch.manual_seed(pretraining.seed)
+        scores = {name: rounded(score) for name, score in pretraining.evaluate().items()}
+    with tempfile.TemporaryDirectory(dir=folder, prefix=atomic.TEMPORARY) as temporary:
+        draft = Path(temporary)
+        write_weights(draft / WEIGHTS_FILE, pretraining.network)
+        (draft / METRICS_FILE).write_text(json.dumps(scores, indent=2) + "\n")
+        for name, text in pretraining.files().items():
+            (draft / name).write_text(text, encoding="utf-8")
+        write_settings(draft, {"family": family, **pretraining.settings()})
+        for name in (WEIGHTS_FILE, METRICS_FILE, *pretraining.files(), SETTINGS_FILE):
+            atomic.publish(draft / name, folder / name)
+    if curve:
+        curve.sum_up(scores)
+    if checkpoint:
+        checkpoint.drop()
+    return scores
+
+
+def train(
+    pretraining: Pretraining, *, family: str, checkpoint: Checkpoint | None = None, curve: Curve | None = None
+) -> None:
+    """Run the steps not yet run, under a progress bar (on a terminal only); the curve gets the means of stretches."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    for part in pretraining.parts.values():
+        if isinstance(part, nn.Module):
+            part.to(device).train()
+    losses = checkpoint.restore(pretraining) if checkpoint else []
+    stretch = math.ceil(pretraining.steps / POINTS)  # single steps are noise
+    for end in range(stretch, len(losses) + 1, stretch):
+        add(curve, losses[end - stretch : end], end)
+    if losses:
+        print(f"{family}: going on from step {len(losses):,} of {pretraining.steps:,}")
+    with tqdm(
+        total=pretraining.steps, initial=len(losses), desc=f"pretrain {family}", unit="step", disable=None
+    ) as bar:
+        for index in range(len(losses), pretraining.steps):
+            torch.manual_seed(pretraining.seed * 1_000_003 + index)
+            loss = pretraining.step(index)
+            if not math.isfinite(loss):
+                raise IceboxError(
+                    f"pretrain {family}: expected a finite loss, found {loss} at step {index} of {pretraining.steps}; "
+                    "try a smaller learning_rate"
+                )
+            losses.append(loss)
+            if len(losses) % stretch == 0:
+                add(curve, losses[-stretch:], len(losses))
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            bar.update()
+            if checkpoint:
+                checkpoint.keep(pretraining, losses)
+
+
+def add(curve: Curve | None, losses: list[float], step: int) -> None:
+    """A line, if anybody looks: the mean loss of the steps before `step`."""
+    if curve:
+        curve.add(step, {"train/loss": sum(losses) / len(losses)})
+
+
+def write_weights(path: Path, network: nn.Module) -> None:
+    """Every parameter and buffer, in the plain memory layout: safetensors refuses channels-last ones."""
+    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, path)

@@ -1,0 +1,1 @@
+"""Training a backbone and its head on, end to end."""

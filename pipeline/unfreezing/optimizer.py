@@ -1,0 +1,52 @@
+"""AdamW for fine-tuning: small rates that shrink towards the input, and a schedule that hangs on the step alone."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from icebox.features.nn import blocks
+
+
+def groups(
+    network: nn.Module,
+    head: nn.Module,
+    order: Sequence[str],
+    *,
+    learning_rate: float,
+    head_learning_rate: float,
+    layer_decay: float,
+    weight_decay: float,
+) -> list[dict[str, object]]:
+    """A group of parameters for each rate and decay; `peak` is the rate that the schedule scales.
+
+    The last block learns at `learning_rate`, each one before it at `layer_decay` times the next one's. Norms and biases
+    (one axis or none) are not decayed.
+    """
+    found: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        depth = len(order) - 1 - blocks.block_of(name, order)
+        decay = weight_decay if parameter.ndim > 1 else 0.0
+        found.setdefault((learning_rate * layer_decay**depth, decay), []).append(parameter)
+    for parameter in head.parameters():
+        found.setdefault((head_learning_rate, weight_decay if parameter.ndim > 1 else 0.0), []).append(parameter)
+    return [
+        {"params": parameters, "lr": rate, "peak": rate, "weight_decay": decay}
+        for (rate, decay), parameters in found.items()
+    ]
+
+
+def share(step: int, steps: int, warm_up: float) -> float:
+    """Of the peak rate, at step 0, 1, …: rises linearly for `warm_up` of the steps, then falls to 0 along a cosine."""
+    done = (step + 1) / steps
+    if done < warm_up:
+        return done / warm_up
+    return (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up))) / 2 if warm_up < 1 else 1.0
+
+
+def set_rate(optimiser: torch.optim.Optimizer, step: int, steps: int, warm_up: float) -> float:
+    """Set every group's rate for this step → the largest of them."""
+    for group in optimiser.param_groups:
+        group["lr"] = group["peak"] * share(step, steps, warm_up)
+    return max(float(group["lr"]) for group in optimiser.param_groups)

@@ -1,0 +1,233 @@
+import io
+import struct
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from icebox.features.errors import ItemError
+from icebox.features.images import jpeg
+from icebox.features.images.decoding import to_image, to_pixels
+
+RED, WHITE = (255, 0, 0), (255, 255, 255)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def noise(height: int = 20, width: int = 30) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
+def test_lossless_files_give_their_pixels_back(kind):
+    assert np.array_equal(to_image(encoded(Image.fromarray(noise()), kind)), noise())
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("JPEG", "L"), ("WEBP", "RGB")])  # WebP has no grey
+def test_lossy_grey_keeps_the_mode_that_its_format_has(kind, mode):
+    image = to_image(encoded(Image.new("L", (6, 4), 100), kind))
+    assert (image.mode, image.size) == (mode, (6, 4))
+    assert np.abs(np.asarray(image).astype(int) - 100).max() <= 1
+
+
+def test_a_palette_becomes_its_colours():
+    image = to_image(encoded(Image.new("RGB", (3, 2), RED).convert("P", palette=Image.Palette.ADAPTIVE)))
+    assert (image.mode, image.getpixel((0, 0))) == ("RGB", RED)
+
+
+def test_cmyk_becomes_rgb():
+    image = to_image(encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG", quality=100))
+    assert image.mode == "RGB"
+    assert np.abs(np.asarray(image).astype(int) - RED).max() <= 2
+
+
+def test_one_bit_becomes_black_and_white():
+    image = to_image(encoded(Image.fromarray(np.array([[0, 255]], dtype=np.uint8)).convert("1")))
+    assert (image.mode, np.asarray(image).tolist()) == ("L", [[0, 255]])
+
+
+def test_transparency_lies_on_white():
+    picture = Image.new("RGBA", (2, 1), (255, 0, 0, 255))
+    picture.putpixel((1, 0), (0, 0, 0, 0))
+    image = to_image(encoded(picture))
+    assert [image.mode, image.getpixel((0, 0)), image.getpixel((1, 0))] == ["RGB", RED, WHITE]
+
+
+def test_half_transparent_grey_stays_grey_and_is_lightened_by_half():
+    image = to_image(encoded(Image.new("LA", (1, 1), (0, 128))))
+    assert (image.mode, image.getpixel((0, 0))) == ("L", 127)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+def test_a_palette_with_a_transparent_colour_lies_on_white(kind):
+    picture = Image.new("P", (2, 1), 0)
+    picture.putpalette([0, 0, 0, 255, 0, 0])
+    picture.putpixel((1, 0), 1)
+    image = to_image(encoded(picture, kind, transparency=0))
+    assert [image.mode, image.getpixel((0, 0)), image.getpixel((1, 0))] == ["RGB", WHITE, RED]
+
+
+def test_a_transparent_colour_of_an_rgb_png_lies_on_white():
+    image = to_image(encoded(Image.new("RGB", (1, 1), (0, 0, 0)), transparency=(0, 0, 0)))
+    assert (image.mode, image.getpixel((0, 0))) == ("RGB", WHITE)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bits_of_grey_are_scaled_and_not_clipped(kind):
+    values = np.array([[0, 257, 100 * 257 + 128, 65535]], dtype=np.uint16)
+    image = to_image(encoded(Image.fromarray(values), kind))
+    assert (image.mode, np.asarray(image).tolist()) == ("L", [[0, 1, 100, 255]])
+
+
+def test_pixels_of_32_bits_or_floating_point_are_refused_for_want_of_a_range():
+    with pytest.raises(ItemError, match=r"16 bits.*70000"):
+        to_image(encoded(Image.fromarray(np.array([[70000]], dtype=np.int32)), "TIFF"))
+    with pytest.raises(ItemError, match="floating-point"):
+        to_image(encoded(Image.fromarray(np.array([[0.5]], dtype=np.float32)), "TIFF"))
+
+
+def test_a_photo_is_turned_as_its_exif_says():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the top of the scene is on the stored picture's left
+    picture = Image.fromarray(noise())
+    image = to_image(encoded(picture, "PNG", exif=exif))
+    assert image.size == (20, 30)
+    assert np.array_equal(image, np.rot90(noise(), k=-1))
+
+
+def test_a_damaged_exif_block_leaves_the_picture_as_stored():
+    image = to_image(encoded(Image.fromarray(noise()), "PNG", exif=b"Exif\0\0not a tiff header"))
+    assert np.array_equal(image, noise())
+
+
+def test_an_animation_gives_its_first_frame():
+    frames = [Image.new("RGB", (4, 4), colour) for colour in (RED, WHITE)]
+    image = to_image(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    assert (image.mode, image.getpixel((0, 0))) == ("RGB", RED)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_a_file_that_was_cut_short_is_refused(kind):
+    whole = encoded(Image.fromarray(noise(64, 64)), kind)
+    with pytest.raises(ItemError, match=r"cut short|not an image"):
+        to_image(whole[: len(whole) * 2 // 3])
+
+
+def test_an_empty_file_and_other_files_say_what_they_are():
+    with pytest.raises(ItemError, match="empty"):
+        to_image(b"")
+    with pytest.raises(ItemError, match=r"not an image.*<html>"):
+        to_image(b"<html>404 not found</html>")
+    with pytest.raises(ItemError, match="found a str"):
+        to_image("a text")
+
+
+def test_an_eps_is_refused_before_ghostscript_starts():
+    with pytest.raises(ItemError, match="not an image"):
+        to_image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n")
+
+
+@pytest.mark.parametrize("side", [9_500, 30_000])  # Pillow warns of the first and raises at the second
+@pytest.mark.parametrize("action", ["error", "ignore"])
+def test_a_picture_that_claims_too_many_pixels_is_refused_under_every_warning_filter(side, action):
+    header = struct.pack(">II", side, side) + b"\x08\x00\x00\x00\x00"
+    chunk = b"IHDR" + header
+    bomb = bytearray(encoded(Image.new("L", (1, 1))))
+    bomb[12:33] = chunk + struct.pack(">I", zlib.crc32(chunk))
+    with warnings.catch_warnings(action=action), pytest.raises(ItemError, match="too large to decode"):
+        to_image(bytes(bomb))
+
+
+def test_arrays_become_pictures_whatever_their_layout_in_memory():
+    colour = noise()
+    assert np.array_equal(to_image(colour), colour)
+    assert np.array_equal(to_image(colour[::2, ::-1]), colour[::2, ::-1])
+    assert to_image(colour[:, :, 0]).mode == "L"
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((2, 2)), np.zeros((2, 2, 4), np.uint8), np.zeros(4, np.uint8), np.zeros((0, 2), np.uint8)]
+)
+def test_arrays_of_another_kind_are_refused(wrong):
+    with pytest.raises(ItemError, match=r"expected an array of uint8.*found"):
+        to_image(wrong)
+
+
+def photo(width: int = 123, height: int = 77) -> Image.Image:
+    """Smooth, with edges, in colour."""
+    random = np.random.default_rng(0)
+    coarse = Image.fromarray(random.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8))
+    return coarse.resize((width, height), Image.Resampling.BICUBIC).filter(ImageFilter.SHARPEN)
+
+
+@pytest.fixture
+def both(monkeypatch):
+    """A content's pixels with simplejpeg and, as where it is missing, without."""
+
+    def decode(content: bytes) -> tuple[np.ndarray, np.ndarray]:
+        swift = to_pixels(content)
+        assert np.array_equal(swift, np.asarray(to_image(content)))
+        with monkeypatch.context() as without:
+            without.setattr(jpeg, "library", lambda: None)
+            return swift, np.asarray(to_image(content))
+
+    return decode
+
+
+@pytest.mark.parametrize("quality", [20, 75, 95, 100])
+@pytest.mark.parametrize("options", [{"subsampling": 0}, {"subsampling": 1}, {"subsampling": 2}, {"progressive": True}])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_simplejpegs_pixels_are_pillows_to_the_bit(both, quality, options, mode):
+    if mode == "L":
+        options = {name: value for name, value in options.items() if name != "subsampling"}
+    content = encoded(photo().convert(mode), "JPEG", quality=quality, **options)
+    assert jpeg.decoded(content, mode) is not None
+    swift, slow = both(content)
+    assert np.array_equal(swift, slow)
+
+
+def test_a_jpeg_that_is_stored_as_rgb_or_cmyk_is_pillows_too(both):
+    for content in (
+        encoded(photo(), "JPEG", keep_rgb=True),
+        encoded(photo().convert("CMYK"), "JPEG"),
+    ):
+        swift, slow = both(content)
+        assert np.array_equal(swift, slow)
+    assert jpeg.decoded(content, "CMYK") is None
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_jpeg_is_turned_as_its_exif_says(both, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    swift, slow = both(encoded(photo(), "JPEG", exif=exif))
+    assert swift.shape == ((77, 123, 3) if orientation < 5 else (123, 77, 3))
+    assert np.array_equal(swift, slow)
+
+
+def test_what_simplejpeg_refuses_is_judged_by_pillow(both):
+    whole = encoded(photo(), "JPEG")
+    assert jpeg.decoded(whole + b"trailing", "RGB") is not None
+    for damaged in (whole[:-2], whole[: len(whole) // 2], whole[:300]):
+        assert jpeg.decoded(damaged, "RGB") is None
+        with pytest.raises(ItemError, match="cut short"):
+            to_image(damaged)
+
+
+@pytest.mark.parametrize(("shorter", "size"), [(153, (400, 304)), (152, (200, 152)), (76, (100, 76)), (1, (50, 38))])
+def test_a_draft_is_no_smaller_than_asked_for(shorter, size):
+    content = encoded(photo(400, 304).filter(ImageFilter.GaussianBlur(8)), "JPEG", quality=95)
+    draft = to_image(content, draft=shorter)
+    assert draft.size == size
+    close = np.asarray(to_image(content).resize(size, Image.Resampling.BOX)).astype(int)
+    assert np.abs(np.asarray(draft) - close).mean() < 1
+
+
+def test_only_a_jpeg_has_a_draft():
+    assert np.array_equal(to_image(encoded(photo()), draft=1), photo())

@@ -1,0 +1,41 @@
+import pytest
+
+from icebox.features.abc.dataset import Item
+from icebox.features.errors import IceboxError
+from icebox.features.manifest.validation import refuse_unsound
+
+GOOD = Item(item_id="good", source="1", label="a")
+
+
+def item(item_id: str = "x", label: str = "b", **others) -> Item:
+    return Item(item_id=item_id, source="2", label=label, **others)
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        ([], "expected items, found none"),
+        ([item("x"), item("x")], "expected unique item ids, found 1 repeated: x"),
+        ([GOOD, item(label=""), item("y", label=" \t")], "found none for 2 of 3: x, y; label them"),
+        ([GOOD, item(split="dev")], "item 'x': expected a split of train, val, test or test-NAME .* found 'dev'"),
+        ([GOOD, item(split="test-Über")], "found 'test-Über'"),
+        ([GOOD, item(label="a")], "expected at least two different labels, found 'a' for all of 2 items"),
+        ([GOOD, item(label="b\0")], r"item 'x': its label holds a NUL character, found 'b\\x00'"),
+        ([GOOD, item("caf\ud83d")], r"item 'caf\\ud83d': '\\ud83d' is half of a character"),
+        ([GOOD, item(slices={"gen,re": "x"})], "slice 'gen,re': a slice's name is made of letters, digits and '_'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(items, message):
+    with pytest.raises(IceboxError, match=message):
+        refuse_unsound(items)
+
+
+def test_any_language_and_any_further_test_set_is_fine():
+    refuse_unsound([GOOD, item("снимок 📷", label="猫", split="test-mis_matched.2", slices={"жанр": "é"})])
+
+
+@pytest.mark.parametrize("label", ["three", "nan", "inf", "1,5"])
+def test_a_regressions_labels_must_be_finite_numbers(label):
+    with pytest.raises(IceboxError, match=f"item 'x': expected a finite number as its label .* found '{label}'"):
+        refuse_unsound([item("1", "1.5"), item(label=label)], "regression")
+    refuse_unsound([item("1", "-1.5e3"), item("2", "7")], "regression")

@@ -1,0 +1,43 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from icebox.features import compat as torch_pair
+
+FAILING_FIRST = """
+try:
+    import torchvision
+except RuntimeError:
+    pass
+from icebox.features import compat as torch_pair
+assert torch_pair.mend() is torch_pair.mend()
+import torchvision.transforms.v2
+assert torchvision.models.squeezenet1_1(weights=None) is not None
+"""
+
+
+def run(code: str) -> None:
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_torchvision_imports_even_after_it_failed_once():
+    run(FAILING_FIRST)
+
+
+def test_importing_the_cure_does_not_import_torch():
+    run("import sys, features.torch_pair; assert 'torch' not in sys.modules")
+
+
+def test_a_compiled_part_that_does_not_load_is_broken(tmp_path):
+    (tmp_path / "_C.so").write_bytes(b"not a library")
+    assert torch_pair.is_broken(tmp_path / "_C.so")
+
+
+def test_a_compiled_part_that_loads_is_left_alone():
+    assert not torch_pair.is_broken(Path(np._core._multiarray_umath.__file__))
+
+
+def test_no_torchvision_is_nothing_to_mend():
+    assert not torch_pair.is_broken(None)

@@ -1,0 +1,111 @@
+"""The leaderboard over metrics written by hand."""
+
+from pathlib import Path
+
+import pytest
+
+from icebox.features.errors import IceboxError
+from icebox.pipeline.comparison import leaderboard as compare
+from icebox.pipeline.config import loader as config
+from icebox.pipeline.evaluation import results
+from icebox.pipeline.project import paths
+
+PARAMS = """
+select: {stores: [words-hashing, digits-pixels], heads: [logreg, linear_svm]}
+datasets: {digits: {}, words: {source: docstrings}}
+backbones: {hashing: {}, pixels: {}}
+stores:
+  words-hashing: {dataset: words, backbone: hashing, extract: {}, fit: {}}
+  digits-pixels: {dataset: digits, backbone: pixels, extract: {}, fit: {}}
+heads: {logreg: {}, linear_svm: {}, knn: {}}
+fit: {choose: accuracy}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths.PARAMS.write_text(PARAMS)
+    metrics("words-hashing", "logreg", val=0.5, test=0.9, log_loss=0.3)
+    metrics("words-hashing", "linear_svm", val=0.6, test=0.4)
+    metrics("digits-pixels", "logreg", val=0.8, test=0.7, log_loss=0.2)
+    metrics("digits-pixels", "linear_svm", val=0.8, test=0.75)
+
+
+def metrics(store: str, head: str, *, val: float, test: float, **both: float) -> None:
+    found = {
+        "val": {"n": 10, "accuracy": val, "macro_f1": 1 - val, **both},
+        "test": {"n": 10, "accuracy": test, "macro_f1": 0.25, **both},
+        "train_n": 20,
+        "fit_s": 0.126,
+        "predict_s": 0.01,
+    }
+    results.write_json(paths.metrics(store, head), found)
+    results.write_json(paths.details(store, head), {"chosen": {"C": 0.1, "max_iter": 100}, "settings": 1})
+
+
+def order(*stores: str) -> list[tuple[str, str]]:
+    return [(entry.store, entry.head) for entry in compare.leaderboard(config.load(), stores)]
+
+
+def choose(measure: str) -> None:
+    paths.PARAMS.write_text(PARAMS.replace("choose: accuracy", f"choose: {measure}"))
+
+
+@pytest.mark.usefixtures("project")
+def test_datasets_stand_as_in_params_and_in_each_the_best_on_val_first_whatever_test_says():
+    assert order() == [
+        ("digits-pixels", "linear_svm"),  # as good as logreg on val: by name
+        ("digits-pixels", "logreg"),
+        ("words-hashing", "linear_svm"),
+        ("words-hashing", "logreg"),
+    ]
+
+
+@pytest.mark.usefixtures("project")
+def test_ranks_by_the_measure_that_chose_the_heads():
+    choose("macro_f1")
+    assert order("words-hashing") == [("words-hashing", "logreg"), ("words-hashing", "linear_svm")]
+
+
+@pytest.mark.usefixtures("project")
+def test_a_smaller_log_loss_is_better_and_a_head_without_one_comes_last():
+    choose("log_loss")
+    metrics("digits-pixels", "logreg", val=0.8, test=0.7, log_loss=9.0)
+    paths.PARAMS.write_text(paths.PARAMS.read_text().replace("[logreg, linear_svm]", "[knn, linear_svm, logreg]"))
+    metrics("digits-pixels", "knn", val=0.1, test=0.1, log_loss=0.1)
+    assert [head for _, head in order("digits-pixels")] == ["knn", "logreg", "linear_svm"]
+
+
+@pytest.mark.usefixtures("project")
+def test_an_entry_holds_what_fit_wrote():
+    entry = compare.read(config.load(), "words-hashing", "logreg")
+    assert (entry.dataset, entry.backbone, entry.train_n, entry.fit_s) == ("words", "hashing", 20, 0.126)
+    assert entry.val == {"n": 10, "accuracy": 0.5, "macro_f1": 0.5, "log_loss": 0.3}
+    assert entry.chosen == {"C": 0.1, "max_iter": 100}
+
+
+@pytest.mark.usefixtures("project")
+def test_missing_metrics_name_the_stage_that_makes_them():
+    paths.metrics("digits-pixels", "logreg").unlink()
+    with pytest.raises(IceboxError, match=r"digits-pixels/logreg\.json: not found; run: dvc repro fit@digits-pixels-l"):
+        order()
+
+
+@pytest.mark.usefixtures("project")
+def test_a_store_that_is_not_selected_gets_a_suggestion():
+    with pytest.raises(IceboxError, match=r"compare digits-pixel: .* did you mean 'digits-pixels'"):
+        order("digits-pixel")
+
+
+@pytest.mark.usefixtures("project")
+def test_a_regression_is_ranked_by_its_error_whatever_chooses_elsewhere():
+    for head, rmse in (("logreg", 2.0), ("linear_svm", 1.0)):
+        scores = {"n": 10, "rmse": rmse, "mae": rmse, "r2": 0.5}
+        found = {"val": scores, "test": scores, "train_n": 20, "fit_s": 0.1}
+        results.write_json(paths.metrics("digits-pixels", head), found)
+    assert [head for _, head in order("digits-pixels")] == ["linear_svm", "logreg"]
+
+
+def test_no_parameters_are_described_by_nothing():
+    assert compare.described({}) == ""

@@ -1,0 +1,159 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from icebox.features.errors import IceboxError
+from icebox.pipeline.config import loader as config
+
+PROJECT = Path(__file__).parents[3]
+
+
+def changed(tmp_path: Path, *path: str, value: object) -> Path:
+    """The project's own params.yaml with one value set."""
+    yaml = YAML(typ="safe", pure=True)
+    params = yaml.load((PROJECT / "params.yaml").read_text())
+    *parents, last = path
+    section = params
+    for part in parents:
+        section = section[part]
+    section[last] = value
+    target = tmp_path / "params.yaml"
+    with target.open("w") as stream:
+        yaml.dump(params, stream)
+    return target
+
+
+def test_the_projects_own_params_are_valid():
+    loaded = config.load(PROJECT / "params.yaml")
+    assert loaded.select.heads == ["logreg", "linear_svm", "knn", "lightgbm", "mlp"]
+    assert loaded.backbone("glyphnet").family == "glyphnet"
+    assert loaded.backbone("minilm").family == "transformers"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (["pretrain", "vae"], {}, "pretrain.vae.data: expected the name of a dataset; found none"),
+        (["pretrain", "glyphnet"], {"data": "digits"}, "pretrain.glyphnet.data: expected none, since glyphnet draws its own; found digits"),
+        (["pretrain", "vae"], {"data": "digts"}, "pretrain.vae.data: no dataset named 'digts'; did you mean 'digits'?"),
+        (["datasets", "none"], {"source": "digits"}, "datasets.none: this name stands for nothing"),
+        (["generate", "glyphnet"], {"data": "digits"}, "generate.glyphnet.judge: missing"),
+        (["generate", "glyfnet"], {"data": "digits", "judge": "glyphnet"}, "generate.glyfnet: no backbone that is trained here named 'glyfnet'; did you mean 'glyphnet'?"),
+        (["heads", "svm"], {}, "heads.svm: no head named 'svm'; did you mean 'rbf_svm'?"),
+        (["heads", "logreg"], {"c": 1.0}, "heads.logreg.c: no such parameter; did you mean 'C'?"),
+        (["heads", "logreg"], {"C": "big"}, "heads.logreg.C: expected float, found 'big'"),
+        (["heads", "logreg"], {"C": [1.0, "big"]}, "heads.logreg.C: expected float, found 'big'"),
+        (["heads", "logreg"], {"C": []}, "heads.logreg.C: expected at least one value, found an empty list"),
+        (["heads", "knn"], {"neighbors": 1.5}, "heads.knn.neighbors: expected int, found 1.5"),
+        (["heads", "knn"], {"metric": "cosin"}, "heads.knn.metric: expected Literal['cosine', 'euclidean'], found 'cosin'"),
+        (["heads", "logreg"], 3, "heads.logreg: expected parameters, found 3"),
+        (["heads", "x"], {"family": "logrge"}, "heads.x: no head named 'logrge'; did you mean 'logreg'?"),
+        (["heads", "a b"], {"family": "knn"}, "heads.a b: a name is made of letters, digits, '_', '.' and single '-'"),
+        (["select", "heads"], ["logreg", "svm"], "select.heads: no head named 'svm'; did you mean 'rbf_svm'?"),
+        (["select", "stores"], ["digits-glyfnet"], "select.stores: no store named 'digits-glyfnet'; did you mean 'digits-glyphnet'?"),
+        (["select", "heads"], "logreg", "select.heads: Input should be a valid list, found 'logreg'"),
+        (["selekt"], {}, "selekt: no such section; did you mean 'select'?"),
+        (["datasets", "digits"], {"split": {"val": 2.0}}, "datasets.digits.split.val: Input should be less than 1, found 2.0"),
+        (["datasets", "digits"], {"split": {"val": 0.6, "test": 0.4}}, "datasets.digits.split: expected val + test below 1, so that train gets items, found 0.6 + 0.4"),
+        (["datasets", "digits"], {"task": "regresion"}, "datasets.digits.task: no task named 'regresion'; did you mean 'regression'?"),
+        (["datasets", "digits"], {"task": "regression", "split": {"stratify": True}}, "datasets.digits.split.stratify: works within classes"),
+        (["datasets", "digts"], {}, "datasets.digts: no dataset named 'digts'; did you mean 'digits'?"),
+        (["datasets", "flowers"], {"source": "image_folder"}, "datasets.flowers.path: missing, and it has no default"),
+        (["backbones", "pixels"], {"size": "8"}, "backbones.pixels.size: expected int, found '8'"),
+        (["backbones", "vit"], {"family": "torchvison"}, "backbones.vit: no backbone named 'torchvison'; did you mean 'torchvision'?"),
+        (["backbones", "glyphnet"], {"family": "pixels"}, "pretrain.glyphnet: this name stands under backbones: too; give one of them another"),
+        (["pretrain", "glyphnet"], {"stepz": 3}, "pretrain.glyphnet.stepz: no such parameter; did you mean 'steps'?"),
+        (["stores", "digits-pixels", "backbone"], "pixel", "stores.digits-pixels.backbone: no backbone named 'pixel'; did you mean 'pixels'?"),
+        (["stores", "digits-pixels", "extract"], {"output": []}, "stores.digits-pixels.extract.output: no such key; did you mean 'outputs'?"),
+        (["stores", "digits-pixels", "fit"], {"labels_per_class": 0}, "stores.digits-pixels.fit.labels_per_class: Input should be"),
+        (["stores", "digits-pixels", "extract"], {"views": ["hflop"]}, "stores.digits-pixels.extract.views: no view 'hflop'; did you mean 'hflip'?"),
+        (["stores", "digits-pixels", "extract"], {"views": []}, "stores.digits-pixels.extract.views: List should have at least 1 item"),
+        (["stores", "digits-pixels", "extract"], {"views": ["hflip"], "pairs": "siamese"}, "stores.digits-pixels.extract.views: siamese pairs have"),
+        (["stores", "digits-pixels", "extract"], {"size": 96}, "stores.digits-pixels.extract.size: backbone family 'pixels' has no such option"),
+        (["stores", "docstrings-hashing", "extract"], {"decode": "draft"}, "stores.docstrings-hashing.extract.decode: backbone family 'hashing' has no"),
+        (["stores", "digits-pixels", "fit"], {"views": ["hflip"]}, "stores.digits-pixels.fit.views: no view named 'hflip'; there are: identity"),
+        (["stores", "digits-pixels"], {"dataset": "digits", "backbone": "pixels", "extract": {"outputs": ["last"]}, "fit": {"outputs": ["lost"]}}, "stores.digits-pixels.fit.outputs: no output named 'lost'; did you mean 'last'?"),
+        (["stores", "digits-pixels"], {"dataset": "digits", "backbone": "pixels", "extract": {}}, "stores.digits-pixels.fit: missing"),
+        (["extract", "on_error"], "ignore", "extract.on_error: Input should be 'fail' or 'skip', found 'ignore'"),
+        (["fit", "search"], {"random": 0}, "fit.search: Value error, expected grid, {random: n} or {halving: n}, found {'random': 0}"),
+        (["fit", "choose"], "rmse", "stores.digits-glyphnet.fit.choose: expected one of accuracy, balanced_accuracy, macro_f1, log_loss, found 'rmse'"),
+        (["stores", "digits-pixels", "fit"], {"calibrate": "isotonic", "refit": "train+val"}, "stores.digits-pixels.fit: calibrate: isotonic learns from val, which refit: train+val has used up"),
+        (["stores", "digits-pixels", "fit"], {"labels_per_class": [1, "some"]}, "stores.digits-pixels.fit.labels_per_class"),
+        (["stores", "digits-pixels", "fit"], {"class_weights": {"1": -1.0}}, "stores.digits-pixels.fit.class_weights"),
+        (["datasets", "digits", "task"], "regression", "select.heads: 'logreg' is for classes only, and the task of digits-glyphnet's dataset is regression; leave it out"),
+        (["fit", "seed"], "zero", "fit.seed: Input should be a valid integer, found 'zero'"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_one_line_with_its_place(tmp_path, path, value, message):
+    with pytest.raises(IceboxError) as caught:
+        config.load(changed(tmp_path, *path, value=value))
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_store_may_say_for_itself_how_its_heads_are_fitted(tmp_path):
+    own = {"choose": "macro_f1", "folds": 3, "refit": "train+val"}
+    loaded = config.load(changed(tmp_path, "stores", "digits-pixels", "fit", value=own))
+    fit = loaded.fitting("digits-pixels")
+    assert (fit.choose, fit.folds, fit.refit, fit.seed) == ("macro_f1", 3, "train+val", loaded.fit.seed)
+    assert loaded.fitting("digits-glyphnet") == loaded.fit
+
+
+def test_a_regression_is_chosen_by_its_error_unless_it_says_otherwise(tmp_path):
+    path = changed(tmp_path, "datasets", "digits", "task", value="regression")
+    path.write_text(
+        path.read_text()
+        .replace("heads: [logreg, linear_svm, knn, lightgbm, mlp]", "heads: [knn]")
+        .replace("start: mlp", "start: knn")
+    )
+    assert config.load(path).fitting("digits-pixels").choose == "rmse"
+    assert config.load(path).fitting("docstrings-minilm").choose == "accuracy"
+
+
+def test_an_unfreezing_begins_from_what_is_selected(tmp_path):
+    path = changed(tmp_path, "select", "heads", value=["logreg"])
+    with pytest.raises(IceboxError, match=r"glyphnet-tuned: begins from 'mlp', which select.heads does not name"):
+        config.load(path)
+
+
+def test_an_unfreezing_begins_from_no_head_that_has_seen_val(tmp_path):
+    path = changed(tmp_path, "stores", "digits-glyphnet", "fit", value={"refit": "train+val"})
+    with pytest.raises(IceboxError, match=r"glyphnet-tuned: chooses its best epoch on val, which the 'mlp' of"):
+        config.load(path)
+
+
+def test_a_store_of_an_unfrozen_network_has_that_networks_family(tmp_path):
+    path = changed(tmp_path, "stores", "digits-pixels", "backbone", value="glyphnet-tuned")
+    assert config.load(path).backbone("glyphnet-tuned").family == "glyphnet"
+    path = changed(tmp_path, "stores", "digits-glyphnet", "backbone", value="glyphnet-tuned")
+    with pytest.raises(IceboxError, match="is made of this very network"):
+        config.load(path)
+
+
+def test_a_missing_file_says_where_to_run(tmp_path):
+    with pytest.raises(IceboxError, match="not found; run this in the project's root"):
+        config.load(tmp_path / "params.yaml")
+
+
+def test_broken_yaml_is_one_line_with_its_line_number(tmp_path):
+    (tmp_path / "params.yaml").write_text("select: {heads: [a}\n")
+    with pytest.raises(IceboxError, match="line 1") as caught:
+        config.load(tmp_path / "params.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_are_read_as_dvc_reads_them(tmp_path):
+    target = changed(tmp_path, "heads", "mlp", value={})
+    target.write_text(target.read_text().replace("mlp: {}", "mlp: {learning_rate: 1e-3}"))
+    assert config.load(target).heads["mlp"].parameters == {"learning_rate": 0.001}
+
+
+def test_checking_loads_no_heavy_library():
+    code = (
+        "import sys; from icebox.pipeline.config import loader as config; config.load(); "
+        "print(sorted({'torch', 'sklearn', 'lightgbm'} & set(sys.modules)))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], cwd=PROJECT) == b"[]\n"

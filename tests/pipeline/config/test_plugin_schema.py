@@ -1,0 +1,60 @@
+import pytest
+
+from icebox.features.errors import IceboxError
+from icebox.pipeline.config import plugin_schema as signature
+
+PLUGIN = """
+import nothing_that_exists
+Column = int | str
+def build(
+    *, C: float = 1.0, kind: Literal["a", "b"] = "a", sizes: list[int] | None = None, path: Path, column: Column = 0
+): ...
+class Source:
+    def __init__(self, *, path: Path): ...
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    (tmp_path / "plugin.py").write_text(PLUGIN)
+    return tmp_path / "plugin.py"
+
+
+def test_what_fits_the_signature_passes_without_importing_the_file(file):
+    given = {"C": 1, "kind": "b", "sizes": [1, 2], "path": "x", "column": "name"}
+    signature.check(file, "build", given, where="heads.x")
+    signature.check(file, "Source.__init__", {"path": "x"}, where="datasets.x")
+
+
+def test_a_list_is_a_grid_only_where_grids_are(file):
+    signature.check(file, "build", {"path": "x", "C": [0.1, 1.0]}, where="heads.x", grid=True)
+    with pytest.raises(IceboxError, match=r"heads\.x\.C: expected float, found \[0\.1\]"):
+        signature.check(file, "build", {"path": "x", "C": [0.1]}, where="heads.x")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"path": "x", "C": "1"}, "expected float, found '1'"),
+        ({"path": "x", "C": True}, "expected float, found True"),
+        ({"path": "x", "kind": "c"}, "found 'c'"),
+        ({"path": "x", "sizes": [1.5]}, "found \\[1.5\\]"),
+        ({"path": "x", "column": 1.5}, "expected Column, found 1.5"),
+        ({}, "path: missing"),
+    ],
+)
+def test_what_does_not_fit_is_named(file, given, message):
+    with pytest.raises(IceboxError, match=message):
+        signature.check(file, "build", given, where="heads.x")
+
+
+def test_a_class_without_a_constructor_takes_no_parameters(file):
+    file.write_text("class Source: ...")
+    signature.check(file, "Source.__init__", {}, where="datasets.x")
+    with pytest.raises(IceboxError, match="no such parameter"):
+        signature.check(file, "Source.__init__", {"a": 1}, where="datasets.x")
+
+
+def test_a_plugin_without_its_function_is_an_error(file):
+    with pytest.raises(IceboxError, match="expected a function 'fetch', found none"):
+        signature.check(file, "fetch", {}, where="backbones.x")

@@ -1,0 +1,69 @@
+"""Rows on disk give what the array gives."""
+
+import numpy as np
+import pytest
+
+from icebox.features.store.feature_store import FeatureStore
+from icebox.pipeline.data import feature_selection as sight
+from icebox.pipeline.data import on_disk as rows
+from icebox.pipeline.data.labelled import Labelled, Part, read
+from icebox.pipeline.evaluation import predictions as answers
+from icebox.pipeline.heads import knn, logreg, ridge
+from tests.features.store.test_streaming import made
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch) -> FeatureStore:
+    monkeypatch.setattr(rows, "BLOCK_ROWS", 64)
+    return made(tmp_path, range(300), shard_rows=50)
+
+
+def test_they_are_read_by_slice_and_positions_and_whole(store):
+    X = rows.Rows(store, np.arange(300), sight.of(store))
+    whole = store.load().astype(np.float32)
+    assert (X.shape, len(X), X.dtype) == (whole.shape, 300, np.float32)
+    np.testing.assert_array_equal(X[10:20], whole[10:20])
+    np.testing.assert_array_equal(X[np.array([5, 1])], whole[[5, 1]])
+    np.testing.assert_array_equal(np.asarray(X), whole)
+    np.testing.assert_array_equal(X.take(np.arange(5, 9)).through(lambda block: 2 * block)[:], 2 * whole[5:9])
+
+
+@pytest.mark.parametrize("scale", ["each", "overall", "l2", "none"])
+@pytest.mark.parametrize("family", [logreg, ridge, knn])
+def test_a_head_learns_the_same_from_them_as_from_the_array(store, family, scale):
+    X, y = rows.Rows(store, np.arange(300), sight.of(store)), (np.arange(300) % 100 < 50).astype(int)
+    one, other = (family.build(scale=scale).fit(features, y) for features in (X, np.asarray(X)))
+    parts = [Part(store.item_ids, features, y, store.item_ids) for features in (X, np.asarray(X))]
+    data = Labelled(["a", "b"], {})
+    said = [answers.scored(head, part, data).answers.scores for head, part in zip((one, other), parts, strict=True)]
+    np.testing.assert_allclose(said[0], said[1], rtol=2e-3, atol=2e-3)
+
+
+def test_a_store_too_large_for_memory_stays_on_disk(store, monkeypatch):
+    assert isinstance(read(store_with_tests(store)).train.features, np.ndarray)
+    monkeypatch.setattr(rows, "SHARE", 1e-12)
+    data = read(store_with_tests(store))
+    assert isinstance(data.train.features, rows.Rows)
+    assert isinstance(data.train.take(np.arange(3)).features, rows.Rows)
+
+
+@pytest.mark.parametrize(("step", "released"), [(1, 1), (5, 5)])
+def test_pages_between_items_that_lie_apart_count_as_read(store, monkeypatch, step, released):
+    monkeypatch.setattr(rows, "RELEASE_BYTES", store.load().astype(np.float32).nbytes // 6)
+    seen = []
+    monkeypatch.setattr(FeatureStore, "release", lambda self: seen.append(self))
+    X = rows.Rows(store, np.arange(0, 300, step), sight.of(store))
+    for start in range(0, len(X), 12):  # of every fifth item 12 lie in 60 rows, a fifth of all
+        X[start : start + 12]
+        if start == 48:
+            break
+    assert len(seen) == released
+
+
+def store_with_tests(store: FeatureStore) -> FeatureStore:
+    """The same store as if its last items were test, of two classes."""
+    splits = np.array(["train"] * 250 + ["test"] * 50)
+    store.index.splits[:] = splits.astype(bytes)
+    store.__dict__["splits"] = splits.astype(object)
+    store.__dict__["labels"] = np.array(["a", "b"] * 150, object)
+    return store

@@ -1,0 +1,40 @@
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+
+from icebox.pipeline.fitting import convergence
+
+X = np.random.default_rng(0).normal(size=(60, 5))
+Y = (X @ [1, 2, 3, 4, 5] > 0).astype(int)
+
+
+def test_each_of_the_fits_side_by_side_hears_of_its_own_failure_only():
+    complaints = convergence.Complaints()
+
+    def fit(max_iter: int) -> bool | None:
+        head = LogisticRegression(max_iter=max_iter).fit(X, Y)
+        return convergence.converged(head, complaints.taken())
+
+    with complaints.heard(), ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(fit, [1, 500] * 6)) == [False, True] * 6
+
+
+def test_a_head_that_does_not_iterate_neither_converges_nor_fails_to():
+    assert convergence.converged(KNeighborsClassifier().fit(X, Y), 0) is None
+
+
+def test_reaching_the_limit_without_a_word_is_not_converging():
+    class Silent:
+        n_iter_ = np.array([3, 10])
+        max_iter = 10
+
+    assert convergence.converged(Silent(), 0) is False
+
+
+def test_other_warnings_are_shown_as_ever():
+    with pytest.warns(UserWarning, match="mind"), convergence.Complaints().heard():
+        warnings.warn("mind", UserWarning, stacklevel=1)

@@ -1,0 +1,158 @@
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+
+from icebox.pipeline.config.schema import Entry, Fit
+from icebox.pipeline.data.labelled import Labelled, Part
+from icebox.pipeline.fitting import head_factory as making
+from icebox.pipeline.fitting import path_fitting as together
+from icebox.pipeline.fitting import search
+from icebox.pipeline.fitting.head_factory import Maker
+from tests.pipeline.labels import Always, Mean, part
+
+DATA = Labelled(["a", "b"], {"train": part(0, 1), "val": part(1, 1, 0), "test": part(0, 0, 0)})
+
+
+def find(settings, data=DATA, build=Always, **fit):
+    return search.search(Maker(build, data.task), settings, data, Fit(**fit), weigh=lambda labels: None)
+
+
+def answers(*values: float):
+    return [{"answer": value} for value in values]
+
+
+def test_val_chooses_even_where_test_would_choose_otherwise():
+    found = find(answers(0, 1))
+    assert (found.setting, found.chosen_on, found.measure) == ({"answer": 1}, "val", "accuracy")
+    assert [round(line["accuracy"], 3) for line in found.table] == [0.333, 0.667]
+    assert found.tried[0].head.answer == 1
+
+
+def test_among_equals_the_first_of_the_grid_wins():
+    tied = Labelled(["a", "b"], {"train": part(0, 1), "val": part(0, 1), "test": part(0, 1)})
+    assert find(answers(1, 0), tied).setting == {"answer": 1}
+
+
+def test_a_head_without_probabilities_is_chosen_by_accuracy_where_log_loss_was_asked_for():
+    found = find(answers(0, 1), choose="log_loss")
+    assert (found.setting, found.measure) == ({"answer": 1}, "accuracy")
+
+
+def test_the_smallest_log_loss_wins():
+    class Sure(Always):
+        def predict(self, X):
+            return np.zeros(len(X), int)
+
+        def predict_proba(self, X):
+            return np.tile([1 - self.answer, self.answer], (len(X), 1))
+
+    found = find(answers(0.1, 0.6, 0.99), build=Sure, choose="log_loss")
+    assert (found.setting, found.measure) == ({"answer": 0.6}, "log_loss")
+
+
+def test_the_smallest_error_of_a_regression_wins():
+    data = Labelled([], {"train": part(1, 3), "val": part(5, 5), "test": part(0)}, "regression")
+    found = find([{"more": 0.0}, {"more": 2.5}, {"more": 9.0}], data, Mean, choose="rmse")
+    assert found.setting == {"more": 2.5}
+    assert found.scores["rmse"] == 0.5
+
+
+def test_without_val_folds_of_train_choose_and_every_item_is_judged_once():
+    data = Labelled(["a", "b"], {"train": part(*[0] * 5, *[1] * 10), "test": part(0)})
+    found = find(answers(0, 1), data)
+    assert (found.setting, found.chosen_on) == ({"answer": 1}, "5-fold in train")
+    assert found.scores["n"] == 15
+    assert found.scores["accuracy"] == pytest.approx(2 / 3, abs=1e-6)
+    assert [each.scores["n"] for each in found.tried] == [3] * 5
+    assert all(each.head is None for each in found.tried)
+
+
+def test_folds_leave_each_ones_score_and_a_name_that_tells_them_from_others():
+    data = Labelled(["a", "b"], {"train": part(*[0, 1] * 6), "test": part(0, 1)})
+    found, again = (find(answers(0, 1), data, folds=3) for _ in range(2))
+    assert [np.mean(line["by_fold"]) for line in found.table] == [line["accuracy"] for line in found.table]
+    assert [len(line["by_fold"]) for line in found.table] == [3, 3]
+    others = [find(answers(0), data, folds=3, seed=1), find(answers(0), data, folds=2)]
+    assert found.folds == again.folds not in {each.folds for each in others}
+    on_val = find(answers(0, 1))
+    assert (on_val.folds, "by_fold" in on_val.table[0]) == ("", False)
+
+
+def test_folds_may_be_asked_for_and_take_val_in_where_the_refit_does():
+    data = Labelled(["a", "b"], {"train": part(0, 0, 1, 1), "val": part(1, 1), "test": part(0)})
+    assert find(answers(0, 1), data, folds=2).scores["n"] == 4
+    both = find(answers(0, 1), data, folds=2, refit="train+val")
+    assert (both.scores["n"], both.chosen_on) == (6, "2-fold in train+val")
+
+
+def test_halving_ends_with_the_best_few_on_all_items():
+    labels = [0] * 30 + [1] * 60
+    data = Labelled(["a", "b"], {"train": part(*labels), "val": part(1, 1, 0), "test": part(0)})
+    seen: list[tuple[float, int]] = []
+
+    class Noted(Always):
+        def fit(self, X, y):
+            seen.append((self.answer, len(X)))
+            return super().fit(X, y)
+
+    found = find(answers(*[0] * 8, 1), data, Noted, search={"halving": 9})
+    assert sorted(n for _, n in seen) == [10] * 9 + [30] * 3 + [90]
+    assert found.setting == {"answer": 1}
+    assert found.tried[0].head.n_ == 90
+    assert [line["share"] for line in found.table] == [0.3333, 0.3333, *[0.1111] * 6, 1.0]
+
+
+def test_what_did_not_converge_is_said_of_that_setting_alone():
+    class Slow(Always):
+        def fit(self, X, y):
+            if self.answer == 1:
+                warnings.warn("not yet", ConvergenceWarning, stacklevel=1)
+            return super().fit(X, y)
+
+    found = find(answers(0, 1), build=Slow)
+    assert [line["converged"] for line in found.table] == [None, False]
+    assert found.tried[0].converged is False
+
+
+class Picky(Always):
+    def fit(self, X, y):
+        if self.answer < 1:
+            raise ValueError("expected an answer of 1 or more")
+        return super().fit(X, y)
+
+
+def test_a_setting_that_cannot_be_fitted_is_passed_over_and_says_why():
+    found = find(answers(0, 1), build=Picky)
+    assert found.setting == {"answer": 1}
+    assert found.table[0]["failed"] == "expected an answer of 1 or more"
+
+
+def test_where_nothing_fits_the_reason_is_the_error():
+    with pytest.raises(
+        search.NothingFits, match="no setting can be fitted on 2 items: expected an answer of 1 or more"
+    ):
+        find(answers(0), build=Picky)
+
+
+def test_outputs_are_tried_in_one_go_with_the_rest_of_the_grid():
+    random = np.random.default_rng(0)
+    labels = np.tile([0, 1], 60)
+    features = random.normal(size=(120, 4)).astype(np.float32)
+    features[:, 3] += 3 * labels  # the last output alone knows
+    noise = features.copy()
+    noise[:, :3] *= 9
+    parts = {
+        split: Part(np.array([f"{split}{i}" for i in range(len(y))]), x, y, np.arange(len(y)).astype(str))
+        for split, x, y in (("train", features, labels), ("val", noise, labels), ("test", features, labels))
+    }
+    made = making.maker(
+        Entry(family="linear_probe", parameters={}), "classification", "", columns={"a": [(0, 3)], "b": [(3, 4)]}
+    )
+    settings = [{"learning_rate": 0.01, "outputs": outputs} for outputs in (["a"], None, ["b"], ["c"])]
+    assert together.groups(made.under(0), settings) == [[0, 1, 2, 3]]
+    found = search.search(made, settings, Labelled(["x", "y"], parts), Fit(), weigh=lambda labels: None)
+    assert found.setting["outputs"] == ["b"]
+    assert found.table[0]["accuracy"] < 0.7 < found.table[2]["accuracy"]
+    assert "expected some of what the heads see: a, b; found c" in found.table[3]["failed"]

@@ -1,0 +1,90 @@
+"""A stamp covers all code of ours that a stage can run, also behind packages, or it would hide a change."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from icebox.pipeline.project import stamps
+from icebox.pipeline.stages import check
+
+PROJECT = Path(__file__).parents[3]
+MODULES_OF_OURS = """
+import importlib, sys
+importlib.import_module(sys.argv[1])
+for name, module in sorted(sys.modules.items()):
+    if name.startswith("icebox."):
+        print(module.__file__)
+"""
+
+
+def names(files) -> set[str]:
+    return {path.name for path in files}
+
+
+def test_a_stamp_changes_with_the_file_and_with_what_it_imports_of_ours():
+    glyphnet = stamps.imported(PROJECT / "features/backbones/glyphnet.py")
+    assert {"backbone.py", "layer_outputs.py", "glyphs.py", "decoding.py"} <= names(glyphnet)
+    assert stamps.code_of(PROJECT / "features/plugins.py") != stamps.code_of(PROJECT / "features/errors.py")
+
+
+def test_a_head_hangs_on_its_own_file_and_on_what_that_imports():
+    for head in ("gaussian_nb", "knn"):
+        assert names(stamps.imported(PROJECT / f"pipeline/heads/{head}.py")) == {"__init__.py", "preprocessing.py"}
+
+
+@pytest.mark.parametrize("stage", sorted(check.stages()))
+def test_all_that_a_stage_imports_is_in_its_stamp(stage):
+    command = [sys.executable, "-c", MODULES_OF_OURS, f"icebox.pipeline.stages.{stage}"]
+    loaded = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    closure = {path.resolve() for path in stamps.closure(PROJECT / f"pipeline/stages/{stage}.py")}
+    assert len(loaded) > 3
+    assert {Path(file).resolve() for file in loaded} <= closure
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch) -> Path:
+    """A project of ours in which `icebox.features.store` is a package that hands on a class of a module."""
+    folder = tmp_path / "features/store"
+    folder.mkdir(parents=True)
+    (tmp_path / "features/__init__.py").write_text('"""Features."""\n')
+    (folder / "__init__.py").write_text("from icebox.features.store.reading import FeatureStore\n")
+    (folder / "reading.py").write_text("from icebox.features.store.shards import rows\n\nclass FeatureStore: ...\n")
+    (folder / "shards.py").write_text("rows = 1\n")
+    monkeypatch.setattr(stamps.plugins, "folder", lambda module: tmp_path / Path(*module.split(".")[1:]))
+    yield tmp_path
+    stamps.imported.cache_clear()
+
+
+def closure_of(folder: Path, text: str) -> set[str]:
+    (folder / "stage.py").write_text(text)
+    stamps.imported.cache_clear()
+    return {str(path.relative_to(folder)) for path in stamps.closure(folder / "stage.py")} - {"stage.py"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from icebox.features.store import FeatureStore",
+        "from icebox.features import store",
+        "import icebox.features.store",
+        "import icebox.features.store as s",
+        "def late():\n    from icebox.features.store import FeatureStore",
+        "from icebox.features.store.reading import FeatureStore",
+        "from .features.store import FeatureStore",
+    ],
+)
+def test_what_a_package_hands_on_is_followed(package, line):
+    expected = {"__init__.py", "store/__init__.py", "store/reading.py", "store/shards.py"}
+    assert closure_of(package, line) == {f"features/{name}" for name in expected}
+
+
+@pytest.mark.parametrize("line", ["import {}.gone", "from {}.gone import x", "from {}.store.gone import x"])
+def test_an_import_of_ours_that_no_file_answers_is_an_error(package, line):
+    with pytest.raises(ModuleNotFoundError, match=r"stage\.py: imports icebox.features.*gone, of which"):
+        closure_of(package, line.format("icebox.features"))
+
+
+def test_a_library_is_not_followed(package):
+    assert closure_of(package, "import json, numpy.linalg\nfrom sklearn.svm import SVC\n") == set()

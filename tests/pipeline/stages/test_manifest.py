@@ -1,0 +1,113 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from icebox.features.errors import IceboxError
+from icebox.features.extraction import precision_trial as plan
+from icebox.features.extraction.extract import extract
+from icebox.features.manifest.manifest import Row, read
+from icebox.features.store.cache import ShardCache
+from icebox.features.store.feature_store import FeatureStore
+from icebox.pipeline.config import loader as config
+from icebox.pipeline.project import paths
+from icebox.pipeline.stages import manifest
+from tests.tiny import Doubling, rows
+
+
+def make_store() -> FeatureStore:
+    """A store of two shards, made by somebody else's cache."""
+    extract(
+        rows("1", "2", "3", "4"),
+        read=lambda source: source,
+        backbone=Doubling(),
+        cache_root=paths.SHARDS.parent / "elsewhere",
+        store=paths.store("s"),
+        shard_rows=2,
+    )
+    return FeatureStore(paths.store("s"))
+
+
+def test_a_stores_shards_and_precision_outlive_what_dvc_deletes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = make_store()
+    manifest.adopt("s")
+    assert len(ShardCache(paths.SHARDS, store.fingerprint).places()) == 4
+    assert plan.recorded(store.spec, paths.PLANS) == "float32"
+
+
+def test_a_damaged_shard_does_not_stop_the_stage_and_costs_only_itself(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = make_store()
+    victim = next(paths.store("s").glob("shard-*.h5"))
+    victim.unlink()
+    victim.write_bytes(b"not an HDF5 file")
+    manifest.adopt("s")
+    assert len(ShardCache(paths.SHARDS, store.fingerprint).places()) == 2
+
+
+def test_a_store_without_an_index_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_store()
+    (paths.store("s") / "index.h5").unlink()
+    manifest.adopt("s")
+    assert not paths.SHARDS.exists()
+
+
+PARAMS = """
+select: {stores: [notes-hashing], heads: [logreg]}
+datasets:
+  notes: {source: csv_text, path: notes.csv, split: SPLIT}
+backbones: {hashing: {}}
+stores:
+  notes-hashing: {dataset: notes, backbone: hashing, extract: {}, fit: {}}
+heads: {logreg: {}}
+"""
+NOTES = """text,label,part
+same,x,train
+other,y,train
+same,y,test
+more,x,val
+"""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch) -> Callable[[str], list[Row]]:
+    """Run the stage with this `split:` of params.yaml; the manifest that it wrote."""
+    monkeypatch.chdir(tmp_path)
+
+    def with_split(split: str) -> list[Row]:
+        paths.PARAMS.write_text(PARAMS.replace("SPLIT", split))
+        manifest.run(config.load(), "notes")
+        return read(paths.manifest("notes"))
+
+    Path("notes.csv").write_text(NOTES)
+    return with_split
+
+
+@pytest.mark.parametrize("split", ["part", "{column: part}", "2", "{column: 2, seed: 1}"])
+def test_leakage_stops_the_stage_and_nothing_is_written(run, split):
+    with pytest.raises(IceboxError, match=r"datasets.notes: leakage: contents on two sides.* 0 \(train, x\) = 2"):
+        run(split)
+    assert not paths.manifest("notes").exists()
+
+
+def test_what_was_dropped_is_printed_and_kept_beside_the_manifest(run, capsys):
+    assert [row.item_id for row in run("{column: part, leakage: drop}")] == ["1", "2", "3"]
+    assert (
+        "notes: contents on two sides of the split: 1 (2 items), 0 (train, x) = 2 (test, y); 1 left out of train"
+        in (capsys.readouterr().out)
+    )
+    found = json.loads(paths.findings("notes").read_text())
+    assert [finding["kind"] for finding in found] == [
+        "content_on_two_sides",
+        "conflicting_labels",
+        "classes_not_in_train",
+    ]
+
+
+def test_a_clean_dataset_has_an_empty_list_of_findings(run):
+    Path("notes.csv").write_text(NOTES.replace("same,y,test", "own,y,test"))
+    run("part")
+    assert json.loads(paths.findings("notes").read_text()) == []

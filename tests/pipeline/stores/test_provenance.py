@@ -1,0 +1,49 @@
+"""What can be told of a store that is here, and of one that is not."""
+
+from pathlib import Path
+
+import pytest
+
+from icebox.pipeline.config import loader as config
+from icebox.pipeline.project import paths
+from icebox.pipeline.stages import extract, fetch, manifest
+from icebox.pipeline.stores import provenance
+
+PARAMS = """
+select: {stores: [digits-pixels], heads: [logreg]}
+datasets: {digits: {}}
+backbones: {pixels: {size: 2}}
+stores: {digits-pixels: {dataset: digits, backbone: pixels, extract: {}, fit: {labels_per_class: 5}}}
+heads: {logreg: {}}
+"""
+
+
+@pytest.fixture
+def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> config.Config:
+    monkeypatch.chdir(tmp_path)
+    paths.PARAMS.write_text(PARAMS)
+    return config.load()
+
+
+def test_a_store_tells_its_outputs_width_fingerprint_and_what_was_skipped(loaded: config.Config):
+    manifest.run(loaded, "digits")
+    fetch.run(loaded, "pixels")
+    extract.run(loaded, "digits-pixels")
+    made = provenance.of(loaded, "digits-pixels")
+    assert (made.outputs, made.width, made.skipped, made.absent) == (["last"], 4, {}, "")
+    assert len(made.fingerprint) == 64
+    assert '"size": 2' in made.spec
+
+
+def test_without_the_store_its_params_are_told_and_why_the_rest_is_not(loaded: config.Config):
+    made = provenance.of(loaded, "digits-pixels")
+    assert made.params["backbones.pixels"] == "{family: pixels, size: 2}"
+    assert made.params["stores.digits-pixels"].endswith("fit: {labels_per_class: 5, class_weights: none}}")
+    assert (made.labels_per_class, made.fingerprint) == ("5", "")
+    assert "data/stores/digits-pixels: no finished feature store here" in made.absent
+
+
+def test_an_absolute_path_keeps_its_last_part_only():
+    assert provenance.written({"path": "/home/me/flowers", "on": [True, None, 0.1]}) == (
+        "{path: …/flowers, on: [true, null, 0.1]}"
+    )

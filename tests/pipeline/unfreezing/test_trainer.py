@@ -1,0 +1,235 @@
+"""On a backbone of four small blocks, whose numbers can be followed."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from icebox.features.errors import IceboxError
+from icebox.features.nn.layer_outputs import Capture, Inputs
+from icebox.features.nn.partial_forward import Cut
+from icebox.pipeline.unfreezing import trainer as unfreeze
+from icebox.pipeline.unfreezing.end_to_end import Whole
+from icebox.pipeline.unfreezing.trainer import How, Plan, Unfreezing
+
+N, D = 96, 6
+
+
+class Chain(nn.Sequential):
+    """Four blocks with all that needs care: batch norm, dropout, an in-place ReLU."""
+
+    def __init__(self) -> None:
+        super().__init__(*(nn.Sequential(nn.Linear(D, D), nn.BatchNorm1d(D), nn.ReLU(inplace=True)) for _ in range(3)))
+        self.append(nn.Sequential(nn.Linear(D, D), nn.Dropout(0.2)))
+
+
+class Rows:
+    """Items that are rows of a matrix."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = torch.from_numpy(values)
+
+    def __len__(self):
+        return len(self.values)
+
+    def batches(self, order, size):
+        for at in range(0, len(order), size):
+            yield order[at : at + size], list(order[at : at + size])
+
+    def together(self, prepared):
+        return [list(range(len(prepared)))]
+
+    def inputs(self, prepared):
+        return [Inputs((self.values[np.array(prepared)],))]
+
+
+class Activations(Rows):
+    """The same items, known where the cut is."""
+
+    def __init__(self, rows: Rows, cut: Cut, capture: Capture) -> None:
+        self.cut, self.rows = cut, rows
+        with torch.no_grad():
+            self.values = cut._activation(Inputs((rows.values,)))
+
+    def inputs(self, prepared):
+        (like,) = self.rows.inputs(prepared)
+        return [self.cut.inputs(self.values[np.array(prepared)], like)]
+
+
+def data(seed: int = 0):
+    random = np.random.default_rng(seed)
+    values = random.normal(size=(N, D)).astype(np.float32)
+    return Rows(values), (values[:, 0] > 0).astype(np.int64)
+
+
+def made(seed: int = 0):
+    torch.manual_seed(seed)
+    network = Chain()
+    return Capture(network, ["last"]), nn.Linear(D, 2)
+
+
+def accuracy(labels):
+    return lambda scores: {"accuracy": float((scores.argmax(1) == labels).mean()), "n": len(labels)}
+
+
+def run(folder, *, cut=False, seed=0, tell=None, **how):
+    capture, head = made()
+    rows, labels = data()
+    val, val_labels = data(1)
+    settings = How(**{"epochs": 4, "batch_size": 16, "learning_rate": 0.01, "seed": seed, **how})
+
+    class Backbone:
+        pass
+
+    backbone = Backbone()
+    backbone.capture = capture
+    whole = Whole(backbone, head)
+    plan = Plan.of(backbone, settings, *rows.inputs(range(4)))
+    given = {"targets": labels, "score": accuracy(val_labels), "tell": tell}
+    if not cut:
+        work = Unfreezing(whole, plan, settings, train=rows, val=val, **given)
+        return work.run(folder), whole
+    at = Cut(capture, plan.frozen_to, *rows.inputs(range(4)))
+    known, known_val = Activations(rows, at, capture), Activations(val, at, capture)
+    with at.entered():
+        progress = Unfreezing(whole, plan, settings, train=known, val=known_val, **given).run(folder)
+    return progress, whole
+
+
+def state(whole):
+    return {name: value.clone() for name, value in whole.state_dict().items()}
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_it_learns_and_keeps_the_best_epoch(tmp_path):
+    progress, whole = run(tmp_path, epochs=12, learning_rate=0.02)
+    scores = [line["accuracy"] for line in progress.curve]
+    assert len(scores) == 13
+    assert max(scores) > scores[0] + 0.1
+    assert scores[progress.best_epoch] == max(scores) == progress.best
+    val, labels = data(1)
+    with torch.no_grad():
+        found = whole(val.inputs(range(N))).argmax(1).numpy()
+    assert (found == labels).mean() == pytest.approx(max(scores))
+
+
+def test_equal_runs_are_equal_bit_for_bit_and_another_seed_is_another_run(tmp_path):
+    first, second, other = (run(tmp_path / name, seed=seed)[1] for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+    assert same(state(first), state(second))
+    assert not same(state(first), state(other))
+
+
+@pytest.mark.parametrize("average", [None, 0.9])
+def test_a_run_killed_after_any_epoch_ends_with_the_same_weights(tmp_path, monkeypatch, average):
+    whole_run, expected = run(tmp_path / "whole", average=average)
+    for killed_after in (1, 3):
+        with monkeypatch.context() as patched:
+            epoch = Unfreezing.epoch
+
+            def dying(self, number, *rest):
+                if number == killed_after:  # noqa: B023
+                    raise KeyboardInterrupt
+                return epoch(self, number, *rest)  # noqa: B023
+
+            patched.setattr(Unfreezing, "epoch", dying)
+            with pytest.raises(KeyboardInterrupt):
+                run(tmp_path / f"killed{killed_after}", average=average)
+        progress, found = run(tmp_path / f"killed{killed_after}", average=average)
+        assert same(state(found), state(expected))
+        assert [line["accuracy"] for line in progress.curve] == [line["accuracy"] for line in whole_run.curve]
+
+
+def test_what_is_not_freed_stays_as_it_was(tmp_path):
+    before = made()[0].network.state_dict()
+    _, whole = run(tmp_path, free={0: "none", 2: "last 1"}, learning_rate=0.05, epochs=6)
+    after = whole.network.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before if not name.startswith("3."))
+    assert not torch.equal(before["3.0.weight"], after["3.0.weight"])
+
+
+def test_from_the_cut_every_loss_and_score_is_that_of_the_whole_network(tmp_path):
+    free = {0: "last 1", 2: "last 2"}
+    plain, whole = run(tmp_path / "a", free=free)
+    cached, entered = run(tmp_path / "b", free=free, cut=True)
+    for one, other in zip(plain.curve, cached.curve, strict=True):
+        assert one["accuracy"] == other["accuracy"]
+        assert (math.isnan(one["loss"]) and math.isnan(other["loss"])) or one["loss"] == pytest.approx(
+            other["loss"], rel=1e-6
+        )
+    for name, value in state(whole).items():
+        torch.testing.assert_close(entered.state_dict()[name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_a_loss_that_is_no_number_stops_with_step_and_rate(tmp_path):
+    with pytest.raises(IceboxError, match=r"the loss is (nan|inf) at step \d+ of 24 \(epoch \d, learning rate"):
+        run(tmp_path, learning_rate=1e30, clip=1e30, norm_statistics="updated")
+
+
+def test_it_stops_when_val_has_not_improved_for_as_long_as_patience_says(tmp_path):
+    progress, _ = run(tmp_path, epochs=50, learning_rate=1e-9, patience=3)
+    assert progress.epochs == 3
+
+
+def test_out_of_memory_it_goes_on_with_smaller_pieces_that_add_up(tmp_path, monkeypatch, capsys):
+    expected, _ = run(tmp_path / "a", epochs=1, free="none")
+    backward = Unfreezing.backward
+
+    def small(self, prepared, *rest):
+        if len(prepared) > 4:
+            raise torch.cuda.OutOfMemoryError
+        return backward(self, prepared, *rest)
+
+    monkeypatch.setattr(Unfreezing, "backward", small)
+    found, _ = run(tmp_path / "b", epochs=1, free="none")
+    assert "8 items at a time" in capsys.readouterr().err
+    assert found.curve[-1]["loss"] == pytest.approx(expected.curve[-1]["loss"], rel=1e-5)
+
+
+def test_items_of_a_batch_that_pass_apart_add_up_too_and_are_scored_in_their_order(tmp_path, monkeypatch):
+    expected, _ = run(tmp_path / "a", epochs=3, free="none")
+    monkeypatch.setattr(Rows, "together", lambda _, part: [[*range(1, len(part), 2)], [*range(0, len(part), 2)]])
+    found, _ = run(tmp_path / "b", epochs=3, free="none")
+    for one, other in zip(expected.curve[1:], found.curve[1:], strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-5)
+        assert one["accuracy"] == other["accuracy"]
+
+
+@pytest.mark.parametrize("precision", ["bfloat16"])
+def test_mixed_precision_trains_too(tmp_path, precision):
+    progress, _ = run(tmp_path, precision=precision)
+    assert math.isfinite(progress.curve[-1]["loss"])
+
+
+def test_the_plan_knows_where_the_frozen_part_ends():
+    capture, _ = made()
+    rows, _ = data()
+    backbone = type("Backbone", (), {"capture": capture})
+    for free, block in (("all", None), ("last 1", "2"), ({0: "none", 1: "last 3"}, "0"), ("none", "3.0")):
+        assert Plan.of(backbone, How(free=free), *rows.inputs(range(4))).frozen_to == block
+    assert unfreeze.PRECISIONS.keys() == {"float32", "bfloat16", "float16"}
+
+
+def test_who_looks_on_hears_every_epoch_also_those_before_a_run_was_killed(tmp_path, monkeypatch):
+    heard: list[dict[str, float]] = []
+    whole, _ = run(tmp_path / "whole", tell=heard.append)
+    assert heard == whole.curve
+    heard.clear()
+    killed = Unfreezing.keep
+
+    def kill(self, checkpoint):
+        killed(self, checkpoint)
+        if self.progress.epochs == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Unfreezing, "keep", kill)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "killed")
+    monkeypatch.undo()
+    went_on, _ = run(tmp_path / "killed", tell=heard.append)
+    assert [line["epoch"] for line in heard] == [0, 1, 2, 3, 4]
+    assert heard == went_on.curve

@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from icebox.features.backbones.torchvision import DRAFT, EXACT, FAST, Torchvision
-from icebox.features.weights import torchvision_models as headless
+from icebox.features.weights import torchvision_models
 
 MODEL = "resnet18"
 SMALL, LARGE = (500, 375), (2000, 1500)
@@ -50,9 +50,9 @@ def pictures(count: int, size: tuple[int, int]) -> list[bytes]:
 
 def ways() -> dict[str, Way]:
     """{name: JPEG → uint8 (3, 224, 224)}."""
-    transforms = headless.library().transforms
+    transforms = torchvision_models.library().transforms
     functional = transforms.functional
-    steps = headless.preprocess_of(headless.published_weights(MODEL)["DEFAULT"])
+    steps = torchvision_models.preprocess_of(torchvision_models.published_weights(MODEL)["DEFAULT"])
 
     def reference(content: bytes) -> Tensor:
         picture = Image.open(io.BytesIO(content)).convert("RGB")

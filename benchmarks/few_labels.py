@@ -11,25 +11,23 @@ import sys
 import numpy as np
 
 from icebox.features.store.feature_store import FeatureStore
-from icebox.pipeline.config import loader as config
+from icebox.pipeline.config import loader
 from icebox.pipeline.data import labelled
-from icebox.pipeline.fitting import fit_head as learn
-from icebox.pipeline.fitting import head_factory as making
-from icebox.pipeline.fitting import parameter_grid as settings
+from icebox.pipeline.fitting import fit_head, head_factory, parameter_grid
 from icebox.pipeline.project import paths
 
 STORES = ("digits-glyphnet", "digits-pixels")
 
 
-def best_head(params: config.Config, store: str, labels_per_class: int, seed: int) -> tuple[str, float]:
+def best_head(params: loader.Config, store: str, labels_per_class: int, seed: int) -> tuple[str, float]:
     """(name, test accuracy) of the head that is best on val; among equals the first in params.yaml."""
     data = labelled.few(labelled.read(FeatureStore(paths.store(store))), labels_per_class, seed=seed)
     fit = params.fitting(store).model_copy(update={"seed": seed, "seeds": 1})
     scored = []
     for head in params.select.heads:
-        made = making.maker(params.heads[head], data.task, f"heads.{head}")
-        tried = settings.settings(params.heads[head].parameters, fit.search, seed=seed)
-        learnt = learn.learn(made, tried, data, fit, weigh=lambda labels: None)
+        made = head_factory.maker(params.heads[head], data.task, f"heads.{head}")
+        tried = parameter_grid.settings(params.heads[head].parameters, fit.search, seed=seed)
+        learnt = fit_head.learn(made, tried, data, fit, weigh=lambda labels: None)
         scored.append((learnt.found.scores["accuracy"], head, learnt.seeds[0].tests["test"].scores["accuracy"]))
     _, head, test = max(scored, key=lambda line: line[0])
     return head, test
@@ -37,7 +35,7 @@ def best_head(params: config.Config, store: str, labels_per_class: int, seed: in
 
 def main(labels_per_class: int = 5, draws: int = 10) -> None:
     """Print a line a draw, then the means and the paired difference."""
-    params = config.load()
+    params = loader.load()
     results = []
     for seed in range(draws):
         found = [best_head(params, name, labels_per_class, seed) for name in STORES]

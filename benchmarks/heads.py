@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from icebox.pipeline.fitting import path_fitting as together
+from icebox.pipeline.fitting import path_fitting
 from icebox.pipeline.heads import lightgbm, linear_probe, logreg
 
 ITEMS, TEST_ITEMS, FEATURES, CLASSES = 50_000, 10_000, 512, 10
@@ -66,7 +66,7 @@ def race_logreg(data: tuple[np.ndarray, ...], rounds: int, *, folds: int) -> Non
         settings = [{"C": C} for C in PENALTIES]
         scores = np.zeros((len(splits), len(settings)))
         for fold, (train, val) in enumerate(splits):
-            for position, head, _ in together.fit(logreg.build, settings, X[train], y[train]):
+            for position, head, _ in path_fitting.fit(logreg.build, settings, X[train], y[train]):
                 scores[fold, position] = head.score(X[val], y[val])
         return logreg.build(**settings[int(scores.mean(axis=0).argmax())]).fit(X, y)
 
@@ -97,7 +97,7 @@ def race_probe(data: tuple[np.ndarray, ...], rounds: int) -> None:
     settings = [{"learning_rate": rate, "weight_decay": decay} for rate in rates for decay in decays]
 
     def fitted(chosen: list[dict[str, float]]) -> list[object]:
-        return [head for _, head, _ in together.fit(linear_probe.build, chosen, X, y)]
+        return [head for _, head, _ in path_fitting.fit(linear_probe.build, chosen, X, y)]
 
     race(
         ("24 settings", "one"),

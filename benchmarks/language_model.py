@@ -11,9 +11,9 @@ import sys
 
 from benchmarks.kneser_ney import KneserNey
 from icebox.features.backbones.rnn_lm import read_vocabulary
-from icebox.features.text import tokenization as words
-from icebox.pipeline.catalog import datasets as examples
-from icebox.pipeline.config import loader as config
+from icebox.features.text import tokenization
+from icebox.pipeline.catalog import datasets
+from icebox.pipeline.config import loader
 from icebox.pipeline.project import paths
 
 ORDERS = (3, 5)
@@ -21,12 +21,13 @@ ORDERS = (3, 5)
 
 def main(backbone: str = "rnn_lm", dataset: str = "wikitext2") -> None:
     """Print a line a model, then the ratio."""
-    data = examples.of(config.load(), dataset)
+    data = datasets.of(loader.load(), dataset)
     vocabulary = read_vocabulary(paths.backbone(backbone))
     number = {word: i for i, word in enumerate(vocabulary)}
     text = {
         split: [
-            number.get(word, number[words.UNKNOWN]) for word in words.of_lines("".join(map(str, data.contents(split))))
+            number.get(word, number[tokenization.UNKNOWN])
+            for word in tokenization.of_lines("".join(map(str, data.contents(split))))
         ]
         for split in ("train", "val", "test")
     }
@@ -34,7 +35,7 @@ def main(backbone: str = "rnn_lm", dataset: str = "wikitext2") -> None:
     test = 0.0
     for order in ORDERS:
         model = KneserNey(text["train"], order=order, words=len(vocabulary))
-        val, test = (model.perplexity(text[split], first=number[words.END]) for split in ("val", "test"))
+        val, test = (model.perplexity(text[split], first=number[tokenization.END]) for split in ("val", "test"))
         print(f"modified Kneser-Ney, order {order}: perplexity val {val:.1f}, test {test:.1f}")
     scores = json.loads((paths.backbone(backbone) / "metrics.json").read_text())
     print(f"{backbone}: perplexity val {scores['perplexity_val']:.1f}, test {scores['perplexity_test']:.1f}")

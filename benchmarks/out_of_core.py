@@ -100,15 +100,15 @@ def fit(folder: Path, family: str) -> dict[str, float]:
     from threadpoolctl import threadpool_limits
 
     from icebox.features import plugins
-    from icebox.pipeline.data import feature_selection as sight
+    from icebox.pipeline.data import feature_selection
     from icebox.pipeline.data.on_disk import Rows
-    from icebox.pipeline.evaluation import predictions as answers
+    from icebox.pipeline.evaluation import predictions
 
     watch = Watch()
     watch.start()
     build = plugins.load("icebox.pipeline.heads", family).build
     store = FeatureStore(folder)
-    seen = sight.of(store)
+    seen = feature_selection.of(store)
     classes, numbers = np.unique(store.index.labels, return_inverse=True)
     before_bytes = status_bytes("VmRSS")
     train, test = (Rows(store, store.items(split), seen) for split in ("train", "test"))
@@ -117,7 +117,7 @@ def fit(folder: Path, family: str) -> dict[str, float]:
         head = build().fit(train, numbers[train.items])
         fit_s, fit_peak_bytes = time.perf_counter() - started_s, status_bytes("VmHWM")
         right = [
-            answers.answers(head, test[rows], len(classes)).predicted == numbers[test.items[rows]]
+            predictions.answers(head, test[rows], len(classes)).predicted == numbers[test.items[rows]]
             for rows in test.blocks()
         ]
     return {

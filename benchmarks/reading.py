@@ -17,8 +17,7 @@ import numpy as np
 
 from icebox.features import fingerprint
 from icebox.features.manifest.manifest import Row
-from icebox.features.store import index
-from icebox.features.store import shards as shard
+from icebox.features.store import index, shards
 from icebox.features.store.cache import Place
 from icebox.features.store.feature_store import FeatureStore
 from icebox.features.store.shards import SHARD_ROWS
@@ -37,8 +36,8 @@ def make_store(folder: Path, features: np.ndarray) -> FeatureStore:
     for start in range(0, len(rows), SHARD_ROWS):
         part = slice(start, start + SHARD_ROWS)
         keys = [row.item_key for row in rows[part]]
-        path = shard.write(folder, of="benchmark", item_keys=keys, features={"last": features[part]}, errors={})
-        places += [Place(shard.read(path), row) for row in range(len(keys))]
+        path = shards.write(folder, of="benchmark", item_keys=keys, features={"last": features[part]}, errors={})
+        places += [Place(shards.read(path), row) for row in range(len(keys))]
     index.write(folder, rows=rows, places={"identity": places}, spec={}, fingerprint="benchmark", skipped={})
     return FeatureStore(folder)
 

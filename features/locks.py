@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from icebox.features import files as atomic
+from icebox.features import files
 from icebox.features.errors import IceboxError
 
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
     """Hold the advisory lock (flock) on `path`. Raises IceboxError at once where another process holds it."""
-    with atomic.explained(path.parent):
+    with files.explained(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = path.open("a")
     with handle:

@@ -6,7 +6,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from icebox.features import plugins
-from icebox.pipeline.config import loader as config
+from icebox.pipeline.config import loader
 from tests.conftest import PROJECT
 
 BLOCKS = re.findall(r"```yaml\n(.*?)```", (PROJECT / "docs/data.md").read_text(), flags=re.DOTALL)
@@ -25,7 +25,7 @@ def with_example(block: str) -> dict:
 def test_an_example_is_valid_params_and_its_source_accepts_it(block, tmp_path):
     with (tmp_path / "params.yaml").open("w") as stream:
         YAML(typ="safe", pure=True).dump(with_example(block), stream)
-    for entry in config.load(tmp_path / "params.yaml").datasets.values():
+    for entry in loader.load(tmp_path / "params.yaml").datasets.values():
         plugins.load("icebox.features.datasets", entry.family).Source(**entry.parameters)
 
 

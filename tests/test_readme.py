@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from icebox.pipeline.config import loader as config
+from icebox.pipeline.config import loader
 from tests.conftest import PROJECT, Project
 
 README = (PROJECT / "README.md").read_text()
@@ -78,7 +78,7 @@ def test_the_examples_of_own_data_are_valid_params(block, tmp_path):
         params[section] = params[section] | entries if entries else entries
     with (tmp_path / "params.yaml").open("w") as stream:
         yaml.dump(params, stream)
-    assert len(config.load(tmp_path / "params.yaml").select.stores) == 2
+    assert len(loader.load(tmp_path / "params.yaml").select.stores) == 2
 
 
 def test_the_tree_names_only_what_exists():

@@ -9,7 +9,7 @@ import pytest
 from dvc.repo import Repo
 
 from icebox.features.errors import IceboxError
-from icebox.pipeline.config import loader as config
+from icebox.pipeline.config import loader
 from icebox.pipeline.stages import manifest
 from tests.conftest import NEEDED, PROJECT
 
@@ -36,7 +36,7 @@ def project(tmp_path_factory) -> Iterator[Path]:
 @pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # of a library that DVC imports
 def test_dvc_expands_it_to_the_stages_that_its_selection_needs(recipe, project):
     shutil.copy(recipe, project / "params.yaml")
-    chosen = config.load()
+    chosen = loader.load()
     # all of them, and although what each needs has not been made by the one before
     ran = Repo(str(project)).reproduce(targets=["report"], dry=True, force=True, allow_missing=True)
     stores = [chosen.stores[name] for name in chosen.select.stores]
@@ -52,7 +52,7 @@ def test_dvc_expands_it_to_the_stages_that_its_selection_needs(recipe, project):
 
 @each_recipe
 def test_a_missing_file_is_an_error_that_says_where_to_put_it(recipe, project):
-    chosen = config.load(recipe)
+    chosen = loader.load(recipe)
     for key, path in places(chosen).items():
         first = next(iter(path.values())) if isinstance(path, dict) else path
         with pytest.raises(IceboxError, match=f"datasets.{key}: .*{first}"):
@@ -63,11 +63,11 @@ def test_a_missing_file_is_an_error_that_says_where_to_put_it(recipe, project):
 def test_the_docs_say_how_to_run_it_and_where_its_data_goes(recipe):
     docs = "".join(path.read_text() for path in (PROJECT / "docs").glob("*.md"))
     assert f"cp recipes/{recipe.name} params.yaml" in docs
-    for path in places(config.load(recipe)).values():
+    for path in places(loader.load(recipe)).values():
         for file in path.values() if isinstance(path, dict) else [path]:
             assert file in docs
 
 
-def places(chosen: config.Config) -> dict[str, str | dict[str, str]]:
+def places(chosen: loader.Config) -> dict[str, str | dict[str, str]]:
     """Where each dataset's files go, of those that have some."""
     return {key: entry.parameters["path"] for key, entry in chosen.datasets.items() if "path" in entry.parameters}

@@ -25,7 +25,7 @@ from icebox.features.models.text_generation import Judge, Writing
 from icebox.features.nn.backbone import NetworkBackbone
 from icebox.features.nn.layer_outputs import Capture, Inputs
 from icebox.features.nn.transfer import sent
-from icebox.features.text import tokenization as words
+from icebox.features.text import tokenization
 from icebox.features.text.batching import packed
 
 VERSION = 1
@@ -34,7 +34,7 @@ VOCABULARY_FILE = "vocabulary.txt"
 MOST_WORDS = 4096  # of a text; the rest is cut off
 PREPROCESS = {
     "words": "WikiText's",
-    "unseen": words.UNKNOWN,
+    "unseen": tokenization.UNKNOWN,
     "most_words": MOST_WORDS,
     "pooled": "all words, or a line's end",
 }
@@ -135,9 +135,9 @@ class LanguageModel(NetworkBackbone):
         """Text → the numbers of its words, those never seen as UNKNOWN, behind a line's end as in training."""
         if not isinstance(content, str):
             raise ItemError(f"rnn_lm: expected a text, found {type(content).__name__}")
-        unknown = self.number[words.UNKNOWN]
-        found = [self.number.get(word, unknown) for word in words.of_text(content)[:MOST_WORDS]]
-        return [self.number[words.END], *found]
+        unknown = self.number[tokenization.UNKNOWN]
+        found = [self.number.get(word, unknown) for word in tokenization.of_text(content)[:MOST_WORDS]]
+        return [self.number[tokenization.END], *found]
 
     def was_cut(self, prepared: list[int]) -> bool:
         """Whether the text had more than MOST_WORDS words."""
@@ -193,14 +193,16 @@ class NextWord(Pretraining):
         data.expect("text", "rnn_lm")
         self.seed, self.batch_size, self.tokens = seed, batch_size, tokens
         self.learning_rate, self.clip, self.sizes = learning_rate, clip, network
-        running = {split: words.of_lines("".join(map(str, data.contents(split)))) for split in ("train", "val", "test")}
-        self.vocabulary = words.vocabulary(running["train"])
+        running = {
+            split: tokenization.of_lines("".join(map(str, data.contents(split)))) for split in ("train", "val", "test")
+        }
+        self.vocabulary = tokenization.vocabulary(running["train"])
         number = {word: i for i, word in enumerate(self.vocabulary)}
         self.text = {
-            split: torch.tensor([number.get(word, number[words.UNKNOWN]) for word in found])
+            split: torch.tensor([number.get(word, number[tokenization.UNKNOWN]) for word in found])
             for split, found in running.items()
         }
-        self.end = number[words.END]
+        self.end = number[tokenization.END]
         self.steps_per_epoch = (len(self.text["train"]) // batch_size - 1) // tokens
         self.steps = epochs * self.steps_per_epoch
         with torch.random.fork_rng(devices=[]):

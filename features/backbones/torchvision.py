@@ -25,8 +25,7 @@ from icebox.features.nn.backbone import NetworkBackbone
 from icebox.features.nn.layer_outputs import LAST, Capture, Inputs
 from icebox.features.nn.normalization import normalised
 from icebox.features.plugins import suggestion
-from icebox.features.weights import checkpoints as checkpoint
-from icebox.features.weights import torchvision_models as headless
+from icebox.features.weights import checkpoints, torchvision_models
 
 VERSION = 4  # 3: batch norm folded into the convolutions; 4: resized by vector instructions, `exact` by Pillow
 DEFAULT_OUTPUTS = (LAST,)
@@ -43,23 +42,25 @@ def fetch(folder: Path, *, model: str, weights: str, sha256: str | None = None, 
     `.pt`, `.th` or `.safetensors` file, or `random` (drawn from `seed`). `sha256` pins the file they come from.
     Raises IceboxError for an unknown name, for a file that differs or does not fit, and without a network.
     """
-    published = headless.published_weights(model)
+    published = torchvision_models.published_weights(model)
     if weights == RANDOM:
         if sha256 is not None:
             raise IceboxError("`weights: random` has no file for `sha256` to pin; leave that out")
-        preprocess = headless.preprocess_of(published["DEFAULT"])
-        network = headless.random_network(model, preprocess, seed)
-        headless.behead(network)
+        preprocess = torchvision_models.preprocess_of(published["DEFAULT"])
+        network = torchvision_models.random_network(model, preprocess, seed)
+        torchvision_models.behead(network)
         tensors = dict(network.state_dict())
     else:
         path, member = located(weights, published)
-        digest = checkpoint.check_sha256(path, sha256)
+        digest = checkpoints.check_sha256(path, sha256)
         if sha256 is None:
             print(f"{path.name}: not pinned; to pin it, write in params.yaml\n    sha256: {digest}", file=sys.stderr)
-        preprocess = headless.preprocess_of(member)
-        network = headless.hollow_network(model, preprocess)
-        found = headless.without_classifier(checkpoint.read_tensors(path), headless.behead(network))
-        tensors = checkpoint.fitted(found, network.state_dict(), f"weights: {path} does not fit torchvision's {model}")
+        preprocess = torchvision_models.preprocess_of(member)
+        network = torchvision_models.hollow_network(model, preprocess)
+        found = torchvision_models.without_classifier(
+            checkpoints.read_tensors(path), torchvision_models.behead(network)
+        )
+        tensors = checkpoints.fitted(found, network.state_dict(), f"weights: {path} does not fit torchvision's {model}")
     folder.mkdir(parents=True, exist_ok=True)
     safetensors.torch.save_file(tensors, folder / WEIGHTS_FILE)
     write_settings(folder, {"model": model, "preprocess": preprocess})
@@ -71,7 +72,7 @@ def located(weights: str, published: Mapping[str, Any]) -> tuple[Path, Any]:
     A file that bears a published file's name needs that one's; any other is taken to need the default's.
     """
     path = Path(weights)
-    if path.suffix in checkpoint.SUFFIXES:
+    if path.suffix in checkpoints.SUFFIXES:
         if not path.is_file():
             raise IceboxError(
                 f"weights: there is no file {path} (looked in {Path.cwd()}); put it there, correct the path, or say "
@@ -81,10 +82,10 @@ def located(weights: str, published: Mapping[str, Any]) -> tuple[Path, Any]:
         return path, [*namesakes, published["DEFAULT"]][0]
     if weights not in published:
         raise IceboxError(
-            f"weights: expected '{RANDOM}', a file ({', '.join(sorted(checkpoint.SUFFIXES))}) or published "
+            f"weights: expected '{RANDOM}', a file ({', '.join(sorted(checkpoints.SUFFIXES))}) or published "
             f"weights, found '{weights}'; {suggestion(weights, list(published))}"
         )
-    return checkpoint.downloaded(published[weights].url), published[weights]
+    return checkpoints.downloaded(published[weights].url), published[weights]
 
 
 def load(
@@ -104,8 +105,8 @@ def load(
     if decode not in DECODES:
         raise IceboxError(f"decode: expected one of {', '.join(DECODES)}, found '{decode}'")
     settings = read_settings(folder)
-    network = headless.hollow_network(settings["model"], settings["preprocess"])
-    headless.behead(network)
+    network = torchvision_models.hollow_network(settings["model"], settings["preprocess"])
+    torchvision_models.behead(network)
     state = network.state_dict()  # filled, not replaced: it carries the version that MNASNet insists on
     state.update(safetensors.torch.load_file(folder / WEIGHTS_FILE))
     network.load_state_dict(state, assign=True)

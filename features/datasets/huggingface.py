@@ -9,8 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from icebox.features import contained_paths as inside
-from icebox.features import split_names as official_splits
+from icebox.features import contained_paths, split_names
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality, Pair
 from icebox.features.datasets.readers.tables import as_text
 from icebox.features.errors import IceboxError
@@ -91,7 +90,7 @@ class Source(Dataset):
                     item_id=f"{split}/{row}" if split else str(row),
                     source=f"{split}/{row}",
                     label=label,
-                    split=self.splits[split] if self.splits else official_splits.ours(split),
+                    split=self.splits[split] if self.splits else split_names.ours(split),
                     group=groups[row],
                     slices={name: values[row] for name, values in slices.items()},
                 )
@@ -117,7 +116,7 @@ class Source(Dataset):
         if content:
             return content
         # what lies beside a table that somebody saved may be named by it, and nothing else; the hub's own cache may be
-        return inside.content(self.path or Path(cell["path"]).parent, cell["path"])
+        return contained_paths.content(self.path or Path(cell["path"]).parent, cell["path"])
 
     @property
     def _where(self) -> str:
@@ -176,7 +175,7 @@ class Source(Dataset):
 
 def known(split: str) -> bool:
     """Whether a split's name is one that stands for one of ours."""
-    return official_splits.ours(split) in official_splits.SPLITS.values()
+    return split_names.ours(split) in split_names.SPLITS.values()
 
 
 def required() -> Any:

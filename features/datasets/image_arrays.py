@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from icebox.features import split_names as official_splits
+from icebox.features import split_names
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
 from icebox.features.datasets.readers.tables import as_text
 from icebox.features.errors import IceboxError
@@ -45,7 +45,7 @@ class Source(Dataset):
                     item_id=ids[row] if ids else f"{part}/{row}" if part else str(row),
                     source=f"{part}/{row}",
                     label=label,
-                    split=part or (official_splits.ours(splits[row]) if splits else ""),
+                    split=part or (split_names.ours(splits[row]) if splits else ""),
                     group=groups[row] if groups else "",
                 )
 

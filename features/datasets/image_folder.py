@@ -5,8 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from icebox.features import contained_paths as inside
-from icebox.features import split_names as official_splits
+from icebox.features import contained_paths, split_names
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
 from icebox.features.errors import IceboxError
 from icebox.features.splits import is_split
@@ -36,7 +35,7 @@ class Source(Dataset):
         path without a group.
         """
         pictures = pictures_in(self.path)
-        split = all(is_split(official_splits.ours(picture.parts[0])) for picture in pictures)
+        split = all(is_split(split_names.ours(picture.parts[0])) for picture in pictures)
         labels = [class_of(picture, depth=1 if split else 0) for picture in pictures]
         if len(set(labels)) < 2:
             raise IceboxError(
@@ -49,13 +48,13 @@ class Source(Dataset):
                 item_id=name,
                 source=name,
                 label=label,
-                split=official_splits.ours(picture.parts[0]) if split else "",
+                split=split_names.ours(picture.parts[0]) if split else "",
                 group=group_of(name, self.group) if self.group else "",
             )
 
     def read(self, source: str) -> Content:
         """The file's bytes; raises IceboxError for a file that is gone, unreadable or outside the folder."""
-        return inside.content(self.path, source)
+        return contained_paths.content(self.path, source)
 
 
 def pictures_in(root: Path) -> list[PurePosixPath]:
@@ -76,7 +75,7 @@ def pictures_in(root: Path) -> list[PurePosixPath]:
             if path.suffix.lower() in SUFFIXES and not name.startswith("."):
                 relative = path.relative_to(root).as_posix()
                 if path.is_symlink():
-                    inside.inside(root, relative)
+                    contained_paths.inside(root, relative)
                 found.append(readable_name(relative))
     return [PurePosixPath(name) for name in sorted(found)]
 

@@ -9,8 +9,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from icebox.features import contained_paths as inside
-from icebox.features import split_names as official_splits
+from icebox.features import contained_paths, split_names
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
 from icebox.features.datasets.readers.tables import as_text
 from icebox.features.errors import IceboxError
@@ -65,7 +64,7 @@ class Source(Dataset):
         splits = {archive: split_of(archive) for archive in archives}
         official = all(splits.values())
         for archive in archives:
-            for sample, parts in samples(inside.inside(self.path, archive)).items():
+            for sample, parts in samples(contained_paths.inside(self.path, archive)).items():
                 where = f"{self.path / archive}, sample '{sample}'"
                 pictures = [parts[ending] for ending in self.image if ending in parts]
                 if len(pictures) != 1:
@@ -92,7 +91,7 @@ class Source(Dataset):
         """A member's content."""
         offset, size = member
         try:
-            with inside.inside(self.path, archive).open("rb") as stream:
+            with contained_paths.inside(self.path, archive).open("rb") as stream:
                 stream.seek(offset)
                 content = stream.read(size)
         except OSError as error:
@@ -155,4 +154,4 @@ def samples(archive: Path) -> dict[str, dict[str, Member]]:
 def split_of(archive: str) -> str:
     """The split that a part of the path names, or "": `pets-train-000.tar` → train."""
     named = [part for part in re.split(r"[^A-Za-z]+", archive.removesuffix(".tar")) if part.lower() in SPLITS]
-    return official_splits.ours(named[0]) if named else ""
+    return split_names.ours(named[0]) if named else ""

@@ -11,8 +11,7 @@ import numpy as np
 
 from icebox.features.abc.backbone import Backbone
 from icebox.features.errors import IceboxError, ItemError
-from icebox.features.extraction import compilation as compiled
-from icebox.features.extraction import views
+from icebox.features.extraction import compilation, views
 from icebox.features.extraction.views import Unit
 from icebox.features.manifest.examples import Read, content_of
 from icebox.features.ragged import Ragged, Scattered, Values, flat
@@ -108,14 +107,14 @@ class Pass:
                 return reason
             raise unreadable_item(unit.row.item_id, reason) from reason
 
-    def compile(self, units: Sequence[Unit], *, wanted: compiled.Compile, before: bool) -> bool:
+    def compile(self, units: Sequence[Unit], *, wanted: compilation.Compile, before: bool) -> bool:
         """Compile the backbone where that pays for these units; returns whether it is compiled now."""
         if wanted == "off" or len(units) < self.batch_size or self.backbone.whole_shards:
             return False
         outcomes = list(self.pool.map(self.prepare, units[: self.batch_size]))
         if any(isinstance(outcome, ItemError) for outcome in outcomes) or not outcomes:
             return False
-        return compiled.consider(self.backbone, outcomes, items_left=len(units), wanted=wanted, before=before)
+        return compilation.consider(self.backbone, outcomes, items_left=len(units), wanted=wanted, before=before)
 
     def rows_within(self, budget_bytes: int, missing: Sequence[Unit], among: Sequence[Unit]) -> int:
         """How many rows of features fit into the budget, found by passing the first unit that can be read.

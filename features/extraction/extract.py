@@ -8,8 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from icebox.features import files as atomic
-from icebox.features import fingerprint
+from icebox.features import files, fingerprint
 from icebox.features.abc.backbone import Backbone
 from icebox.features.errors import IceboxError
 from icebox.features.extraction import canary
@@ -20,8 +19,7 @@ from icebox.features.extraction.views import IDENTITY, Unit, parted, refuse_unfi
 from icebox.features.manifest.examples import Read
 from icebox.features.manifest.manifest import Row
 from icebox.features.ragged import Values
-from icebox.features.store import index
-from icebox.features.store import shards as shard
+from icebox.features.store import index, shards
 from icebox.features.store.cache import Place, ShardCache
 from icebox.features.store.shards import SHARD_BYTES, SHARD_ROWS, Shard
 
@@ -86,7 +84,7 @@ def extract(
             size = min(shard_rows, work.rows_within(SHARD_BYTES, missing, list(distinct.values())))
             compiled = work.compile(missing, wanted=compiling, before=(cache.folder / COMPILED).exists())
             if compiled:
-                atomic.write_text(cache.folder / COMPILED, "features here are a compiled network's\n")
+                files.write_text(cache.folder / COMPILED, "features here are a compiled network's\n")
             for written in write_behind(parted(missing, size), work, cache, stored=stored, done=done):
                 places |= {key: Place(written, number) for number, key in enumerate(written.item_keys)}
         skipped = unreadable(chain(*units.values()), places)
@@ -113,8 +111,8 @@ def write_behind(
     def write(units: Sequence[Unit], features: dict[str, Values], errors: dict[int, str]) -> Shard:
         arrays = {output: features_as_stored(values, stored) for output, values in features.items()}
         keys = [unit.key for unit in units]
-        path = shard.write(cache.folder, of=cache.fingerprint, item_keys=keys, features=arrays, errors=errors)
-        return shard.read(path)
+        path = shards.write(cache.folder, of=cache.fingerprint, item_keys=keys, features=arrays, errors=errors)
+        return shards.read(path)
 
     with ThreadPoolExecutor(1) as writer:
         before: Future[Shard] | None = None
@@ -150,7 +148,7 @@ def finish(
     if not rows:
         raise IceboxError(f"{store}: none of the {len(skipped)} items could be read")
     store.mkdir(parents=True, exist_ok=True)
-    atomic.sweep(store)
+    files.sweep(store)
     used = {view: [places[unit.key] for unit in of_view] for view, of_view in readable.items()}
     names = list(dict.fromkeys(place.shard.path.name for place in chain(*used.values())))
     cache.link_into(store, names)

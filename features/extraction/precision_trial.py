@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from icebox.features import files as atomic
-from icebox.features import fingerprint
+from icebox.features import files, fingerprint
 from icebox.features.abc.backbone import Backbone
 from icebox.features.abc.dataset import Content
 from icebox.features.errors import ItemError
@@ -74,7 +73,7 @@ def recorded(spec: dict[str, Any], folder: Path) -> str | None:
 
 def record(spec: dict[str, Any], precision: str, folder: Path) -> None:
     """Keep what was found."""
-    atomic.write_text(file_of(spec, folder), json.dumps({"precision": precision}) + "\n")
+    files.write_text(file_of(spec, folder), json.dumps({"precision": precision}) + "\n")
 
 
 def file_of(spec: dict[str, Any], folder: Path) -> Path:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from icebox.features import files as atomic
-from icebox.features import fingerprint
+from icebox.features import files, fingerprint
 from icebox.features import splits as split
 from icebox.features.abc.dataset import Dataset, Item
 from icebox.features.manifest.validation import Task, refuse_unsound
@@ -78,7 +77,7 @@ def build(
 def write(path: Path, rows: Sequence[Row]) -> None:
     """Write the manifest as CSV, whole or not at all; a slice NAME is the column `slice_NAME`."""
     slices = list(dict.fromkeys(name for row in rows for name in row.slices))
-    with atomic.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+    with files.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)  # else a lone "\r" would be lost
         writer.writerow([*COLUMNS, *(f"{SLICE}{name}" for name in slices)])
         writer.writerows(

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
-from icebox.features import splits as split
+from icebox.features import splits
 from icebox.features.abc.dataset import Item
 from icebox.features.errors import IceboxError
 
@@ -29,9 +29,9 @@ def refuse_unsound(items: Sequence[Item], task: Task = "classification") -> None
         )
     for item in items:
         refuse_texts(item)
-        if item.split and not split.is_split(item.split):
+        if item.split and not splits.is_split(item.split):
             raise IceboxError(
-                f"item '{item.item_id}': expected a split of {', '.join(split.SPLITS)} or test-NAME (lower-case "
+                f"item '{item.item_id}': expected a split of {', '.join(splits.SPLITS)} or test-NAME (lower-case "
                 f"letters, digits, '_' and '.'), found '{item.split}'"
             )
         if task == "regression" and not is_number(item.label):

@@ -13,7 +13,7 @@ from torch import Tensor
 from icebox.features.abc.backbone import Generator, TextJudge
 from icebox.features.abc.dataset import Content, Modality
 from icebox.features.models.language_model import Network, States, loss
-from icebox.features.text import tokenization as words
+from icebox.features.text import tokenization
 
 LENGTH = 80  # words of a text written here
 PROMPTS, PROMPT = 5, 20  # how many real beginnings are continued, and their words
@@ -27,22 +27,24 @@ class Writing(Generator):
 
     def __init__(self, network: Network, vocabulary: Sequence[str], device: str) -> None:
         self.network, self.vocabulary, self.device = network, list(vocabulary), device
-        self.end, self.unknown = vocabulary.index(words.END), vocabulary.index(words.UNKNOWN)
+        self.end, self.unknown = vocabulary.index(tokenization.END), vocabulary.index(tokenization.UNKNOWN)
 
     def make(self, labels: Sequence[str], *, seed: int) -> list[Content]:
         """A text of LENGTH words for each label, begun behind a line's end."""
         written = self.continued(torch.full((len(labels), 1), self.end), seed=seed)
-        return [words.joined(self.vocabulary[number] for number in row).strip() for row in written.tolist()]
+        return [tokenization.joined(self.vocabulary[number] for number in row).strip() for row in written.tolist()]
 
     def sheets(self, contents: Sequence[Content], *, seed: int) -> dict[str, list[list[Content]]]:
         """Beginnings of real texts, and how they go on here and there."""
         number = {word: i for i, word in enumerate(self.vocabulary)}
         rows: list[list[Content]] = []
         for place, content in enumerate(contents[:PROMPTS]):
-            real = [word for word in words.of_lines(str(content)) if word != words.END][: PROMPT + LENGTH]
+            real = [word for word in tokenization.of_lines(str(content)) if word != tokenization.END][: PROMPT + LENGTH]
             begun = torch.tensor([[number.get(word, self.unknown) for word in real[:PROMPT]]])
             written = [self.vocabulary[n] for n in self.continued(begun, seed=seed + place)[0].tolist()]
-            rows.append([words.joined(real[:PROMPT]), words.joined(written), words.joined(real[PROMPT:])])
+            rows.append(
+                [tokenization.joined(real[:PROMPT]), tokenization.joined(written), tokenization.joined(real[PROMPT:])]
+            )
         return {"continued": rows}
 
     @torch.inference_mode()
@@ -72,8 +74,10 @@ class Judge(TextJudge):
         """Of all words and line ends of these texts."""
         total, count = 0.0, 0
         for content in contents:
-            found = [word for line in str(content).split("\n") for word in (*words.of_text(line), words.END)]
-            text = torch.tensor([self.number.get(word, self.number[words.UNKNOWN]) for word in found])
-            total += loss(self.network, text, first=self.number[words.END]) * len(text)
+            found = [
+                word for line in str(content).split("\n") for word in (*tokenization.of_text(line), tokenization.END)
+            ]
+            text = torch.tensor([self.number.get(word, self.number[tokenization.UNKNOWN]) for word in found])
+            total += loss(self.network, text, first=self.number[tokenization.END]) * len(text)
             count += len(text)
         return math.exp(total / count)

@@ -11,8 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from icebox.features import files as atomic
-from icebox.features import locks as lock
+from icebox.features import files, locks
 from icebox.features.errors import IceboxError
 from icebox.features.store import shards as shard
 from icebox.features.store.shards import Shard
@@ -35,14 +34,14 @@ class ShardCache:
 
     def held(self) -> AbstractContextManager[None]:
         """The lock that a writer must hold."""
-        return lock.held(self.folder / "lock")
+        return locks.held(self.folder / "lock")
 
     def places(self) -> dict[str, Place]:
         """{item_key: place} of every row. A damaged shard is removed, saying so; its rows will be computed again.
 
         Only for the holder of the lock.
         """
-        atomic.sweep(self.folder)
+        files.sweep(self.folder)
         found: dict[str, Place] = {}
         for path in sorted(self.folder.glob("shard-*.h5")):
             try:
@@ -80,10 +79,10 @@ def link(source: Path, target: Path) -> None:
 
     Shards are immutable and read-only, so two names for one file can't surprise anyone.
     """
-    with atomic.temporary_in(target.parent) as temporary:
+    with files.temporary_in(target.parent) as temporary:
         try:
             os.link(source, temporary)
         except OSError:
             shutil.copyfile(source, temporary)
             temporary.chmod(0o444)
-        atomic.publish(temporary, target)
+        files.publish(temporary, target)

@@ -7,13 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from icebox.features import files as atomic
+from icebox.features import files
 from icebox.features.manifest.manifest import Row
 from icebox.features.ragged import Values, joined
-from icebox.features.store import index
-from icebox.features.store import pruning as prune
-from icebox.features.store import shards as shard
-from icebox.features.store import virtual_datasets as spread
+from icebox.features.store import index, pruning, shards, virtual_datasets
 from icebox.features.store.cache import Place, ShardCache
 from icebox.features.store.feature_store import FeatureStore
 from icebox.features.store.shards import SHARD_BYTES, SHARD_ROWS
@@ -49,7 +46,7 @@ def compact(
     with cache.held():
         before = FeatureStore(store)
         rows_before, bytes_before = sizes(before)
-        atomic.sweep(store)
+        files.sweep(store)
         stale, moving = plan(before)
         moved: dict[At, Place] = {}
         for part in pieces(before, moving, shard_rows, shard_bytes):
@@ -91,18 +88,18 @@ def pieces(store: FeatureStore, moving: list[At], shard_rows: int, shard_bytes: 
         yield moving[start : start + size]
 
 
-def rewrite(store: FeatureStore, part: Sequence[At], cache: ShardCache) -> shard.Shard:
+def rewrite(store: FeatureStore, part: Sequence[At], cache: ShardCache) -> shards.Shard:
     """A new shard in the cache with these rows of the old ones."""
     old = {number: store.shards[number] for number, _ in part}
     readable = [one for one in old.values() if one.arrays]  # else nothing in that shard could be read
     features: dict[str, Values] = {}
     for output in store.outputs if readable else ():
-        dtype = spread.common_dtype(one.arrays[output].dtype for one in readable)
+        dtype = virtual_datasets.common_dtype(one.arrays[output].dtype for one in readable)
         ragged, shape = store.is_ragged(output), store.row_shape(output)
         nothing = np.zeros((0, *shape) if ragged else shape, dtype)
         rows = [old[number].row(output, row).astype(dtype) if old[number].arrays else nothing for number, row in part]
         features[output] = joined(rows) if ragged else np.stack(rows)
-    path = shard.write(
+    path = shards.write(
         cache.folder,
         of=cache.fingerprint,
         item_keys=[store.shards[number].item_keys[row] for number, row in part],
@@ -113,7 +110,7 @@ def rewrite(store: FeatureStore, part: Sequence[At], cache: ShardCache) -> shard
             if row in store.shards[number].errors
         },
     )
-    return shard.read(path)
+    return shards.read(path)
 
 
 def replace(
@@ -132,7 +129,7 @@ def replace(
     cache.link_into(store.folder, sorted(names & {place.shard.path.name for place in chain(*places.values())}))
     # Before the index, which the store does not need them for: after a kill here, what is left to do is seen from the
     # store alone. A row that stayed in the cache would be taken into the store again by the next extraction.
-    keep = prune.needed(others) | names
+    keep = pruning.needed(others) | names
     for number in stale:
         if store.shards[number].path.name not in keep:
             (cache.folder / store.shards[number].path.name).unlink(missing_ok=True)

@@ -12,9 +12,8 @@ from icebox.features.errors import IceboxError
 from icebox.features.plugins import suggestion
 from icebox.features.ragged import OFFSETS, Ragged, offsets_of
 from icebox.features.splits import SPLITS, in_order
-from icebox.features.store import columns, index
+from icebox.features.store import columns, index, virtual_datasets
 from icebox.features.store import shards as shard
-from icebox.features.store import virtual_datasets as spread
 from icebox.features.store.memory_maps import ShardMaps
 from icebox.features.text.pairs import PAIR, PARTS, TEXTS, combine
 
@@ -46,7 +45,7 @@ class FeatureStore:
         self.skipped = self.index.skipped
         self._maps = ShardMaps([(self._present(entry), entry.arrays) for entry in self.index.shards])
         self._dtypes = {
-            output: spread.common_dtype(entry.arrays[output].dtype for entry in self.index.shards)
+            output: virtual_datasets.common_dtype(entry.arrays[output].dtype for entry in self.index.shards)
             for output in self.outputs
         }
 
@@ -182,7 +181,7 @@ class FeatureStore:
         result = np.empty((len(items), *self.row_shape(output)), self.dtype(output))
         at = self._number_of(view or self.views[0])
         shard_of, row_of = self.index.shard_of[at, items], self.index.row_of[at, items]
-        runs = spread.runs(shard_of, row_of, row_of + 1) if len(items) else []
+        runs = virtual_datasets.runs(shard_of, row_of, row_of + 1) if len(items) else []
         if result.nbytes >= len(runs) * PLAIN_BYTES:
             for start, stop in runs:
                 self._maps.copy(shard_of[start], output, row_of[start], into=result[start:stop])
@@ -200,7 +199,7 @@ class FeatureStore:
         shard_of, starts, stops = self._spans(items, output, view)
         ends = offsets_of(stops - starts)
         result = np.empty((int(ends[-1]), *self.row_shape(output)), self.dtype(output))
-        for first, last in spread.runs(shard_of, starts, stops) if len(items) else ():
+        for first, last in virtual_datasets.runs(shard_of, starts, stops) if len(items) else ():
             rows = self._maps.array(shard_of[first], output)[starts[first] : stops[last - 1]]
             result[ends[first] : ends[last]] = rows
         return Ragged(result, ends)

@@ -22,13 +22,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from icebox.features import files as atomic
+from icebox.features import files
 from icebox.features.errors import IceboxError
 from icebox.features.fingerprint import canonical_json
 from icebox.features.manifest.manifest import Row
 from icebox.features.ragged import OFFSETS, offsets_of
-from icebox.features.store import columns, hdf5
-from icebox.features.store import virtual_datasets as spread
+from icebox.features.store import columns, hdf5, virtual_datasets
 from icebox.features.store.cache import Place
 from icebox.features.store.shards import Array
 
@@ -148,7 +147,7 @@ def write(
     """Write the index over shards that lie in `store` already; `places[view][i]` is where that of `rows[i]` does."""
     shards = list({place.shard.path.name: place.shard for place in chain(*places.values())}.values())
     number = {part.path.name: i for i, part in enumerate(shards)}
-    with atomic.replacing(store / FILE) as temporary, hdf5.created(temporary) as file:
+    with files.replacing(store / FILE) as temporary, hdf5.created(temporary) as file:
         for column in COLUMNS:
             file[column] = columns.fixed_width([getattr(row, column) for row in rows])
         if grouped := any(row.group for row in rows):
@@ -156,12 +155,12 @@ def write(
         for group, of_view in zip(groups_of(tuple(places)), places.values(), strict=True):
             shard_of = file[f"{group}shard"] = np.array([number[place.shard.path.name] for place in of_view], np.uint32)
             row_of = file[f"{group}row"] = np.array([place.row for place in of_view], np.uint32)
-            for output in spread.outputs_of(shards[0].arrays):
-                starts, stops = spread.spans(output, shards, shard_of, row_of)
+            for output in virtual_datasets.outputs_of(shards[0].arrays):
+                starts, stops = virtual_datasets.spans(output, shards, shard_of, row_of)
                 # a missing shard then reads as NaN in plain h5py, not as plausible zeros
                 file.create_virtual_dataset(
                     f"{group}features/{output}",
-                    spread.virtual(output, shards, shard_of, starts, stops),
+                    virtual_datasets.virtual(output, shards, shard_of, starts, stops),
                     fillvalue=np.nan,
                 )
                 if OFFSETS + output in shards[0].arrays:
@@ -172,7 +171,7 @@ def write(
                 "fingerprint": fingerprint,
                 "spec": spec,
                 "views": list(places),
-                "outputs": as_asked(spread.outputs_of(shards[0].arrays), spec.get("outputs", [])),
+                "outputs": as_asked(virtual_datasets.outputs_of(shards[0].arrays), spec.get("outputs", [])),
                 "items": len(rows),
                 "columns": {name: columns.sha256_of_column(file[name][:]) for name in names},
                 "shards": [

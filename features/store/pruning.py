@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from icebox.features import files as atomic
+from icebox.features import files
 from icebox.features.store import index
 from icebox.features.store.cache import ShardCache
 
@@ -29,7 +29,7 @@ def prune(cache_root: Path, stores: Iterable[Path]) -> list[Freed]:
     for folder in sorted(path for path in cache_root.glob("*") if path.is_dir()):
         cache = ShardCache(cache_root, folder.name)
         with cache.held():
-            atomic.sweep(folder)
+            files.sweep(folder)
             unneeded = [path for path in folder.glob("shard-*.h5") if path.name not in keep]
             freed_bytes = sum(path.stat().st_size for path in unneeded if path.stat().st_nlink == 1)
             for path in unneeded:

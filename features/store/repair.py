@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-from icebox.features.store import index
-from icebox.features.store import shards as shard
-from icebox.features.store import verification as damage
+from icebox.features.store import index, shards, verification
 from icebox.features.store.cache import ShardCache
 
 
@@ -16,11 +14,11 @@ def repair(store: Path, cache_root: Path) -> list[str]:
     """
     cache = ShardCache(cache_root, index.read(store).fingerprint)
     with cache.held():
-        damaged = {found.path.name for found in damage.of_store(store)} - {index.FILE}
+        damaged = {found.path.name for found in verification.of_store(store)} - {index.FILE}
         for path in [cache.folder / name for name in damaged] + [
-            found.path for found in damage.of_cache(cache.folder, store)
+            found.path for found in verification.of_cache(cache.folder, store)
         ]:
-            if path.exists() and shard.name_of(path) != path.name:
+            if path.exists() and shards.name_of(path) != path.name:
                 path.unlink()
         lost = []
         for name in sorted(damaged):

@@ -14,8 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from icebox.features import files as atomic
-from icebox.features import fingerprint
+from icebox.features import files, fingerprint
 from icebox.features.errors import IceboxError
 from icebox.features.ragged import OFFSETS, Ragged, Values, flat
 from icebox.features.store import hdf5
@@ -73,7 +72,7 @@ def write(
     errors: Mapping[int, str],
 ) -> Path:
     """Write rows under fingerprint `of` into `folder`, atomically, read-only, and return the file's path."""
-    with atomic.temporary_in(folder) as temporary:
+    with files.temporary_in(folder) as temporary:
         with hdf5.created(temporary) as file:
             file.attrs["fingerprint"] = of
             keys = np.frombuffer(bytes.fromhex("".join(item_keys)), np.uint8)
@@ -87,7 +86,7 @@ def write(
                 file["error"] = np.array([errors.get(row, "").encode() for row in range(len(item_keys))], "S")
         temporary.chmod(0o444)
         path = folder / name_of(temporary)
-        atomic.publish(temporary, path)
+        files.publish(temporary, path)
     return path
 
 

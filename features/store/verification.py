@@ -9,8 +9,7 @@ import numpy as np
 
 from icebox.features.errors import IceboxError
 from icebox.features.ragged import OFFSETS
-from icebox.features.store import hdf5, index
-from icebox.features.store import shards as shard
+from icebox.features.store import hdf5, index, shards
 from icebox.features.store.feature_store import FeatureStore
 
 BLOCK_ITEMS = 4096
@@ -44,7 +43,7 @@ def of_shard(path: Path, entry: index.Listed) -> Iterator[Damage]:
         yield Damage(path, "this shard of the store is missing")
     elif (found_bytes := path.stat().st_size) != entry.size_bytes:
         yield Damage(path, f"expected {entry.size_bytes:,} bytes, found {found_bytes:,}")
-    elif (name := shard.name_of(path)) != path.name:
+    elif (name := shards.name_of(path)) != path.name:
         yield Damage(path, f"its bytes have changed: they are those of {name}")
 
 
@@ -100,5 +99,5 @@ def of_cache(folder: Path, store: Path) -> list[Damage]:
     return [
         Damage(path, "its bytes have changed")
         for path in sorted(folder.glob("shard-*.h5"))
-        if not ((store / path.name).exists() and path.samefile(store / path.name)) and shard.name_of(path) != path.name
+        if not ((store / path.name).exists() and path.samefile(store / path.name)) and shards.name_of(path) != path.name
     ]

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from icebox.features.errors import IceboxError
-from icebox.features.weights import checkpoints as checkpoint
+from icebox.features.weights import checkpoints
 
 # Each holds one network's parameters whole; the first found is taken (safetensors can run no code).
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -85,7 +85,7 @@ def take(source: Path, folder: Path, *, files: Collection[str], sha256: str | No
     name = next((name for name in WEIGHTS_FILES if (source / name).is_file()), None)
     if name is None:
         raise IceboxError(f"backbones: weights '{called}': found no {' or '.join(WEIGHTS_FILES)} in {source}")
-    found = checkpoint.check_sha256(source / name, sha256)
+    found = checkpoints.check_sha256(source / name, sha256)
     if sha256 is None:
         print(f"{called}: not pinned; to pin it, write in params.yaml\n    sha256: {found}", file=sys.stderr)
     folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from icebox.features import plugins
 from icebox.features.abc.backbone import SETTINGS_FILE, Backbone
 from icebox.features.abc.dataset import Content
 from icebox.features.errors import IceboxError
-from icebox.features.extraction import precision_trial as plan
+from icebox.features.extraction import precision_trial
 from icebox.features.extraction.precision import Precision, resolve
 from icebox.pipeline.project import paths
 
@@ -49,7 +49,7 @@ def load_for(
     def load_in(format_: str) -> Backbone:
         return load(name, family, outputs, precision=format_, **options)
 
-    network, why = plan.choose(fast, load_in, contents, paths.PLANS)
+    network, why = precision_trial.choose(fast, load_in, contents, paths.PLANS)
     print(f"{name}: {network.spec['precision']} ({why})")
     return network
 

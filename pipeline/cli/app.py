@@ -40,17 +40,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             generate.run(parsed.key, n=parsed.n, label=parsed.label, seed=parsed.seed, out=parsed.out)
         elif parsed.command in STAGES:
-            from icebox.pipeline.config import loader as config
+            from icebox.pipeline.config import loader
 
             importlib.import_module(f"pipeline.stages.{parsed.command}").run(
-                config.load(), getattr(parsed, "key", None)
+                loader.load(), getattr(parsed, "key", None)
             )
         elif parsed.command == "compare":
-            from icebox.pipeline.comparison import formats as compare_text
-            from icebox.pipeline.config import loader as config
+            from icebox.pipeline.comparison import formats
+            from icebox.pipeline.config import loader
 
-            write = {"json": compare_text.as_json, "csv": compare_text.as_csv, None: compare_text.terminal}[parsed.form]
-            print(write(compare_text.records(config.load(), parsed.stores)))
+            write = {"json": formats.as_json, "csv": formats.as_csv, None: formats.terminal}[parsed.form]
+            print(write(formats.records(loader.load(), parsed.stores)))
         elif parsed.command == "describe":
             from icebox.pipeline.cli import describe
 

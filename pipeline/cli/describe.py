@@ -10,9 +10,8 @@ from tabulate import tabulate
 from icebox.features.abc.backbone import Backbone
 from icebox.features.errors import IceboxError
 from icebox.features.ragged import flat
-from icebox.pipeline.catalog import backbones as backbone
-from icebox.pipeline.config import loader as config
-from icebox.pipeline.config import references
+from icebox.pipeline.catalog import backbones
+from icebox.pipeline.config import loader, references
 
 if TYPE_CHECKING:  # a floor without a network must not cost the two seconds of importing torch
     from icebox.features.nn.layer_outputs import Capture
@@ -44,9 +43,9 @@ def described(name: str, *, size: int | None = None, batch: int = 1, length: int
     for option, value in (("size", size), ("batch", batch), ("length", length)):
         if value is not None and value < 1:
             raise IceboxError(f"--{option}: expected 1 or more, found {value}")
-    settings = config.load()
+    settings = loader.load()
     references.refer("backbone", name, [*settings.backbones, *settings.pretrain], "describe")
-    network = backbone.load(name, settings.backbone(name).family, None, precision="float32")
+    network = backbones.load(name, settings.backbone(name).family, None, precision="float32")
     for option, value, kind in (("size", size, "image"), ("length", length, "text")):
         if value is not None and network.modality != kind:
             raise IceboxError(f"--{option}: is for {kind}s; backbone '{name}' takes {network.modality}s")

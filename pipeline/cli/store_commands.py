@@ -10,17 +10,13 @@ from tabulate import tabulate
 
 from icebox.features.errors import IceboxError
 from icebox.features.plugins import suggestion
-from icebox.features.store import index
-from icebox.features.store import pruning as prune
-from icebox.features.store import verification as damage
+from icebox.features.store import index, pruning, verification
 from icebox.features.store.compaction import compact
 from icebox.features.store.feature_store import FeatureStore
 from icebox.features.store.repair import repair
-from icebox.pipeline.config import loader as config
-from icebox.pipeline.config import schema as entries
+from icebox.pipeline.config import loader, schema
 from icebox.pipeline.project import paths
-from icebox.pipeline.stores import export as store_export
-from icebox.pipeline.stores import info as store_info
+from icebox.pipeline.stores import export, info
 from icebox.pipeline.stores import recompute as store_recompute
 
 MB = 1e6
@@ -32,14 +28,14 @@ def run(parsed: Namespace) -> None:
         case "ls":
             ls()
         case "info":
-            print(store_info.described(known(parsed.store).name))
+            print(info.described(known(parsed.store).name))
         case "verify":
             verify(parsed.stores, recompute=parsed.recompute, mend=parsed.repair)
         case "compact":
             compact_one(parsed.store)
         case "export":
             opened = FeatureStore(known(parsed.store))
-            store_export.export(opened, parsed.to, split=parsed.split, outputs=parsed.outputs, view=parsed.view)
+            export.export(opened, parsed.to, split=parsed.split, outputs=parsed.outputs, view=parsed.view)
         case "prune":
             prune_cache(also_unfinished=parsed.unfinished)
 
@@ -49,11 +45,11 @@ def ls() -> None:
     names = [folder.name for folder in finished()]
     if not names:
         raise IceboxError(f"{paths.STORES}: no finished feature store here; run: dvc repro")
-    stores = config.load().stores if paths.PARAMS.exists() else {}
+    stores = loader.load().stores if paths.PARAMS.exists() else {}
     print(tabulate([line(name, stores) for name in names], headers="keys", floatfmt=".1f", missingval="–"))
 
 
-def line(name: str, stores: dict[str, entries.Store]) -> dict[str, Any]:
+def line(name: str, stores: dict[str, schema.Store]) -> dict[str, Any]:
     """The columns of one store."""
     entry = stores.get(name)
     made = {"store": name, "dataset": entry.dataset if entry else None, "backbone": entry.backbone if entry else None}
@@ -64,8 +60,8 @@ def line(name: str, stores: dict[str, entries.Store]) -> dict[str, Any]:
     return {
         **made,
         "items": len(store),
-        "outputs": ", ".join(store_info.output(store, name) for name in store.outputs),
-        "MB": store_info.size_bytes(store) / MB,
+        "outputs": ", ".join(info.output(store, name) for name in store.outputs),
+        "MB": info.size_bytes(store) / MB,
         "fingerprint": store.fingerprint[:12],
     }
 
@@ -74,15 +70,15 @@ def verify(names: list[str], *, recompute: bool, mend: bool) -> None:
     """Check stores and the shard cache behind them. Raises IceboxError if anything is damaged and not mended."""
     left = 0
     for store in [known(name) for name in names] or finished():
-        found = damage.of_store(store)
+        found = verification.of_store(store)
         broken_index = any(one.path.name == index.FILE for one in found)
         if not broken_index:
-            found += damage.of_cache(paths.SHARDS / index.read(store).fingerprint, store)
+            found += verification.of_cache(paths.SHARDS / index.read(store).fingerprint, store)
         for one in found:
             print(one, file=sys.stderr)
         again = f"run: dvc repro -f extract@{store.name} (or, if DVC holds a whole one: dvc checkout -f {store})"
         if not found:
-            more = store_recompute.check(config.load(), store.name) if recompute else ""
+            more = store_recompute.check(loader.load(), store.name) if recompute else ""
             print(f"{store.name}: whole{more}")
         elif mend and not broken_index:
             lost = repair(store, paths.SHARDS)
@@ -118,7 +114,7 @@ def prune_cache(*, also_unfinished: bool) -> None:
         )
     if also_unfinished:
         shutil.rmtree(paths.UNFREEZE, ignore_errors=True)  # its links keep shards on the disk
-    freed = prune.prune(paths.SHARDS, [paths.store(name) for name in here])
+    freed = pruning.prune(paths.SHARDS, [paths.store(name) for name in here])
     for one in freed:
         print(f"{one.folder}: removed {one.shards} shards, freed {one.freed_bytes / MB:.1f} MB")
     print(f"freed {sum(one.freed_bytes for one in freed) / MB:.1f} MB in all")
@@ -126,7 +122,7 @@ def prune_cache(*, also_unfinished: bool) -> None:
 
 def selected() -> list[str]:
     """The stores that params.yaml selects, if there is one."""
-    return config.load().select.stores if paths.PARAMS.exists() else []
+    return loader.load().select.stores if paths.PARAMS.exists() else []
 
 
 def finished() -> list[Path]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from icebox.pipeline.comparison import statistics as certainty
+from icebox.pipeline.comparison import statistics
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def compared(scores: Sequence[Sequence[float] | None], items: Sequence[int], *, 
             found.append(None)
             continue
         differences = [one - other for one, other in zip(mine, reference, strict=True)]
-        p = certainty.corrected_t(differences, test_over_train)
+        p = statistics.corrected_t(differences, test_over_train)
         found.append(OnFolds(sum(differences) / len(differences), p, p))
-    adjusted = iter(certainty.holm([each.p for each in found if each]))
+    adjusted = iter(statistics.holm([each.p for each in found if each]))
     return [each and replace(each, p_holm=next(adjusted)) for each in found]

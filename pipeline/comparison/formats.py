@@ -8,9 +8,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from icebox.pipeline.comparison import leaderboard as compare
-from icebox.pipeline.comparison import significance as standing
-from icebox.pipeline.comparison import statistics as certainty
+from icebox.pipeline.comparison import leaderboard, significance, statistics
 from icebox.pipeline.comparison.classification_predictions import Judged, commonest
 from icebox.pipeline.comparison.fold_tests import OnFolds
 from icebox.pipeline.comparison.leaderboard import Entry
@@ -32,16 +30,16 @@ SIZES = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB"))
 
 def records(config: Config, stores: Sequence[str] = ()) -> list[dict[str, Any]]:
     """All that is known of each entry, flat: what --json and --csv print. Absent is None."""
-    entries = compare.leaderboard(config, stores)
+    entries = leaderboard.leaderboard(config, stores)
     found = []
     for dataset in dict.fromkeys(entry.dataset for entry in entries):
         mine = [entry for entry in entries if entry.dataset == dataset]
-        seen = [standing.seen_of(entry).get("test") for entry in mine]
-        measure = compare.ranked_by(config, mine[0])
-        ranks = certainty.ranks([entry.val.get(measure) for entry in mine])
+        seen = [significance.seen_of(entry).get("test") for entry in mine]
+        measure = leaderboard.ranked_by(config, mine[0])
+        ranks = statistics.ranks([entry.val.get(measure) for entry in mine])
         floor = reference(seen)
-        folds = compare.on_folds(mine, measure)
-        for entry, rank, each, fold in zip(mine, ranks, standing.standings(mine, seen), folds, strict=True):
+        folds = leaderboard.on_folds(mine, measure)
+        for entry, rank, each, fold in zip(mine, ranks, significance.standings(mine, seen), folds, strict=True):
             also = {"ranked_by": f"{entry.chosen_on} {measure}", **floor}
             found.append(record(entry, rank, each) | also | by_fold(fold))
     return found
@@ -79,7 +77,7 @@ def record(entry: Entry, rank: str, found: Standing) -> dict[str, Any]:
         "predict_s": entry.predict_s,
         "bundle_bytes": details.get("bundle_bytes"),
         "peak_memory_bytes": details.get("peak_memory_bytes"),
-        "chosen": compare.described(entry.chosen),
+        "chosen": leaderboard.described(entry.chosen),
     }
 
 

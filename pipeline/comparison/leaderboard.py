@@ -7,7 +7,7 @@ from typing import Any
 
 from icebox.features.errors import IceboxError
 from icebox.features.plugins import suggestion
-from icebox.pipeline.comparison import fold_tests as by_folds
+from icebox.pipeline.comparison import fold_tests
 from icebox.pipeline.comparison.fold_tests import OnFolds
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.evaluation.metric_directions import SMALLER_IS_BETTER
@@ -127,7 +127,7 @@ def on_folds(entries: Sequence[Entry], measure: str) -> list[OnFolds | None]:
         else None
         for entry, mine in zip(entries, folds, strict=True)
     ]
-    return by_folds.compared(scores, [int(fold["n"]) for fold in folds[0]])
+    return fold_tests.compared(scores, [int(fold["n"]) for fold in folds[0]])
 
 
 def described(chosen: dict[str, Any]) -> str:

@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from icebox.pipeline.comparison import classification_predictions as judged
-from icebox.pipeline.comparison import statistics as certainty
+from icebox.pipeline.comparison import classification_predictions, statistics
 from icebox.pipeline.comparison.classification_predictions import Judged
 from icebox.pipeline.comparison.leaderboard import Entry
 from icebox.pipeline.comparison.significance import Standing
@@ -55,7 +54,7 @@ def against_floor(best: Entry, floor: Named | None) -> Iterator[str]:
         return
     versus = floor[1].versus
     needed = (
-        certainty.items_needed(versus.wins, versus.losses, versus.n)
+        statistics.items_needed(versus.wins, versus.losses, versus.n)
         if versus.wins is not None and versus.losses is not None
         else None
     )
@@ -106,13 +105,17 @@ def weakest(seen: Judged | None) -> Iterator[str]:
     """The class that is missed most, and what it is taken for."""
     if seen is None:
         return
-    classes = [line for line in judged.by_class(seen) if line["recall"] is not None and line["n"] >= 10]
+    classes = [
+        line for line in classification_predictions.by_class(seen) if line["recall"] is not None and line["n"] >= 10
+    ]
     if len(classes) < 3:
         return
     worst = min(classes, key=lambda line: line["recall"])
     if worst["recall"] > sum(line["recall"] for line in classes) / len(classes) - WEAK:
         return
-    taken = next(pair["predicted"] for pair in judged.pairs(seen, 10**6) if pair["actual"] == worst["class"])
+    taken = next(
+        pair["predicted"] for pair in classification_predictions.pairs(seen, 10**6) if pair["actual"] == worst["class"]
+    )
     found = f"{worst['recall']:.0%} of {worst['n']}"
     yield f"The best head finds “{worst['class']}” least often ({found}), and mostly takes it for “{taken}”."
 

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from icebox.pipeline.comparison import fold_tests as by_folds
-from icebox.pipeline.comparison import leaderboard as compare
+from icebox.pipeline.comparison import fold_tests, leaderboard
 from icebox.pipeline.comparison.fold_tests import OnFolds
 from icebox.pipeline.evaluation.metric_directions import SMALLER_IS_BETTER
 
@@ -22,7 +21,7 @@ class Tried:
     failed: str
 
 
-def of(entry: compare.Entry) -> list[Tried]:
+def of(entry: leaderboard.Entry) -> list[Tried]:
     """Best first, the chosen one before its equals; none where only one was tried, or heads by an ensemble."""
     table, measure = entry.details.get("search") or [], entry.details.get("choose", "accuracy")
     if len(table) < 2 or "ensemble" in entry.details:
@@ -32,10 +31,10 @@ def of(entry: compare.Entry) -> list[Tried]:
     full = table[chosen].get("share", 1.0)
     folds = [line.get("by_fold") if line.get("share", 1.0) == full else None for line in table]
     items = [int(fold["n"]) for fold in entry.details.get("folds") or []]
-    against = by_folds.compared(folds, items, best=chosen)
+    against = fold_tests.compared(folds, items, best=chosen)
     found = [
         Tried(
-            setting=compare.described({key: line[key] for key in keys}),
+            setting=leaderboard.described({key: line[key] for key in keys}),
             chosen=i == chosen,
             score=line.get(measure),
             share=line.get("share", 1.0),

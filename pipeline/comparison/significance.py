@@ -11,8 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from icebox.features.manifest import manifest
-from icebox.pipeline.comparison import bootstrap as resampling
-from icebox.pipeline.comparison import statistics as certainty
+from icebox.pipeline.comparison import bootstrap, statistics
 from icebox.pipeline.comparison.classification_predictions import Judged, read
 from icebox.pipeline.comparison.leaderboard import Entry
 from icebox.pipeline.comparison.regression_predictions import Measured
@@ -61,13 +60,13 @@ def standings(entries: Sequence[Entry], seen: Sequence[Seen | None]) -> list[Sta
     A view that is not on this machine leaves no difference, and of a regression no interval. Views are compared on
     the items that all of them hold, since a store may have skipped some.
     """
-    alone = [None if entry.regression else certainty.interval(entry.score, int(entry.test["n"])) for entry in entries]
+    alone = [None if entry.regression else statistics.interval(entry.score, int(entry.test["n"])) for entry in entries]
     found = [Standing(interval, None, None, "unknown") for interval in alone]
     shared = common(seen)
     views = {i: narrowed(one, shared) for i, one in enumerate(seen) if one and shared}
     if views:
         units = units_of(next(iter(views.values())).item_ids, groups_of(entries[0].dataset))
-        draws = {i: resampling.bootstrap(scores_of(one), units) for i, one in views.items()}
+        draws = {i: bootstrap.bootstrap(scores_of(one), units) for i, one in views.items()}
         for i, one in views.items():
             versus = against(one, views[0], draws[i] - draws[0], units) if i and 0 in views else None
             found[i] = Standing(*intervals(one, draws[i], units), versus, "unknown")
@@ -85,7 +84,7 @@ def common(seen: Sequence[Seen | None]) -> set[str]:
 def decided(found: list[Standing], *, smaller_is_better: bool) -> list[Standing]:
     """The same with Holm's p-values, and what they say."""
     compared = [i for i, each in enumerate(found) if each.versus]
-    adjusted = dict(zip(compared, certainty.holm([versus(found[i]).p for i in compared]), strict=True))
+    adjusted = dict(zip(compared, statistics.holm([versus(found[i]).p for i in compared]), strict=True))
     done = list(found)
     for i, p_holm in adjusted.items():
         one = replace(versus(found[i]), p_holm=p_holm)
@@ -101,41 +100,41 @@ def versus(one: Standing) -> Versus:
     return one.versus
 
 
-def scores_of(one: Seen) -> list[resampling.Score]:
+def scores_of(one: Seen) -> list[bootstrap.Score]:
     """Accuracy and macro-F1, or the root mean squared error."""
     if isinstance(one, Measured):
-        return [resampling.rmse(one.errors)]
-    return [resampling.accuracy(one.right), resampling.macro_f1(one.labels, one.predicted, len(one.classes))]
+        return [bootstrap.rmse(one.errors)]
+    return [bootstrap.accuracy(one.right), bootstrap.macro_f1(one.labels, one.predicted, len(one.classes))]
 
 
 def intervals(one: Seen, draws: np.ndarray, units: np.ndarray) -> tuple[Interval, Interval | None]:
     """Of the score and of macro-F1, from their draws (1 or 2, b)."""
     u = int(units.max()) + 1
     if isinstance(one, Measured):
-        return resampling.error_interval(one.errors, units), None
-    drawn = [resampling.interval(values, u) for values in draws]
+        return bootstrap.error_interval(one.errors, units), None
+    drawn = [bootstrap.interval(values, u) for values in draws]
     # near 0 and 1 the draws hardly vary; of Wilson's items a unit is the least that is known to be independent
-    closed = min(holding(one.right, units), holding(~one.right, units)) < resampling.FEW
-    return certainty.interval(one.score, u) if closed else drawn[0], drawn[1]
+    closed = min(holding(one.right, units), holding(~one.right, units)) < bootstrap.FEW
+    return statistics.interval(one.score, u) if closed else drawn[0], drawn[1]
 
 
 def against(one: Seen, best: Seen, draws: np.ndarray, units: np.ndarray) -> Versus:
     """One against the best on the same n items; draws: (1 or 2, b) of the differences of their scores."""
     n, u = len(units), int(units.max()) + 1
-    drawn, difference = [resampling.interval(values, u) for values in draws], one.score - best.score
+    drawn, difference = [bootstrap.interval(values, u) for values in draws], one.score - best.score
     if isinstance(one, Measured) or isinstance(best, Measured):
         assert isinstance(one, Measured)
         assert isinstance(best, Measured)
-        p = resampling.flip_test(one.errors**2 - best.errors**2, units)
+        p = bootstrap.flip_test(one.errors**2 - best.errors**2, units)
         return Versus(difference, drawn[0], None, "flip test", p, p, n, None, None)
     won, lost = one.right & ~best.right, best.right & ~one.right
     wins, losses = int(won.sum()), int(lost.sum())
     if u < n:
-        p = resampling.flip_test(one.right.astype(np.float64) - best.right, units)
+        p = bootstrap.flip_test(one.right.astype(np.float64) - best.right, units)
     else:
-        p = certainty.sign_test(wins, losses)
-    if min(holding(won, units), holding(lost, units)) < resampling.FEW:
-        drawn[0] = certainty.paired_interval(wins * u / n, losses * u / n, u)
+        p = statistics.sign_test(wins, losses)
+    if min(holding(won, units), holding(lost, units)) < bootstrap.FEW:
+        drawn[0] = statistics.paired_interval(wins * u / n, losses * u / n, u)
     return Versus(difference, drawn[0], drawn[1], "flip test" if u < n else "exact McNemar", p, p, n, wins, losses)
 
 

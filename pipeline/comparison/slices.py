@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from icebox.features.manifest.manifest import Row
-from icebox.pipeline.comparison import bootstrap as resampling
-from icebox.pipeline.comparison import statistics as certainty
+from icebox.pipeline.comparison import bootstrap, statistics
 from icebox.pipeline.comparison.significance import Seen
 from icebox.pipeline.comparison.statistics import Interval
 
@@ -50,6 +49,6 @@ def scored(seen: Seen, items: np.ndarray) -> tuple[float, Interval]:
     n = int(items.sum())
     if seen.measure == "error":
         errors = (seen.predicted - seen.labels)[items]
-        return float(np.sqrt((errors**2).mean())), resampling.error_interval(errors, np.arange(n))
+        return float(np.sqrt((errors**2).mean())), bootstrap.error_interval(errors, np.arange(n))
     accuracy = float((seen.labels == seen.predicted)[items].mean())
-    return accuracy, certainty.interval(accuracy, n)
+    return accuracy, statistics.interval(accuracy, n)

@@ -10,7 +10,7 @@ from ruamel.yaml.error import YAMLError
 from icebox.features import plugins
 from icebox.features.errors import IceboxError
 from icebox.features.manifest.validation import Task
-from icebox.pipeline.config import plugin_schema as signature
+from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.references import check_references
 from icebox.pipeline.config.schema import (
     NO_DATA,
@@ -95,7 +95,7 @@ def catalogue(
             own = dataset_keys(parameters, where)
         else:
             own = pretrain_keys(parameters, file, where) if name == "pretrain" else {}
-        signature.check(file, function, parameters, where=where, grid=grid)
+        plugin_schema.check(file, function, parameters, where=where, grid=grid)
         entries[key] = Entry(family, parameters, **own)
     return entries
 
@@ -127,7 +127,7 @@ def dataset_keys(parameters: dict[str, Any], where: str) -> dict[str, Any]:
 def pretrain_keys(parameters: dict[str, Any], file: Path, where: str) -> dict[str, Any]:
     """`data`, the dataset that a backbone is trained on, taken out of its parameters."""
     data = str(parameters.pop("data", NO_DATA))
-    if signature.accepts(file, "pretraining", "data") != (data != NO_DATA):
+    if plugin_schema.accepts(file, "pretraining", "data") != (data != NO_DATA):
         expected = f"{NO_DATA}, since {file.stem} draws its own" if data != NO_DATA else "the name of a dataset"
         raise IceboxError(f"{where}.data: expected {expected}; found {data}")
     return {"data": data}

@@ -5,7 +5,7 @@ from typing import get_args
 from icebox.features import plugins
 from icebox.features.errors import IceboxError
 from icebox.features.text.pairs import PAIR, TEXTS
-from icebox.pipeline.config import plugin_schema as signature
+from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import NO_DATA, Config, OfClasses, OfValues, Store
 from icebox.pipeline.config.unfreeze_schema import FRESH
 from icebox.pipeline.project import paths
@@ -61,7 +61,7 @@ def check_fit(config: Config, name: str) -> None:
         raise IceboxError(f"{where}.choose: expected one of {', '.join(get_args(OfValues))}, found '{own.choose}'")
     for head in config.select.heads:
         family = config.heads[head].family
-        if not signature.accepts(plugins.file("icebox.pipeline.heads", family), "build", "task"):
+        if not plugin_schema.accepts(plugins.file("icebox.pipeline.heads", family), "build", "task"):
             raise IceboxError(
                 f"select.heads: '{head}' is for classes only, and the task of {name}'s dataset is regression; "
                 "leave it out, or run that dataset by itself"
@@ -72,7 +72,7 @@ def check_store(store: Store, family: str, where: str) -> None:
     """Raise IceboxError for options that the backbone's family has not, and for outputs and views that don't exist."""
     file = plugins.file("icebox.features.backbones", family, where)
     for option in store.extract.options:
-        if not signature.accepts(file, "load", option):
+        if not plugin_schema.accepts(file, "load", option):
             raise IceboxError(f"{where}.extract.{option}: backbone family '{family}' has no such option; leave it out")
     if store.extract.views and store.extract.pairs == "siamese":
         raise IceboxError(f"{where}.extract.views: siamese pairs have the views first and second; leave views out")

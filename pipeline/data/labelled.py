@@ -11,7 +11,7 @@ from icebox.features.errors import IceboxError
 from icebox.features.manifest.validation import Task
 from icebox.features.splits import in_order
 from icebox.features.store.feature_store import FeatureStore
-from icebox.pipeline.data import feature_selection as sight
+from icebox.pipeline.data import feature_selection
 from icebox.pipeline.data.on_disk import Rows, too_large
 
 
@@ -86,12 +86,14 @@ def beside(one: np.ndarray | Rows, other: np.ndarray | Rows) -> np.ndarray | Row
     return np.concatenate([one, other])
 
 
-def read(store: FeatureStore, *, task: Task = "classification", seen: sight.Sight | None = None) -> Labelled:
+def read(
+    store: FeatureStore, *, task: Task = "classification", seen: feature_selection.Sight | None = None
+) -> Labelled:
     """Load what heads see of every split; what is too large for that stays on disk (`icebox.pipeline.data.on_disk`).
 
     Raises IceboxError where train or test is empty, there is one class only, or train lacks a class that others have.
     """
-    seen = seen or sight.of(store)
+    seen = seen or feature_selection.of(store)
     labels, classes = values(store) if task == "regression" else numbered(store)
     on_disk = len(seen.views) == 1 and too_large(store, len(store), seen)
     parts = {}

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from icebox.features import files as atomic
+from icebox.features import files
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.predictions import Scored
 from icebox.pipeline.project import paths
@@ -34,10 +34,10 @@ def write(
     write_json(paths.metrics(store, head), {"val": val} | scores | {"val": val, **numbers})
     write_json(paths.details(store, head), details)
     tables = [predictions(scored, split, classes) for split, scored in splits.items()]
-    with atomic.replacing(paths.predictions(store, head)) as temporary:
+    with files.replacing(paths.predictions(store, head)) as temporary:
         pq.write_table(pa.concat_tables(tables), temporary)
     for name, text in plots(splits["test"], classes).items():
-        atomic.write_text(paths.plot(store, head, name), text)
+        files.write_text(paths.plot(store, head, name), text)
 
 
 def plots(test: Scored, classes: list[str]) -> dict[str, str]:
@@ -70,4 +70,4 @@ def predictions(scored: Scored, split: str, classes: list[str]) -> pa.Table:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a result that git keeps."""
-    atomic.write_text(path, json.dumps(content, indent=2) + "\n")
+    files.write_text(path, json.dumps(content, indent=2) + "\n")

@@ -8,10 +8,10 @@ from typing import Any
 from icebox.features import plugins
 from icebox.features.errors import IceboxError
 from icebox.features.manifest.validation import Task
-from icebox.pipeline.config import plugin_schema as signature
+from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import Entry
 from icebox.pipeline.data.feature_selection import Columns
-from icebox.pipeline.estimators import preprocessing as preprocess
+from icebox.pipeline.estimators import preprocessing
 
 Setting = dict[str, Any]
 Build = Callable[..., Any]
@@ -38,13 +38,13 @@ class Maker:
 
     def weighs(self, setting: Setting) -> bool:
         """Whether the head takes weights of items."""
-        return "sample_weight" in preprocess.accepted(self.under(0)(**setting))
+        return "sample_weight" in preprocessing.accepted(self.under(0)(**setting))
 
 
 def maker(entry: Entry, task: Task, where: str, *, columns: Columns | None = None) -> Maker:
     """The maker of a catalogued head. Raises IceboxError for a regression with a head that does none."""
     file = plugins.file("icebox.pipeline.heads", entry.family)
-    fills = frozenset(name for name in ("task", "seed", "columns") if signature.accepts(file, "build", name))
+    fills = frozenset(name for name in ("task", "seed", "columns") if plugin_schema.accepts(file, "build", name))
     if task == "regression" and "task" not in fills:
         raise IceboxError(f"{where}: '{entry.family}' is for classes only, and the dataset's task is regression")
     return Maker(plugins.load("icebox.pipeline.heads", entry.family).build, task, fills, columns)

@@ -11,8 +11,7 @@ from threadpoolctl import threadpool_limits
 from icebox.pipeline.config.schema import Fit
 from icebox.pipeline.data.class_weights import Weigh
 from icebox.pipeline.data.labelled import Labelled, Part
-from icebox.pipeline.fitting import convergence
-from icebox.pipeline.fitting import path_fitting as together
+from icebox.pipeline.fitting import convergence, path_fitting
 from icebox.pipeline.fitting.head_factory import Maker
 from icebox.pipeline.fitting.search import Found, Tried
 
@@ -42,7 +41,7 @@ def refit(made: Maker, found: Found, data: Labelled, fit: Fit, *, weigh: Weigh) 
 
     def under(seed: int) -> Refitted:
         given = {"sample_weight": weigh(on.labels), "val": val and (val.features, val.labels)}
-        ((_, head, fit_s),) = together.fit(made.under(seed), [setting], on.features, on.labels, **given)
+        ((_, head, fit_s),) = path_fitting.fit(made.under(seed), [setting], on.features, on.labels, **given)
         converged = convergence.converged(head, complaints.taken())
         return Refitted(seed, head, fit_s, converged)
 

@@ -15,12 +15,10 @@ from icebox.features.errors import IceboxError
 from icebox.pipeline.config.schema import Fit
 from icebox.pipeline.data.class_weights import Weigh
 from icebox.pipeline.data.labelled import Labelled, Part
-from icebox.pipeline.evaluation import metric_directions as measures
+from icebox.pipeline.evaluation import metric_directions
 from icebox.pipeline.evaluation.predictions import scored
-from icebox.pipeline.fitting import convergence
+from icebox.pipeline.fitting import convergence, path_fitting, successive_halving
 from icebox.pipeline.fitting import cross_validation as folds
-from icebox.pipeline.fitting import path_fitting as together
-from icebox.pipeline.fitting import successive_halving as halving
 from icebox.pipeline.fitting.head_factory import Maker, Setting
 
 FOLDS = 5  # where there is no val and no number of folds is given
@@ -74,25 +72,25 @@ def search(made: Maker, settings: Sequence[Setting], data: Labelled, fit: Fit, *
     """
     pairs, chosen_on = pairs_of(data, fit)
     left, table, worth = list(range(len(settings))), dict[int, dict[str, Any]](), dict[int, float]()
-    for keep, share in halving.rounds(len(settings)) if "halving" in fit.search else [(len(settings), 1.0)]:
+    for keep, share in successive_halving.rounds(len(settings)) if "halving" in fit.search else [(len(settings), 1.0)]:
         left = sorted(sorted(left, key=lambda i: -worth.get(i, 0))[:keep])
-        cut = [(halving.share_of(on, share, task=data.task, seed=fit.seed), judged) for on, judged in pairs]
+        cut = [(successive_halving.share_of(on, share, task=data.task, seed=fit.seed), judged) for on, judged in pairs]
         tried = try_all(made, {i: settings[i] for i in left}, cut, data, fit, weigh=weigh)
         for i in left:
             mine = [each for each in tried if each.position == i]
             failed = next((each.failed for each in mine if each.failed), "")
             scores: dict[str, Any] = {"failed": failed} if failed else mean_of(mine)
-            worth[i] = -math.inf if failed else measures.worth(scores, fit.choose)
+            worth[i] = -math.inf if failed else metric_directions.worth(scores, fit.choose)
             table[i] = settings[i] | ({"share": round(share, 4)} if "halving" in fit.search else {})
             table[i] |= {"fit_s": round(sum(each.fit_s for each in mine), 3), "converged": all_of(mine), **scores}
             if len(mine) > 1 and not failed:
-                table[i]["by_fold"] = [each.scores[measures.present(each.scores, fit.choose)] for each in mine]
+                table[i]["by_fold"] = [each.scores[metric_directions.present(each.scores, fit.choose)] for each in mine]
     best = max(left, key=lambda i: (worth[i], -i))
     if worth[best] == -math.inf:
         raise NothingFits(f"no setting can be fitted on {len(pairs[0][0]):,} items: {table[best]['failed']}")
     won = [each for each in tried if each.position == best]
     scores = mean_of(won)
-    measure = measures.present(scores, fit.choose)
+    measure = metric_directions.present(scores, fit.choose)
     same = fingerprint.of_settings([judged.item_ids.tolist() for _, judged in pairs]) if len(pairs) > 1 else ""
     return Found(settings[best], scores, measure, chosen_on, won, [table[i] for i in range(len(settings))], same)
 
@@ -123,7 +121,7 @@ def try_all(
         return found
 
     positions, build = list(settings), made.under(fit.seed)
-    groups = [[positions[i] for i in group] for group in together.groups(build, list(settings.values()))]
+    groups = [[positions[i] for i in group] for group in path_fitting.groups(build, list(settings.values()))]
     jobs = [(group, pair) for pair in pairs for group in groups]
     total, side_by_side = len(settings) * len(pairs), min(len(jobs), joblib.cpu_count())
     done: list[Tried] = []
@@ -149,7 +147,7 @@ def tried_of(
     given = {"sample_weight": weigh(on.labels), "val": (judged.features, judged.labels)}
     left = list(positions)
     try:
-        fits = together.fit(made.under(fit.seed), list(settings.values()), on.features, on.labels, **given)
+        fits = path_fitting.fit(made.under(fit.seed), list(settings.values()), on.features, on.labels, **given)
         for i, head, fit_s in fits:
             converged = convergence.converged(head, complaints.taken())
             scores = scored(head, judged, data).scores
@@ -164,7 +162,7 @@ def tried_of(
 def best_keeps_its_head(tried: list[Tried], choose: str) -> list[Tried]:
     """The same without the heads of all but the best, the first among equals."""
     fitted = [each for each in tried if not each.failed]
-    best = max(fitted, key=lambda each: (measures.worth(each.scores, choose), -each.position), default=None)
+    best = max(fitted, key=lambda each: (metric_directions.worth(each.scores, choose), -each.position), default=None)
     return [each if each is best else replace(each, head=None) for each in tried]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from icebox.features import files as atomic
+from icebox.features import files
 from icebox.features.models.glyphs import typeface
 
 SCALE = 3  # each pixel becomes this many a side
@@ -42,5 +42,5 @@ def texts(path: Path, rows: Sequence[Sequence[str]]) -> None:
 
 def write(path: Path, picture: Image.Image) -> None:
     """As a PNG, whole or not at all."""
-    with atomic.replacing(path) as temporary, temporary.open("wb") as stream:
+    with files.replacing(path) as temporary, temporary.open("wb") as stream:
         picture.save(stream, "png")

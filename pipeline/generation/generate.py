@@ -7,16 +7,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from icebox.features import files as atomic
-from icebox.features import plugins
+from icebox.features import files, plugins
 from icebox.features.abc.backbone import SETTINGS_FILE, Generator, PictureJudge, TextJudge
 from icebox.features.errors import IceboxError
-from icebox.pipeline.catalog import backbones as backbone
-from icebox.pipeline.config import loader as config
-from icebox.pipeline.config import plugin_schema as signature
-from icebox.pipeline.config import references
+from icebox.pipeline.catalog import backbones
+from icebox.pipeline.config import loader, plugin_schema, references
 from icebox.pipeline.config.schema import Config
-from icebox.pipeline.generation import contact_sheet as sheet
+from icebox.pipeline.generation import contact_sheet
 from icebox.pipeline.project import paths
 
 
@@ -24,7 +21,7 @@ def run(name: str, *, n: int, label: str | None, seed: int, out: Path) -> None:
     """Write `n` items to `out`, of the class `label` or, where the backbone knows classes, of each in turn."""
     if n < 1:
         raise IceboxError(f"--n: expected 1 or more, found {n}")
-    settings = config.load()
+    settings = loader.load()
     references.refer("backbone that is trained here", name, list(settings.pretrain), "generate")
     made_by = generator(settings, name)
     labels = wanted(made_by, n, label, name)
@@ -32,9 +29,9 @@ def run(name: str, *, n: int, label: str | None, seed: int, out: Path) -> None:
     for number, (item, of) in enumerate(zip(made_by.make(labels, seed=seed), labels, strict=True)):
         stem = "-".join([name, f"{number:0{width}}", *([safe(of)] if of else [])])
         if isinstance(item, np.ndarray):
-            sheet.write(out / f"{stem}.png", Image.fromarray(item))
+            contact_sheet.write(out / f"{stem}.png", Image.fromarray(item))
         else:
-            atomic.write_text(out / f"{stem}.txt", str(item) + "\n")
+            files.write_text(out / f"{stem}.txt", str(item) + "\n")
     print(f"{name}: {n} new {made_by.modality}s in {out}")
 
 
@@ -59,12 +56,12 @@ def part(settings: Config, name: str, function: str, lacking: str) -> Any:
     if not (folder / SETTINGS_FILE).exists():
         raise IceboxError(f"{folder}: no backbone here; run: dvc repro pretrain@{name}, or dvc pull {folder}")
     module = plugins.load("icebox.features.backbones", family)
-    return vars(module)[function](folder, device=backbone.device())
+    return vars(module)[function](folder, device=backbones.device())
 
 
 def has(family: str, function: str) -> bool:
     """Whether the family's file defines the function, found without importing it."""
-    return signature.defines(plugins.file("icebox.features.backbones", family), function)
+    return plugin_schema.defines(plugins.file("icebox.features.backbones", family), function)
 
 
 def wanted(generator: Generator, n: int, label: str | None, name: str) -> list[str]:

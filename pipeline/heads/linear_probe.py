@@ -12,8 +12,7 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from icebox.pipeline.estimators import batched_linear as side_by_side
-from icebox.pipeline.estimators import denormals
+from icebox.pipeline.estimators import batched_linear, denormals
 from icebox.pipeline.estimators.base import LinearPath, LinearValues, LogitsClassifier, class_numbers, columns, log_odds
 from icebox.pipeline.estimators.batched_linear import Block
 from icebox.pipeline.estimators.penalized_linear import Start
@@ -106,7 +105,7 @@ class Probe(LinearPath):
         random = torch.Generator(device).manual_seed(int(check_random_state(self.random_state).randint(2**31 - 1)))
         data = (tensor(X), tensor(begin.targets), tensor(weights / weights.mean()))
         n, m = begin.targets.shape
-        alike, unknown = side_by_side.alike(heads, self.columns or {}, X.shape[1])
+        alike, unknown = batched_linear.alike(heads, self.columns or {}, X.shape[1])
         if unknown and not alike:
             raise ValueError(unknown)
         blocks = [Block(members, seen, tensor(begin.intercepts)) for members, seen in alike]

@@ -11,8 +11,7 @@ from typing import Any
 
 import joblib
 
-from icebox.features import files as atomic
-from icebox.features import fingerprint
+from icebox.features import files, fingerprint
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.precision import Precision, Stored
 from icebox.features.extraction.views import IDENTITY
@@ -52,7 +51,7 @@ class Bundle:
 def save(bundle: Bundle, *, store: str, head: str) -> None:
     """Write the bundle and its card, each whole or not at all."""
     path = paths.bundle(store, head)
-    with atomic.replacing(path) as temporary:
+    with files.replacing(path) as temporary:
         joblib.dump(bundle, temporary)
     card = {
         "format": FORMAT,
@@ -72,7 +71,7 @@ def save(bundle: Bundle, *, store: str, head: str) -> None:
         "fingerprint": bundle.fingerprint,
         "libraries": {name: version(name) for name in LIBRARIES},
     }
-    atomic.write_text(paths.card(store, head), json.dumps(card, indent=2) + "\n")
+    files.write_text(paths.card(store, head), json.dumps(card, indent=2) + "\n")
 
 
 def load(path: Path, *, trust: bool = False) -> Bundle:

@@ -17,10 +17,10 @@ from icebox.features.extraction.extract import fingerprint_of
 from icebox.features.extraction.precision import as_stored
 from icebox.features.extraction.views import prepared
 from icebox.features.ragged import flat
-from icebox.features.text import cleaning as clean_text
+from icebox.features.text import cleaning
 from icebox.features.text.pairs import PAIR, TEXTS, combined
-from icebox.pipeline.catalog import backbones as backbone
-from icebox.pipeline.evaluation import predictions as answers
+from icebox.pipeline.catalog import backbones
+from icebox.pipeline.evaluation import predictions
 from icebox.pipeline.inference import bundle
 from icebox.pipeline.project import paths
 
@@ -34,7 +34,7 @@ def run(name: str, inputs: Sequence[str], *, out: Path | None = None, trust: boo
     if not head:
         raise IceboxError(f"predict {name}: expected STORE/HEAD, such as digits-glyphnet/logreg")
     opened = bundle.load(paths.bundle(store, head), trust=trust)
-    network = backbone.load(
+    network = backbones.load(
         opened.backbone, opened.family, opened.outputs, precision=opened.precision, **opened.options
     )
     if fingerprint_of({**network.spec, "stored": opened.stored}) != opened.fingerprint:
@@ -66,7 +66,7 @@ def write(stream: Any, opened: bundle.Bundle, network: Backbone, items: Iterator
             values = head.predict(features)
             writer.writerows([name, f"{value:.6g}"] for (name, _), value in zip(batch, values, strict=True))
             continue
-        said = answers.answers(head, features, len(opened.classes))
+        said = predictions.answers(head, features, len(opened.classes))
         for (name, _), label, row in zip(batch, said.predicted, said.scores, strict=True):
             writer.writerow([name, opened.classes[label], *(f"{value:.6f}" for value in row)])
 
@@ -125,9 +125,9 @@ def cleaned(items: Iterator[tuple[str, Content]], steps: Sequence[str]) -> Itera
     for name, content in items:
         match content:
             case str():
-                yield name, clean_text.cleaned(content, steps)
+                yield name, cleaning.cleaned(content, steps)
             case Pair():
-                yield name, Pair(*(clean_text.cleaned(text, steps) for text in (content.first, content.second)))
+                yield name, Pair(*(cleaning.cleaned(text, steps) for text in (content.first, content.second)))
             case _:
                 yield name, content
 

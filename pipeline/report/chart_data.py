@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from icebox.pipeline.comparison import classification_predictions as judged
+from icebox.pipeline.comparison import classification_predictions
 from icebox.pipeline.report.sections import Line, Section
 from icebox.pipeline.report.thumbnails import Exhibit
 
@@ -29,7 +29,7 @@ def of(section: Section) -> dict[str, Any]:
         "maps": {store: map_of(section, store) for store in section.atlases},
         "labels": labels(section),
         "calibration": {
-            line.anchor: judged.calibration(line.judged)
+            line.anchor: classification_predictions.calibration(line.judged)
             for line in section.lines
             if line.judged and line.judged.measure == "confidence"
         },

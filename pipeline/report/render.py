@@ -5,16 +5,13 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from icebox.features import files as atomic
+from icebox.features import files
 from icebox.features.manifest.manifest import Row
 from icebox.features.splits import in_order
-from icebox.pipeline.comparison import formats as compare_text
-from icebox.pipeline.comparison import leaderboard as compare
+from icebox.pipeline.comparison import formats, leaderboard
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.project import paths
-from icebox.pipeline.report import chart_data as drawn
-from icebox.pipeline.report import sections as findings
-from icebox.pipeline.report import training_section as trained
+from icebox.pipeline.report import chart_data, sections, training_section
 from icebox.pipeline.report.sections import Section
 from icebox.pipeline.stores import provenance
 
@@ -24,7 +21,7 @@ CLASSES_MAX = 25  # a larger confusion matrix is a wall of zeros: its commonest 
 
 def write(config: Config) -> Path:
     """Write the page, whole or not at all, and return where it is."""
-    atomic.write_text(paths.REPORT, render(config))
+    files.write_text(paths.REPORT, render(config))
     return paths.REPORT
 
 
@@ -41,17 +38,17 @@ def render(config: Config) -> str:
         lstrip_blocks=True,
     )
     return environment.get_template("index.html.jinja").render(
-        sections=findings.collect(config),
-        trained=trained.of(config),
+        sections=sections.collect(config),
+        trained=training_section.of(config),
         heads={name: config.heads[name] for name in config.select.heads},
         choose=config.fit.choose,
         seed=config.fit.seed,
         classes_max=CLASSES_MAX,
         asset=asset,
-        described=compare.described,
-        drawn=drawn.of,
+        described=leaderboard.described,
+        drawn=chart_data.of,
         pictures=pictures,
-        size=compare_text.size,
+        size=formats.size,
         splits=splits,
         written=provenance.written,
     )

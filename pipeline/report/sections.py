@@ -11,13 +11,9 @@ from typing import Any
 from icebox.features import plugins
 from icebox.features.manifest import manifest
 from icebox.features.manifest.manifest import Row
-from icebox.pipeline.comparison import classification_predictions as judged
-from icebox.pipeline.comparison import leaderboard as compare
+from icebox.pipeline.comparison import classification_predictions, leaderboard, search_table, slices, statistics
 from icebox.pipeline.comparison import recommendations as advice
-from icebox.pipeline.comparison import search_table as tried
 from icebox.pipeline.comparison import significance as standing
-from icebox.pipeline.comparison import slices
-from icebox.pipeline.comparison import statistics as certainty
 from icebox.pipeline.comparison.classification_predictions import Judged
 from icebox.pipeline.comparison.fold_tests import OnFolds
 from icebox.pipeline.comparison.formats import over_seeds
@@ -25,9 +21,9 @@ from icebox.pipeline.comparison.regression_predictions import Measured
 from icebox.pipeline.comparison.search_table import Tried
 from icebox.pipeline.comparison.significance import Seen, Standing
 from icebox.pipeline.comparison.slices import Slice
-from icebox.pipeline.config import plugin_schema as signature
+from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import Config
-from icebox.pipeline.exploration import results as atlas
+from icebox.pipeline.exploration import results
 from icebox.pipeline.exploration.results import Atlas
 from icebox.pipeline.project import paths
 from icebox.pipeline.report.thumbnails import Gallery
@@ -53,7 +49,7 @@ class Mistake:
 class Line:
     """A row of the leaderboard and the details that it links to."""
 
-    entry: compare.Entry
+    entry: leaderboard.Entry
     rank: str
     floor: bool
     standing: Standing
@@ -82,12 +78,12 @@ class Line:
     @property
     def pairs(self) -> list[dict[str, Any]]:
         """The commonest confusions."""
-        return judged.pairs(self.judged, PAIRS) if self.judged else []
+        return classification_predictions.pairs(self.judged, PAIRS) if self.judged else []
 
     @property
     def by_class(self) -> list[dict[str, Any]]:
         """Precision, recall and F1."""
-        return judged.by_class(self.judged) if self.judged else []
+        return classification_predictions.by_class(self.judged) if self.judged else []
 
     @property
     def seeds(self) -> tuple[int, float | None, float | None]:
@@ -97,7 +93,7 @@ class Line:
     @property
     def tried(self) -> list[Tried]:
         """The settings of its search, best first."""
-        return tried.of(self.entry)
+        return search_table.of(self.entry)
 
     @property
     def absent(self) -> tuple[str, str] | None:
@@ -162,12 +158,12 @@ def collect(config: Config) -> list[Section]:
 
     Raises IceboxError where metrics are missing or a file is damaged.
     """
-    entries = compare.leaderboard(config)
+    entries = leaderboard.leaderboard(config)
     datasets = dict.fromkeys(entry.dataset for entry in entries)
     return [section(config, name, [entry for entry in entries if entry.dataset == name]) for name in datasets]
 
 
-def section(config: Config, name: str, entries: list[compare.Entry]) -> Section:
+def section(config: Config, name: str, entries: list[leaderboard.Entry]) -> Section:
     """All of one dataset. `entries` stand best on val first."""
     path = paths.manifest(name)
     rows = {row.item_id: row for row in manifest.read(path)} if path.exists() else {}
@@ -182,10 +178,10 @@ def section(config: Config, name: str, entries: list[compare.Entry]) -> Section:
         reference=reference(first, rows, regression=entries[0].regression),
         lines=lines,
         stores={store: provenance.of(config, store) for store in stores},
-        atlases={store: found for store in stores if (found := atlas.of(store))},
+        atlases={store: found for store in stores if (found := results.of(store))},
         gallery=Gallery(config, name, list(rows.values())),
         axis=axis(lines),
-        ranked_by=compare.ranked_by(config, entries[0]),
+        ranked_by=leaderboard.ranked_by(config, entries[0]),
         advice=advice.given(
             [(each.entry, each.standing) for each in lines],
             (floor.entry, floor.standing) if floor and not best.floor else None,
@@ -197,13 +193,13 @@ def section(config: Config, name: str, entries: list[compare.Entry]) -> Section:
     )
 
 
-def lines_of(config: Config, entries: list[compare.Entry], rows: dict[str, Row]) -> list[Line]:
+def lines_of(config: Config, entries: list[leaderboard.Entry], rows: dict[str, Row]) -> list[Line]:
     """A line for each entry, with its predictions where they are here."""
-    measure = compare.ranked_by(config, entries[0])
-    ranks = certainty.ranks([entry.val.get(measure) for entry in entries])
+    measure = leaderboard.ranked_by(config, entries[0])
+    ranks = statistics.ranks([entry.val.get(measure) for entry in entries])
     seen = [standing.seen_of(entry) for entry in entries]
     standings = standing.standings(entries, [views.get("test") for views in seen])
-    folds = compare.on_folds(entries, measure)
+    folds = leaderboard.on_folds(entries, measure)
     return [
         Line(
             entry=entry,
@@ -222,7 +218,7 @@ def lines_of(config: Config, entries: list[compare.Entry], rows: dict[str, Row])
 def is_floor(config: Config, backbone: str) -> bool:
     """Whether the backbone's family says of itself that it has no network."""
     family = plugins.file("icebox.features.backbones", config.backbone(backbone).family)
-    return signature.constant(family, "FLOOR") is True
+    return plugin_schema.constant(family, "FLOOR") is True
 
 
 def mistakes(seen: Seen) -> list[Mistake]:
@@ -247,7 +243,7 @@ def reference(seen: Seen | None, rows: dict[str, Row], *, regression: bool) -> t
     labels = [row.label for row in rows.values() if row.split == "test"]
     if isinstance(seen, Judged):
         labels = [seen.classes[i] for i in seen.labels]
-    return judged.commonest(labels) if labels and not regression else None
+    return classification_predictions.commonest(labels) if labels and not regression else None
 
 
 def axis(lines: list[Line]) -> tuple[float, float]:

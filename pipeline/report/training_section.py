@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.evaluation.metric_directions import SMALLER_IS_BETTER
 from icebox.pipeline.project import paths
-from icebox.pipeline.training import curves as curve
+from icebox.pipeline.training import curves
 
 SAMPLES = 8
 
@@ -39,7 +39,7 @@ def read(name: str, unit: str) -> Trained:
         name=name,
         unit=unit,
         scores={key: value for key, value in scores.items() if isinstance(value, int | float)},
-        charts=apart(curve.read(paths.curve(name))),
+        charts=apart(curves.read(paths.curve(name))),
         samples={path.stem: f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}" for path in sheets},
     )
 

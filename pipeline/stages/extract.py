@@ -10,13 +10,12 @@ from icebox.features import plugins
 from icebox.features.abc.backbone import Backbone
 from icebox.features.abc.dataset import Content, Dataset
 from icebox.features.errors import IceboxError
-from icebox.features.extraction import draft_decoding as draft
-from icebox.features.extraction import precision_trial as plan
+from icebox.features.extraction import draft_decoding, precision_trial
 from icebox.features.extraction.extract import extract
 from icebox.features.extraction.views import text_of
 from icebox.features.manifest import manifest
 from icebox.features.text.pairs import TEXTS
-from icebox.pipeline.catalog import backbones as backbone
+from icebox.pipeline.catalog import backbones
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.project import paths
 
@@ -33,7 +32,7 @@ def run(config: Config, key: str) -> None:
         )
     views = store.extract.expanded_views
     family = config.backbone(store.backbone).family
-    network = backbone.load_for(
+    network = backbones.load_for(
         store.backbone,
         family,
         store.extract.outputs,
@@ -81,13 +80,13 @@ def run(config: Config, key: str) -> None:
         f"in {took_s:.1f} s ({done.passed / took_s:,.0f} items/s); {len(done.skipped)} skipped; {format_}; "
         f"waited for decode {done.seconds.waiting / took_s:.0%}, forward {done.seconds.forward / took_s:.0%}, "
         f"waited for write {done.seconds.writing / took_s:.0%}"
-        f"{drafted(config, key, network, lambda: tried(rows, source, views[0])[: draft.ITEMS])}"
+        f"{drafted(config, key, network, lambda: tried(rows, source, views[0])[: draft_decoding.ITEMS])}"
     )
 
 
 def tried(rows: list[manifest.Row], source: Dataset, view: str) -> list[Content]:
     """A few contents to try a network on: at random by their hash, yet the same on every machine."""
-    sample = sorted(rows, key=lambda row: row.item_key)[: plan.ITEMS]
+    sample = sorted(rows, key=lambda row: row.item_key)[: precision_trial.ITEMS]
     contents = [source.read(row.source) for row in sample]
     return [text_of(content, view) for content in contents] if view in TEXTS else contents
 
@@ -99,9 +98,9 @@ def drafted(config: Config, key: str, network: Backbone, contents: Callable[[], 
         return ""
     options = store.extract.options | {"decode": "exact"}
     family, precision = config.backbone(store.backbone).family, network.spec["precision"]
-    exact = backbone.load(store.backbone, family, list(network.outputs), precision=precision, **options)
+    exact = backbones.load(store.backbone, family, list(network.outputs), precision=precision, **options)
     tried = contents()
-    return f"; decode: draft moves features by {draft.moved(network, exact, tried):.2%} ({len(tried)} items tried)"
+    return f"; decode: draft moves features by {draft_decoding.moved(network, exact, tried):.2%} ({len(tried)} items tried)"
 
 
 def in_views(views: Sequence[str]) -> str:

@@ -6,13 +6,9 @@ from icebox.features import plugins
 from icebox.features.errors import IceboxError
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.config.schema import Config, Fit
-from icebox.pipeline.data import class_weights, labelled
-from icebox.pipeline.data import feature_selection as sight
-from icebox.pipeline.evaluation import peak_memory as memory
-from icebox.pipeline.evaluation import results
-from icebox.pipeline.fitting import fit_head as learn
-from icebox.pipeline.fitting import head_factory as making
-from icebox.pipeline.fitting import learning_curve as few_labels
+from icebox.pipeline.data import class_weights, feature_selection, labelled
+from icebox.pipeline.evaluation import peak_memory, results
+from icebox.pipeline.fitting import fit_head, head_factory, learning_curve
 from icebox.pipeline.fitting.fit_head import Learnt
 from icebox.pipeline.fitting.parameter_grid import settings
 from icebox.pipeline.inference import bundle
@@ -25,16 +21,18 @@ def run(config: Config, key: str) -> None:
     store, fit = FeatureStore(paths.store(store_name)), config.fitting(store_name)
     entry = config.stores[store_name]
     given = entry.fit
-    seen = sight.of(store, outputs=given.outputs, views=given.expanded_views)
+    seen = feature_selection.of(store, outputs=given.outputs, views=given.expanded_views)
     data = labelled.read(store, task=config.task(store_name), seen=seen)
     weigh = class_weights.weigher(given.class_weights, data.classes, f"stores.{store_name}.fit.class_weights")
-    made = making.maker(config.heads[head_name], data.task, f"heads.{head_name}", columns=seen.columns(store))
+    made = head_factory.maker(config.heads[head_name], data.task, f"heads.{head_name}", columns=seen.columns(store))
     tried = settings(config.heads[head_name].parameters, fit.search, seed=fit.seed)
-    points = few_labels.in_order(given.labels_per_class)
-    here = few_labels.drawn(data, points[-1], fit.seed)
+    points = learning_curve.in_order(given.labels_per_class)
+    here = learning_curve.drawn(data, points[-1], fit.seed)
     try:
-        learnt = learn.learn(made, tried, here, fit, weigh=weigh)
-        curve = few_labels.curve(made, tried, data, points, fit, weigh=weigh, main=learnt) if len(points) > 1 else []
+        learnt = fit_head.learn(made, tried, here, fit, weigh=weigh)
+        curve = (
+            learning_curve.curve(made, tried, data, points, fit, weigh=weigh, main=learnt) if len(points) > 1 else []
+        )
     except IceboxError as reason:
         raise IceboxError(f"stores.{store_name}: {reason}") from reason
     saved = bundle.Bundle(
@@ -72,7 +70,7 @@ def run(config: Config, key: str) -> None:
             **described(learnt, fit, data.task),
             "class_weights": weights if given.class_weights != "none" else "none",
             "bundle_bytes": paths.bundle(store_name, head_name).stat().st_size,
-            "peak_memory_bytes": memory.peak_bytes(),
+            "peak_memory_bytes": peak_memory.peak_bytes(),
             "seeds": by_seed(learnt) if made.seeded else [],
             "labels": curve,
             "search": learnt.found.table,

@@ -7,17 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from icebox.features import files as atomic
+from icebox.features import files
 from icebox.features.abc.backbone import Generator, PictureJudge, TextJudge
 from icebox.features.abc.dataset import Content
 from icebox.features.errors import IceboxError
 from icebox.features.manifest.examples import Examples
 from icebox.features.models.small_images import small
-from icebox.pipeline.catalog import datasets as examples
+from icebox.pipeline.catalog import datasets
 from icebox.pipeline.config.schema import Config, Generate
-from icebox.pipeline.generation import contact_sheet as sheet
-from icebox.pipeline.generation import frechet, generate
-from icebox.pipeline.generation import nearest_images as nearest
+from icebox.pipeline.generation import contact_sheet, frechet, generate, nearest_images
 from icebox.pipeline.project import paths
 
 ROWS = 3  # of new pictures on a sheet
@@ -31,7 +29,7 @@ def run(config: Config, key: str) -> None:
         raise IceboxError(f"generate: '{key}' has no entry under generate: in params.yaml; add one, or say --out DIR")
     settings = config.generate[key]
     maker, judge = generate.generator(config, key), generate.judge(config, settings.judge)
-    data = examples.of(config, settings.data)
+    data = datasets.of(config, settings.data)
     data.expect(maker.modality, f"generate.{key}")
     if isinstance(judge, PictureJudge) and maker.modality == "image":
         scores = pictures(key, settings, maker, judge, data)
@@ -39,7 +37,7 @@ def run(config: Config, key: str) -> None:
         scores = texts(key, settings, maker, judge, data)
     else:
         raise IceboxError(f"generate.{key}.judge: '{settings.judge}' can't judge {maker.modality}s; name another")
-    atomic.write_text(paths.generated(key), json.dumps(rounded(scores), indent=2) + "\n")
+    files.write_text(paths.generated(key), json.dumps(rounded(scores), indent=2) + "\n")
     print(f"{key}: {', '.join(f'{name} {score}' for name, score in rounded(scores).items())}")
 
 
@@ -49,13 +47,13 @@ def pictures(key: str, settings: Generate, maker: Generator, judge: PictureJudge
     asked = generate.wanted(maker, ROWS * settings.n, None, key)
     shown = [small(picture) for picture in maker.make(asked, seed=settings.seed)]
     train, test = ([small(content) for content in data.contents(split)] for split in ("train", "test"))
-    place, far = nearest.nearest(shown, train)
-    _, far_of_real = nearest.nearest(test[: len(shown)], train)
+    place, far = nearest_images.nearest(shown, train)
+    _, far_of_real = nearest_images.nearest(test[: len(shown)], train)
     rows = [shown[i : i + settings.n] for i in range(0, len(shown), settings.n)]
-    sheet.pictures(folder / "new.png", rows)
-    sheet.pictures(folder / "nearest.png", [rows[0], [train[i] for i in place[: settings.n]]])
+    contact_sheet.pictures(folder / "new.png", rows)
+    contact_sheet.pictures(folder / "nearest.png", [rows[0], [train[i] for i in place[: settings.n]]])
     for name, further in maker.sheets(test, seed=settings.seed).items():
-        sheet.pictures(folder / f"{name}.png", [[small(picture) for picture in row] for row in further])
+        contact_sheet.pictures(folder / f"{name}.png", [[small(picture) for picture in row] for row in further])
 
     labels = generate.wanted(maker, settings.judged, None, key)
     features, read = judge.seen(maker.make(labels, seed=settings.seed + 1))
@@ -87,7 +85,7 @@ def texts(key: str, settings: Generate, maker: Generator, judge: TextJudge, data
         **maker.sheets(real, seed=settings.seed),
     }
     for name, rows in sheets.items():
-        sheet.texts(folder / f"{name}.png", [[str(part) for part in row] for row in rows])
+        contact_sheet.texts(folder / f"{name}.png", [[str(part) for part in row] for row in rows])
     words = " ".join(written).split()
     return {
         "perplexity": judge.perplexity(written),

@@ -8,11 +8,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from icebox.features import files as atomic
+from icebox.features import files
 from icebox.features.manifest import manifest
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.config.schema import Config
-from icebox.pipeline.exploration import explore as look
+from icebox.pipeline.exploration import explore
 from icebox.pipeline.project import paths
 
 NOTHING: dict[str, Any] = {"suspects": [], "suspected": 0, "judged": 0, "agreement": None}
@@ -33,20 +33,20 @@ def run(config: Config, key: str) -> None:
         found |= suspects(store, dataset, seed) if classes else NOTHING
         bar.update()
     text = json.dumps(found, ensure_ascii=False, separators=(",", ":")) + "\n"
-    atomic.write_text(paths.feature_map(key), text)
+    files.write_text(paths.feature_map(key), text)
     summary = {
         "mapped": len(found["map"]["item_ids"]),
         "suspected": found["suspected"],
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
     }
-    atomic.write_text(paths.look(key), json.dumps(summary, indent=2) + "\n")
+    files.write_text(paths.look(key), json.dumps(summary, indent=2) + "\n")
     print(f"{key}: {summary['mapped']:,} test items mapped, {summary['suspected']:,} labels suspected")
 
 
 def mapped(store: FeatureStore, seed: int) -> dict[str, Any]:
     """Test items and where they lie."""
-    items = look.sample(store.items("test"), look.MAPPED, seed=seed)
-    places = look.placed(look.reduced(store.load_items(items), seed=seed), seed=seed)
+    items = explore.sample(store.items("test"), explore.MAPPED, seed=seed)
+    places = explore.placed(explore.reduced(store.load_items(items), seed=seed), seed=seed)
     return {"item_ids": store.item_ids[items].tolist(), **{name: points.tolist() for name, points in places.items()}}
 
 
@@ -54,7 +54,7 @@ def nearest(store: FeatureStore) -> dict[str, list[Any]]:
     """By id of each test item, further test sets included: [id, cosine] of the most similar train items."""
     train = store.items("train")
     tests = np.flatnonzero(np.char.startswith(store.splits.astype(str), "test"))
-    places, cosines = look.nearest(store.load_items(tests), store.load_items(train))
+    places, cosines = explore.nearest(store.load_items(tests), store.load_items(train))
     return {
         str(store.item_ids[item]): [
             [str(store.item_ids[train[place]]), round(float(cosine), 3)]
@@ -69,13 +69,13 @@ def suspects(store: FeatureStore, dataset: str, seed: int) -> dict[str, Any]:
     every = store.labels.astype(str)
     names, counts = np.unique(every, return_counts=True)
     items = np.flatnonzero(np.isin(every, names[counts >= FEWEST]))
-    items = look.sample(items, look.JUDGED, seed=seed)
+    items = explore.sample(items, explore.JUDGED, seed=seed)
     classes, labels = np.unique(every[items], return_inverse=True)
     if len(classes) < 2 or np.bincount(labels).min() < FEWEST:
         return NOTHING
-    components = look.reduced(store.load_items(items), seed=seed)
-    probabilities = look.out_of_fold(components, labels, groups(store, dataset)[items], seed=seed)
-    found = look.suspects(probabilities, labels, classes.tolist())
+    components = explore.reduced(store.load_items(items), seed=seed)
+    probabilities = explore.out_of_fold(components, labels, groups(store, dataset)[items], seed=seed)
+    found = explore.suspects(probabilities, labels, classes.tolist())
     listed = [
         {
             "item_id": str(store.item_ids[items[suspect.item]]),

@@ -5,10 +5,9 @@ from collections import Counter
 
 from tqdm import tqdm
 
-from icebox.features import files as atomic
-from icebox.features import plugins
+from icebox.features import files, plugins
 from icebox.features.errors import IceboxError
-from icebox.features.extraction import precision_trial as plan
+from icebox.features.extraction import precision_trial
 from icebox.features.manifest import manifest
 from icebox.features.manifest.leakage import settle
 from icebox.features.splits import in_order
@@ -40,7 +39,7 @@ def run(config: Config, key: str) -> None:
         raise IceboxError(f"datasets.{key}: can't be read: {reason}") from reason
     manifest.write(paths.manifest(key), rows)
     findings = json.dumps([finding.as_json() for finding in found], indent=2, ensure_ascii=False)
-    atomic.write_text(paths.findings(key), findings + "\n")
+    files.write_text(paths.findings(key), findings + "\n")
     counts = Counter(row.split for row in rows)
     parts = ", ".join(f"{split} {counts[split]:,}" for split in in_order(counts))
     of = f" of {len({row.label for row in rows})} classes" if entry.task == "classification" else ""
@@ -63,5 +62,5 @@ def adopt(store: str) -> None:
     cache = ShardCache(paths.SHARDS, found.fingerprint)
     with cache.held():
         cache.adopt(folder)
-    if plan.recorded(found.spec, paths.PLANS) is None:
-        plan.record(found.spec, found.spec["precision"], paths.PLANS)
+    if precision_trial.recorded(found.spec, paths.PLANS) is None:
+        precision_trial.record(found.spec, found.spec["precision"], paths.PLANS)

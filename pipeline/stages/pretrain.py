@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from icebox.features import fingerprint, plugins
-from icebox.features import locks as lock
+from icebox.features import fingerprint, locks, plugins
 from icebox.features.errors import IceboxError
-from icebox.pipeline.catalog import datasets as examples
+from icebox.pipeline.catalog import datasets
 from icebox.pipeline.config.schema import NO_DATA, Config, Entry
 from icebox.pipeline.project import paths
 from icebox.pipeline.project.stamps import code_of
-from icebox.pipeline.training import pretrain_loop as pretrain
+from icebox.pipeline.training import pretrain_loop
 from icebox.pipeline.training.checkpoint import Checkpoint
 from icebox.pipeline.training.curves import Curve
 
@@ -20,9 +19,9 @@ def run(config: Config, key: str) -> None:
     family = plugins.load("icebox.features.backbones", entry.family)
     folder = paths.TRAININGS / identity(entry)
     try:
-        data = {} if entry.data == NO_DATA else {"data": examples.of(config, entry.data)}
-        with lock.held(folder / "lock"), Curve(paths.curve(key)) as curve:
-            scores = pretrain.pretrain(
+        data = {} if entry.data == NO_DATA else {"data": datasets.of(config, entry.data)}
+        with locks.held(folder / "lock"), Curve(paths.curve(key)) as curve:
+            scores = pretrain_loop.pretrain(
                 family.pretraining(**entry.parameters, **data),
                 paths.backbone(key),
                 family=entry.family,
@@ -45,7 +44,7 @@ def identity(entry: Entry) -> str:
             "data": fingerprint.of_file(paths.manifest(entry.data)),
             "code": [
                 code_of(plugins.file("icebox.features.backbones", entry.family)),
-                code_of(Path(pretrain.__file__)),
+                code_of(Path(pretrain_loop.__file__)),
             ],
             "torch": torch.__version__,
         }

@@ -1,9 +1,9 @@
 """Stage `report`: the leaderboard, the confusions and the surest mistakes, as one HTML page."""
 
 from icebox.pipeline.config.schema import Config
-from icebox.pipeline.report import render as report
+from icebox.pipeline.report import render
 
 
 def run(config: Config, key: str | None = None) -> None:
     """Write `reports/index.html` and print where it is."""
-    print(report.write(config))
+    print(render.write(config))

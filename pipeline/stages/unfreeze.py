@@ -4,14 +4,13 @@ import json
 import shutil
 from typing import Any
 
-from icebox.features import files as atomic
+from icebox.features import files
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import fingerprint_of
-from icebox.pipeline.catalog import backbones as backbone
+from icebox.pipeline.catalog import backbones
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.estimators.torch_module import ModuleClassifier, ModuleRegressor
-from icebox.pipeline.evaluation import peak_memory as memory
-from icebox.pipeline.evaluation import results
+from icebox.pipeline.evaluation import peak_memory, results
 from icebox.pipeline.inference import bundle
 from icebox.pipeline.project import paths
 from icebox.pipeline.training.curve_summary import course
@@ -51,8 +50,8 @@ def save(job: Job, outcome: Outcome) -> None:
     shutil.rmtree(paths.backbone(job.key), ignore_errors=True)
     outcome.network.save(paths.backbone(job.key))
     went = course(outcome.progress.curve, job.fit.choose)
-    atomic.write_text(paths.backbone(job.key) / METRICS_FILE, json.dumps(went, indent=2) + "\n")
-    loaded = backbone.load(job.key, job.started.family, job.started.sees, precision="float32", **job.started.options)
+    files.write_text(paths.backbone(job.key) / METRICS_FILE, json.dumps(went, indent=2) + "\n")
+    loaded = backbones.load(job.key, job.started.family, job.started.sees, precision="float32", **job.started.options)
     family = ModuleClassifier if job.data.classes else ModuleRegressor
     head = family(outcome.whole.head.cpu().eval()).fit(job.data.train.features, job.data.train.labels)
     saved = bundle.Bundle(
@@ -88,7 +87,7 @@ def details(job: Job, outcomes: list[Outcome]) -> dict[str, Any]:
         "converged": None,
         "class_weights": job.store.fit.class_weights,
         "bundle_bytes": paths.bundle(entry.store, job.key).stat().st_size,
-        "peak_memory_bytes": memory.peak_bytes(),
+        "peak_memory_bytes": peak_memory.peak_bytes(),
         "seeds": [
             {"seed": each.seed, **{split: scored.scores for split, scored in each.splits.items()}} for each in outcomes
         ],

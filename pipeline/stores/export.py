@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from icebox.features import files as atomic
+from icebox.features import files
 from icebox.features.errors import IceboxError
 from icebox.features.ragged import Ragged, Values, flat, offsets_of
 from icebox.features.store.feature_store import FeatureStore
@@ -63,7 +63,7 @@ def export(
 
 def npz(chosen: Chosen, to: Path) -> None:
     """An uncompressed archive of .npy files."""
-    with atomic.replacing(to) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    with files.replacing(to) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for column, values in zip(COLUMNS, chosen.columns(), strict=True):
             with archive.open(f"{column}.npy", "w", force_zip64=True) as stream:
                 np.lib.format.write_array(stream, values, allow_pickle=False)
@@ -85,14 +85,14 @@ def npy(chosen: Chosen, to: Path) -> None:
     if chosen.store.is_ragged(chosen.outputs[0]):
         raise IceboxError(f"{to}: '{chosen.outputs[0]}' has a vector a token, not one an item; use .npz or .parquet")
     with (
-        atomic.replacing(to.with_suffix(".csv")) as temporary,
+        files.replacing(to.with_suffix(".csv")) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as rows,
     ):
         writer = csv.writer(rows, lineterminator="\n", quoting=csv.QUOTE_ALL)  # else a lone "\r" would be lost
         writer.writerow(COLUMNS)
         writer.writerows(zip(*(values.tolist() for values in chosen.columns()), strict=True))
     # Written, not mapped: running out of disk under a memory map kills the process instead of raising.
-    with atomic.replacing(to) as temporary, temporary.open("wb") as stream:
+    with files.replacing(to) as temporary, temporary.open("wb") as stream:
         write_array(stream, chosen, chosen.outputs[0])
 
 
@@ -112,7 +112,7 @@ def parquet(chosen: Chosen, to: Path) -> None:
         kind = pa.large_list(kind) if store.is_ragged(output) else kind
         fields.append(pa.field(output, kind, metadata={"shape": ",".join(map(str, shape))}))
     schema = pa.schema(fields)
-    with atomic.replacing(to) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+    with files.replacing(to) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         starts = range(0, len(chosen.items), PIECE_ITEMS)
         for start, *piece in zip(starts, *map(chosen.pieces, chosen.outputs), strict=True):
             columns = chosen.columns(slice(start, start + PIECE_ITEMS))

@@ -6,7 +6,7 @@ from icebox.features.errors import IceboxError
 from icebox.features.extraction.views import IDENTITY
 from icebox.features.store import index
 from icebox.features.store.feature_store import FeatureStore
-from icebox.pipeline.config import loader as config
+from icebox.pipeline.config import loader
 from icebox.pipeline.project import paths
 from icebox.pipeline.stores import provenance
 
@@ -36,7 +36,7 @@ def behind(name: str) -> dict[str, str]:
     if not paths.PARAMS.exists():
         return {}
     try:
-        settings = config.load()
+        settings = loader.load()
     except IceboxError as reason:
         return {"params.yaml": f"can't be read: {reason}"}
     return provenance.of(settings, name).params if name in settings.stores else {}

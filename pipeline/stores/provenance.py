@@ -10,7 +10,7 @@ import numpy as np
 from icebox.features.errors import IceboxError
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.config.schema import Config
-from icebox.pipeline.data import feature_selection as sight
+from icebox.pipeline.data import feature_selection
 from icebox.pipeline.project import paths
 
 
@@ -48,7 +48,7 @@ def of(config: Config, name: str) -> Provenance:
         found = FeatureStore(paths.store(name))
     except IceboxError as reason:
         return Provenance(params, labels, outputs, absent=str(reason))
-    seen = sight.of(found, outputs=store.fit.outputs, views=store.fit.expanded_views)
+    seen = feature_selection.of(found, outputs=store.fit.outputs, views=store.fit.expanded_views)
     return Provenance(
         params,
         labels,

@@ -10,7 +10,7 @@ from icebox.features.extraction.views import units_of
 from icebox.features.manifest import manifest
 from icebox.features.store.cache import Place
 from icebox.features.store.feature_store import FeatureStore
-from icebox.pipeline.catalog import backbones as backbone
+from icebox.pipeline.catalog import backbones
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.project import paths
 
@@ -20,7 +20,7 @@ def check(config: Config, name: str) -> str:
     if name not in config.stores:
         raise IceboxError(f"stores.{name}: not in params.yaml, so how to make its features again is unknown")
     store, entry = FeatureStore(paths.store(name)), config.stores[name]
-    network = backbone.load(
+    network = backbones.load(
         entry.backbone,
         config.backbone(entry.backbone).family,
         entry.extract.outputs,

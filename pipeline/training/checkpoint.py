@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from icebox.features import files as atomic
+from icebox.features import files
 from icebox.features.abc.backbone import Pretraining
 
 EVERY_S = 30.0  # what a kill can cost
@@ -39,7 +39,7 @@ class Checkpoint:
         if time.monotonic() - self.written_s < self.every_s:
             return
         parts = {name: part.state_dict() for name, part in pretraining.parts.items()}
-        with atomic.replacing(self.path) as temporary, temporary.open("wb") as stream:
+        with files.replacing(self.path) as temporary, temporary.open("wb") as stream:
             torch.save({"parts": parts, "losses": losses}, stream)
         self.written_s = time.monotonic()
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 from tqdm import tqdm
 
-from icebox.features import files as atomic
+from icebox.features import files
 from icebox.features.abc.backbone import SETTINGS_FILE, WEIGHTS_FILE, Pretraining, write_settings
 from icebox.features.errors import IceboxError
 from icebox.pipeline.training.checkpoint import Checkpoint
@@ -40,7 +40,7 @@ def pretrain(
         pretraining.network.eval()
         torch.manual_seed(pretraining.seed)
         scores = {name: rounded(score) for name, score in pretraining.evaluate().items()}
-    with tempfile.TemporaryDirectory(dir=folder, prefix=atomic.TEMPORARY) as temporary:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=files.TEMPORARY) as temporary:
         draft = Path(temporary)
         write_weights(draft / WEIGHTS_FILE, pretraining.network)
         (draft / METRICS_FILE).write_text(json.dumps(scores, indent=2) + "\n")
@@ -48,7 +48,7 @@ def pretrain(
             (draft / name).write_text(text, encoding="utf-8")
         write_settings(draft, {"family": family, **pretraining.settings()})
         for name in (WEIGHTS_FILE, METRICS_FILE, *pretraining.files(), SETTINGS_FILE):
-            atomic.publish(draft / name, folder / name)
+            files.publish(draft / name, folder / name)
     if curve:
         curve.sum_up(scores)
     if checkpoint:

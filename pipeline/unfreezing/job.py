@@ -20,19 +20,16 @@ from icebox.features.nn.layer_outputs import Inputs
 from icebox.features.nn.partial_forward import Cut
 from icebox.features.nn.pooling import EACH
 from icebox.features.store.feature_store import FeatureStore
-from icebox.pipeline.catalog import backbones as backbone
+from icebox.pipeline.catalog import backbones
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.config.unfreeze_schema import FRESH
-from icebox.pipeline.data import class_weights, labelled
-from icebox.pipeline.data import feature_selection as sight
-from icebox.pipeline.estimators import torch_conversion as torch_head
-from icebox.pipeline.estimators import torch_module as module_head
+from icebox.pipeline.data import class_weights, feature_selection, labelled
+from icebox.pipeline.estimators import torch_conversion, torch_module
 from icebox.pipeline.evaluation.predictions import Answers, Scored, judged
-from icebox.pipeline.fitting import learning_curve as few_labels
+from icebox.pipeline.fitting import learning_curve
 from icebox.pipeline.inference import bundle
 from icebox.pipeline.project import paths
-from icebox.pipeline.unfreezing import augmentation as augment
-from icebox.pipeline.unfreezing import initialization as fresh_start
+from icebox.pipeline.unfreezing import augmentation, initialization
 from icebox.pipeline.unfreezing.cached_inputs import PicturesFromCut, TextsFromCut
 from icebox.pipeline.unfreezing.end_to_end import Whole
 from icebox.pipeline.unfreezing.inputs import Prepared
@@ -65,9 +62,9 @@ class Job:
         self.fit = config.fitting(self.entry.store)
         features = FeatureStore(paths.store(self.entry.store))
         given = self.store.fit
-        seen = sight.of(features, outputs=given.outputs, views=given.expanded_views)
+        seen = feature_selection.of(features, outputs=given.outputs, views=given.expanded_views)
         data = labelled.read(features, task=config.task(self.entry.store), seen=seen)
-        self.data = few_labels.drawn(data, few_labels.in_order(given.labels_per_class)[-1], self.fit.seed)
+        self.data = learning_curve.drawn(data, learning_curve.in_order(given.labels_per_class)[-1], self.fit.seed)
         if self.data.val is None:
             raise IceboxError("expected items in val, which the best epoch is chosen on; raise the dataset's split.val")
         where = f"stores.{self.entry.store}.fit.class_weights"
@@ -90,7 +87,7 @@ class Job:
         with ThreadPoolExecutor(self.config.extract.workers) as pool, ExitStack() as stack:
             network = self.network()
             if how.init == "random":
-                fresh_start.forget(network.capture.network, seed)
+                initialization.forget(network.capture.network, seed)
             prepared = {
                 split: Prepared(rows, self.source.read, network, pool, siamese=self.siamese)
                 for split, rows in self.rows.items()
@@ -114,7 +111,7 @@ class Job:
                 score=lambda scores: self.answered("val", scores).scores,
                 choose=self.fit.choose,
                 weights=self.weigh(self.data.train.labels),
-                augment=partial(augment.augmented, kinds=how.augment) if how.augment else None,
+                augment=partial(augmentation.augmented, kinds=how.augment) if how.augment else None,
                 tell=tell,
             )
             progress = work.run(self.folder / f"seed-{seed}")
@@ -125,7 +122,7 @@ class Job:
         """The store's backbone in float32, giving the store's outputs or others."""
         name = self.store.backbone
         family = self.config.backbone(name).family
-        loaded = backbone.load(
+        loaded = backbones.load(
             name, family, outputs or self.started.sees, precision="float32", **self.store.extract.options
         )
         if not isinstance(loaded, NetworkBackbone):
@@ -135,14 +132,14 @@ class Job:
     def head(self, network: NetworkBackbone, items: Items) -> nn.Module:
         """The store's head as a torch module, scaling included; or one that has learned nothing."""
         if self.entry.start != FRESH:
-            return torch_head.as_torch(self.started.head).to(next(network.capture.network.parameters()).device)
+            return torch_conversion.as_torch(self.started.head).to(next(network.capture.network.parameters()).device)
         some = np.random.default_rng(self.entry.seed).permutation(len(items))[:MEASURED]
         whole = Whole(network, nn.Identity())
         with torch.inference_mode():
             found = [whole(items.inputs(part)) for _, part in items.batches(some, self.entry.batch_size)]
         features = torch.cat(found).clone()
         wide = len(self.data.classes) or 1  # a regression has one number and no classes
-        return fresh_start.FreshHead(features, self.data.train.labels, wide).to(features.device)
+        return initialization.FreshHead(features, self.data.train.labels, wide).to(features.device)
 
     def cut(self, plan: Plan, network: NetworkBackbone, tried: Inputs) -> Cut | None:
         """Where the network can be entered behind its frozen part; None where it has none, or what it gives is not the
@@ -206,5 +203,5 @@ class Job:
             values = scores.reshape(-1).astype(np.float64)
             said = Answers(values, np.empty((len(part), 0)), probable=False)
         else:
-            said = Answers(scores.argmax(1), module_head.probabilities(scores), probable=True)
+            said = Answers(scores.argmax(1), torch_module.probabilities(scores), probable=True)
         return judged(part, said, len(self.data.classes))

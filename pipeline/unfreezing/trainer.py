@@ -23,16 +23,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from icebox.features import files as atomic
+from icebox.features import files
 from icebox.features.errors import IceboxError
-from icebox.features.nn import blocks
-from icebox.features.nn import freezing as freeing
-from icebox.features.nn import partial_forward as cut
+from icebox.features.nn import blocks, freezing, partial_forward
 from icebox.features.nn.backbone import NetworkBackbone
 from icebox.features.nn.layer_outputs import Inputs
 from icebox.pipeline.config.unfreeze_schema import How
-from icebox.pipeline.evaluation import metric_directions as measures
-from icebox.pipeline.unfreezing import optimizer as optimiser
+from icebox.pipeline.evaluation import metric_directions
+from icebox.pipeline.unfreezing import optimizer
 from icebox.pipeline.unfreezing.end_to_end import Whole
 from icebox.pipeline.unfreezing.weight_averaging import RunningMean
 
@@ -81,12 +79,12 @@ class Plan:
         """`inputs` of a few items are passed to find the blocks."""
         network = backbone.capture.network
         order = blocks.names(network, lambda: backbone.capture.tensors(inputs).values())
-        return cls(order, [freeing.parameters(free, network, order) for free in freeing.plan(how.free, how.epochs)])
+        return cls(order, [freezing.parameters(free, network, order) for free in freezing.plan(how.free, how.epochs)])
 
     @property
     def frozen_to(self) -> str | None:
         """The last block of the part that is never freed; None where there is no such part."""
-        return cut.last_frozen(self.order, set().union(*self.free))
+        return partial_forward.last_frozen(self.order, set().union(*self.free))
 
 
 class Unfreezing:
@@ -125,7 +123,7 @@ class Unfreezing:
     def run(self, folder: Path) -> Progress:
         """Train for every epoch that `folder`'s checkpoint has not seen, and leave the best weights in the network."""
         how, fabric = self.how, self.fabric
-        groups = optimiser.groups(
+        groups = optimizer.groups(
             self.whole.network,
             self.whole.head,
             self.plan.order,
@@ -162,8 +160,8 @@ class Unfreezing:
         """One pass over train → its mean loss."""
         how = self.how
         free = self.plan.free[number]
-        freeing.apply(self.whole.network, free)
-        freeing.set_modes(
+        freezing.apply(self.whole.network, free)
+        freezing.set_modes(
             self.whole.network, free, self.plan.order, norm_statistics_frozen=how.norm_statistics == "frozen"
         )
         self.whole.head.train()
@@ -173,7 +171,7 @@ class Unfreezing:
         total = 0.0
         step = number * math.ceil(len(order) / how.batch_size)
         for positions, prepared in self.train.batches(order, how.batch_size):
-            rate = optimiser.set_rate(self.optimiser, step, steps, how.warm_up)
+            rate = optimizer.set_rate(self.optimiser, step, steps, how.warm_up)
             loss = self.step(prepared, positions, generator)
             if not math.isfinite(loss):
                 raise IceboxError(
@@ -256,7 +254,7 @@ class Unfreezing:
         """Score val, add a line to the curve, and keep the weights, or their mean, where they are the best so far."""
         with self.mean.in_place() if self.mean else nullcontext():
             scores = self.score(self.scores(self.val))
-            value = measures.worth(scores, self.choose)
+            value = metric_directions.worth(scores, self.choose)
             self.progress.curve.append({"epoch": self.progress.epochs, "loss": loss, **scores})
             self.tell(self.progress.curve[-1])
             if value > self.progress.best:
@@ -277,7 +275,7 @@ class Unfreezing:
             "optimiser": self.optimiser.state_dict(),
             "progress": vars(self.progress),
         }
-        with atomic.replacing(checkpoint) as temporary, temporary.open("wb") as stream:
+        with files.replacing(checkpoint) as temporary, temporary.open("wb") as stream:
             torch.save(state, stream)
 
     def resume(self, checkpoint: Path) -> None:

@@ -15,7 +15,7 @@ from icebox.features.abc.dataset import Pair
 from icebox.features.extraction.extract import fingerprint_of
 from icebox.features.nn import blocks
 from icebox.features.nn.backbone import NetworkBackbone
-from icebox.features.weights import transformers_models as pretrained
+from icebox.features.weights import transformers_models
 from icebox.pipeline.training.checkpoint import Checkpoint
 from icebox.pipeline.training.pretrain_loop import pretrain
 from tests import learnable
@@ -30,7 +30,7 @@ def family(name: str):
 def tiny_vit(folder: Path) -> None:
     source = folder.parent / f"{folder.name}-source"
     source.mkdir(exist_ok=True)
-    named = pretrained.library()
+    named = transformers_models.library()
     size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     named.ViTConfig(image_size=32, patch_size=8, architectures=["ViTModel"], **size).save_pretrained(source)
     named.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(source)

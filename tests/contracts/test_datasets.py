@@ -12,7 +12,7 @@ from PIL import Image
 
 from icebox.features import plugins
 from icebox.features.abc.dataset import Dataset, Pair
-from icebox.features.manifest import validation as sound
+from icebox.features.manifest import validation
 
 NAMES = plugins.names("icebox.features.datasets")
 
@@ -110,7 +110,7 @@ def listed(tmp_path_factory):
 @pytest.mark.parametrize("name", NAMES)
 def test_ids_are_unique_and_the_manifest_accepts_them(name, listed):
     _, items = listed(name)
-    sound.refuse_unsound(items)
+    validation.refuse_unsound(items)
     assert len({item.label for item in items}) > 1
 
 

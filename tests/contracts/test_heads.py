@@ -12,7 +12,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from threadpoolctl import threadpool_limits
 
 from icebox.features import plugins
-from icebox.pipeline.config import plugin_schema as signature
+from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.estimators.preprocessing import accepted
 
 HEADS = plugins.names("icebox.pipeline.heads")
@@ -75,7 +75,7 @@ def test_the_same_seed_gives_the_same_head_even_when_fits_run_side_by_side(name)
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in HEADS if signature.accepts(plugins.file("icebox.pipeline.heads", n), "build", "task")]
+    "name", [n for n in HEADS if plugin_schema.accepts(plugins.file("icebox.pipeline.heads", n), "build", "task")]
 )
 def test_of_values_it_learns_what_is_easy(name):
     random = np.random.default_rng(0)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from icebox.features import compat as torch_pair
+from icebox.features import compat
 
 FAILING_FIRST = """
 try:
@@ -32,12 +32,12 @@ def test_importing_the_cure_does_not_import_torch():
 
 def test_a_compiled_part_that_does_not_load_is_broken(tmp_path):
     (tmp_path / "_C.so").write_bytes(b"not a library")
-    assert torch_pair.is_broken(tmp_path / "_C.so")
+    assert compat.is_broken(tmp_path / "_C.so")
 
 
 def test_a_compiled_part_that_loads_is_left_alone():
-    assert not torch_pair.is_broken(Path(np._core._multiarray_umath.__file__))
+    assert not compat.is_broken(Path(np._core._multiarray_umath.__file__))
 
 
 def test_no_torchvision_is_nothing_to_mend():
-    assert not torch_pair.is_broken(None)
+    assert not compat.is_broken(None)

@@ -1,6 +1,6 @@
 import pytest
 
-from icebox.features import files as atomic
+from icebox.features import files
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -8,7 +8,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     target.write_text("old")
 
     def fail() -> None:
-        with atomic.replacing(target) as temporary:
+        with files.replacing(target) as temporary:
             temporary.write_text("half")
             raise RuntimeError
 
@@ -19,7 +19,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 
 
 def test_sweeping_removes_what_killed_writers_left(tmp_path):
-    (tmp_path / f"{atomic.TEMPORARY}1-x").write_text("half")
+    (tmp_path / f"{files.TEMPORARY}1-x").write_text("half")
     (tmp_path / "shard").write_text("whole")
-    atomic.sweep(tmp_path)
+    files.sweep(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["shard"]

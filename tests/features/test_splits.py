@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icebox.features import splits as split
+from icebox.features import splits
 from icebox.features.splits import Unit
 
 FRACTIONS = {"val": 0.2, "test": 0.3, "seed": 0}
@@ -14,7 +14,7 @@ items = st.lists(st.tuples(names, st.sampled_from("xyz")), max_size=80)  # (iden
 
 
 def drawn(of: list[tuple[str, str]], *, stratify: bool = False, seed: int = 0) -> dict[str, str]:
-    return split.draw(split.units(of), val=0.2, test=0.3, seed=seed, stratify=stratify)
+    return splits.draw(splits.units(of), val=0.2, test=0.3, seed=seed, stratify=stratify)
 
 
 @given(items, items)
@@ -32,7 +32,7 @@ def test_every_identity_has_one_split_whatever_the_order(of, stratify):
 @given(st.dictionaries(names, st.tuples(st.sampled_from("xyz"), weights), max_size=60), st.integers(0, 5))
 def test_stratified_fractions_are_kept_within_the_largest_unit_of_each_class(of, seed):
     units = [Unit(identity=name, label=label, items=n) for name, (label, n) in of.items()]
-    found = split.draw(units, val=0.2, test=0.3, seed=seed, stratify=True)
+    found = splits.draw(units, val=0.2, test=0.3, seed=seed, stratify=True)
     for label in "xyz":
         mine = [unit for unit in units if unit.label == label]
         total, largest = sum(unit.items for unit in mine), max((unit.items for unit in mine), default=0)
@@ -63,13 +63,13 @@ def test_another_seed_draws_another_split():
 
 
 def test_a_units_label_is_its_commonest_the_first_by_name_among_equals():
-    assert split.units([("p", "y"), ("q", "z"), ("p", "x"), ("q", "z"), ("q", "a")]) == [
+    assert splits.units([("p", "y"), ("q", "z"), ("p", "x"), ("q", "z"), ("q", "a")]) == [
         Unit(identity="p", label="x", items=2),
         Unit(identity="q", label="z", items=3),
     ]
 
 
 def test_further_test_sets_are_on_tests_side_and_come_last():
-    assert split.in_order(["test-b", "train", "test-a", "test"]) == ["train", "test", "test-a", "test-b"]
-    assert [split.side(name) for name in ("train", "val", "test", "test-a")] == ["train", "val", "test", "test"]
-    assert [name for name in ("test-a", "test-", "test-A", "test2", "dev") if split.is_split(name)] == ["test-a"]
+    assert splits.in_order(["test-b", "train", "test-a", "test"]) == ["train", "test", "test-a", "test-b"]
+    assert [splits.side(name) for name in ("train", "val", "test", "test-a")] == ["train", "val", "test", "test"]
+    assert [name for name in ("test-a", "test-", "test-A", "test2", "dev") if splits.is_split(name)] == ["test-a"]

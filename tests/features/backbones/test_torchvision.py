@@ -10,11 +10,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from icebox.features import fingerprint
-from icebox.features.backbones import torchvision as family
+from icebox.features.backbones import torchvision
 from icebox.features.errors import IceboxError
-from icebox.features.weights import torchvision_models as headless
+from icebox.features.weights import torchvision_models
 
-MODELS = headless.library().models
+MODELS = torchvision_models.library().models
 SMALL = "shufflenet_v2_x0_5"  # the fewest parameters with batch norm: 0.35 million
 
 
@@ -44,9 +44,9 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def fetched(folder, outputs=family.DEFAULT_OUTPUTS, **settings):
-    family.fetch(folder, **settings)
-    return family.load(folder, outputs=outputs, device="cpu")
+def fetched(folder, outputs=torchvision.DEFAULT_OUTPUTS, **settings):
+    torchvision.fetch(folder, **settings)
+    return torchvision.load(folder, outputs=outputs, device="cpu")
 
 
 @pytest.fixture
@@ -89,12 +89,14 @@ def test_features_are_what_the_whole_network_gives_its_classifier(tmp_path):
 
 @pytest.mark.parametrize("model", ["resnet50", "efficientnet_b0", "inception_v3", "swin_t", "squeezenet1_1"])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-@pytest.mark.parametrize(("decode", "levels_max", "share_max"), [(family.EXACT, 0, 0), (family.FAST, 2, 0.01)])
+@pytest.mark.parametrize(
+    ("decode", "levels_max", "share_max"), [(torchvision.EXACT, 0, 0), (torchvision.FAST, 2, 0.01)]
+)
 def test_a_prepared_picture_is_that_of_the_weights_own_transforms(model, mode, decode, levels_max, share_max):
-    member = headless.published_weights(model)["DEFAULT"]
-    steps = headless.preprocess_of(member)
+    member = torchvision_models.published_weights(model)["DEFAULT"]
+    steps = torchvision_models.preprocess_of(member)
     spec = {"outputs": [], "precision": "float32", "preprocess": steps | {"decode": decode}}
-    backbone = family.Torchvision(torch.nn.Identity(), spec, device="cpu")
+    backbone = torchvision.Torchvision(torch.nn.Identity(), spec, device="cpu")
     for picture in (jpeg(mode=mode), jpeg(500, 375, mode=mode)):  # enlarged, reduced
         (pixels,) = backbone.inputs([backbone.prepare(picture)]).args
         trusted = member.transforms()(Image.open(io.BytesIO(picture)).convert("RGB"))
@@ -104,21 +106,24 @@ def test_a_prepared_picture_is_that_of_the_weights_own_transforms(model, mode, d
 
 
 def test_a_draft_is_another_fingerprint_and_nearly_the_same_features(tmp_path):
-    family.fetch(tmp_path, model=SMALL, weights="random")
+    torchvision.fetch(tmp_path, model=SMALL, weights="random")
     exact, draft = (
-        family.load(tmp_path, outputs=["last"], device="cpu", decode=decode) for decode in (family.FAST, family.DRAFT)
+        torchvision.load(tmp_path, outputs=["last"], device="cpu", decode=decode)
+        for decode in (torchvision.FAST, torchvision.DRAFT)
     )
     assert fingerprint.of_settings(exact.spec) != fingerprint.of_settings(draft.spec)
     picture = jpeg(1600, 1200)
     features, drafted = (backbone.encode([backbone.prepare(picture)])["last"] for backbone in (exact, draft))
     assert 0 < np.linalg.norm(drafted - features) / np.linalg.norm(features) < 0.05
     with pytest.raises(IceboxError, match="decode: expected one of fast, exact, draft, found 'quick'"):
-        family.load(tmp_path, outputs=["last"], device="cpu", decode="quick")
+        torchvision.load(tmp_path, outputs=["last"], device="cpu", decode="quick")
 
 
 def test_a_size_keeps_the_share_of_the_picture_that_is_seen_and_is_another_fingerprint(tmp_path):
-    family.fetch(tmp_path, model=SMALL, weights="random")
-    own, half, same = (family.load(tmp_path, outputs=["last"], device="cpu", size=size) for size in (None, 112, 224))
+    torchvision.fetch(tmp_path, model=SMALL, weights="random")
+    own, half, same = (
+        torchvision.load(tmp_path, outputs=["last"], device="cpu", size=size) for size in (None, 112, 224)
+    )
     steps = half.spec["preprocess"]
     assert (steps["resize"], steps["crop"]) == ([round(112 * own.spec["preprocess"]["resize"][0] / 224)], [112])
     assert half.prepare(jpeg()).shape == half.prepare_framed(jpeg()).shape == (3, 112, 112)
@@ -128,7 +133,7 @@ def test_a_size_keeps_the_share_of_the_picture_that_is_seen_and_is_another_finge
     picture[5:20] = 7
     features = [backbone.encode([backbone.prepare(picture)])["last"] for backbone in (own, half)]
     assert features[0].shape == features[1].shape
-    trusted = headless.library().transforms
+    trusted = torchvision_models.library().transforms
     seen = trusted.Compose([trusted.Resize(steps["resize"][0]), trusted.CenterCrop(112)])(Image.fromarray(picture))
     levels = np.abs(half.prepare(picture).numpy()[0].astype(int) - np.asarray(seen))
     assert levels.max() <= 1
@@ -136,9 +141,9 @@ def test_a_size_keeps_the_share_of_the_picture_that_is_seen_and_is_another_finge
 
 @pytest.mark.parametrize(("model", "size"), [("vit_b_32", 96), ("alexnet", 16)])
 def test_a_size_that_the_network_cannot_take_is_refused(tmp_path, model, size):
-    family.fetch(tmp_path, model=model, weights="random")
+    torchvision.fetch(tmp_path, model=model, weights="random")
     with pytest.raises(IceboxError, match=f"size: the network can't take pictures of {size}×{size} pixels: "):
-        family.load(tmp_path, outputs=["last"], device="cpu", size=size)
+        torchvision.load(tmp_path, outputs=["last"], device="cpu", size=size)
 
 
 def test_a_framed_picture_is_resized_whole(tmp_path):
@@ -163,11 +168,11 @@ def test_other_layers_come_from_the_same_pass_and_no_row_depends_on_its_batch_ma
 def test_a_seed_gives_the_same_bytes_and_leaves_the_callers_generator_alone(tmp_path):
     state = torch.random.get_rng_state()
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        family.fetch(tmp_path / name, model=SMALL, weights="random", seed=seed)
+        torchvision.fetch(tmp_path / name, model=SMALL, weights="random", seed=seed)
     sums = {name: sha256(tmp_path / name / "weights.safetensors") for name in "abc"}
     assert sums["a"] == sums["b"] != sums["c"]
     assert torch.equal(state, torch.random.get_rng_state())
-    assert family.load(tmp_path / "a", outputs=["last"], device="cpu").spec["weights"] == sums["a"]
+    assert torchvision.load(tmp_path / "a", outputs=["last"], device="cpu").spec["weights"] == sums["a"]
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".th", ".safetensors"])
@@ -176,7 +181,7 @@ def test_every_kind_of_file_gives_the_same_weights_whatever_its_classes(tmp_path
     tensors = {key: value for key, value in whole(num_classes=classes).state_dict().items()}
     path = tmp_path / f"own{suffix}"
     save_file(tensors, path) if suffix == ".safetensors" else torch.save(tensors, path)
-    family.fetch(tmp_path / "b", model=SMALL, weights=str(path))
+    torchvision.fetch(tmp_path / "b", model=SMALL, weights=str(path))
     stored = load_file(tmp_path / "b/weights.safetensors")
     assert set(stored) == {key for key in tensors if not key.startswith("fc.")}
     assert all(torch.equal(stored[key], tensors[key]) for key in stored)
@@ -185,22 +190,22 @@ def test_every_kind_of_file_gives_the_same_weights_whatever_its_classes(tmp_path
 def test_a_file_without_a_classifier_fits_and_one_without_another_layer_does_not(tmp_path):
     tensors = {key: value for key, value in whole().state_dict().items() if not key.startswith("fc.")}
     torch.save(tensors, tmp_path / "own.pth")
-    family.fetch(tmp_path / "a", model=SMALL, weights=str(tmp_path / "own.pth"))
+    torchvision.fetch(tmp_path / "a", model=SMALL, weights=str(tmp_path / "own.pth"))
     del tensors["conv5.0.weight"]
     torch.save(tensors, tmp_path / "own.pth")
     with pytest.raises(IceboxError, match=rf"does not fit torchvision's {SMALL}: missing: conv5\.0\.weight"):
-        family.fetch(tmp_path / "b", model=SMALL, weights=str(tmp_path / "own.pth"))
+        torchvision.fetch(tmp_path / "b", model=SMALL, weights=str(tmp_path / "own.pth"))
     assert not (tmp_path / "b").exists()
 
 
 def test_a_pinned_file_that_differs_is_refused_naming_both_sums(tmp_path, capsys):
     path = tmp_path / "own.pth"
     torch.save(whole().state_dict(), path)
-    family.fetch(tmp_path / "b", model=SMALL, weights=str(path), sha256=sha256(path).upper())
+    torchvision.fetch(tmp_path / "b", model=SMALL, weights=str(path), sha256=sha256(path).upper())
     assert capsys.readouterr().err == ""
     with pytest.raises(IceboxError, match=rf"expected sha256 {'0' * 64}, found {sha256(path)}"):
-        family.fetch(tmp_path / "b", model=SMALL, weights=str(path), sha256="0" * 64)
-    family.fetch(tmp_path / "b", model=SMALL, weights=str(path))
+        torchvision.fetch(tmp_path / "b", model=SMALL, weights=str(path), sha256="0" * 64)
+    torchvision.fetch(tmp_path / "b", model=SMALL, weights=str(path))
     assert f"    sha256: {sha256(path)}\n" in capsys.readouterr().err
 
 
@@ -219,7 +224,7 @@ def test_a_pinned_file_that_differs_is_refused_naming_both_sums(tmp_path, capsys
 )
 def test_wrong_settings_say_what_there_is(tmp_path, settings, expected):
     with pytest.raises(IceboxError, match=expected):
-        family.fetch(tmp_path, **settings)
+        torchvision.fetch(tmp_path, **settings)
 
 
 def test_published_weights_are_downloaded_once_and_bring_their_own_preprocessing(tmp_path, hub, monkeypatch):
@@ -227,7 +232,7 @@ def test_published_weights_are_downloaded_once_and_bring_their_own_preprocessing
     folder.mkdir()
     torch.save(whole("mobilenet_v2").state_dict(), folder / "new.pth")
     path = (folder / "new.pth").rename(folder / f"mobilenet_v2-{sha256(folder / 'new.pth')[:8]}.pth")
-    members = headless.published_weights("mobilenet_v2")
+    members = torchvision_models.published_weights("mobilenet_v2")
     monkeypatch.setattr(members["IMAGENET1K_V1"].value, "url", path.as_uri())
     first = fetched(tmp_path / "a", model="mobilenet_v2", weights="IMAGENET1K_V1")
     assert first.spec["preprocess"]["resize"] == [256]
@@ -269,4 +274,4 @@ def test_a_real_checkpoint_of_another_network_is_refused_by_its_keys(tmp_path, r
     with pytest.raises(
         IceboxError, match=r"does not fit torchvision's resnet18: missing: layer2\.0\.down.*unexpected: layer1\.2"
     ):
-        family.fetch(tmp_path, model="resnet18", weights=str(weights))
+        torchvision.fetch(tmp_path, model="resnet18", weights=str(weights))

@@ -16,7 +16,7 @@ import pytest
 import tokenizers
 import torch
 
-from icebox.features import compat as torch_pair
+from icebox.features import compat
 from icebox.features.abc.backbone import read_settings
 from icebox.features.abc.dataset import Pair
 from icebox.features.backbones import transformers as family
@@ -41,7 +41,7 @@ def one_thread():
 
 
 def library():
-    torch_pair.mend()
+    compat.mend()
     import transformers
 
     return transformers

@@ -10,7 +10,7 @@ from PIL import Image
 
 from icebox.features import fingerprint
 from icebox.features.abc.backbone import read_settings
-from icebox.features.backbones import transformers_vision as family
+from icebox.features.backbones import transformers_vision
 from icebox.features.errors import IceboxError, ItemError
 from icebox.features.weights.transformers_models import library, silence
 
@@ -90,9 +90,9 @@ def tiny(tmp_path_factory):
     return folder
 
 
-def fetched(folder: Path, source: Path, outputs=family.DEFAULT_OUTPUTS, **settings):
-    family.fetch(folder, weights=str(source), **settings)
-    return family.load(folder, outputs=outputs, device="cpu")
+def fetched(folder: Path, source: Path, outputs=transformers_vision.DEFAULT_OUTPUTS, **settings):
+    transformers_vision.fetch(folder, weights=str(source), **settings)
+    return transformers_vision.load(folder, outputs=outputs, device="cpu")
 
 
 def pictures() -> list[np.ndarray]:
@@ -131,9 +131,9 @@ def test_real_photos_become_what_the_librarys_own_processor_makes_of_them(proces
     source = shutil.copytree(tiny("vit"), tmp_path / "source")
     getattr(library(), processor)().save_pretrained(source)
     files = sorted(Path(os.environ["ICEBOX_REAL_DATA"], "flowers5/roses").iterdir())[:8]
-    steps = family.preprocess_of(source)
+    steps = transformers_vision.preprocess_of(source)
     trusted = by_the_library(source, [np.array(Image.open(file)) for file in files])
-    ours = torch.stack([family.prepared(file.read_bytes(), steps) for file in files]).float()
+    ours = torch.stack([transformers_vision.prepared(file.read_bytes(), steps) for file in files]).float()
     level = steps["scale"] / torch.tensor(steps["std"])[:, None, None]
     apart = (ours - (trusted / level + torch.tensor(steps["mean"])[:, None, None] / steps["scale"])).abs()
     assert apart.max() < 3.01
@@ -155,8 +155,8 @@ def test_outputs_are_the_librarys_own_network_by_hand(name, tiny, tmp_path):
 @pytest.mark.parametrize("name", ["vit", "dinov2_registers", "clip"])
 def test_layers_and_poolings_by_name(name, tiny, tmp_path):
     layer = {"vit": "layers.0", "dinov2_registers": "encoder.layer.0", "clip": "encoder.layers.0"}[name]
-    family.fetch(tmp_path, weights=str(tiny(name)))
-    network = family.load(tmp_path, outputs=["last:cls", "last:max", f"{layer}:cls"], device="cpu")
+    transformers_vision.fetch(tmp_path, weights=str(tiny(name)))
+    network = transformers_vision.load(tmp_path, outputs=["last:cls", "last:max", f"{layer}:cls"], device="cpu")
     whole = library().AutoModel.from_pretrained(tiny(name), local_files_only=True).eval()
     prepared = [network.prepare(pixels) for pixels in pictures()[:3]]
     with torch.no_grad():
@@ -172,7 +172,7 @@ def test_layers_and_poolings_by_name(name, tiny, tmp_path):
 def test_saved_and_loaded_again_it_is_the_same(name, tiny, tmp_path):
     first = fetched(tmp_path / "a", tiny(name))
     first.save(tmp_path / "b")
-    second = family.load(tmp_path / "b", outputs=family.DEFAULT_OUTPUTS, device="cpu")
+    second = transformers_vision.load(tmp_path / "b", outputs=transformers_vision.DEFAULT_OUTPUTS, device="cpu")
     item = pictures()[0]
     np.testing.assert_array_equal(
         first.encode([first.prepare(item)])["last:avg"], second.encode([second.prepare(item)])["last:avg"]
@@ -182,10 +182,10 @@ def test_saved_and_loaded_again_it_is_the_same(name, tiny, tmp_path):
 def test_random_weights_come_from_the_seed_alone(tiny, tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         torch.rand(1)
-        family.fetch(tmp_path / name, weights="random", config=str(tiny("vit")), seed=seed)
-    sums = [fingerprint.of_file(tmp_path / name / family.SAVED) for name in "abc"]
+        transformers_vision.fetch(tmp_path / name, weights="random", config=str(tiny("vit")), seed=seed)
+    sums = [fingerprint.of_file(tmp_path / name / transformers_vision.SAVED) for name in "abc"]
     assert sums[0] == sums[1] != sums[2]
-    network = family.load(tmp_path / "a", outputs=["last:cls"], device="cpu")
+    network = transformers_vision.load(tmp_path / "a", outputs=["last:cls"], device="cpu")
     assert network.encode([network.prepare(pictures()[0])])["last:cls"].shape == (1, 16)
 
 
@@ -226,7 +226,7 @@ def test_image_processors_that_do_something_else_are_refused(tiny, tmp_path, cha
     settings = json.loads((source / "preprocessor_config.json").read_text())
     (source / "preprocessor_config.json").write_text(json.dumps(settings | changes))
     with pytest.raises(IceboxError, match=message):
-        family.fetch(tmp_path / "a", weights=str(source))
+        transformers_vision.fetch(tmp_path / "a", weights=str(source))
 
 
 def test_pictures_of_different_sizes_are_refused_at_load(tiny, tmp_path):
@@ -242,13 +242,13 @@ def test_a_missing_file_is_named_at_fetch(tiny, tmp_path, missing):
     source = shutil.copytree(tiny("vit"), tmp_path / "source")
     (source / missing).unlink()
     with pytest.raises(IceboxError, match=f"found no .*{missing}"):
-        family.fetch(tmp_path / "a", weights=str(source))
+        transformers_vision.fetch(tmp_path / "a", weights=str(source))
 
 
 @pytest.mark.parametrize("settings", [{}, {"config": "x", "sha256": "0" * 64}])
 def test_random_weights_need_a_config_and_no_pin(tmp_path, settings):
     with pytest.raises(IceboxError, match="`weights: random` needs `config`"):
-        family.fetch(tmp_path, weights="random", **settings)
+        transformers_vision.fetch(tmp_path, weights="random", **settings)
 
 
 def test_layers_that_the_weights_lack_are_refused_and_a_missing_pooler_is_not(tiny, tmp_path):
@@ -277,9 +277,11 @@ def test_what_is_no_picture_is_an_item_error(tiny, tmp_path):
     [("dinov2", 56, [64], [56, 56]), ("swin", 64, [64, 64], None), ("convnext", 64, [72], [64, 64])],
 )
 def test_a_size_keeps_the_share_of_the_picture_that_is_seen(tmp_path, tiny, name, size, resize, crop):
-    family.fetch(tmp_path / "b", weights=str(tiny(name)))
+    transformers_vision.fetch(tmp_path / "b", weights=str(tiny(name)))
     output = "last:avg" if name == "convnext" else "last:tokens"
-    own, other = (family.load(tmp_path / "b", outputs=[output], device="cpu", size=given) for given in (None, size))
+    own, other = (
+        transformers_vision.load(tmp_path / "b", outputs=[output], device="cpu", size=given) for given in (None, size)
+    )
     assert (other.spec["preprocess"]["resize"], other.spec["preprocess"]["crop"]) == (resize, crop)
     assert fingerprint.of_settings(own.spec) != fingerprint.of_settings(other.spec)
     picture = np.random.default_rng(0).integers(0, 256, (90, 70, 3), np.uint8)
@@ -288,19 +290,19 @@ def test_a_size_keeps_the_share_of_the_picture_that_is_seen(tmp_path, tiny, name
         tokens = [network.encode([network.prepare(picture)])[output] for network in (own, other)]
         assert len(tokens[1][0]) == 4 * len(tokens[0][0])
     other.save(tmp_path / "saved")
-    again = family.load(tmp_path / "saved", outputs=["last:avg"], device="cpu")
+    again = transformers_vision.load(tmp_path / "saved", outputs=["last:avg"], device="cpu")
     assert again.prepare(picture).shape == (3, size, size)
 
 
 def test_a_size_that_the_network_cannot_take_is_refused(tmp_path, tiny):
-    family.fetch(tmp_path, weights=str(tiny("vit")))
+    transformers_vision.fetch(tmp_path, weights=str(tiny("vit")))
     with pytest.raises(IceboxError, match="size: the network can't take pictures of 48×48 pixels: "):
-        family.load(tmp_path, outputs=["last:avg"], device="cpu", size=48)
+        transformers_vision.load(tmp_path, outputs=["last:avg"], device="cpu", size=48)
 
 
 def test_a_framed_picture_is_seen_whole(tmp_path, tiny):
-    family.fetch(tmp_path, weights=str(tiny("dinov2")))
-    backbone = family.load(tmp_path, outputs=["last:avg"], device="cpu")
+    transformers_vision.fetch(tmp_path, weights=str(tiny("dinov2")))
+    backbone = transformers_vision.load(tmp_path, outputs=["last:avg"], device="cpu")
     picture = np.zeros((100, 200, 3), np.uint8)
     picture[:, 180:] = 255
     assert backbone.prepare(picture).max() == 0

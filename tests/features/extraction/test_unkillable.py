@@ -244,11 +244,11 @@ def test_a_read_only_folder_is_an_error_that_names_it_and_the_store_still_reads(
 
 
 def test_a_read_only_store_opens_streams_and_is_found_whole(tmp_path, read_only):
-    from icebox.features.store import verification as damage
+    from icebox.features.store import verification
 
     run(tmp_path, "12")
     read_only(tmp_path / "store")
-    assert damage.of_store(tmp_path / "store") == []
+    assert verification.of_store(tmp_path / "store") == []
     assert len(list(FeatureStore(tmp_path / "store").batches(1))) == 2
 
 

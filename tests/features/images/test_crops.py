@@ -10,7 +10,7 @@ from PIL import Image
 
 from icebox.features.errors import ItemError
 from icebox.features.images import crops
-from icebox.features.weights import torchvision_models as headless
+from icebox.features.weights import torchvision_models
 
 PIXELS = np.arange(16 * 24, dtype=np.uint16).reshape(16, 24).astype(np.uint8)
 
@@ -22,7 +22,7 @@ def test_a_mirrored_picture_has_left_and_right_exchanged():
 @pytest.mark.parametrize("number", range(5))
 def test_five_crops_are_those_of_torchvision(number):
     place = ("top-left", "top-right", "bottom-left", "bottom-right", "centre")[number]
-    expected = headless.library().transforms.functional.five_crop(torch.from_numpy(PIXELS), [14, 14])[number]
+    expected = torchvision_models.library().transforms.functional.five_crop(torch.from_numpy(PIXELS), [14, 14])[number]
     np.testing.assert_array_equal(crops.cut(PIXELS, f"five-crop.{place}"), expected)
 
 
@@ -39,7 +39,7 @@ def test_a_drawn_crop_lies_in_the_picture_and_is_of_the_ratios_and_areas_allowed
 def test_drawn_areas_are_spread_as_torchvisions_are():
     picture = Image.new("L", (200, 160))
     ours = [crops.drawn(picture, random.Random(seed)) for seed in range(2000)]
-    transform = headless.library().transforms.RandomResizedCrop
+    transform = torchvision_models.library().transforms.RandomResizedCrop
     with torch.random.fork_rng():
         torch.manual_seed(0)
         theirs = [transform.get_params(picture, [0.08, 1.0], [3 / 4, 4 / 3]) for _ in range(2000)]

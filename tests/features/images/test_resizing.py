@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from icebox.features.images.resizing import resized, resized_crop
-from icebox.features.weights import torchvision_models as headless
+from icebox.features.weights import torchvision_models
 
-TRANSFORMS = headless.library().transforms
+TRANSFORMS = torchvision_models.library().transforms
 RECIPES = [(256, 224, "bilinear"), (232, 224, "bicubic"), (342, 299, "bicubic"), (224, 224, "bilinear")]
 
 

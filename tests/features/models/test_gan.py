@@ -4,7 +4,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
 from icebox.features.backbones import cgan
-from icebox.features.models import gan as adversarial
+from icebox.features.models import gan
 from icebox.features.models.gan import Critic, gradient_penalty
 from tests import learnable
 
@@ -36,9 +36,9 @@ def test_the_original_losses_are_cross_entropies_and_the_others_differences():
     real, made = torch.randn(7), torch.randn(7)
     entropy = F.binary_cross_entropy_with_logits
     expected = entropy(real, torch.ones(7)) + entropy(made, torch.zeros(7))
-    torch.testing.assert_close(adversarial.CRITICS["original"](real, made), expected)
-    torch.testing.assert_close(adversarial.ARTISTS["original"](made), entropy(made, torch.ones(7)))
-    assert adversarial.CRITICS["wgan-gp"](real, made) == -(real.mean() + adversarial.ARTISTS["wgan-gp"](made))
+    torch.testing.assert_close(gan.CRITICS["original"](real, made), expected)
+    torch.testing.assert_close(gan.ARTISTS["original"](made), entropy(made, torch.ones(7)))
+    assert gan.CRITICS["wgan-gp"](real, made) == -(real.mean() + gan.ARTISTS["wgan-gp"](made))
 
 
 def test_the_label_counts_in_the_score_and_in_the_picture_but_not_in_the_features():
@@ -47,7 +47,7 @@ def test_the_label_counts_in_the_score_and_in_the_picture_but_not_in_the_feature
     told, untold = Critic(d=8, width=2, classes=2), Critic(d=8, width=2, classes=0)
     assert (told(pictures, zeros) != told(pictures, ones)).all()
     assert (untold(pictures, zeros) == untold(pictures, ones)).all()
-    artist = adversarial.Artist(z=4, width=2, classes=2).eval()
+    artist = gan.Artist(z=4, width=2, classes=2).eval()
     codes = torch.randn(3, 4)
     assert (artist(codes, zeros) != artist(codes, ones)).any()
 
@@ -66,7 +66,7 @@ def test_with_gradient_penalty_the_other_network_steps_after_several_of_the_crit
 
 def test_a_short_trainings_average_is_not_mostly_the_network_of_its_first_step():
     network = torch.nn.Linear(1, 1, bias=False)
-    averaged = AveragedModel(network, multi_avg_fn=adversarial.average)
+    averaged = AveragedModel(network, multi_avg_fn=gan.average)
     found = []
     for weight in (11.0, 22.0, 44.0):
         network.weight.data.fill_(weight)

@@ -3,11 +3,11 @@ import torch
 from torch import nn
 
 from icebox.features.nn import blocks
-from icebox.features.weights import torchvision_models as headless
+from icebox.features.weights import torchvision_models
 
 
 def resnet18_blocks():
-    network = headless.library().models.resnet18().eval()
+    network = torchvision_models.library().models.resnet18().eval()
     return network, blocks.names(network, lambda: [network(torch.zeros(1, 3, 32, 32))])
 
 
@@ -17,8 +17,8 @@ def test_a_resnets_blocks_are_its_stages():
 
 
 def test_a_network_that_is_one_sequence_is_taken_apart():
-    network = headless.library().models.squeezenet1_1().eval()
-    headless.behead(network)
+    network = torchvision_models.library().models.squeezenet1_1().eval()
+    torchvision_models.behead(network)
     found = blocks.names(network, lambda: [network(torch.zeros(1, 3, 64, 64))])
     assert found == [f"features.{i}" for i in (0, 3, 4, 6, 7, 9, 10, 11, 12)]
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from icebox.features.errors import IceboxError
-from icebox.features.nn import freezing as freeing
+from icebox.features.nn import freezing
 
 
 def network() -> nn.Module:
@@ -16,22 +16,22 @@ ORDER = ["0", "1", "2", "3"]
 
 
 def test_a_schedule_holds_until_its_next_entry():
-    assert freeing.plan({0: "none", 2: "last 1", 4: "all"}, 6) == ["none", "none", "last 1", "last 1", "all", "all"]
-    assert freeing.plan("last 2", 2) == ["last 2", "last 2"]
+    assert freezing.plan({0: "none", 2: "last 1", 4: "all"}, 6) == ["none", "none", "last 1", "last 1", "all", "all"]
+    assert freezing.plan("last 2", 2) == ["last 2", "last 2"]
 
 
 @pytest.mark.parametrize("free", [{1: "all"}, {0: "none", 9: "all"}])
 def test_a_schedule_begins_at_0_and_ends_before_the_last_epoch(free):
     with pytest.raises(IceboxError, match="epochs from 0 to 2"):
-        freeing.plan(free, 3)
+        freezing.plan(free, 3)
 
 
 def test_all_none_last_and_patterns():
     every = {name for name, _ in network().named_parameters()}
-    assert freeing.parameters("all", network(), ORDER) == every
-    assert freeing.parameters("none", network(), ORDER) == set()
-    assert freeing.parameters("last 1", network(), ORDER) == {"3.0.weight", "3.0.bias", "3.1.weight", "3.1.bias"}
-    assert freeing.parameters(["*.bias", "3.0.*"], network(), ORDER) == {
+    assert freezing.parameters("all", network(), ORDER) == every
+    assert freezing.parameters("none", network(), ORDER) == set()
+    assert freezing.parameters("last 1", network(), ORDER) == {"3.0.weight", "3.0.bias", "3.1.weight", "3.1.bias"}
+    assert freezing.parameters(["*.bias", "3.0.*"], network(), ORDER) == {
         *(f"{i}.{j}.bias" for i in range(4) for j in (0, 1)),
         "3.0.weight",
     }
@@ -42,19 +42,19 @@ def test_all_none_last_and_patterns():
 )
 def test_what_can_not_be_freed_is_said(free, message):
     with pytest.raises(IceboxError, match=message):
-        freeing.parameters(free, network(), ORDER)
+        freezing.parameters(free, network(), ORDER)
 
 
 def test_only_blocks_that_learn_are_in_training_mode_and_norms_keep_their_statistics():
     net = network()
-    free = freeing.parameters("last 1", net, ORDER)
-    freeing.apply(net, free)
-    freeing.set_modes(net, free, ORDER, norm_statistics_frozen=True)
+    free = freezing.parameters("last 1", net, ORDER)
+    freezing.apply(net, free)
+    freezing.set_modes(net, free, ORDER, norm_statistics_frozen=True)
     assert {name for name, p in net.named_parameters() if p.requires_grad} == free
     assert [net[i][2].training for i in range(4)] == [False, False, False, True]
     before = net[3][1].running_mean.clone()
     net(torch.ones(5, 3))
     assert torch.equal(net[3][1].running_mean, before)
-    freeing.set_modes(net, free, ORDER, norm_statistics_frozen=False)
+    freezing.set_modes(net, free, ORDER, norm_statistics_frozen=False)
     net(torch.ones(5, 3))
     assert not torch.equal(net[3][1].running_mean, before)

@@ -5,9 +5,9 @@ from torch import Tensor, nn
 
 from icebox.features.nn.fusion import folded, pairs_in
 from icebox.features.nn.layer_outputs import Capture, Inputs
-from icebox.features.weights import torchvision_models as headless
+from icebox.features.weights import torchvision_models
 
-MODELS = headless.library().models
+MODELS = torchvision_models.library().models
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from icebox.features.nn.normalization import normalised
-from icebox.features.weights import torchvision_models as headless
+from icebox.features.weights import torchvision_models
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
@@ -15,7 +15,7 @@ def pictures(count: int) -> list[torch.Tensor]:
 
 
 def trusted(batch: list[torch.Tensor]) -> torch.Tensor:
-    functional = headless.library().transforms.functional
+    functional = torchvision_models.library().transforms.functional
     return functional.normalize(functional.convert_image_dtype(torch.stack(batch), torch.float32), MEAN, STD)
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icebox.features.extraction.extract import extract
-from icebox.features.store import verification as damage
+from icebox.features.store import verification
 from icebox.features.store.compaction import compact
 from icebox.features.store.feature_store import FeatureStore
 from tests.tiny import Doubling, rows
@@ -45,7 +45,7 @@ def test_a_compacted_store_reads_the_same_and_holds_nothing_else(tmp_path_factor
     store = FeatureStore(folder / "store")
     assert sum(len(part.item_keys) for part in store.shards) == len(set(second))
     assert done.rows_dropped >= 0
-    assert damage.of_store(folder / "store") == []
+    assert verification.of_store(folder / "store") == []
     assert compact(folder / "store", folder / "cache", shard_rows=shard_rows).shards_rewritten == 0
     again = run(folder, map(str, second)).passed
     assert len(again) <= 4  # the canary's, nothing new
@@ -102,4 +102,4 @@ def test_a_store_of_two_number_formats_reads_as_the_wider_one(tmp_path, order):
     assert {part.arrays["last"].dtype for part in store.shards} == {"<f2", "<f4"}
     assert store.dtype("last") == np.float32
     assert store.load(output="last")[:, 0].tolist() == [float(number) for number in order]
-    assert damage.of_store(tmp_path / "store") == []  # plain h5py reads the same
+    assert verification.of_store(tmp_path / "store") == []  # plain h5py reads the same

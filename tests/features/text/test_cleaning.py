@@ -6,7 +6,7 @@ import pytest
 
 from icebox.features.datasets import csv_text
 from icebox.features.errors import IceboxError
-from icebox.features.text import cleaning as clean_text
+from icebox.features.text import cleaning
 from icebox.features.text.cleaning import STEPS, cleaned
 
 
@@ -68,6 +68,6 @@ def test_real_tweets_hold_nothing_more_to_clean():
     changed = [a.source.split() != b.source.split() for a, b in zip(raw, items, strict=True)]
     assert 0.5 < sum(changed) / len(changed) < 1
     texts = [item.source for item in items]
-    assert [text for text in texts if clean_text.LINK.search(text)] == []
+    assert [text for text in texts if cleaning.LINK.search(text)] == []
     assert [text for text in texts if "&amp;" in text or "&quot;" in text] == []
     assert sum("@user" in text for text in texts) > 4000

@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from icebox.features.text import tokenization as words
+from icebox.features.text import tokenization
 
 SPLIT_UP = [
     ("It's the dog's.", "It 's the dog 's ."),
@@ -25,20 +25,30 @@ SPLIT_UP = [
 
 @pytest.mark.parametrize(("text", "expected"), SPLIT_UP)
 def test_text_is_cut_up_as_wikitext_is(text, expected):
-    assert words.of_text(text) == expected.split()
+    assert tokenization.of_text(text) == expected.split()
 
 
 def test_what_is_cut_up_and_joined_is_the_text_again():
     text = 'The role-playing game (10,000.5 of them) didn\'t end; "so", he said: yes.'
-    assert words.joined(words.of_text(text)) == text
+    assert tokenization.joined(tokenization.of_text(text)) == text
 
 
 def test_every_line_of_a_file_ends_with_a_word_of_its_own_blank_ones_too():
-    assert words.of_lines(" \n = A = \n \n b c \n") == ["<eos>", "=", "A", "=", "<eos>", "<eos>", "b", "c", "<eos>"]
-    assert words.of_lines("a b") == ["a", "b", "<eos>"]
+    assert tokenization.of_lines(" \n = A = \n \n b c \n") == [
+        "<eos>",
+        "=",
+        "A",
+        "=",
+        "<eos>",
+        "<eos>",
+        "b",
+        "c",
+        "<eos>",
+    ]
+    assert tokenization.of_lines("a b") == ["a", "b", "<eos>"]
 
 
 def test_a_vocabulary_begins_with_the_most_frequent_and_has_the_two_words_that_are_needed():
-    found = words.vocabulary(["b", "a", "b", "c", "c", "b"])
+    found = tokenization.vocabulary(["b", "a", "b", "c", "c", "b"])
     assert found == ["b", "c", "a", "<eos>", "<unk>"]
-    assert Counter(words.vocabulary(["<unk>", "<eos>"])) == {"<unk>": 1, "<eos>": 1}
+    assert Counter(tokenization.vocabulary(["<unk>", "<eos>"])) == {"<unk>": 1, "<eos>": 1}

@@ -8,9 +8,9 @@ from ruamel.yaml import YAML
 from icebox.features.extraction.extract import extract
 from icebox.features.manifest import manifest
 from icebox.features.store.feature_store import FeatureStore
-from icebox.pipeline.catalog import backbones as backbone
+from icebox.pipeline.catalog import backbones
 from icebox.pipeline.cli.app import main
-from icebox.pipeline.config import loader as config
+from icebox.pipeline.config import loader
 from icebox.pipeline.project import paths
 from tests.tiny import Doubling, rows
 
@@ -202,5 +202,5 @@ def test_prune_keeps_what_an_unfinished_store_would_go_on_from(hashed, capsys):
 
 def test_the_fixture_is_what_the_stages_make(hashed):
     assert len(FeatureStore(paths.store(hashed))) == len(manifest.read(paths.manifest("notes")))
-    assert backbone.load("hashing", "hashing", None, precision="float32").outputs
-    assert config.load().select.stores == [hashed]
+    assert backbones.load("hashing", "hashing", None, precision="float32").outputs
+    assert loader.load().select.stores == [hashed]

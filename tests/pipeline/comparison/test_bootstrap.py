@@ -5,8 +5,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
-from icebox.pipeline.comparison import bootstrap as resampling
-from icebox.pipeline.comparison import statistics as certainty
+from icebox.pipeline.comparison import bootstrap, statistics
 
 ALONE = np.arange(40)
 
@@ -20,25 +19,23 @@ def test_scores_of_unit_weights_are_those_of_scikit_learn(random: np.random.Gene
     labels, predicted = random.integers(0, 4, (2, 40))
     once = np.ones((1, 40), np.float32)
     f1 = metrics.f1_score(labels, predicted, average="macro", labels=range(5), zero_division=0)
-    assert resampling.accuracy(labels == predicted)(once) == pytest.approx((labels == predicted).mean())
-    assert resampling.macro_f1(labels, predicted, 5)(once) == pytest.approx(f1)
-    assert resampling.rmse(labels - predicted)(once) == pytest.approx(
-        metrics.root_mean_squared_error(labels, predicted)
-    )
+    assert bootstrap.accuracy(labels == predicted)(once) == pytest.approx((labels == predicted).mean())
+    assert bootstrap.macro_f1(labels, predicted, 5)(once) == pytest.approx(f1)
+    assert bootstrap.rmse(labels - predicted)(once) == pytest.approx(metrics.root_mean_squared_error(labels, predicted))
 
 
 @pytest.mark.parametrize("classes", [3, 60])
 def test_scores_of_weights_are_those_of_the_items_repeated(random: np.random.Generator, classes: int):
     labels, predicted = random.integers(0, 3, (2, 40))
-    (weights,) = resampling.weights_of(ALONE, 1, 7)
+    (weights,) = bootstrap.weights_of(ALONE, 1, 7)
     times = weights[0].astype(int)
     again = metrics.f1_score(labels.repeat(times), predicted.repeat(times), average="macro", zero_division=0)
-    assert resampling.macro_f1(labels, predicted, classes)(weights) * classes / 3 == pytest.approx(again)
+    assert bootstrap.macro_f1(labels, predicted, classes)(weights) * classes / 3 == pytest.approx(again)
 
 
 def test_a_group_is_drawn_as_a_whole():
     units = np.array([0, 0, 0, 1, 1, 2])
-    (weights,) = resampling.weights_of(units, 50, 0)
+    (weights,) = bootstrap.weights_of(units, 50, 0)
     assert (weights[:, 0] == weights[:, 2]).all()
     assert (weights[:, 3] == weights[:, 4]).all()
     assert (weights[:, [0, 3, 5]].sum(axis=1) == 3).all()
@@ -49,39 +46,39 @@ def test_the_interval_is_near_that_of_scipys_bootstrap(random: np.random.Generat
     expected = stats.bootstrap(
         (errors,), lambda e: np.sqrt(np.mean(e**2)), method="percentile", rng=0, vectorized=False
     )
-    found = resampling.interval(resampling.bootstrap([resampling.rmse(errors)], np.arange(200))[0], 200)
+    found = bootstrap.interval(bootstrap.bootstrap([bootstrap.rmse(errors)], np.arange(200))[0], 200)
     assert found == pytest.approx(expected.confidence_interval, abs=0.01)
 
 
 def test_blocks_do_not_change_how_many_are_drawn(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(resampling, "BLOCK", 90)
-    assert resampling.bootstrap([resampling.accuracy(ALONE > 3)], ALONE, draws=7).shape == (1, 7)
+    monkeypatch.setattr(bootstrap, "BLOCK", 90)
+    assert bootstrap.bootstrap([bootstrap.accuracy(ALONE > 3)], ALONE, draws=7).shape == (1, 7)
 
 
 def test_the_flip_test_is_mcnemars_where_items_are_alone():
     differences = np.array([1] * 12 + [-1] * 4 + [0] * 24)
     exact = stats.binomtest(4, 16).pvalue
-    assert resampling.flip_test(differences, ALONE) == pytest.approx(exact, abs=0.01)
-    assert resampling.flip_test(np.zeros(40), ALONE) == 1
+    assert bootstrap.flip_test(differences, ALONE) == pytest.approx(exact, abs=0.01)
+    assert bootstrap.flip_test(np.zeros(40), ALONE) == 1
 
 
 def test_the_flip_test_is_scipys_permutation_test(random: np.random.Generator):
     differences = random.normal(0.3, 1, 12)
     exact = stats.permutation_test((differences,), np.sum, permutation_type="samples", n_resamples=np.inf)
-    assert resampling.flip_test(differences, np.arange(12)) == pytest.approx(exact.pvalue, abs=0.01)
+    assert bootstrap.flip_test(differences, np.arange(12)) == pytest.approx(exact.pvalue, abs=0.01)
 
 
 def test_groups_that_answer_alike_count_once():
     differences, units = np.ones(40), np.arange(40) // 10
-    assert resampling.flip_test(differences, units) == pytest.approx(2 / 2**4, abs=0.02)  # four coins, not forty
+    assert bootstrap.flip_test(differences, units) == pytest.approx(2 / 2**4, abs=0.02)  # four coins, not forty
 
 
 def test_accuracy_intervals_cover_95_percent_of_synthetic_tests(random: np.random.Generator):
     covered = 0
     for seed in range(1000):
         right = random.random(300) < 0.85
-        low, high = resampling.interval(
-            resampling.bootstrap([resampling.accuracy(right)], np.arange(300), draws=500, seed=seed)[0], 300
+        low, high = bootstrap.interval(
+            bootstrap.bootstrap([bootstrap.accuracy(right)], np.arange(300), draws=500, seed=seed)[0], 300
         )
         covered += low <= 0.85 <= high
     assert 0.93 <= covered / 1000 <= 0.97
@@ -93,9 +90,9 @@ def test_intervals_of_paired_differences_cover_95_percent(random: np.random.Gene
     for seed in range(1000):
         hard = random.random(300)
         one, other = (hard + random.normal(0, 0.1, 300) < level for level in (0.85, 0.80))
-        scores = [resampling.accuracy(one), resampling.accuracy(other)]
-        first, second = resampling.bootstrap(scores, np.arange(300), draws=500, seed=seed)
-        low, high = resampling.interval(first - second, 300)
+        scores = [bootstrap.accuracy(one), bootstrap.accuracy(other)]
+        first, second = bootstrap.bootstrap(scores, np.arange(300), draws=500, seed=seed)
+        low, high = bootstrap.interval(first - second, 300)
         covered += low <= TRUE_DIFFERENCE <= high
     assert 0.93 <= covered / 1000 <= 0.97
 
@@ -110,8 +107,8 @@ def test_few_units_widen_the_interval_as_students_t_does():
     values = np.random.default_rng(0).normal(size=100_000)
     for units in (5, 20, 400):
         expected = np.sqrt(units / (units - 1)) * stats.t(units - 1).ppf(0.975)
-        assert resampling.interval(values, units) == pytest.approx((-expected, expected), rel=0.03)
-    assert resampling.interval(values, 1) == (values.min(), values.max())
+        assert bootstrap.interval(values, units) == pytest.approx((-expected, expected), rel=0.03)
+    assert bootstrap.interval(values, 1) == (values.min(), values.max())
 
 
 def test_intervals_of_macro_f1_cover_95_percent(random: np.random.Generator):
@@ -123,8 +120,8 @@ def test_intervals_of_macro_f1_cover_95_percent(random: np.random.Generator):
     for seed in range(1000):
         labels = random.choice(3, 200, p=often)
         predicted = (random.random(200)[:, None] > confusion[labels].cumsum(axis=1)).sum(axis=1)
-        scores = [resampling.macro_f1(labels, predicted, 3)]
-        low, high = resampling.interval(resampling.bootstrap(scores, np.arange(200), draws=400, seed=seed)[0], 200)
+        scores = [bootstrap.macro_f1(labels, predicted, 3)]
+        low, high = bootstrap.interval(bootstrap.bootstrap(scores, np.arange(200), draws=400, seed=seed)[0], 200)
         covered += low <= true_f1 <= high
     assert 0.93 <= covered / 1000 <= 0.97
 
@@ -133,7 +130,7 @@ def test_intervals_of_macro_f1_cover_95_percent(random: np.random.Generator):
 def test_intervals_of_errors_cover_95_percent(n: int, random: np.random.Generator):
     covered = 0
     for seed in range(1000):
-        low, high = resampling.error_interval(random.normal(size=n), np.arange(n), draws=500, seed=seed)
+        low, high = bootstrap.error_interval(random.normal(size=n), np.arange(n), draws=500, seed=seed)
         covered += low <= 1 <= high
     assert 0.93 <= covered / 1000 <= 0.97
 
@@ -142,28 +139,28 @@ def test_the_interval_of_many_normal_errors_is_the_chi_squared_one(random: np.ra
     errors = random.normal(0, 3, size=2000)
     sum_of_squares = float((errors**2).sum())
     expected = np.sqrt(sum_of_squares / stats.chi2(2000).ppf([0.975, 0.025]))
-    assert resampling.error_interval(errors, np.arange(2000)) == pytest.approx(tuple(expected), rel=0.01)
+    assert bootstrap.error_interval(errors, np.arange(2000)) == pytest.approx(tuple(expected), rel=0.01)
 
 
 def test_errors_that_come_in_groups_are_no_surer_than_their_groups(random: np.random.Generator):
     of_group = random.normal(size=40)
-    alone = resampling.error_interval(of_group, np.arange(40))
-    assert resampling.error_interval(np.repeat(of_group, 5), np.arange(200) // 5) == pytest.approx(alone)
+    alone = bootstrap.error_interval(of_group, np.arange(40))
+    assert bootstrap.error_interval(np.repeat(of_group, 5), np.arange(200) // 5) == pytest.approx(alone)
 
 
 def test_errors_without_spread_have_an_interval_without_width():
-    assert resampling.error_interval(np.zeros(20), np.arange(20)) == (0, 0)
-    assert resampling.error_interval(np.full(20, -2.0), np.arange(20)) == pytest.approx((2, 2))
-    assert resampling.error_interval(np.full(3, -2.0), np.arange(3)) == pytest.approx((2, 2))
-    low, high = resampling.error_interval(np.array([5.0] + [0.0] * 19), np.arange(20))  # many draws are all 0
+    assert bootstrap.error_interval(np.zeros(20), np.arange(20)) == (0, 0)
+    assert bootstrap.error_interval(np.full(20, -2.0), np.arange(20)) == pytest.approx((2, 2))
+    assert bootstrap.error_interval(np.full(3, -2.0), np.arange(3)) == pytest.approx((2, 2))
+    low, high = bootstrap.error_interval(np.array([5.0] + [0.0] * 19), np.arange(20))  # many draws are all 0
     assert 0 <= low < np.sqrt(25 / 20) < high < np.inf
 
 
 def test_closed_forms_cover_near_both_ends(random: np.random.Generator):
     """Two heads with 0.99 and 0.985 on 200 items: the bootstrap of a head without mistakes would have no width."""
     right = random.binomial(200, 0.99, 4000)
-    wilson = [certainty.interval(r / 200, 200) for r in right]
+    wilson = [statistics.interval(r / 200, 200) for r in right]
     assert 0.93 <= np.mean([low <= 0.99 <= high for low, high in wilson]) <= 0.98
     wins, losses, _ = random.multinomial(200, (0.01, 0.005, 0.985), 4000).T
-    paired = [certainty.paired_interval(w, lost, 200) for w, lost in zip(wins, losses, strict=True)]
+    paired = [statistics.paired_interval(w, lost, 200) for w, lost in zip(wins, losses, strict=True)]
     assert np.mean([low <= 0.005 <= high for low, high in paired]) >= 0.94  # wider than need be, never narrower

@@ -3,14 +3,13 @@ import pytest
 from scipy import stats
 from sklearn.model_selection import StratifiedKFold
 
-from icebox.pipeline.comparison import fold_tests as by_folds
-from icebox.pipeline.comparison import statistics as certainty
+from icebox.pipeline.comparison import fold_tests, statistics
 
 BEST = [0.9, 0.8, 0.9, 0.9, 0.8]
 
 
 def test_each_is_compared_with_the_best_on_the_same_folds():
-    found = by_folds.compared([[0.8, 0.8, 0.9, 0.8, 0.8], BEST, None, [0.5, 0.4, 0.5, 0.4, 0.4]], [10] * 5, best=1)
+    found = fold_tests.compared([[0.8, 0.8, 0.9, 0.8, 0.8], BEST, None, [0.5, 0.4, 0.5, 0.4, 0.4]], [10] * 5, best=1)
     assert (found[1], found[2]) == (None, None)
     near, far = found[0], found[3]
     assert (near.difference, far.difference) == (pytest.approx(-0.04), pytest.approx(-0.42))
@@ -21,8 +20,8 @@ def test_each_is_compared_with_the_best_on_the_same_folds():
 
 
 def test_without_the_bests_folds_nothing_is_compared():
-    assert by_folds.compared([None, BEST], [10] * 5) == [None, None]
-    assert by_folds.compared([None, None], []) == [None, None]
+    assert fold_tests.compared([None, BEST], [10] * 5) == [None, None]
+    assert fold_tests.compared([None, None], []) == [None, None]
 
 
 def centroids(features: np.ndarray, labels: np.ndarray, new: np.ndarray) -> np.ndarray:
@@ -44,7 +43,7 @@ def test_equally_good_heads_are_called_different_by_chance_alone_where_a_plain_t
             for seen in (features[:, :8], features[:, 8:])
         ]
         differences = np.subtract(*scores)
-        (_, found) = by_folds.compared(scores, [len(judged) for _, judged in folds])
+        (_, found) = fold_tests.compared(scores, [len(judged) for _, judged in folds])
         corrected += found.p < 0.05
         plain += differences.std() > 0 and stats.ttest_1samp(differences, 0).pvalue < 0.05
     assert corrected / 1000 <= 0.05 < plain / 1000
@@ -53,6 +52,6 @@ def test_equally_good_heads_are_called_different_by_chance_alone_where_a_plain_t
 def test_a_difference_that_is_there_is_found():
     random = np.random.default_rng(0)
     worse = [score - 0.1 + noise for score, noise in zip(BEST, random.normal(0, 0.02, 5), strict=True)]
-    (_, found) = by_folds.compared([BEST, worse], [100] * 5)
+    (_, found) = fold_tests.compared([BEST, worse], [100] * 5)
     assert found.p < 0.01
-    assert certainty.corrected_t([0.0] * 5, 0.25) == 1
+    assert statistics.corrected_t([0.0] * 5, 0.25) == 1

@@ -14,9 +14,9 @@ import pytest
 from scipy import stats
 
 from icebox.features.manifest import manifest
-from icebox.pipeline.cli import app as __main__
-from icebox.pipeline.comparison import formats as compare_text
-from icebox.pipeline.config import loader as config
+from icebox.pipeline.cli import app
+from icebox.pipeline.comparison import formats
+from icebox.pipeline.config import loader
 from icebox.pipeline.evaluation import results
 from icebox.pipeline.project import paths
 from tests.conftest import PROJECT
@@ -68,7 +68,7 @@ def fitted(head: str, *, val: float, wrong: set[int], **details: object) -> None
 
 
 def shown() -> list[str]:
-    return compare_text.terminal(compare_text.records(config.load())).splitlines()
+    return formats.terminal(formats.records(loader.load())).splitlines()
 
 
 @pytest.mark.usefixtures("project")
@@ -106,7 +106,7 @@ def test_heads_that_were_chosen_on_the_same_folds_are_compared_on_them():
 
     on_folds("logreg", "one", 0.9, 0.9, 0.9)
     on_folds("mlp", "one", 0.8, 0.9, 0.7)
-    second = compare_text.records(config.load())[1]
+    second = formats.records(loader.load())[1]
     assert second["folds_difference"] == pytest.approx(-0.1)
     t = 0.1 / ((1 / 3 + 1 / 2) * 0.01) ** 0.5
     assert second["folds_p"] == second["folds_p_holm"] == pytest.approx(2 * stats.t(2).sf(t))
@@ -114,18 +114,18 @@ def test_heads_that_were_chosen_on_the_same_folds_are_compared_on_them():
     assert re.search(r"-0\.1000 +0\.388", text)
     assert "Nadeau and Bengio" in text
     on_folds("mlp", "another", 0.8, 0.9, 0.7)
-    assert compare_text.records(config.load())[1]["folds_p"] is None
+    assert formats.records(loader.load())[1]["folds_p"] is None
     assert "Nadeau" not in "\n".join(shown())
 
 
 @pytest.mark.usefixtures("project")
 def test_json_and_csv_hold_all_that_is_known(capsys: pytest.CaptureFixture[str]):
-    assert __main__.main(["compare", "--json"]) == 0
+    assert app.main(["compare", "--json"]) == 0
     first, second = json.loads(capsys.readouterr().out)
     assert (first["verdict"], first["difference"], first["test-new_accuracy"]) == ("best", None, 0.25)
     assert second["p"] == second["p_holm"] == pytest.approx(30 / 2**14)
     assert (second["seeds"], second["ranked_by"]) == (3, "val accuracy")
-    assert __main__.main(["compare", "--csv", "words-hashing"]) == 0
+    assert app.main(["compare", "--csv", "words-hashing"]) == 0
     lines = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [line["head"] for line in lines] == ["logreg", "mlp"]
     assert float(lines[1]["difference"]) == pytest.approx(-0.6)
@@ -135,18 +135,18 @@ def test_json_and_csv_hold_all_that_is_known(capsys: pytest.CaptureFixture[str])
 def test_predictions_of_another_run_are_left_out():
     path = paths.metrics("words-hashing", "mlp")
     path.write_text(path.read_text().replace('"accuracy": 0.3', '"accuracy": 0.35'))
-    assert compare_text.records(config.load())[1]["verdict"] == "unknown"
+    assert formats.records(loader.load())[1]["verdict"] == "unknown"
 
 
 @pytest.mark.usefixtures("project")
 def test_items_in_groups_widen_the_intervals():
-    alone = compare_text.records(config.load())[1]
+    alone = formats.records(loader.load())[1]
     rows = [
         manifest.Row(item_id=f"t-{i}", item_key=str(i), label="red", split="test", group=f"g{i // 5}", source="")
         for i in range(20)
     ]
     manifest.write(paths.manifest("words"), rows)
-    grouped = compare_text.records(config.load())[1]
+    grouped = formats.records(loader.load())[1]
     assert grouped["test_high"] - grouped["test_low"] > alone["test_high"] - alone["test_low"]
     assert grouped["difference_high"] - grouped["difference_low"] > alone["difference_high"] - alone["difference_low"]
     assert grouped["p"] > alone["p"]
@@ -164,9 +164,9 @@ def test_a_reader_that_has_seen_enough_is_no_error(form: list[str]):
         assert running.stderr
         running.stdout.close()
         assert running.stderr.read() == b""
-    assert running.returncode == __main__.READER_GONE
+    assert running.returncode == app.READER_GONE
 
 
 @pytest.mark.parametrize(("count", "text"), [(None, ""), (12, "12 B"), (2048, "2.0 KB"), (3 << 20, "3.0 MB")])
 def test_sizes_are_short(count: int | None, text: str):
-    assert compare_text.size(count) == text
+    assert formats.size(count) == text

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from icebox.features.errors import IceboxError
-from icebox.pipeline.comparison import leaderboard as compare
-from icebox.pipeline.config import loader as config
+from icebox.pipeline.comparison import leaderboard
+from icebox.pipeline.config import loader
 from icebox.pipeline.evaluation import results
 from icebox.pipeline.project import paths
 
@@ -45,7 +45,7 @@ def metrics(store: str, head: str, *, val: float, test: float, **both: float) ->
 
 
 def order(*stores: str) -> list[tuple[str, str]]:
-    return [(entry.store, entry.head) for entry in compare.leaderboard(config.load(), stores)]
+    return [(entry.store, entry.head) for entry in leaderboard.leaderboard(loader.load(), stores)]
 
 
 def choose(measure: str) -> None:
@@ -79,7 +79,7 @@ def test_a_smaller_log_loss_is_better_and_a_head_without_one_comes_last():
 
 @pytest.mark.usefixtures("project")
 def test_an_entry_holds_what_fit_wrote():
-    entry = compare.read(config.load(), "words-hashing", "logreg")
+    entry = leaderboard.read(loader.load(), "words-hashing", "logreg")
     assert (entry.dataset, entry.backbone, entry.train_n, entry.fit_s) == ("words", "hashing", 20, 0.126)
     assert entry.val == {"n": 10, "accuracy": 0.5, "macro_f1": 0.5, "log_loss": 0.3}
     assert entry.chosen == {"C": 0.1, "max_iter": 100}
@@ -108,4 +108,4 @@ def test_a_regression_is_ranked_by_its_error_whatever_chooses_elsewhere():
 
 
 def test_no_parameters_are_described_by_nothing():
-    assert compare.described({}) == ""
+    assert leaderboard.described({}) == ""

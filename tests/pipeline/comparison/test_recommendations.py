@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from icebox.pipeline.comparison import recommendations as advice
+from icebox.pipeline.comparison import recommendations
 from icebox.pipeline.comparison.classification_predictions import Judged
 from icebox.pipeline.comparison.leaderboard import Entry
 from icebox.pipeline.comparison.significance import Standing, Verdict, Versus
@@ -26,8 +26,10 @@ def stands(verdict: Verdict, wins: int = 0, losses: int = 0) -> Standing:
 BEST = (entry(bundle_bytes=900), stands("best"))
 
 
-def given(*lines: advice.Named, floor: advice.Named | None = None, grids: dict[str, Any] | None = None) -> list[str]:
-    return advice.given(lines or [BEST], floor, None, [], grids or {})
+def given(
+    *lines: recommendations.Named, floor: recommendations.Named | None = None, grids: dict[str, Any] | None = None
+) -> list[str]:
+    return recommendations.given(lines or [BEST], floor, None, [], grids or {})
 
 
 def test_without_anything_to_say_nothing_is_said():
@@ -80,14 +82,14 @@ def test_the_weakest_class_is_named_with_what_it_is_taken_for():
     labels = np.arange(60) % 3
     predicted = np.where((labels == 1) & (np.arange(60) < 30), 2, labels)
     seen = Judged(["a", "b", "c"], [str(i) for i in range(60)], labels, predicted, np.ones(60), "margin")
-    (sentence,) = advice.given([BEST], None, seen, [], {})
+    (sentence,) = recommendations.given([BEST], None, seen, [], {})
     assert sentence == "The best head finds “b” least often (50% of 20), and mostly takes it for “c”."
-    assert advice.given([BEST], None, replace(seen, predicted=labels), [], {}) == []
+    assert recommendations.given([BEST], None, replace(seen, predicted=labels), [], {}) == []
 
 
 def test_a_slice_that_is_surely_worse_is_named():
     slices = [Slice("genre", "sea", 50, 0.5, (0.4, 0.6)), Slice("genre", "land", 9, 0.8, (0.6, 0.99))]
-    assert advice.given([BEST], None, None, slices, {}) == [
+    assert recommendations.given([BEST], None, None, slices, {}) == [
         "Worse than average where genre is “sea”: 0.500 on 50 items."
     ]
 

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from icebox.pipeline.comparison import bootstrap as resampling
-from icebox.pipeline.comparison import significance as standing
+from icebox.pipeline.comparison import bootstrap, significance
 from icebox.pipeline.comparison.classification_predictions import Judged
 from icebox.pipeline.comparison.leaderboard import Entry
 from icebox.pipeline.comparison.regression_predictions import Measured
@@ -25,16 +24,16 @@ def judged(right: np.ndarray, first: int = 0) -> Judged:
     return Judged(["a", "b"], ids, np.zeros(n, int), (~right).astype(int), np.ones(n), "margin")
 
 
-def standings(seen: Sequence[Judged | Measured]) -> list[standing.Standing]:
+def standings(seen: Sequence[Judged | Measured]) -> list[significance.Standing]:
     key = "rmse" if isinstance(seen[0], Measured) else "accuracy"
     entries = [entry({"n": len(one.item_ids), key: one.score}) for one in seen]
-    return standing.standings(entries, list(seen))
+    return significance.standings(entries, list(seen))
 
 
 @pytest.fixture(autouse=True)
 def fewer_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Intervals are not looked at where many tables are made."""
-    monkeypatch.setattr(standing.resampling.bootstrap, "__kwdefaults__", {"draws": 100, "seed": 0})
+    monkeypatch.setattr(significance.resampling.bootstrap, "__kwdefaults__", {"draws": 100, "seed": 0})
 
 
 def test_one_head_under_other_seeds_is_hardly_ever_called_different():
@@ -53,8 +52,8 @@ def test_intervals_cover_where_items_come_in_groups(patients: int, pictures: int
     random, units, covered = np.random.default_rng(0), np.arange(patients).repeat(pictures), 0
     for seed in range(1000):
         one = judged((random.random(patients) < share).repeat(pictures))
-        draws = resampling.bootstrap(standing.scores_of(one), units, draws=400, seed=seed)
-        (low, high), _ = standing.intervals(one, draws, units)
+        draws = bootstrap.bootstrap(significance.scores_of(one), units, draws=400, seed=seed)
+        (low, high), _ = significance.intervals(one, draws, units)
         covered += low <= share <= high
     assert 0.93 <= covered / 1000 <= 0.99  # fewer than ten patients right or wrong: wider than need be
 
@@ -64,7 +63,7 @@ def test_heads_that_err_alike_on_groups_are_hardly_ever_called_different():
     random, units, called = np.random.default_rng(0), np.arange(40).repeat(5), 0
     for _ in range(1000):
         one, other = (random.random(40) < 0.7).repeat(5), (random.random(40) < 0.7).repeat(5)
-        called += resampling.flip_test(one.astype(float) - other, units, flips=999) < 0.05
+        called += bootstrap.flip_test(one.astype(float) - other, units, flips=999) < 0.05
     assert called / 1000 <= 0.06  # 5 % and what chance adds in 1,000
 
 
@@ -101,5 +100,5 @@ def test_a_regression_is_compared_by_its_errors_and_smaller_ones_are_better():
 
 def test_without_predictions_of_the_best_nothing_is_compared():
     one = judged(np.arange(20) > 3)
-    found = standing.standings([entry({"n": 20, "accuracy": 0.8})] * 2, [None, one])
+    found = significance.standings([entry({"n": 20, "accuracy": 0.8})] * 2, [None, one])
     assert [(each.verdict, each.versus) for each in found] == [("best", None), ("unknown", None)]

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from icebox.features.manifest.manifest import Row
-from icebox.pipeline.comparison import slices
-from icebox.pipeline.comparison import statistics as certainty
+from icebox.pipeline.comparison import slices, statistics
 from icebox.pipeline.comparison.classification_predictions import Judged
 from icebox.pipeline.comparison.regression_predictions import Measured
 
@@ -28,7 +27,7 @@ def seen() -> Judged:
 def test_each_value_has_its_score_and_interval_largest_first():
     sea, land = slices.of(seen(), rows("sea", "sea", "sea", "land", "land", "sea"))
     assert (sea.column, sea.value, sea.n, sea.score) == ("genre", "sea", 4, 0.75)
-    assert sea.interval == certainty.interval(0.75, 4)
+    assert sea.interval == statistics.interval(0.75, 4)
     assert (land.value, land.n, land.score) == ("land", 2, 0.5)
 
 

@@ -6,7 +6,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from icebox.features.errors import IceboxError
-from icebox.pipeline.config import loader as config
+from icebox.pipeline.config import loader
 
 PROJECT = Path(__file__).parents[3]
 
@@ -27,7 +27,7 @@ def changed(tmp_path: Path, *path: str, value: object) -> Path:
 
 
 def test_the_projects_own_params_are_valid():
-    loaded = config.load(PROJECT / "params.yaml")
+    loaded = loader.load(PROJECT / "params.yaml")
     assert loaded.select.heads == ["logreg", "linear_svm", "knn", "lightgbm", "mlp"]
     assert loaded.backbone("glyphnet").family == "glyphnet"
     assert loaded.backbone("minilm").family == "transformers"
@@ -89,14 +89,14 @@ def test_the_projects_own_params_are_valid():
 )  # fmt: skip
 def test_what_is_wrong_is_one_line_with_its_place(tmp_path, path, value, message):
     with pytest.raises(IceboxError) as caught:
-        config.load(changed(tmp_path, *path, value=value))
+        loader.load(changed(tmp_path, *path, value=value))
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
 
 
 def test_a_store_may_say_for_itself_how_its_heads_are_fitted(tmp_path):
     own = {"choose": "macro_f1", "folds": 3, "refit": "train+val"}
-    loaded = config.load(changed(tmp_path, "stores", "digits-pixels", "fit", value=own))
+    loaded = loader.load(changed(tmp_path, "stores", "digits-pixels", "fit", value=own))
     fit = loaded.fitting("digits-pixels")
     assert (fit.choose, fit.folds, fit.refit, fit.seed) == ("macro_f1", 3, "train+val", loaded.fit.seed)
     assert loaded.fitting("digits-glyphnet") == loaded.fit
@@ -109,46 +109,46 @@ def test_a_regression_is_chosen_by_its_error_unless_it_says_otherwise(tmp_path):
         .replace("heads: [logreg, linear_svm, knn, lightgbm, mlp]", "heads: [knn]")
         .replace("start: mlp", "start: knn")
     )
-    assert config.load(path).fitting("digits-pixels").choose == "rmse"
-    assert config.load(path).fitting("docstrings-minilm").choose == "accuracy"
+    assert loader.load(path).fitting("digits-pixels").choose == "rmse"
+    assert loader.load(path).fitting("docstrings-minilm").choose == "accuracy"
 
 
 def test_an_unfreezing_begins_from_what_is_selected(tmp_path):
     path = changed(tmp_path, "select", "heads", value=["logreg"])
     with pytest.raises(IceboxError, match=r"glyphnet-tuned: begins from 'mlp', which select.heads does not name"):
-        config.load(path)
+        loader.load(path)
 
 
 def test_an_unfreezing_begins_from_no_head_that_has_seen_val(tmp_path):
     path = changed(tmp_path, "stores", "digits-glyphnet", "fit", value={"refit": "train+val"})
     with pytest.raises(IceboxError, match=r"glyphnet-tuned: chooses its best epoch on val, which the 'mlp' of"):
-        config.load(path)
+        loader.load(path)
 
 
 def test_a_store_of_an_unfrozen_network_has_that_networks_family(tmp_path):
     path = changed(tmp_path, "stores", "digits-pixels", "backbone", value="glyphnet-tuned")
-    assert config.load(path).backbone("glyphnet-tuned").family == "glyphnet"
+    assert loader.load(path).backbone("glyphnet-tuned").family == "glyphnet"
     path = changed(tmp_path, "stores", "digits-glyphnet", "backbone", value="glyphnet-tuned")
     with pytest.raises(IceboxError, match="is made of this very network"):
-        config.load(path)
+        loader.load(path)
 
 
 def test_a_missing_file_says_where_to_run(tmp_path):
     with pytest.raises(IceboxError, match="not found; run this in the project's root"):
-        config.load(tmp_path / "params.yaml")
+        loader.load(tmp_path / "params.yaml")
 
 
 def test_broken_yaml_is_one_line_with_its_line_number(tmp_path):
     (tmp_path / "params.yaml").write_text("select: {heads: [a}\n")
     with pytest.raises(IceboxError, match="line 1") as caught:
-        config.load(tmp_path / "params.yaml")
+        loader.load(tmp_path / "params.yaml")
     assert "\n" not in str(caught.value)
 
 
 def test_numbers_are_read_as_dvc_reads_them(tmp_path):
     target = changed(tmp_path, "heads", "mlp", value={})
     target.write_text(target.read_text().replace("mlp: {}", "mlp: {learning_rate: 1e-3}"))
-    assert config.load(target).heads["mlp"].parameters == {"learning_rate": 0.001}
+    assert loader.load(target).heads["mlp"].parameters == {"learning_rate": 0.001}
 
 
 def test_checking_loads_no_heavy_library():

@@ -1,7 +1,7 @@
 import pytest
 
 from icebox.features.errors import IceboxError
-from icebox.pipeline.config import plugin_schema as signature
+from icebox.pipeline.config import plugin_schema
 
 PLUGIN = """
 import nothing_that_exists
@@ -22,14 +22,14 @@ def file(tmp_path):
 
 def test_what_fits_the_signature_passes_without_importing_the_file(file):
     given = {"C": 1, "kind": "b", "sizes": [1, 2], "path": "x", "column": "name"}
-    signature.check(file, "build", given, where="heads.x")
-    signature.check(file, "Source.__init__", {"path": "x"}, where="datasets.x")
+    plugin_schema.check(file, "build", given, where="heads.x")
+    plugin_schema.check(file, "Source.__init__", {"path": "x"}, where="datasets.x")
 
 
 def test_a_list_is_a_grid_only_where_grids_are(file):
-    signature.check(file, "build", {"path": "x", "C": [0.1, 1.0]}, where="heads.x", grid=True)
+    plugin_schema.check(file, "build", {"path": "x", "C": [0.1, 1.0]}, where="heads.x", grid=True)
     with pytest.raises(IceboxError, match=r"heads\.x\.C: expected float, found \[0\.1\]"):
-        signature.check(file, "build", {"path": "x", "C": [0.1]}, where="heads.x")
+        plugin_schema.check(file, "build", {"path": "x", "C": [0.1]}, where="heads.x")
 
 
 @pytest.mark.parametrize(
@@ -45,16 +45,16 @@ def test_a_list_is_a_grid_only_where_grids_are(file):
 )
 def test_what_does_not_fit_is_named(file, given, message):
     with pytest.raises(IceboxError, match=message):
-        signature.check(file, "build", given, where="heads.x")
+        plugin_schema.check(file, "build", given, where="heads.x")
 
 
 def test_a_class_without_a_constructor_takes_no_parameters(file):
     file.write_text("class Source: ...")
-    signature.check(file, "Source.__init__", {}, where="datasets.x")
+    plugin_schema.check(file, "Source.__init__", {}, where="datasets.x")
     with pytest.raises(IceboxError, match="no such parameter"):
-        signature.check(file, "Source.__init__", {"a": 1}, where="datasets.x")
+        plugin_schema.check(file, "Source.__init__", {"a": 1}, where="datasets.x")
 
 
 def test_a_plugin_without_its_function_is_an_error(file):
     with pytest.raises(IceboxError, match="expected a function 'fetch', found none"):
-        signature.check(file, "fetch", {}, where="backbones.x")
+        plugin_schema.check(file, "fetch", {}, where="backbones.x")

@@ -7,8 +7,7 @@ from icebox.features.backbones.pixels import Pixels
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import extract
 from icebox.features.store.feature_store import FeatureStore
-from icebox.pipeline.data import feature_selection as sight
-from icebox.pipeline.data import labelled
+from icebox.pipeline.data import feature_selection, labelled
 from tests.tiny import Doubling, pairs, picture, pictures, rows
 
 
@@ -87,10 +86,10 @@ def test_splits_that_no_head_can_learn_from_are_refused(tmp_path, labels, splits
 
 def test_outputs_lie_side_by_side_in_the_order_asked_for(tmp_path):
     full = store(tmp_path, "abab", "rrvt")
-    data = labelled.read(full, seen=sight.of(full, outputs=["grid", "last"]))
+    data = labelled.read(full, seen=feature_selection.of(full, outputs=["grid", "last"]))
     assert data.train.features[1].tolist() == [1, 1, 1, 1, 1, 2]
-    assert sight.of(full, outputs=["grid", "last"]).columns(full) == {"grid": [(0, 4)], "last": [(4, 6)]}
-    data = labelled.read(full, seen=sight.of(full, outputs=["last"]))
+    assert feature_selection.of(full, outputs=["grid", "last"]).columns(full) == {"grid": [(0, 4)], "last": [(4, 6)]}
+    data = labelled.read(full, seen=feature_selection.of(full, outputs=["last"]))
     assert data.train.features[1].tolist() == [1, 2]
 
 
@@ -103,7 +102,7 @@ def test_train_holds_each_item_in_every_view_and_val_and_test_in_the_first(tmp_p
     options = {"read": picture, "backbone": backbone, "cache_root": tmp_path / "cache", "store": tmp_path / "s"}
     extract(items, views=["identity", "hflip"], **options)
     full = FeatureStore(tmp_path / "s")
-    data = labelled.read(full, seen=sight.of(full, views=["hflip", "identity"]))
+    data = labelled.read(full, seen=feature_selection.of(full, views=["hflip", "identity"]))
     assert data.train.item_ids.tolist() == ["item0", "item1"] * 2
     assert data.train.labels.tolist() == [0, 1] * 2
     assert data.train.features[:, 0].tolist() == pytest.approx([0, 0.2, 0, 0])
@@ -129,11 +128,11 @@ def test_heads_see_pairs_as_both_texts_their_difference_and_their_product(tmp_pa
         views=["first", "second"],
     )
     full = FeatureStore(tmp_path / "s")
-    data = labelled.read(full, seen=sight.of(full, outputs=["last"]))
+    data = labelled.read(full, seen=feature_selection.of(full, outputs=["last"]))
     assert data.train.features.tolist() == [[1, 2, 3, 6, 2, 4, 3, 12], [2, 4, 2, 4, 0, 0, 4, 16]]
-    both = sight.of(full, outputs=["last", "grid"])
+    both = feature_selection.of(full, outputs=["last", "grid"])
     columns = both.columns(full)["last"]
     shown = labelled.read(full, seen=both).train.features
     assert np.hstack([shown[:, start:end] for start, end in columns]).tolist() == data.train.features.tolist()
-    second = labelled.read(full, seen=sight.of(full, outputs=["last"], views=["second"]))
+    second = labelled.read(full, seen=feature_selection.of(full, outputs=["last"], views=["second"]))
     assert second.train.features.tolist() == [[3, 6], [2, 4]]

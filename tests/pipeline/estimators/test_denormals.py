@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from icebox.pipeline.estimators import denormals
-from icebox.pipeline.fitting import path_fitting as together
+from icebox.pipeline.fitting import path_fitting
 from icebox.pipeline.heads import linear_probe
 
 
@@ -20,5 +20,5 @@ def test_what_is_too_small_is_zero_only_while_it_lasts():
 def test_training_leaves_the_thread_as_it_was():
     random = np.random.default_rng(0)
     X, y = random.normal(size=(40, 3)).astype(np.float32), np.arange(40) % 2
-    list(together.fit(linear_probe.build, [{"learning_rate": 0.01}], X, y))
+    list(path_fitting.fit(linear_probe.build, [{"learning_rate": 0.01}], X, y))
     assert tiny().item() > 0

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from icebox.features.errors import IceboxError
-from icebox.pipeline.config import loader as config
+from icebox.pipeline.config import loader
 from icebox.pipeline.inference import bundle
 from icebox.pipeline.project import paths
 from icebox.pipeline.stages import ensemble, extract, fetch, fit, manifest
@@ -24,12 +24,12 @@ fit: {ensemble: 2}
 
 
 @pytest.fixture
-def fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> config.Config:
+def fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> loader.Config:
     monkeypatch.chdir(tmp_path)
     lines = [f"{('good', 'bad')[i % 2]} thing number {i * 7 % 31},{('plus', 'minus')[i % 2]}" for i in range(80)]
     Path("notes.csv").write_text("\n".join(["text,label", *lines]) + "\n")
     paths.PARAMS.write_text(PARAMS)
-    loaded = config.load()
+    loaded = loader.load()
     manifest.run(loaded, "notes")
     fetch.run(loaded, "hashing")
     extract.run(loaded, "notes-hashing")
@@ -60,4 +60,4 @@ def test_it_says_the_mean_of_what_its_members_say_and_its_bundle_says_the_same(f
 def test_one_head_with_probabilities_is_no_ensemble(fitted):
     paths.PARAMS.write_text(PARAMS.replace("heads: [knn, logreg, linear_svm]", "heads: [logreg, linear_svm]"))
     with pytest.raises(IceboxError, match=r"expected two selected heads or more with prob.*, found logreg"):
-        ensemble.run(config.load(), "notes-hashing")
+        ensemble.run(loader.load(), "notes-hashing")

@@ -4,8 +4,7 @@ from icebox.features.errors import IceboxError
 from icebox.pipeline.config.schema import Fit
 from icebox.pipeline.data.class_weights import weigher
 from icebox.pipeline.data.labelled import Labelled
-from icebox.pipeline.fitting import fit_head as learn
-from icebox.pipeline.fitting import learning_curve as few_labels
+from icebox.pipeline.fitting import fit_head, learning_curve
 from icebox.pipeline.fitting.head_factory import Maker
 from tests.pipeline.labels import Always, EarlyStopped, part
 
@@ -17,7 +16,7 @@ SETTINGS = [{"answer": 0}, {"answer": 1}]
 
 def learnt(data=DATA, build=Always, fills=(), weights="none", **fit):
     weigh = weigher(weights, data.classes, "")
-    return learn.learn(Maker(build, "classification", frozenset(fills)), SETTINGS, data, Fit(**fit), weigh=weigh)
+    return fit_head.learn(Maker(build, "classification", frozenset(fills)), SETTINGS, data, Fit(**fit), weigh=weigh)
 
 
 def test_the_winner_on_val_is_scored_on_every_test_set():
@@ -66,9 +65,9 @@ def test_calibration_without_val_is_refused():
 def test_the_few_label_curve_has_several_draws_a_point_and_ends_in_the_main_result():
     data = Labelled(["a", "b"], {"train": part(*[0, 1] * 20), "val": part(*[0, 1] * 10), "test": part(0, 1, 1)})
     fit, made = Fit(seeds=3), Maker(Always)
-    points = few_labels.in_order(["all", 5, 1])
-    main = learn.learn(made, SETTINGS, data, fit, weigh=lambda labels: None)
-    curve = few_labels.curve(made, SETTINGS, data, points, fit, weigh=lambda labels: None, main=main)
+    points = learning_curve.in_order(["all", 5, 1])
+    main = fit_head.learn(made, SETTINGS, data, fit, weigh=lambda labels: None)
+    curve = learning_curve.curve(made, SETTINGS, data, points, fit, weigh=lambda labels: None, main=main)
     assert [(line["labels_per_class"], line["train_n"], len(line["draws"])) for line in curve] == [
         (1, 2, 3),
         (5, 10, 3),

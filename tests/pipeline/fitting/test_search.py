@@ -6,9 +6,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from icebox.pipeline.config.schema import Entry, Fit
 from icebox.pipeline.data.labelled import Labelled, Part
-from icebox.pipeline.fitting import head_factory as making
-from icebox.pipeline.fitting import path_fitting as together
-from icebox.pipeline.fitting import search
+from icebox.pipeline.fitting import head_factory, path_fitting, search
 from icebox.pipeline.fitting.head_factory import Maker
 from tests.pipeline.labels import Always, Mean, part
 
@@ -147,11 +145,11 @@ def test_outputs_are_tried_in_one_go_with_the_rest_of_the_grid():
         split: Part(np.array([f"{split}{i}" for i in range(len(y))]), x, y, np.arange(len(y)).astype(str))
         for split, x, y in (("train", features, labels), ("val", noise, labels), ("test", features, labels))
     }
-    made = making.maker(
+    made = head_factory.maker(
         Entry(family="linear_probe", parameters={}), "classification", "", columns={"a": [(0, 3)], "b": [(3, 4)]}
     )
     settings = [{"learning_rate": 0.01, "outputs": outputs} for outputs in (["a"], None, ["b"], ["c"])]
-    assert together.groups(made.under(0), settings) == [[0, 1, 2, 3]]
+    assert path_fitting.groups(made.under(0), settings) == [[0, 1, 2, 3]]
     found = search.search(made, settings, Labelled(["x", "y"], parts), Fit(), weigh=lambda labels: None)
     assert found.setting["outputs"] == ["b"]
     assert found.table[0]["accuracy"] < 0.7 < found.table[2]["accuracy"]

@@ -18,12 +18,12 @@ import pytest
 
 from icebox.features.errors import IceboxError
 from icebox.features.manifest import leakage, manifest
-from icebox.pipeline.config import loader as config
+from icebox.pipeline.config import loader
 from icebox.pipeline.evaluation import results
 from icebox.pipeline.project import paths
-from icebox.pipeline.report import render as report
+from icebox.pipeline.report import render
 from icebox.pipeline.stages import report as stage
-from icebox.pipeline.training import curves as curve
+from icebox.pipeline.training import curves
 from tests.conftest import PROJECT
 
 PARAMS = """
@@ -88,7 +88,7 @@ def result(store: str, head: str, rows: list[Any], *, val: float, kind: str = "p
 
 
 def page() -> str:
-    return report.render(config.load())
+    return render.render(loader.load())
 
 
 def select(stores: str, heads: str) -> None:
@@ -186,7 +186,7 @@ def test_counts_the_confusions(project: Path) -> None:
 
 
 def test_many_classes_show_pairs_instead_of_a_matrix(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "CLASSES_MAX", 1)
+    monkeypatch.setattr(render, "CLASSES_MAX", 1)
     html = page()
     assert 'class="heat"' not in html
     (pair,) = re.findall(
@@ -240,7 +240,7 @@ def test_only_what_is_selected_is_read(project: Path) -> None:
 def test_the_page_asks_nothing_of_any_network_or_folder(project: Path) -> None:
     html = page()
     assert not re.search(r"(?:https?:)?//[a-z]", re.sub(r"<script>.*?</script>", "", html, flags=re.S))
-    ours = html.replace((report.PAGE / "vendor/plot.umd.min.js").read_text(), "")  # it speaks of url(#clip-1) only
+    ours = html.replace((render.PAGE / "vendor/plot.umd.min.js").read_text(), "")  # it speaks of url(#clip-1) only
     assert not re.search(r"<link|@import|@font-face|<script src|url\(", ours)
     assert "default-src 'none'" in html
     assert str(project) not in html
@@ -249,9 +249,9 @@ def test_the_page_asks_nothing_of_any_network_or_folder(project: Path) -> None:
 
 
 def test_equal_results_give_equal_bytes(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    stage.run(config.load())
+    stage.run(loader.load())
     first = paths.REPORT.read_bytes()
-    stage.run(config.load())
+    stage.run(loader.load())
     assert paths.REPORT.read_bytes() == first
     assert capsys.readouterr().out == "reports/index.html\n" * 2
 
@@ -386,7 +386,7 @@ def test_backbones_trained_here_show_their_curve(project: Path) -> None:
         result("words-glyphnet", head, rows, val=0.5, kind="p" if head == "logreg" else "score")
     folder = paths.backbone("glyphnet")
     folder.mkdir(parents=True)
-    with curve.Curve(paths.curve("glyphnet")) as learning:
+    with curves.Curve(paths.curve("glyphnet")) as learning:
         learning.add(1, {"train/loss": 2.5, "val/accuracy": 0.25})
     (folder / "metrics.json").write_text('{"val_accuracy": 0.75}')
     paths.samples("glyphnet").mkdir(parents=True)

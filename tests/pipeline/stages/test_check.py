@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from icebox.features import plugins
-from icebox.pipeline.config import loader as config
+from icebox.pipeline.config import loader
 from icebox.pipeline.project import stamps
 from icebox.pipeline.stages import check
 
@@ -44,7 +44,7 @@ def test_the_stamp_of_fit_changes_with_what_makes_its_results_and_not_with_what_
 def test_stamps_are_written_where_dvc_looks_for_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     params = Path(check.__file__).parents[2] / "params.yaml"
-    check.run(config.load(params))
+    check.run(loader.load(params))
     written = {str(path.relative_to(check.paths.PLAN)) for path in check.paths.PLAN.rglob("*.txt")}
     assert {f"stages/{name}.txt" for name in check.stages()} <= written
     assert {"heads/logreg.txt", "backbones/minilm.txt", "datasets/digits.txt", "stores/digits-pixels.txt"} <= written

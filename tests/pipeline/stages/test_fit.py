@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from icebox.features.errors import IceboxError
-from icebox.pipeline.config import loader as config
+from icebox.pipeline.config import loader
 from icebox.pipeline.inference import predict
 from icebox.pipeline.project import paths
 from icebox.pipeline.stages import extract, fetch, fit, manifest
@@ -33,8 +33,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def prepare() -> config.Config:
-    loaded = config.load()
+def prepare() -> loader.Config:
+    loaded = loader.load()
     manifest.run(loaded, "notes")
     fetch.run(loaded, "hashing")
     extract.run(loaded, "notes-hashing")
@@ -62,7 +62,7 @@ def test_a_regression_is_fitted_scored_and_predicts_numbers(project, capsys):
 def test_a_head_for_classes_only_is_refused_before_anything_runs(project):
     paths.PARAMS.write_text(PARAMS.replace("heads: [ridge]", "heads: [logreg]"))
     with pytest.raises(IceboxError, match=r"select\.heads: 'logreg' is for classes only"):
-        config.load()
+        loader.load()
 
 
 def test_without_val_folds_choose_and_metrics_keep_their_scores_as_vals(project):

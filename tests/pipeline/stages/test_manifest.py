@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from icebox.features.errors import IceboxError
-from icebox.features.extraction import precision_trial as plan
+from icebox.features.extraction import precision_trial
 from icebox.features.extraction.extract import extract
 from icebox.features.manifest.manifest import Row, read
 from icebox.features.store.cache import ShardCache
 from icebox.features.store.feature_store import FeatureStore
-from icebox.pipeline.config import loader as config
+from icebox.pipeline.config import loader
 from icebox.pipeline.project import paths
 from icebox.pipeline.stages import manifest
 from tests.tiny import Doubling, rows
@@ -34,7 +34,7 @@ def test_a_stores_shards_and_precision_outlive_what_dvc_deletes(tmp_path, monkey
     store = make_store()
     manifest.adopt("s")
     assert len(ShardCache(paths.SHARDS, store.fingerprint).places()) == 4
-    assert plan.recorded(store.spec, paths.PLANS) == "float32"
+    assert precision_trial.recorded(store.spec, paths.PLANS) == "float32"
 
 
 def test_a_damaged_shard_does_not_stop_the_stage_and_costs_only_itself(tmp_path, monkeypatch):
@@ -79,7 +79,7 @@ def run(tmp_path, monkeypatch) -> Callable[[str], list[Row]]:
 
     def with_split(split: str) -> list[Row]:
         paths.PARAMS.write_text(PARAMS.replace("SPLIT", split))
-        manifest.run(config.load(), "notes")
+        manifest.run(loader.load(), "notes")
         return read(paths.manifest("notes"))
 
     Path("notes.csv").write_text(NOTES)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from icebox.pipeline.config import loader as config
+from icebox.pipeline.config import loader
 from icebox.pipeline.project import paths
 from icebox.pipeline.stages import extract, fetch, manifest
 from icebox.pipeline.stores import provenance
@@ -19,13 +19,13 @@ heads: {logreg: {}}
 
 
 @pytest.fixture
-def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> config.Config:
+def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> loader.Config:
     monkeypatch.chdir(tmp_path)
     paths.PARAMS.write_text(PARAMS)
-    return config.load()
+    return loader.load()
 
 
-def test_a_store_tells_its_outputs_width_fingerprint_and_what_was_skipped(loaded: config.Config):
+def test_a_store_tells_its_outputs_width_fingerprint_and_what_was_skipped(loaded: loader.Config):
     manifest.run(loaded, "digits")
     fetch.run(loaded, "pixels")
     extract.run(loaded, "digits-pixels")
@@ -35,7 +35,7 @@ def test_a_store_tells_its_outputs_width_fingerprint_and_what_was_skipped(loaded
     assert '"size": 2' in made.spec
 
 
-def test_without_the_store_its_params_are_told_and_why_the_rest_is_not(loaded: config.Config):
+def test_without_the_store_its_params_are_told_and_why_the_rest_is_not(loaded: loader.Config):
     made = provenance.of(loaded, "digits-pixels")
     assert made.params["backbones.pixels"] == "{family: pixels, size: 2}"
     assert made.params["stores.digits-pixels"].endswith("fit: {labels_per_class: 5, class_weights: none}}")

@@ -9,7 +9,7 @@ import tokenizers
 import torch
 from torch import nn
 
-from icebox.features import compat as torch_pair
+from icebox.features import compat
 from icebox.features.abc.backbone import write_settings
 from icebox.features.backbones import transformers as family
 from icebox.features.extraction.extract import extract
@@ -29,7 +29,7 @@ LABELS = np.arange(40) % 2
 @pytest.fixture(params=["bert", "distilbert"])
 def folder(request, tmp_path):
     """A network of four layers with dropout, as `fetch` would leave it."""
-    torch_pair.mend()
+    compat.mend()
     import transformers
 
     torch.manual_seed(0)

@@ -10,7 +10,7 @@ from torch import nn
 from icebox.features.errors import IceboxError
 from icebox.features.nn.layer_outputs import Capture, Inputs
 from icebox.features.nn.partial_forward import Cut
-from icebox.pipeline.unfreezing import trainer as unfreeze
+from icebox.pipeline.unfreezing import trainer
 from icebox.pipeline.unfreezing.end_to_end import Whole
 from icebox.pipeline.unfreezing.trainer import How, Plan, Unfreezing
 
@@ -211,7 +211,7 @@ def test_the_plan_knows_where_the_frozen_part_ends():
     backbone = type("Backbone", (), {"capture": capture})
     for free, block in (("all", None), ("last 1", "2"), ({0: "none", 1: "last 3"}, "0"), ("none", "3.0")):
         assert Plan.of(backbone, How(free=free), *rows.inputs(range(4))).frozen_to == block
-    assert unfreeze.PRECISIONS.keys() == {"float32", "bfloat16", "float16"}
+    assert trainer.PRECISIONS.keys() == {"float32", "bfloat16", "float16"}
 
 
 def test_who_looks_on_hears_every_epoch_also_those_before_a_run_was_killed(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from icebox.features.datasets import fashion_mnist, mnist
 from icebox.features.datasets.readers import idx
 from icebox.features.errors import IceboxError
 from icebox.features.manifest.manifest import build
-from icebox.features.weights import torchvision_models as headless
+from icebox.features.weights import torchvision_models
 
 
 def as_idx(values: np.ndarray) -> bytes:
@@ -53,7 +53,7 @@ def test_torchvision_reads_the_same(tmp_path):
     source = mnist.Source(path=tmp_path)
     items = list(source.items())
     for split, train in (("train", True), ("test", False)):
-        trusted = headless.library().datasets.MNIST(tmp_path, train=train)
+        trusted = torchvision_models.library().datasets.MNIST(tmp_path, train=train)
         ours = [item for item in items if item.split == split]
         np.testing.assert_array_equal(np.stack([source.read(item.source) for item in ours]), trusted.data.numpy())
         assert [int(item.label) for item in ours] == trusted.targets.tolist()
@@ -62,7 +62,7 @@ def test_torchvision_reads_the_same(tmp_path):
 def test_fashion_mnists_labels_are_torchvisions_names(tmp_path):
     put(tmp_path / "FashionMNIST/raw")
     labels = [item.label for item in fashion_mnist.Source(path=tmp_path).items()]
-    assert labels[:10] == headless.library().datasets.FashionMNIST.classes
+    assert labels[:10] == torchvision_models.library().datasets.FashionMNIST.classes
 
 
 def test_val_is_drawn_from_train_and_the_official_test_is_kept(tmp_path):
@@ -124,7 +124,7 @@ def mirror(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    library = headless.library().datasets.MNIST
+    library = torchvision_models.library().datasets.MNIST
     sums = [(f"{name}.gz", md5((published / f"{name}.gz").read_bytes()).hexdigest()) for name in idx.FILES]
     monkeypatch.setattr(library, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
     monkeypatch.setattr(library, "resources", sums)

@@ -4,40 +4,48 @@ The signature is the schema: names, types and defaults are written once, where t
 """
 
 import ast
-import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import annotated_types
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from icebox.features import plugins
 from icebox.features.errors import IceboxError
 
-BUILTINS: dict[str, Any] = {  # a path is text in params.yaml
+NAMES: dict[str, Any] = {  # what an annotation may be made of; a path and a sequence are text and list in params.yaml
     "bool": bool, "dict": dict, "float": float, "int": int, "list": list, "str": str, "tuple": tuple,
-    "Path": str, "Sequence": list
+    "Path": str, "Sequence": list, "Literal": Literal, "Annotated": Annotated,
+    **{name: getattr(annotated_types, name) for name in ("Ge", "Gt", "Le", "Lt", "Interval", "MinLen", "Len")},
 }  # fmt: skip
-FILLED_IN = {"data", "folder", "seed", "self"}  # given by the stage, though `seed` may be overridden
+FILLED_IN = {"data", "folder", "seed", "self"}  # arguments that the stage passes, though `seed` may be overridden
+BOUNDS = {  # pydantic's kinds of error → the bound that was not kept
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "at most {le}",
+    "less_than": "less than {lt}",
+    "too_short": "{min_length} or more",
+    "too_long": "at most {max_length}",
+}
 
 
-def check(file: Path, function: str, given: dict[str, Any], *, where: str, grid: bool = False) -> None:
-    """Raise IceboxError unless `given` fits the keywords of `function` (a method as "Class.name") in `file`.
+def check(file: Path, function: str, parameters: dict[str, Any], *, where: str, grid: bool = False) -> None:
+    """Raise IceboxError unless `parameters` fit the keywords of `function` (a method as "Class.name") in `file`.
 
     With `grid`, a list stands for several values, each of which must fit.
     """
     arguments = definition(file, function).args
     accepted = {argument.arg: argument.annotation for argument in arguments.kwonlyargs}
-    names = BUILTINS | aliases(file)
-    for name, value in given.items():
+    for name, value in parameters.items():
         if name not in accepted:
             raise IceboxError(f"{where}.{name}: no such parameter; {plugins.suggestion(name, sorted(accepted))}")
         for element in value if grid and isinstance(value, list) else [value]:
-            check_type(element, accepted[name], names, f"{where}.{name}")
+            check_type(element, accepted[name], file, f"{where}.{name}")
         if grid and value == []:
             raise IceboxError(f"{where}.{name}: expected at least one value, found an empty list")
     for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
-        if default is None and argument.arg not in given and argument.arg not in FILLED_IN:
+        if default is None and argument.arg not in parameters and argument.arg not in FILLED_IN:
             raise IceboxError(f"{where}.{argument.arg}: missing, and it has no default")
 
 
@@ -74,41 +82,59 @@ def definition(file: Path, function: str) -> ast.FunctionDef:
     raise IceboxError(f"{file}: expected a function '{function}', found none")
 
 
-def aliases(file: Path) -> dict[str, ast.expr]:
-    """The file's own names for types: `Column = int | str` at its top."""
-    return {
-        node.targets[0].id: node.value
-        for node in ast.parse(file.read_text(encoding="utf-8")).body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
-    }
-
-
-def check_type(value: object, annotation: ast.expr | None, names: Mapping[str, Any], where: str) -> None:
-    """Raise IceboxError unless `value` has the annotated type, exactly (no text for a number)."""
+def check_type(value: object, annotation: ast.expr | None, file: Path, where: str) -> None:
+    """Raise IceboxError unless `value` has the annotated type, exactly (no text for a number), and keeps its bounds."""
     if annotation is None:
         return
-    expected = evaluate(annotation, names)
     try:
-        TypeAdapter(expected, config=ConfigDict(strict=True)).validate_python(value)
-    except ValidationError:
-        raise IceboxError(f"{where}: expected {ast.unparse(annotation)}, found {value!r}") from None
+        TypeAdapter(evaluate(annotation, file), config=ConfigDict(strict=True)).validate_python(value)
+    except ValidationError as errors:
+        bounds = [BOUNDS[each["type"]].format(**each["ctx"]) for each in errors.errors() if each["type"] in BOUNDS]
+        expected = " ".join([ast.unparse(WithoutBounds().visit(annotation)), *bounds])
+        raise IceboxError(f"{where}: expected {expected}, found {value!r}") from None
 
 
-def evaluate(annotation: ast.expr, names: Mapping[str, Any]) -> Any:
-    """The type behind a plain annotation: builtins, Path, Literal, the file's aliases, unions and subscripts."""
-    match annotation:
-        case ast.Name(id=name) if name in names:
-            known = names[name]
-            return evaluate(known, names) if isinstance(known, ast.expr) else known
-        case ast.Constant(value=None):
-            return None
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return evaluate(left, names) | evaluate(right, names)
-        case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
-            return Literal[ast.literal_eval(choices)]
-        case ast.Subscript(value=outer, slice=ast.Tuple(elts=inner)):
-            return types.GenericAlias(evaluate(outer, names), tuple(evaluate(element, names) for element in inner))
-        case ast.Subscript(value=outer, slice=inner):
-            return types.GenericAlias(evaluate(outer, names), (evaluate(inner, names),))
-        case _:
-            raise IceboxError(f"expected a plain type in a plugin's signature, found {ast.unparse(annotation)}")
+def evaluate(annotation: ast.expr, file: Path) -> Any:
+    """The type that an annotation of a plugin's file names, evaluated without importing the file.
+
+    It may use Literal, Annotated with bounds of annotated_types (`Annotated[int, Ge(1)]`), and names that the file
+    gives to types at its top (`Column = int | str`). Raises IceboxError for any other name.
+    """
+    try:
+        return eval(ast.unparse(annotation), {"__builtins__": {}}, TypeNames(file))
+    except NameError as reason:
+        raise IceboxError(
+            f"{file}: expected a plain type in the signature, found {ast.unparse(annotation)} ({reason})"
+        ) from None
+
+
+class TypeNames(Mapping[str, Any]):
+    """The names of types in a file: NAMES, and the file's own, evaluated when they are asked for."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.own = {
+            node.targets[0].id: node.value
+            for node in ast.parse(file.read_text(encoding="utf-8")).body
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        }
+
+    def __getitem__(self, name: str) -> Any:
+        return NAMES[name] if name in NAMES else evaluate(self.own[name], self.file)
+
+    def __iter__(self) -> Any:
+        return iter(NAMES | self.own)
+
+    def __len__(self) -> int:
+        return len(NAMES | self.own)
+
+
+class WithoutBounds(ast.NodeTransformer):
+    """`Annotated[int, Ge(1)]` becomes `int`."""
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        """Replace an Annotated by its first argument."""
+        self.generic_visit(node)
+        if isinstance(node.value, ast.Name) and node.value.id == "Annotated" and isinstance(node.slice, ast.Tuple):
+            return node.slice.elts[0]
+        return node

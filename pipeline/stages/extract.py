@@ -100,7 +100,8 @@ def drafted(config: Config, key: str, network: Backbone, contents: Callable[[], 
     family, precision = config.backbone(store.backbone).family, network.spec["precision"]
     exact = backbones.load(store.backbone, family, list(network.outputs), precision=precision, **options)
     tried = contents()
-    return f"; decode: draft moves features by {draft_decoding.moved(network, exact, tried):.2%} ({len(tried)} items tried)"
+    moved = draft_decoding.moved(network, exact, tried)
+    return f"; decode: draft moves features by {moved:.2%} ({len(tried)} items tried)"
 
 
 def in_views(views: Sequence[str]) -> str:

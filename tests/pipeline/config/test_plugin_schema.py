@@ -6,8 +6,11 @@ from icebox.pipeline.config import plugin_schema
 PLUGIN = """
 import nothing_that_exists
 Column = int | str
+Count = Annotated[int, Ge(1)]
 def build(
-    *, C: float = 1.0, kind: Literal["a", "b"] = "a", sizes: list[int] | None = None, path: Path, column: Column = 0
+    *, C: float = 1.0, kind: Literal["a", "b"] = "a", sizes: list[int] | None = None, path: Path, column: Column = 0,
+    trees: Annotated[int, Ge(1)] = 10, shares: Annotated[list[Annotated[float, Interval(ge=0, lt=1)]], MinLen(1)] = [0],
+    neighbors: Count | None = None
 ): ...
 class Source:
     def __init__(self, *, path: Path): ...
@@ -21,7 +24,7 @@ def file(tmp_path):
 
 
 def test_what_fits_the_signature_passes_without_importing_the_file(file):
-    given = {"C": 1, "kind": "b", "sizes": [1, 2], "path": "x", "column": "name"}
+    given = {"C": 1, "kind": "b", "sizes": [1, 2], "path": "x", "column": "name", "trees": 1, "shares": [0, 0.9]}
     plugin_schema.check(file, "build", given, where="heads.x")
     plugin_schema.check(file, "Source.__init__", {"path": "x"}, where="datasets.x")
 
@@ -40,6 +43,11 @@ def test_a_list_is_a_grid_only_where_grids_are(file):
         ({"path": "x", "kind": "c"}, "found 'c'"),
         ({"path": "x", "sizes": [1.5]}, "found \\[1.5\\]"),
         ({"path": "x", "column": 1.5}, "expected Column, found 1.5"),
+        ({"path": "x", "trees": 0}, r"heads\.x\.trees: expected int at least 1, found 0"),
+        ({"path": "x", "trees": 1.5}, "expected int, found 1.5"),
+        ({"path": "x", "shares": [0.5, 1]}, r"expected list\[float\] less than 1.*, found \[0.5, 1\]"),
+        ({"path": "x", "shares": []}, r"expected list\[float\] 1 or more, found \[\]"),
+        ({"path": "x", "neighbors": 0}, "neighbors: expected Count | None at least 1, found 0"),
         ({}, "path: missing"),
     ],
 )
@@ -58,3 +66,15 @@ def test_a_class_without_a_constructor_takes_no_parameters(file):
 def test_a_plugin_without_its_function_is_an_error(file):
     with pytest.raises(IceboxError, match="expected a function 'fetch', found none"):
         plugin_schema.check(file, "fetch", {}, where="backbones.x")
+
+
+def test_an_annotation_that_names_nothing_known_is_an_error_of_the_plugin(file):
+    file.write_text("def build(*, net: Module): ...")
+    with pytest.raises(IceboxError, match=r"plugin\.py: expected a plain type in the signature, found Module"):
+        plugin_schema.check(file, "build", {"net": 1}, where="heads.x")
+
+
+def test_an_annotation_reaches_no_function(file):
+    file.write_text("def build(*, net: open('x', 'w')): ...")
+    with pytest.raises(IceboxError, match="expected a plain type"):
+        plugin_schema.check(file, "build", {"net": 1}, where="heads.x")

@@ -44,7 +44,7 @@ def described(name: str, *, size: int | None = None, batch: int = 1, length: int
         if value is not None and value < 1:
             raise IceboxError(f"--{option}: expected 1 or more, found {value}")
     settings = loader.load()
-    references.refer("backbone", name, [*settings.backbones, *settings.pretrain], "describe")
+    references.check_known("backbone", name, [*settings.backbones, *settings.pretrain], "describe")
     network = backbones.load(name, settings.backbone(name).family, None, precision="float32")
     for option, value, kind in (("size", size, "image"), ("length", length, "text")):
         if value is not None and network.modality != kind:

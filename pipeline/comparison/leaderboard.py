@@ -88,7 +88,7 @@ def heads_of(config: Config, store: str) -> list[str]:
 
 def ranked_by(config: Config, entry: Entry) -> str:
     """The val score that heads are ranked by: the one that chose their settings, or the task's own."""
-    return config.fitting(entry.store).choose
+    return config.fit_options(entry.store).choose
 
 
 def read(config: Config, store: str, head: str) -> Entry:

@@ -1,4 +1,4 @@
-"""params.yaml, typed at the door: every entry is checked before anything runs, and an error is one line."""
+"""Loading params.yaml: every entry is parsed and checked before anything runs, and an error is one line."""
 
 import re
 from pathlib import Path
@@ -15,16 +15,16 @@ from icebox.pipeline.config.references import check_references
 from icebox.pipeline.config.schema import (
     NO_DATA,
     Config,
-    Entry,
     Extract,
     Fit,
     Generate,
+    PluginEntry,
     Select,
     Split,
     Store,
     Unfreeze,
 )
-from icebox.pipeline.config.section import section
+from icebox.pipeline.config.section import S, parse_section
 from icebox.pipeline.project import paths
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*(-[A-Za-z0-9_.]+)*")
@@ -40,16 +40,20 @@ def load(path: Path = paths.PARAMS) -> Config:
         if name not in SECTIONS:
             raise IceboxError(f"{name}: no such section; {plugins.suggestion(str(name), list(SECTIONS))}")
     config = Config(
-        select=section(Select, raw.get("select", {}), "select"),
-        datasets=catalogue(raw, "datasets", "icebox.features.datasets", "Source.__init__", key_of_family="source"),
-        backbones=catalogue(raw, "backbones", "icebox.features.backbones", "fetch"),
-        pretrain=catalogue(raw, "pretrain", "icebox.features.backbones", "pretraining"),
-        generate={key: section(Generate, value, f"generate.{key}") for key, value in mapping(raw, "generate").items()},
-        stores={key: section(Store, value, f"stores.{key}") for key, value in mapping(raw, "stores").items()},
-        heads=catalogue(raw, "heads", "icebox.pipeline.heads", "build", grid=True),
-        unfreeze={key: section(Unfreeze, value, f"unfreeze.{key}") for key, value in mapping(raw, "unfreeze").items()},
-        extract=section(Extract, raw.get("extract", {}), "extract"),
-        fit=section(Fit, raw.get("fit", {}), "fit"),
+        select=parse_section(Select, raw.get("select", {}), "select"),
+        datasets=catalog(raw, "datasets", "icebox.features.datasets", "Source.__init__", key_of_family="source"),
+        backbones=catalog(raw, "backbones", "icebox.features.backbones", "fetch"),
+        pretrain=catalog(raw, "pretrain", "icebox.features.backbones", "pretraining"),
+        generate={
+            key: parse_section(Generate, value, f"generate.{key}") for key, value in mapping(raw, "generate").items()
+        },
+        stores=sections(Store, raw, "stores"),
+        heads=catalog(raw, "heads", "icebox.pipeline.heads", "build", grid=True),
+        unfreeze={
+            key: parse_section(Unfreeze, value, f"unfreeze.{key}") for key, value in mapping(raw, "unfreeze").items()
+        },
+        extract=parse_section(Extract, raw.get("extract", {}), "extract"),
+        fit=parse_section(Fit, raw.get("fit", {}), "fit"),
     )
     check_references(config)
     return config
@@ -69,7 +73,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def mapping(raw: dict[str, Any], name: str) -> dict[str, Any]:
-    """A catalogue as written; absent or empty means none."""
+    """A section of named entries as written; absent or empty means none."""
     value = raw.get(name) or {}
     if not isinstance(value, dict):
         raise IceboxError(f"{name}: expected `name: {{…}}` entries, found {value!r}")
@@ -79,10 +83,18 @@ def mapping(raw: dict[str, Any], name: str) -> dict[str, Any]:
     return {str(key): entry for key, entry in value.items()}
 
 
-def catalogue(
+def sections(kind: type[S], raw: dict[str, Any], name: str) -> dict[str, S]:
+    """A section of named entries, each of which is a section of type `kind`."""
+    return {key: parse_section(kind, value, f"{name}.{key}") for key, value in mapping(raw, name).items()}
+
+
+def catalog(
     raw: dict[str, Any], name: str, package: str, function: str, *, key_of_family: str = "family", grid: bool = False
-) -> dict[str, Entry]:
-    """A catalogue whose entries are plugins' parameters. An entry's plugin is its family, or else its own name."""
+) -> dict[str, PluginEntry]:
+    """A section whose entries are parameters of plugins. An entry's plugin is its family, or else its own name.
+
+    With `grid`, a list stands for several values of a parameter.
+    """
     entries = {}
     for key, value in mapping(raw, name).items():
         where = f"{name}.{key}"
@@ -92,11 +104,11 @@ def catalogue(
         family = str(parameters.pop(key_of_family, key))
         file = plugins.file(package, family, where)
         if name == "datasets":
-            own = dataset_keys(parameters, where)
+            common = dataset_keys(parameters, where)
         else:
-            own = pretrain_keys(parameters, file, where) if name == "pretrain" else {}
+            common = pretrain_keys(parameters, file, where) if name == "pretrain" else {}
         plugin_schema.check(file, function, parameters, where=where, grid=grid)
-        entries[key] = Entry(family, parameters, **own)
+        entries[key] = PluginEntry(family, parameters, **common)
     return entries
 
 
@@ -105,11 +117,11 @@ def dataset_keys(parameters: dict[str, Any], where: str) -> dict[str, Any]:
 
     `split: COLUMN`, or `column:` among its keys, stays a parameter: where the dataset itself says the split.
     """
-    given = parameters.pop("split", {})
-    given = dict(given) if isinstance(given, dict) else {"column": given}
-    if (column := given.pop("column", None)) is not None:
+    keys = parameters.pop("split", {})
+    keys = dict(keys) if isinstance(keys, dict) else {"column": keys}
+    if (column := keys.pop("column", None)) is not None:
         parameters["split"] = column
-    split = section(Split, given, f"{where}.split")
+    split = parse_section(Split, keys, f"{where}.split")
     task = parameters.pop("task", "classification")
     if task not in get_args(Task):
         raise IceboxError(

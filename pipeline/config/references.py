@@ -1,4 +1,4 @@
-"""Whether the entries of params.yaml fit together: something stands behind every name, and no option fights another."""
+"""Checks across sections of params.yaml: every name refers to an entry, and no option contradicts another."""
 
 from typing import get_args
 
@@ -6,36 +6,35 @@ from icebox.features import plugins
 from icebox.features.errors import IceboxError
 from icebox.features.text.pairs import PAIR, TEXTS
 from icebox.pipeline.config import plugin_schema
-from icebox.pipeline.config.schema import NO_DATA, Config, OfClasses, OfValues, Store
-from icebox.pipeline.config.unfreeze_schema import FRESH
+from icebox.pipeline.config.schema import FRESH, NO_DATA, Config, OfClasses, OfValues, Store
 from icebox.pipeline.project import paths
 
 
 def check_references(config: Config) -> None:
-    """Raise IceboxError for a name that nothing stands behind."""
+    """Raise IceboxError for a name that refers to no entry, and for options that contradict each other."""
     for name in sorted(config.backbones.keys() & config.pretrain.keys()):
         raise IceboxError(f"pretrain.{name}: this name stands under backbones: too; give one of them another")
     for section_name, entries in (("datasets", config.datasets), ("pretrain", config.pretrain)):
         if NO_DATA in entries:
             raise IceboxError(f"{section_name}.{NO_DATA}: this name stands for nothing; give it another")
     for key, entry in config.pretrain.items():
-        refer("dataset", entry.data, [*config.datasets, NO_DATA], f"pretrain.{key}.data")
+        check_known("dataset", entry.data, [*config.datasets, NO_DATA], f"pretrain.{key}.data")
     for key, sheet in config.generate.items():
-        refer("backbone that is trained here", key, list(config.pretrain), f"generate.{key}")
-        refer("dataset", sheet.data, list(config.datasets), f"generate.{key}.data")
-        refer("backbone that is trained here", sheet.judge, list(config.pretrain), f"generate.{key}.judge")
+        check_known("backbone that is trained here", key, list(config.pretrain), f"generate.{key}")
+        check_known("dataset", sheet.data, list(config.datasets), f"generate.{key}.data")
+        check_known("backbone that is trained here", sheet.judge, list(config.pretrain), f"generate.{key}.judge")
     for key, store in config.stores.items():
-        refer("dataset", store.dataset, list(config.datasets), f"stores.{key}.dataset")
+        check_known("dataset", store.dataset, list(config.datasets), f"stores.{key}.dataset")
         known = [*config.backbones, *config.pretrain, *config.unfreeze]
-        refer("backbone", store.backbone, known, f"stores.{key}.backbone")
+        check_known("backbone", store.backbone, known, f"stores.{key}.backbone")
     for store_name in config.select.stores:
-        refer("store", store_name, list(config.stores), "select.stores")
+        check_known("store", store_name, list(config.stores), "select.stores")
     for head in config.select.heads:
-        refer("head", head, list(config.heads), "select.heads")
+        check_known("head", head, list(config.heads), "select.heads")
     for store_name in config.select.stores:
         check_fit(config, store_name)
     for store_name in config.select.ensembles:
-        refer("selected store", store_name, config.select.stores, "select.ensembles")
+        check_known("selected store", store_name, config.select.stores, "select.ensembles")
         if config.task(store_name) == "regression":
             raise IceboxError(f"select.ensembles: {store_name}: needs probabilities, and a regression has none")
     if paths.ENSEMBLE in config.heads:
@@ -47,7 +46,7 @@ def check_references(config: Config) -> None:
 
 def check_fit(config: Config, name: str) -> None:
     """Raise IceboxError for a way of fitting that this store's task, or its other settings, can't have."""
-    where, own, fit = f"stores.{name}.fit", config.stores[name].fit, config.fitting(name)
+    where, own, fit = f"stores.{name}.fit", config.stores[name].fit, config.fit_options(name)
     if fit.calibrate != "none" and fit.refit == "train+val":
         raise IceboxError(f"{where}: calibrate: {fit.calibrate} learns from val, which refit: train+val has used up")
     if config.task(name) == "classification":
@@ -77,21 +76,21 @@ def check_store(store: Store, family: str, where: str) -> None:
     if store.extract.views and store.extract.pairs == "siamese":
         raise IceboxError(f"{where}.extract.views: siamese pairs have the views first and second; leave views out")
     try:
-        stored, seen = store.extract.expanded_views, store.fit.expanded_views
+        stored, selected = store.extract.expanded_views, store.fit.expanded_views
     except IceboxError as reason:
         raise IceboxError(f"{where}.{reason}") from None
-    for view in seen or ():
-        refer("view", view, [*stored, PAIR] if stored == TEXTS else list(stored), f"{where}.fit.views")
+    for view in selected or ():
+        check_known("view", view, [*stored, PAIR] if stored == TEXTS else list(stored), f"{where}.fit.views")
     for output in store.fit.outputs or () if store.extract.outputs else ():
-        refer("output", output, store.extract.outputs or [], f"{where}.fit.outputs")
+        check_known("output", output, store.extract.outputs or [], f"{where}.fit.outputs")
 
 
 def check_unfreeze(config: Config) -> None:
     """Raise IceboxError for an unfreezing that could not begin, or whose name another result has."""
     for key, unfreeze in config.unfreeze.items():
         where = f"unfreeze.{key}"
-        refer("store", unfreeze.store, list(config.stores), f"{where}.store")
-        refer("head", unfreeze.start, list(config.heads), f"{where}.start")
+        check_known("store", unfreeze.store, list(config.stores), f"{where}.store")
+        check_known("head", unfreeze.start, list(config.heads), f"{where}.start")
         for kind, name, selected in (
             ("stores", unfreeze.store, config.select.stores),
             ("heads", unfreeze.start, config.select.heads),
@@ -104,30 +103,30 @@ def check_unfreeze(config: Config) -> None:
         for kind, names in (("heads", config.heads), ("backbones", config.backbones), ("pretrain", config.pretrain)):
             if key in names:
                 raise IceboxError(f"{where}: this name stands under {kind}: too; give one of them another")
-        if key in trained_from(config, unfreeze.store):
+        if key in unfrozen_ancestors(config, unfreeze.store):
             raise IceboxError(f"{where}.store: store '{unfreeze.store}' is made of this very network; take another")
         if unfreeze.init == "random" and unfreeze.start != FRESH:
             raise IceboxError(
                 f"{where}: a random network has no features that '{unfreeze.start}' was fitted on; "
                 f"take `start: {FRESH}`, with `{FRESH}: {{}}` under heads: and in select.heads"
             )
-        if unfreeze.start != FRESH and config.fitting(unfreeze.store).refit != "train":
+        if unfreeze.start != FRESH and config.fit_options(unfreeze.store).refit != "train":
             raise IceboxError(
                 f"{where}: chooses its best epoch on val, which the '{unfreeze.start}' of '{unfreeze.store}' has been "
                 "fitted on (refit: train+val); name a store like it with `fit: {refit: train}`: that extracts nothing"
             )
 
 
-def trained_from(config: Config, store: str) -> set[str]:
-    """The unfrozen networks that a store's backbone comes from, however far back."""
-    found: set[str] = set()
-    while (name := config.stores[store].backbone) in config.unfreeze and name not in found:
-        found.add(name)
+def unfrozen_ancestors(config: Config, store: str) -> set[str]:
+    """Names of the unfrozen networks that a store's backbone descends from."""
+    ancestors: set[str] = set()
+    while (name := config.stores[store].backbone) in config.unfreeze and name not in ancestors:
+        ancestors.add(name)
         store = config.unfreeze[name].store
-    return found
+    return ancestors
 
 
-def refer(kind: str, name: str, known: list[str], where: str) -> None:
+def check_known(kind: str, name: str, known: list[str], where: str) -> None:
     """Raise IceboxError unless `name` is known."""
     if name not in known:
         raise IceboxError(f"{where}: no {kind} named '{name}'; {plugins.suggestion(name, known)}")

@@ -1,4 +1,4 @@
-"""What each entry of params.yaml may say: its keys, their types, their defaults, and what they mean."""
+"""The sections of params.yaml: the keys of each, their types, defaults and meaning."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
@@ -12,12 +12,13 @@ from icebox.features.manifest.leakage import Conflicts, Leakage
 from icebox.features.manifest.validation import Task
 from icebox.features.text.pairs import PAIR, TEXTS
 from icebox.pipeline.config.section import Section
-from icebox.pipeline.config.unfreeze_schema import How
 
-NO_DATA = "none"  # what `data` says of a backbone that needs no dataset: dvc.yaml wants a word there
+NO_DATA = "none"  # the `data` of a backbone that needs no dataset: dvc.yaml wants a word there
+FRESH = "fresh"  # the head that has not been fitted
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-
-
+Free = str | list[str]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 LabelsPerClass = Literal["all"] | Annotated[int, Field(ge=1)]
 ClassWeights = Literal["none", "balanced"] | dict[str | int, Annotated[float, Field(gt=0)]]
 OfClasses = Literal["accuracy", "balanced_accuracy", "macro_f1", "log_loss"]
@@ -27,17 +28,17 @@ Refit = Literal["train", "train+val"]
 Calibrate = Literal["none", "temperature", "isotonic"]
 
 
-def one_search(given: Any) -> Any:
+def check_search(value: Any) -> Any:
     """`grid`, `{random: n}` or `{halving: n}`."""
-    match given:
+    match value:
         case "grid":
-            return given
-        case {"random": int(n)} | {"halving": int(n)} if len(given) == 1 and n > 0:
-            return given
+            return value
+        case {"random": int(n)} | {"halving": int(n)} if len(value) == 1 and n > 0:
+            return value
     raise ValueError("expected grid, {random: n} or {halving: n}")
 
 
-Search = Annotated[Literal["grid"] | dict[str, int], BeforeValidator(one_search)]
+Search = Annotated[Literal["grid"] | dict[str, int], BeforeValidator(check_search)]
 
 
 class Split(Section):
@@ -57,7 +58,7 @@ class Split(Section):
 
 
 class StoreExtract(Section):
-    """What is stored of each item.
+    """Settings of a store: the features that are stored of each item.
 
     `outputs` are LAYER or LAYER:POOLING; without any, the family's own default. `precision` is what the network
     computes in: auto is bfloat16 where the hardware does that, else float32. `stored` is the format on disk.
@@ -78,9 +79,9 @@ class StoreExtract(Section):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What a backbone is loaded with besides outputs and precision, where it is not as the weights have it."""
-        given = {"size": self.size, "decode": self.decode if self.decode != "fast" else None}
-        return {name: value for name, value in given.items() if value is not None}
+        """Keyword arguments with which a backbone is loaded besides outputs and precision; defaults are left out."""
+        keywords = {"size": self.size, "decode": self.decode if self.decode != "fast" else None}
+        return {name: value for name, value in keywords.items() if value is not None}
 
     @property
     def expanded_views(self) -> tuple[str, ...]:
@@ -91,7 +92,7 @@ class StoreExtract(Section):
 
 
 class StoreFit(Section):
-    """What the heads see of a store: `labels_per_class` items of each class in train and as many in val, or all.
+    """Settings of the heads' input: `labels_per_class` items of each class in train and as many in val, or all.
 
     A list gives the few-label curve; its last point, the most labels, is the main result. `class_weights` say how much
     each class counts. `outputs` side by side, by default all. Items of train in each of `views`, those of val and test
@@ -124,7 +125,7 @@ class Store(Section):
 
 
 class Extract(Section):
-    """How every extraction runs. `batch_size` in items; `workers` are threads that read and decode."""
+    """Settings of every extraction. `batch_size` in items; `workers` are threads that read and decode."""
 
     batch_size: Annotated[int, Field(ge=1)] = 64
     workers: Annotated[int, Field(ge=1)] = 2
@@ -132,7 +133,7 @@ class Extract(Section):
 
 
 class Fit(Section):
-    """How every head is fitted.
+    """Settings of every fit.
 
     `choose`: the score that picks the winner. `search`: the whole grid, or n settings of it, drawn at random or halved.
     `folds` inside train choose instead of val, and anyway where there is no val (then 5). Heads with randomness are
@@ -163,7 +164,7 @@ class Generate(Section):
 
 
 class Select(Section):
-    """What runs: each store named here with each head named here; and the stores whose best heads answer together."""
+    """The stores and heads that run: each store with each head; and stores whose best heads are an ensemble as well."""
 
     stores: Annotated[list[str], Field(min_length=1)]
     heads: Annotated[list[str], Field(min_length=1)]
@@ -171,7 +172,7 @@ class Select(Section):
 
 
 @dataclass(frozen=True)
-class Entry:
+class PluginEntry:
     """An entry of a catalogue whose other keys are parameters of a plugin's function.
 
     A dataset has `split` and `task`, a backbone that is trained here the dataset it learns from, `data`.
@@ -184,14 +185,42 @@ class Entry:
     data: str = NO_DATA
 
 
-class Unfreeze(How):
+class UnfreezeOptions(Section):
+    """How to train end to end.
+
+    `free` names what learns: all, none, `last K` (blocks, as `describe` lists them), patterns of parameters' names
+    (`*` stands for anything), or {epoch: one of these}, each holding until the next.
+    """
+
+    init: Literal["pretrained", "random"] = "pretrained"  # random: the control, trained from scratch
+    free: Free | dict[int, Free] = "all"
+    epochs: Annotated[int, Field(ge=1)] = 5
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    learning_rate: Positive = 1e-4  # the peak, of the last block
+    head_learning_rate: Positive | None = None  # ten times learning_rate, if left out
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0  # each block's rate, as a share of the next one's
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01  # not of norms and biases
+    warm_up: Share = 0.1  # of all steps; then a cosine down to 0
+    clip: Positive = 1.0  # the gradient's largest length
+    average: Annotated[float, Field(gt=0, lt=1)] | None = None  # share of the weights' running mean that a step keeps
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    norm_statistics: Literal["frozen", "updated"] = "frozen"  # of batch norms
+    augment: list[Literal["flip", "crop", "turn"]] = Field(default_factory=list)  # other versions in every epoch
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"  # below 32 bits: mixed
+    patience: Annotated[int, Field(ge=1)] | None = None  # epochs without a better val score
+    cut: Literal["auto", "on", "off"] = "auto"  # keep what the frozen part gives in a store, and train from there
+    seed: int = 0
+    seeds: Annotated[int, Field(ge=1)] = 1  # runs; the first one's weights are kept
+
+
+class Unfreeze(UnfreezeOptions):
     """A store's backbone trained on, end to end, from a head that was fitted on the store."""
 
     store: str
     start: str
 
 
-OWN = {"choose", "folds", "refit", "calibrate"}  # what a store's `fit` may say for itself
+FIT_OVERRIDES = {"choose", "folds", "refit", "calibrate"}  # keys of `fit` that a store's own `fit` may set
 
 
 @dataclass(frozen=True)
@@ -199,33 +228,33 @@ class Config:
     """The whole of params.yaml."""
 
     select: Select
-    datasets: dict[str, Entry]
-    backbones: dict[str, Entry]
-    pretrain: dict[str, Entry]
+    datasets: dict[str, PluginEntry]
+    backbones: dict[str, PluginEntry]
+    pretrain: dict[str, PluginEntry]
     generate: dict[str, Generate]
     stores: dict[str, Store]
-    heads: dict[str, Entry]
+    heads: dict[str, PluginEntry]
     unfreeze: dict[str, Unfreeze]
     extract: Extract
     fit: Fit
 
-    def backbone(self, name: str) -> Entry:
-        """A backbone's entry, fetched or trained here; of an unfrozen one that of what it was."""
+    def backbone(self, name: str) -> PluginEntry:
+        """The entry of a backbone, fetched or trained here; of an unfrozen one, that of the backbone it began from."""
         if name in self.unfreeze:
             return self.backbone(self.stores[self.unfreeze[name].store].backbone)
         return self.backbones[name] if name in self.backbones else self.pretrain[name]
 
     def task(self, store: str) -> Task:
-        """What is learnt on a store."""
+        """The task of a store's dataset."""
         return self.datasets[self.stores[store].dataset].task
 
-    def fitting(self, store: str) -> Fit:
-        """How heads are fitted on a store: `fit`, with what the store says instead.
+    def fit_options(self, store: str) -> Fit:
+        """Settings of the fits on a store: `fit`, with the store's own overrides.
 
         A regression is chosen by its root mean square error where only a score of classes is named.
         """
-        own = self.stores[store].fit.model_dump(include=OWN, exclude_none=True)
-        fit = self.fit.model_copy(update=own)
+        overrides = self.stores[store].fit.model_dump(include=FIT_OVERRIDES, exclude_none=True)
+        fit = self.fit.model_copy(update=overrides)
         if self.task(store) == "regression" and fit.choose not in get_args(OfValues):
             return fit.model_copy(update={"choose": "rmse"})
         return fit

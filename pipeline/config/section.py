@@ -1,4 +1,4 @@
-"""A typed part of params.yaml, and errors that say where in the file they are."""
+"""The base class of params.yaml's sections, and parsing with errors that say where in the file they are."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -18,8 +18,8 @@ class Section(BaseModel):
 S = TypeVar("S", bound=Section)
 
 
-def section(kind: type[S], value: object, where: str) -> S:
-    """A typed section; its errors get their place in params.yaml."""
+def parse_section(kind: type[S], value: object, where: str) -> S:
+    """A section of type `kind` from its raw value. Raises IceboxError with the place in params.yaml."""
     try:
         return kind.model_validate({} if value is None else value)
     except ValidationError as errors:
@@ -35,7 +35,7 @@ def section(kind: type[S], value: object, where: str) -> S:
 
 
 def kind_at(kind: type[Section], place: Sequence[int | str]) -> type[Section]:
-    """The section that lies at this place inside another."""
+    """The section class at a place inside another: keys of nested sections, outermost first."""
     for name in place:
         inner = kind.model_fields[str(name)].annotation
         kind = inner if isinstance(inner, type) and issubclass(inner, Section) else kind

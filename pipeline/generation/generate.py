@@ -22,7 +22,7 @@ def run(name: str, *, n: int, label: str | None, seed: int, out: Path) -> None:
     if n < 1:
         raise IceboxError(f"--n: expected 1 or more, found {n}")
     settings = loader.load()
-    references.refer("backbone that is trained here", name, list(settings.pretrain), "generate")
+    references.check_known("backbone that is trained here", name, list(settings.pretrain), "generate")
     made_by = generator(settings, name)
     labels = wanted(made_by, n, label, name)
     width = len(str(n - 1))
@@ -70,7 +70,7 @@ def wanted(generator: Generator, n: int, label: str | None, name: str) -> list[s
         return [generator.classes[i % len(generator.classes)] if generator.classes else "" for i in range(n)]
     if not generator.classes:
         raise IceboxError(f"--label: backbone '{name}' can't be told what to make; leave the label out")
-    references.refer("class", label, list(generator.classes), "--label")
+    references.check_known("class", label, list(generator.classes), "--label")
     return [label] * n
 
 

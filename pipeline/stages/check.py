@@ -10,7 +10,7 @@ from pathlib import Path
 from icebox.features import files as atomic
 from icebox.features import plugins
 from icebox.features.manifest import manifest
-from icebox.pipeline.config.schema import NO_DATA, Config, Entry
+from icebox.pipeline.config.schema import NO_DATA, Config, PluginEntry
 from icebox.pipeline.project import paths, stamps
 
 # what reads params.yaml, or names files: the values are each stage's own params
@@ -26,7 +26,7 @@ def run(config: Config, key: str | None = None) -> None:
     unfrozen = {name: config.backbone(name) for name in config.unfreeze}
     manifest.write(paths.manifest(NO_DATA), [])
     atomic.write_text(paths.generated(NO_DATA), "{}\n")
-    catalogues: dict[str, tuple[str, dict[str, Entry]]] = {
+    catalogues: dict[str, tuple[str, dict[str, PluginEntry]]] = {
         "datasets": ("icebox.features.datasets", config.datasets),
         "backbones": ("icebox.features.backbones", config.backbones | config.pretrain | unfrozen),
         "unfreeze": ("icebox.features.backbones", unfrozen),

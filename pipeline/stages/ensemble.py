@@ -33,7 +33,7 @@ def run(config: Config, key: str) -> None:
     """Choose the members on val, and write what a head's fit writes."""
     if key not in config.select.ensembles:
         raise IceboxError(f"ensemble {key}: expected a store of select.ensembles, found {config.select.ensembles}")
-    fit = config.fitting(key)
+    fit = config.fit_options(key)
     said = {head: found for head in config.select.heads if (found := read(key, head))}
     if len(said) < 2 or not all("val" in splits for splits in said.values()):
         raise IceboxError(

@@ -18,7 +18,7 @@ from icebox.pipeline.project import paths
 def run(config: Config, key: str) -> None:
     """Write the bundle, its card, the metrics, the details, the predictions and the plots of STORE-HEAD."""
     store_name, head_name = split_key(config, key)
-    store, fit = FeatureStore(paths.store(store_name)), config.fitting(store_name)
+    store, fit = FeatureStore(paths.store(store_name)), config.fit_options(store_name)
     entry = config.stores[store_name]
     given = entry.fit
     seen = feature_selection.of(store, outputs=given.outputs, views=given.expanded_views)

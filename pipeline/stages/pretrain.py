@@ -5,7 +5,7 @@ from pathlib import Path
 from icebox.features import fingerprint, locks, plugins
 from icebox.features.errors import IceboxError
 from icebox.pipeline.catalog import datasets
-from icebox.pipeline.config.schema import NO_DATA, Config, Entry
+from icebox.pipeline.config.schema import NO_DATA, Config, PluginEntry
 from icebox.pipeline.project import paths
 from icebox.pipeline.project.stamps import code_of
 from icebox.pipeline.training import pretrain_loop
@@ -33,7 +33,7 @@ def run(config: Config, key: str) -> None:
     print(f"{key}: {', '.join(f'{name} {score}' for name, score in scores.items())}")
 
 
-def identity(entry: Entry) -> str:
+def identity(entry: PluginEntry) -> str:
     """A name for all that determines a training: two of one name would take the same steps."""
     import torch
 

@@ -21,8 +21,7 @@ from icebox.features.nn.partial_forward import Cut
 from icebox.features.nn.pooling import EACH
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.catalog import backbones
-from icebox.pipeline.config.schema import Config
-from icebox.pipeline.config.unfreeze_schema import FRESH
+from icebox.pipeline.config.schema import FRESH, Config
 from icebox.pipeline.data import class_weights, feature_selection, labelled
 from icebox.pipeline.estimators import torch_conversion, torch_module
 from icebox.pipeline.evaluation.predictions import Answers, Scored, judged
@@ -59,7 +58,7 @@ class Job:
         self.config, self.key = config, key
         self.entry = config.unfreeze[key]
         self.store = config.stores[self.entry.store]
-        self.fit = config.fitting(self.entry.store)
+        self.fit = config.fit_options(self.entry.store)
         features = FeatureStore(paths.store(self.entry.store))
         given = self.store.fit
         seen = feature_selection.of(features, outputs=given.outputs, views=given.expanded_views)

@@ -28,7 +28,7 @@ from icebox.features.errors import IceboxError
 from icebox.features.nn import blocks, freezing, partial_forward
 from icebox.features.nn.backbone import NetworkBackbone
 from icebox.features.nn.layer_outputs import Inputs
-from icebox.pipeline.config.unfreeze_schema import How
+from icebox.pipeline.config.schema import UnfreezeOptions
 from icebox.pipeline.evaluation import metric_directions
 from icebox.pipeline.unfreezing import optimizer
 from icebox.pipeline.unfreezing.end_to_end import Whole
@@ -75,7 +75,7 @@ class Plan:
     free: list[set[str]]
 
     @classmethod
-    def of(cls, backbone: NetworkBackbone, how: How, inputs: Inputs) -> Self:
+    def of(cls, backbone: NetworkBackbone, how: UnfreezeOptions, inputs: Inputs) -> Self:
         """`inputs` of a few items are passed to find the blocks."""
         network = backbone.capture.network
         order = blocks.names(network, lambda: backbone.capture.tensors(inputs).values())
@@ -96,7 +96,7 @@ class Unfreezing:
         self,
         whole: Whole,
         plan: Plan,
-        how: How,
+        how: UnfreezeOptions,
         *,
         train: Items,
         targets: np.ndarray,

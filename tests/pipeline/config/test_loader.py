@@ -97,9 +97,9 @@ def test_what_is_wrong_is_one_line_with_its_place(tmp_path, path, value, message
 def test_a_store_may_say_for_itself_how_its_heads_are_fitted(tmp_path):
     own = {"choose": "macro_f1", "folds": 3, "refit": "train+val"}
     loaded = loader.load(changed(tmp_path, "stores", "digits-pixels", "fit", value=own))
-    fit = loaded.fitting("digits-pixels")
+    fit = loaded.fit_options("digits-pixels")
     assert (fit.choose, fit.folds, fit.refit, fit.seed) == ("macro_f1", 3, "train+val", loaded.fit.seed)
-    assert loaded.fitting("digits-glyphnet") == loaded.fit
+    assert loaded.fit_options("digits-glyphnet") == loaded.fit
 
 
 def test_a_regression_is_chosen_by_its_error_unless_it_says_otherwise(tmp_path):
@@ -109,8 +109,8 @@ def test_a_regression_is_chosen_by_its_error_unless_it_says_otherwise(tmp_path):
         .replace("heads: [logreg, linear_svm, knn, lightgbm, mlp]", "heads: [knn]")
         .replace("start: mlp", "start: knn")
     )
-    assert loader.load(path).fitting("digits-pixels").choose == "rmse"
-    assert loader.load(path).fitting("docstrings-minilm").choose == "accuracy"
+    assert loader.load(path).fit_options("digits-pixels").choose == "rmse"
+    assert loader.load(path).fit_options("docstrings-minilm").choose == "accuracy"
 
 
 def test_an_unfreezing_begins_from_what_is_selected(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from icebox.pipeline.config.schema import Entry, Fit
+from icebox.pipeline.config.schema import Fit, PluginEntry
 from icebox.pipeline.data.labelled import Labelled, Part
 from icebox.pipeline.fitting import head_factory, path_fitting, search
 from icebox.pipeline.fitting.head_factory import Maker
@@ -146,7 +146,7 @@ def test_outputs_are_tried_in_one_go_with_the_rest_of_the_grid():
         for split, x, y in (("train", features, labels), ("val", noise, labels), ("test", features, labels))
     }
     made = head_factory.maker(
-        Entry(family="linear_probe", parameters={}), "classification", "", columns={"a": [(0, 3)], "b": [(3, 4)]}
+        PluginEntry(family="linear_probe", parameters={}), "classification", "", columns={"a": [(0, 3)], "b": [(3, 4)]}
     )
     settings = [{"learning_rate": 0.01, "outputs": outputs} for outputs in (["a"], None, ["b"], ["c"])]
     assert path_fitting.groups(made.under(0), settings) == [[0, 1, 2, 3]]

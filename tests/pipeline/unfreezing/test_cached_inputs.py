@@ -15,10 +15,11 @@ from icebox.features.backbones import transformers as family
 from icebox.features.extraction.extract import extract
 from icebox.features.nn.partial_forward import Cut
 from icebox.features.store.feature_store import FeatureStore
+from icebox.pipeline.config.schema import UnfreezeOptions
 from icebox.pipeline.unfreezing.cached_inputs import TextsFromCut
 from icebox.pipeline.unfreezing.end_to_end import Whole
 from icebox.pipeline.unfreezing.inputs import Prepared
-from icebox.pipeline.unfreezing.trainer import How, Plan, Unfreezing
+from icebox.pipeline.unfreezing.trainer import Plan, Unfreezing
 from tests.tiny import rows
 
 WORDS = [f"w{i}" for i in range(20)]
@@ -66,7 +67,7 @@ def run(folder, work, *, cut):
     network = family.load(folder, outputs=["last:mean"], device="cpu")
     torch.manual_seed(1)
     whole = Whole(network, nn.Linear(16, 2))
-    how = How(free="last 2", epochs=3, batch_size=8, learning_rate=0.01)
+    how = UnfreezeOptions(free="last 2", epochs=3, batch_size=8, learning_rate=0.01)
     given = {"targets": LABELS, "score": lambda scores: {"accuracy": float((scores.argmax(1) == LABELS).mean())}}
     with ThreadPoolExecutor(1) as pool, ExitStack() as stack:
         items = Prepared(rows(*TEXTS), lambda source: source, network, pool)

@@ -10,9 +10,10 @@ from torch import nn
 from icebox.features.errors import IceboxError
 from icebox.features.nn.layer_outputs import Capture, Inputs
 from icebox.features.nn.partial_forward import Cut
+from icebox.pipeline.config.schema import UnfreezeOptions
 from icebox.pipeline.unfreezing import trainer
 from icebox.pipeline.unfreezing.end_to_end import Whole
-from icebox.pipeline.unfreezing.trainer import How, Plan, Unfreezing
+from icebox.pipeline.unfreezing.trainer import Plan, Unfreezing
 
 N, D = 96, 6
 
@@ -78,7 +79,7 @@ def run(folder, *, cut=False, seed=0, tell=None, **how):
     capture, head = made()
     rows, labels = data()
     val, val_labels = data(1)
-    settings = How(**{"epochs": 4, "batch_size": 16, "learning_rate": 0.01, "seed": seed, **how})
+    settings = UnfreezeOptions(**{"epochs": 4, "batch_size": 16, "learning_rate": 0.01, "seed": seed, **how})
 
     class Backbone:
         pass
@@ -210,7 +211,7 @@ def test_the_plan_knows_where_the_frozen_part_ends():
     rows, _ = data()
     backbone = type("Backbone", (), {"capture": capture})
     for free, block in (("all", None), ("last 1", "2"), ({0: "none", 1: "last 3"}, "0"), ("none", "3.0")):
-        assert Plan.of(backbone, How(free=free), *rows.inputs(range(4))).frozen_to == block
+        assert Plan.of(backbone, UnfreezeOptions(free=free), *rows.inputs(range(4))).frozen_to == block
     assert trainer.PRECISIONS.keys() == {"float32", "bfloat16", "float16"}
 
 

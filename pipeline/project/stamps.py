@@ -19,15 +19,29 @@ def code_of(file: Path, *, aside: frozenset[str] = frozenset()) -> str:
 
 
 def closure(file: Path, *, aside: frozenset[str] = frozenset()) -> set[Path]:
-    """A source file and all of ours that importing it, or calling its functions, can import."""
-    seen: set[Path] = set()
+    """A source file and all of ours that importing it, or calling its functions, can import or read.
+
+    A package's data files (templates, scripts) count where one of its modules does.
+    """
+    files: set[Path] = set()
     waiting = [file, *(init for parent in file.parents if (init := parent / "__init__.py").is_file())]
     while waiting:
         path = waiting.pop()
-        if path not in seen and not (path.parent.name in aside and path.parent.parent.name == "pipeline"):
-            seen.add(path)
+        if path not in files and not (path.parent.name in aside and path.parent.parent.name == "pipeline"):
+            files |= {path, *data_files(path.parent)}
             waiting += imported(path)
-    return seen
+    return files
+
+
+@cache
+def data_files(package: Path) -> list[Path]:
+    """The files of a package that are no Python, in its folders that are no packages themselves."""
+    folders = [folder for folder in package.iterdir() if folder.is_dir() and not (folder / "__init__.py").exists()]
+    files = [path for path in package.iterdir() if path.is_file()]
+    files += [
+        path for folder in folders if folder.name != "__pycache__" for path in folder.rglob("*") if path.is_file()
+    ]
+    return [path for path in files if path.suffix not in (".py", ".pyc")]
 
 
 @cache  # heads share most of what they import
@@ -80,6 +94,5 @@ def absolute(node: ast.ImportFrom, path: Path) -> str:
     """The module of a `from … import`, also where it is written relative to the importing file."""
     if not node.level:
         return node.module or ""
-    root = plugins.folder("")
-    package = path.resolve().relative_to(root).parts[: -node.level]
-    return ".".join([*package, *([node.module] if node.module else [])])
+    package = path.resolve().relative_to(plugins.folder(OURS)).parts[: -node.level]
+    return ".".join([OURS, *package, *([node.module] if node.module else [])])

@@ -52,6 +52,9 @@ def package(tmp_path, monkeypatch) -> Path:
     (folder / "__init__.py").write_text("from icebox.features.store.reading import FeatureStore\n")
     (folder / "reading.py").write_text("from icebox.features.store.shards import rows\n\nclass FeatureStore: ...\n")
     (folder / "shards.py").write_text("rows = 1\n")
+    (folder / "page/icons").mkdir(parents=True)
+    (folder / "page/icons/logo.svg").write_text("<svg/>")
+    (folder / "schema.json").write_text("{}")
     monkeypatch.setattr(stamps.plugins, "folder", lambda module: tmp_path / Path(*module.split(".")[1:]))
     yield tmp_path
     stamps.imported.cache_clear()
@@ -77,6 +80,7 @@ def closure_of(folder: Path, text: str) -> set[str]:
 )
 def test_what_a_package_hands_on_is_followed(package, line):
     expected = {"__init__.py", "store/__init__.py", "store/reading.py", "store/shards.py"}
+    expected |= {"store/page/icons/logo.svg", "store/schema.json"}  # and the files that a package reads
     assert closure_of(package, line) == {f"features/{name}" for name in expected}
 
 

@@ -23,6 +23,11 @@ def test_the_report_has_a_stamp_of_its_own(monkeypatch):
     assert stamp_of("fit", monkeypatch, "icebox.pipeline.report.sections") == stamp_of("fit", monkeypatch)
 
 
+def test_the_reports_templates_and_scripts_are_in_its_stamp():
+    files = {path.name for path in stamps.closure(Path(check.__file__).with_name("report.py"))}
+    assert {"leaderboard.jinja", "charts.js"} <= files
+
+
 def test_the_stamp_of_fit_changes_with_what_makes_its_results_and_not_with_what_reads_params(monkeypatch):
     before = stamp_of("fit", monkeypatch)
     for name in (

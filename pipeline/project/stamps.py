@@ -24,6 +24,7 @@ def closure(file: Path, *, aside: frozenset[str] = frozenset()) -> set[Path]:
     A package's data files (templates, scripts) count where one of its modules does.
     """
     files: set[Path] = set()
+    file = file.resolve()  # icebox/pipeline is a link: each file must count once, under one name
     waiting = [file, *(init for parent in file.parents if (init := parent / "__init__.py").is_file())]
     while waiting:
         path = waiting.pop()

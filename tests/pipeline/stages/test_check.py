@@ -1,9 +1,8 @@
-from pathlib import Path
-
 from icebox.features import plugins
 from icebox.pipeline.config import loader
 from icebox.pipeline.project import stamps
 from icebox.pipeline.stages import check
+from tests.conftest import PROJECT
 
 
 def stamp_of(stage: str, monkeypatch, *changed: str) -> str:
@@ -24,7 +23,7 @@ def test_the_report_has_a_stamp_of_its_own(monkeypatch):
 
 
 def test_the_reports_templates_and_scripts_are_in_its_stamp():
-    files = {path.name for path in stamps.closure(Path(check.__file__).with_name("report.py"))}
+    files = {path.name for path in stamps.closure(stamps.source("icebox.pipeline.stages.report"))}
     assert {"leaderboard.jinja", "charts.js"} <= files
 
 
@@ -48,7 +47,7 @@ def test_the_stamp_of_fit_changes_with_what_makes_its_results_and_not_with_what_
 
 def test_stamps_are_written_where_dvc_looks_for_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    params = Path(check.__file__).parents[2] / "params.yaml"
+    params = PROJECT / "params.yaml"
     check.run(loader.load(params))
     written = {str(path.relative_to(check.paths.PLAN)) for path in check.paths.PLAN.rglob("*.txt")}
     assert {f"stages/{name}.txt" for name in check.stages()} <= written

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif parsed.command in STAGES:
             from icebox.pipeline.config import loader
 
-            importlib.import_module(f"pipeline.stages.{parsed.command}").run(
+            importlib.import_module(f"icebox.pipeline.stages.{parsed.command}").run(
                 loader.load(), getattr(parsed, "key", None)
             )
         elif parsed.command == "compare":

@@ -20,13 +20,13 @@ def run(config: Config, key: str) -> None:
     folder = paths.TRAININGS / identity(entry)
     try:
         data = {} if entry.data == NO_DATA else {"data": datasets.of(config, entry.data)}
-        with locks.held(folder / "lock"), Curve(paths.curve(key)) as curve:
+        with locks.held(folder / "lock"):
             scores = pretrain_loop.pretrain(
                 family.pretraining(**entry.parameters, **data),
                 paths.backbone(key),
                 family=entry.family,
                 checkpoint=Checkpoint(folder / "checkpoint.pt"),
-                curve=curve,
+                curve=Curve(paths.curve(key)),
             )
     except IceboxError as reason:
         raise IceboxError(f"pretrain.{key}: {reason}") from reason
@@ -34,7 +34,7 @@ def run(config: Config, key: str) -> None:
 
 
 def identity(entry: PluginEntry) -> str:
-    """A name for all that determines a training: two of one name would take the same steps."""
+    """A hash of all that determines a training: two trainings of one hash take the same steps."""
     import torch
 
     return fingerprint.of_settings(

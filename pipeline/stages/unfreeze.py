@@ -13,8 +13,7 @@ from icebox.pipeline.estimators.torch_module import ModuleClassifier, ModuleRegr
 from icebox.pipeline.evaluation import peak_memory, results
 from icebox.pipeline.inference import bundle
 from icebox.pipeline.project import paths
-from icebox.pipeline.training.curve_summary import course
-from icebox.pipeline.training.curves import Curve
+from icebox.pipeline.training.curves import Curve, summarize
 from icebox.pipeline.training.pretrain_loop import METRICS_FILE
 from icebox.pipeline.unfreezing.job import Job, Outcome
 
@@ -24,9 +23,9 @@ def run(config: Config, key: str) -> None:
     entry = config.unfreeze[key]
     try:
         job = Job(config, key)
-        with Curve(paths.curve(key)) as curve:
-            first = job.run(entry.seed, tell=lambda line: curve.add(*line_of(line)))
-            curve.sum_up(course(first.progress.curve, job.fit.choose))
+        curve = Curve(paths.curve(key))
+        first = job.run(entry.seed, tell=lambda line: curve.add(*line_of(line)))
+        curve.add_summary(summarize(first.progress.curve, job.fit.choose))
         others = [job.run(seed) for seed in range(entry.seed + 1, entry.seed + entry.seeds)]
     except IceboxError as reason:
         raise IceboxError(f"unfreeze.{key}: {reason}") from reason
@@ -49,8 +48,8 @@ def save(job: Job, outcome: Outcome) -> None:
     """The network where its family's `load` finds it, and the head with what it must be fed."""
     shutil.rmtree(paths.backbone(job.key), ignore_errors=True)
     outcome.network.save(paths.backbone(job.key))
-    went = course(outcome.progress.curve, job.fit.choose)
-    files.write_text(paths.backbone(job.key) / METRICS_FILE, json.dumps(went, indent=2) + "\n")
+    summary = summarize(outcome.progress.curve, job.fit.choose)
+    files.write_text(paths.backbone(job.key) / METRICS_FILE, json.dumps(summary, indent=2) + "\n")
     loaded = backbones.load(job.key, job.started.family, job.started.sees, precision="float32", **job.started.options)
     family = ModuleClassifier if job.data.classes else ModuleRegressor
     head = family(outcome.whole.head.cpu().eval()).fit(job.data.train.features, job.data.train.labels)
@@ -92,7 +91,7 @@ def details(job: Job, outcomes: list[Outcome]) -> dict[str, Any]:
             {"seed": each.seed, **{split: scored.scores for split, scored in each.splits.items()}} for each in outcomes
         ],
         "unfrozen": {
-            "by_seed": [course(each.progress.curve, job.fit.choose) for each in outcomes],
+            "by_seed": [summarize(each.progress.curve, job.fit.choose) for each in outcomes],
             "blocks": first.plan.order,
             "parameters_free": [len(free) for free in first.plan.free],
             "entered_behind": first.entered,

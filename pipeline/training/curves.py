@@ -1,68 +1,103 @@
-"""How a training goes, one line a step. DVCLive writes it while it runs, where `dvc plots`, `dvc exp show` and DVC's
-editor extension look."""
+"""Learning curves: written step by step while a network trains, read by the report, `dvc plots` and `dvc exp show`.
+
+The layout is DVCLive's: a table for each number, `plots/metrics/NAME.tsv`, and the latest values in `metrics.json`.
+"""
 
 import csv
+import json
 import math
+import shutil
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Any
+
+from icebox.features import files
+from icebox.pipeline.evaluation.metric_directions import SMALLER_IS_BETTER
 
 DIGITS = 6  # significant, of every number written: more is noise
+TABLES = Path("plots/metrics")
+LATEST = Path("metrics.json")
+NEAR = 0.05  # of the best score
 
 
 class Curve:
-    """A folder with a table for each number, `plots/metrics/NAME.tsv`, and the last ones, `metrics.json`.
+    """The writer of one curve's folder, which it empties first.
 
-    Equal trainings leave equal bytes: nothing in them tells the time. dvc.yaml names these files and `dvc exp run`
-    saves experiments, so DVCLive does neither; and it calls nobody. A training that goes on from a checkpoint adds its
-    first steps again, as DVC empties the folder before each run.
+    Equal trainings leave equal bytes: no file holds a time. A training that goes on from a checkpoint adds its first
+    steps again, since DVC empties the folder before each run.
     """
 
     def __init__(self, folder: Path) -> None:
-        from dvclive.live import Live  # brings all of DVC, which those that only read do without
-
-        class Unbound(Live):
-            """It asks git for a commit, and DVC Studio's server for its attention, neither of which it needs."""
-
-            def _init_dvc(self) -> None:
-                self._dvc_file = "dvc.yaml"
-
-            def _init_studio(self) -> None:
-                self._studio_events_to_skip = {"start", "data", "done"}
-
-        self.live = Unbound(str(folder), save_dvc_exp=False, dvcyaml=False)
+        self.folder = folder
+        self.latest: dict[str, Any] = {}
+        shutil.rmtree(folder / TABLES, ignore_errors=True)
+        (folder / LATEST).unlink(missing_ok=True)
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        """One line. `train/loss` and the like; what is not finite is left out."""
-        self.live.step = step
+        """Add one line to each table: values by name (`train/loss`), the infinite and NaN ones left out."""
         for name, value in values.items():
             if math.isfinite(value):
-                self.live.log_metric(name, rounded(value))
-        self.live.next_step()
+                self._append(name, step, rounded(value))
+        self.latest["step"] = step
+        self._write_latest()
 
-    def sum_up(self, values: Mapping[str, float]) -> None:
-        """Numbers of the whole training, beside the last line's."""
-        self.live.summary |= values
+    def add_summary(self, values: Mapping[str, float]) -> None:
+        """Put numbers about the whole training beside the latest values."""
+        self.latest |= values
+        self._write_latest()
 
-    def __enter__(self) -> Self:
-        return self
+    def _append(self, name: str, step: int, value: float) -> None:
+        *groups, last = name.split("/")
+        table = self.folder / TABLES / f"{name}.tsv"
+        if not table.exists():
+            table.parent.mkdir(parents=True, exist_ok=True)
+            table.write_text(f"step\t{last}\n", encoding="utf-8")
+        with table.open("a", encoding="utf-8") as stream:
+            stream.write(f"{step}\t{value}\n")
+        level = self.latest
+        for group in groups:
+            level = level.setdefault(group, {})
+        level[last] = value
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.live.end()
+    def _write_latest(self) -> None:
+        files.write_text(self.folder / LATEST, json.dumps(self.latest, indent=4) + "\n")
 
 
 def read(folder: Path) -> list[dict[str, float]]:
-    """The lines, in order of their steps; none where there is no curve."""
-    rows: dict[int, dict[str, float]] = defaultdict(dict)
-    tables = folder / "plots/metrics"
-    for path in sorted(tables.rglob("*.tsv")):
-        name = path.relative_to(tables).with_suffix("").as_posix()
+    """The curve's lines, {"step": …, name: value}, in order of their steps; none where there is no curve."""
+    lines: dict[int, dict[str, float]] = defaultdict(dict)
+    for path in sorted((folder / TABLES).rglob("*.tsv")):
+        name = path.relative_to(folder / TABLES).with_suffix("").as_posix()
         with path.open(newline="") as stream:
             for row in csv.DictReader(stream, delimiter="\t"):
-                rows[int(row["step"])][name] = float(row[path.stem])
-    return [{"step": step, **rows[step]} for step in sorted(rows)]
+                lines[int(row["step"])][name] = float(row[path.stem])
+    return [{"step": step, **lines[step]} for step in sorted(lines)]
+
+
+def summarize(curve: Sequence[Mapping[str, float]], measure: str) -> dict[str, float]:
+    """A training in a few numbers: how soon it was nearly as good as it got, and how far val fell behind train.
+
+    `curve` has a line an epoch, epoch 0 being before the first step. Returns `epochs`, `best_epoch` by val's `measure`,
+    `near_best_epoch` (the first within 5% of the best score), and `val_minus_train`: val's loss (log loss, or mean
+    square error) less train's at the best epoch, unless that is 0. Train's is the mean over the epoch, with
+    augmentation and smoothing where there are any.
+    """
+    smaller = measure in SMALLER_IS_BETTER
+    scores = [line[measure] for line in curve]
+    best = min(scores) if smaller else max(scores)
+    best_epoch = scores.index(best)
+    near = [score <= best * (1 + NEAR) if smaller else score >= best * (1 - NEAR) for score in scores]
+    summary: dict[str, float] = {
+        "epochs": len(curve) - 1,
+        "best_epoch": best_epoch,
+        "near_best_epoch": near.index(True),
+    }
+    if best_epoch > 0:
+        line = curve[best_epoch]
+        val_loss = line["rmse"] ** 2 if "rmse" in line else line["log_loss"]
+        summary["val_minus_train"] = round(val_loss - line["loss"], 6)
+    return summary
 
 
 def rounded(number: float) -> float:

@@ -1,4 +1,4 @@
-"""The one loop that trains every family of our own: steps in, a folder that `load` understands out."""
+"""The training loop of every backbone family that is pretrained here: steps in, a folder that `load` reads out."""
 
 import json
 import math
@@ -50,24 +50,24 @@ def pretrain(
         for name in (WEIGHTS_FILE, METRICS_FILE, *pretraining.files(), SETTINGS_FILE):
             files.publish(draft / name, folder / name)
     if curve:
-        curve.sum_up(scores)
+        curve.add_summary(scores)
     if checkpoint:
-        checkpoint.drop()
+        checkpoint.remove()
     return scores
 
 
 def train(
     pretraining: Pretraining, *, family: str, checkpoint: Checkpoint | None = None, curve: Curve | None = None
 ) -> None:
-    """Run the steps not yet run, under a progress bar (on a terminal only); the curve gets the means of stretches."""
+    """Run the steps not yet run, under a progress bar (on a terminal only); the curve gets means over many steps."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for part in pretraining.parts.values():
         if isinstance(part, nn.Module):
             part.to(device).train()
     losses = checkpoint.restore(pretraining) if checkpoint else []
-    stretch = math.ceil(pretraining.steps / POINTS)  # single steps are noise
-    for end in range(stretch, len(losses) + 1, stretch):
-        add(curve, losses[end - stretch : end], end)
+    interval = math.ceil(pretraining.steps / POINTS)  # single steps are noise
+    for end in range(interval, len(losses) + 1, interval):
+        add_mean_loss(curve, losses[end - interval : end], end)
     if losses:
         print(f"{family}: going on from step {len(losses):,} of {pretraining.steps:,}")
     with tqdm(
@@ -82,16 +82,16 @@ def train(
                     "try a smaller learning_rate"
                 )
             losses.append(loss)
-            if len(losses) % stretch == 0:
-                add(curve, losses[-stretch:], len(losses))
+            if len(losses) % interval == 0:
+                add_mean_loss(curve, losses[-interval:], len(losses))
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             bar.update()
             if checkpoint:
-                checkpoint.keep(pretraining, losses)
+                checkpoint.save_if_due(pretraining, losses)
 
 
-def add(curve: Curve | None, losses: list[float], step: int) -> None:
-    """A line, if anybody looks: the mean loss of the steps before `step`."""
+def add_mean_loss(curve: Curve | None, losses: list[float], step: int) -> None:
+    """Add a line to the curve, if there is one: the mean loss of the steps up to `step`."""
     if curve:
         curve.add(step, {"train/loss": sum(losses) / len(losses)})
 

@@ -386,8 +386,7 @@ def test_backbones_trained_here_show_their_curve(project: Path) -> None:
         result("words-glyphnet", head, rows, val=0.5, kind="p" if head == "logreg" else "score")
     folder = paths.backbone("glyphnet")
     folder.mkdir(parents=True)
-    with curves.Curve(paths.curve("glyphnet")) as learning:
-        learning.add(1, {"train/loss": 2.5, "val/accuracy": 0.25})
+    curves.Curve(paths.curve("glyphnet")).add(1, {"train/loss": 2.5, "val/accuracy": 0.25})
     (folder / "metrics.json").write_text('{"val_accuracy": 0.75}')
     paths.samples("glyphnet").mkdir(parents=True)
     (paths.samples("glyphnet") / "new.png").write_bytes(b"a sheet")

@@ -54,14 +54,12 @@ def test_the_folder_holds_weights_settings_and_scores_and_nothing_else(tmp_path)
 
 
 def test_the_curve_has_the_mean_loss_of_each_stretch_of_steps(tmp_path):
-    with Curve(tmp_path / "short") as curve:
-        pretrain(Halving(), tmp_path / "one", family="halving", curve=curve)
+    pretrain(Halving(), tmp_path / "one", family="halving", curve=Curve(tmp_path / "short"))
     lines = curve_of(tmp_path / "short")
     assert lines == [{"step": i + 1, "train/loss": 0.5 ** (i + 1)} for i in range(4)]
     summary = json.loads((tmp_path / "short/metrics.json").read_text())
     assert summary == {"train": {"loss": 0.0625}, "step": 4, "accuracy": 0.666667}
-    with Curve(tmp_path / "long") as curve:
-        pretrain(Halving(steps=2 * POINTS), tmp_path / "two", family="halving", curve=curve)
+    pretrain(Halving(steps=2 * POINTS), tmp_path / "two", family="halving", curve=Curve(tmp_path / "long"))
     lines = curve_of(tmp_path / "long")
     assert len(lines) == POINTS
     assert lines[0] == {"step": 2, "train/loss": (0.5 + 0.25) / 2}
@@ -74,13 +72,14 @@ def test_a_run_that_goes_on_draws_its_curve_from_the_first_step(tmp_path):
                 raise KeyboardInterrupt
             return super().step(index)
 
-    checkpoint = tmp_path / "checkpoint.pt"
-    with pytest.raises(KeyboardInterrupt), Curve(tmp_path / "killed") as curve:
-        pretrain(Killed(), tmp_path / "x", family="x", checkpoint=Checkpoint(checkpoint, every_s=0), curve=curve)
-    with Curve(tmp_path / "killed") as curve:
-        pretrain(Halving(), tmp_path / "x", family="x", checkpoint=Checkpoint(checkpoint, every_s=0), curve=curve)
-    with Curve(tmp_path / "whole") as curve:
-        pretrain(Halving(), tmp_path / "y", family="y", curve=curve)
+    def run(pretraining: Pretraining) -> None:
+        checkpoint, curve = Checkpoint(tmp_path / "checkpoint.pt", every_s=0), Curve(tmp_path / "killed")
+        pretrain(pretraining, tmp_path / "x", family="x", checkpoint=checkpoint, curve=curve)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Killed())
+    run(Halving())
+    pretrain(Halving(), tmp_path / "y", family="y", curve=Curve(tmp_path / "whole"))
     for name in ("metrics.json", "plots/metrics/train/loss.tsv"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 

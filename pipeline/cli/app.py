@@ -1,117 +1,187 @@
-"""`python -m pipeline COMMAND …`: every stage of dvc.yaml, and what people do with the results."""
+"""The command line: every stage of dvc.yaml, and commands for people."""
 
-import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
 
 from icebox.features.errors import IceboxError
-from icebox.pipeline.cli import store_parser
+from icebox.pipeline.cli import store
 
-STAGES = (
-    "check",
-    "manifest",
-    "fetch",
-    "pretrain",
-    "generate",
-    "extract",
-    "look",
-    "fit",
-    "ensemble",
-    "unfreeze",
-    "report",
-)
+STAGES = {  # name → its purpose; a module of icebox.pipeline.stages
+    "check": "Check params.yaml as a whole, and stamp the code behind each of its entries.",
+    "manifest": "List a dataset's items in order, with content hash, label and split.",
+    "fetch": "Fetch a backbone's weights from a hub, a package or a path.",
+    "pretrain": "Train a backbone of our own from scratch.",
+    "extract": "Pass a dataset through a backbone, once, into a feature store.",
+    "look": "Map a store's features, with nearest items and suspected label errors.",
+    "fit": "Fit a head on a store's features.",
+    "ensemble": "Let a store's best heads answer together.",
+    "unfreeze": "Train a store's backbone on, end to end, from a fitted head.",
+    "report": "Write the HTML report of all that is selected.",
+}
 WITHOUT_KEY = ("check", "report")
-INTERRUPTED = 130  # the shell's code for Ctrl-C
+INTERRUPTED = 130  # exit codes: the shell's for Ctrl-C
 READER_GONE = 141  # and for a pipe that nobody reads
 
 
+class Commands(TyperGroup):
+    """The commands, with an exit code for each way in which one can end early."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Run the command. An error that the user can mend is one line and exit code 1."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # here, where a reader that has gone can still be told from an error
+        except BrokenPipeError:  # `… | head` has read enough: what is left goes nowhere, without a complaint
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(READER_GONE) from None
+        except IceboxError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            print("interrupted; what is finished is kept, the same command goes on from there", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+        return result
+
+
+app = typer.Typer(
+    name="icebox",
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(store.app, name="store")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; an error that the user can mend is one line and exit code 1."""
-    parsed = parser().parse_args(arguments)
+    """Run one command → the exit code: 1 for an error that the user can mend, 2 for wrong use."""
     # Before torch is loaded: OpenMP's threads wait for each other by spinning, which on a busy machine made a training
     # step 5–10 times slower. 1,000 turns instead of 300,000 cost a fifth on an idle one.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
-        if parsed.command == "generate" and parsed.out:
-            from icebox.pipeline.generation import generate
-
-            generate.run(parsed.key, n=parsed.n, label=parsed.label, seed=parsed.seed, out=parsed.out)
-        elif parsed.command in STAGES:
-            from icebox.pipeline.config import loader
-
-            importlib.import_module(f"icebox.pipeline.stages.{parsed.command}").run(
-                loader.load(), getattr(parsed, "key", None)
-            )
-        elif parsed.command == "compare":
-            from icebox.pipeline.comparison import formats
-            from icebox.pipeline.config import loader
-
-            write = {"json": formats.as_json, "csv": formats.as_csv, None: formats.terminal}[parsed.form]
-            print(write(formats.records(loader.load(), parsed.stores)))
-        elif parsed.command == "describe":
-            from icebox.pipeline.cli import describe
-
-            print(describe.described(parsed.backbone, size=parsed.size, batch=parsed.batch, length=parsed.length))
-        elif parsed.command == "store":
-            from icebox.pipeline.cli import store_commands
-
-            store_commands.run(parsed)
-        else:
-            from icebox.pipeline.inference import predict
-
-            predict.run(parsed.bundle, parsed.inputs, out=parsed.out, trust=parsed.trust)
-        sys.stdout.flush()  # here, where a reader that has gone can still be told from an error
-    except BrokenPipeError:  # `… | head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left goes there, without a complaint
-        return READER_GONE
-    except IceboxError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; what is finished is kept, the same command goes on from there", file=sys.stderr)
-        return INTERRUPTED
+        app(None if arguments is None else list(arguments), prog_name=program())
+    except SystemExit as end:
+        return int(end.code or 0)
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    top = argparse.ArgumentParser(prog="python -m pipeline", description=__doc__)
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for stage in STAGES:
-        command = commands.add_parser(stage, help=f"run the stage `{stage}` of dvc.yaml")
-        if stage not in WITHOUT_KEY:
-            command.add_argument("key", help="the entry of params.yaml; for fit STORE-HEAD")
-        if stage == "generate":
-            command.add_argument("--out", type=Path, metavar="DIR", help="write new items there instead of the sheets")
-            command.add_argument("--n", type=int, default=10, help="with --out: how many (default: 10)")
-            command.add_argument("--label", help="with --out: of this class only")
-            command.add_argument("--seed", type=int, default=0, help="with --out: another number, other items")
-    compare = commands.add_parser("compare", help="print the leaderboard, and how sure it is")
-    compare.add_argument("stores", nargs="*", metavar="STORE", help="only these stores (default: all selected)")
-    form = compare.add_mutually_exclusive_group()
-    form.add_argument("--json", dest="form", action="store_const", const="json", help="all that is known, as JSON")
-    form.add_argument("--csv", dest="form", action="store_const", const="csv", help="the same as CSV")
-    describe = commands.add_parser("describe", help="list a backbone's layers, which `outputs:` may name")
-    describe.add_argument("backbone", metavar="BACKBONE", help="an entry of backbones: or pretrain:, once it is made")
-    describe.add_argument("--size", type=int, metavar="N", help="for pictures of N×N pixels (default: as extracted)")
-    describe.add_argument("--batch", type=int, metavar="B", default=1, help="for B items at once (default: 1)")
-    describe.add_argument("--length", type=int, metavar="L", help="for texts of L tokens (default: 16)")
-    store_parser.add(commands)
-    predict = commands.add_parser("predict", help="label new images or texts with a fitted head")
-    predict.add_argument("bundle", metavar="STORE/HEAD", help="whose head")
-    predict.add_argument(
-        "inputs",
-        nargs="*",
-        metavar="INPUT",
-        help="image files, folders of images, or text files of one text a line; - is stdin",
-    )
-    predict.add_argument("--out", type=Path, help="write CSV to this file instead of printing it")
-    predict.add_argument("--trust", action="store_true", help="open a bundle that its card does not vouch for")
-    return top
+def program() -> str:
+    """The command as it was typed: `icebox`, or `python -m pipeline`."""
+    name = Path(sys.argv[0]).name
+    return "python -m pipeline" if name == "__main__.py" else name or "icebox"
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def print_version(wanted: bool) -> None:
+    """Print the version and leave, where --version is given."""
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"icebox {version('icebox')}")
+        except PackageNotFoundError:
+            print("icebox, from a checkout that is not installed")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Pass a dataset once through frozen backbones; then train, swap and compare heads from the stored features."""
+
+
+def run_stage(name: str, key: str | None = None) -> None:
+    """Run one stage of dvc.yaml on the entry `key` of params.yaml."""
+    from icebox.pipeline.config import loader
+
+    importlib.import_module(f"icebox.pipeline.stages.{name}").run(loader.load(), key)
+
+
+def stage_command(name: str) -> Callable[..., None]:
+    """The command of a stage: without a key, or with one, which for `fit` names a store and a head."""
+    if name in WITHOUT_KEY:
+        return lambda: run_stage(name)
+    metavar = "STORE-HEAD" if name == "fit" else "KEY"
+
+    def run(key: Annotated[str, typer.Argument(metavar=metavar, help="The entry of params.yaml.")]) -> None:
+        run_stage(name, key)
+
+    return run
+
+
+for stage, purpose in STAGES.items():
+    app.command(stage, help=purpose, rich_help_panel="Stages of dvc.yaml")(stage_command(stage))
+
+
+@app.command(rich_help_panel="Stages of dvc.yaml")
+def generate(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The entry of params.yaml.")],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write new items there, no sheets.")] = None,
+    n: Annotated[int, typer.Option(help="With --out: the number of items.")] = 10,
+    label: Annotated[str | None, typer.Option(help="With --out: of this class only.")] = None,
+    seed: Annotated[int, typer.Option(help="With --out: another number, other items.")] = 0,
+) -> None:
+    """Make new items of a generative backbone: sample sheets, or with --out single files."""
+    if out is None:
+        run_stage("generate", key)
+        return
+    from icebox.pipeline.generation import generate
+
+    generate.run(key, n=n, label=label, seed=seed, out=out)
+
+
+@app.command()
+def compare(
+    stores: Annotated[list[str] | None, typer.Argument(metavar="STORE", help="Only these stores.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything that is known, as JSON.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Everything that is known, as CSV.")] = False,
+) -> None:
+    """Print the leaderboard, with intervals and paired tests."""
+    if as_json and as_csv:
+        raise typer.BadParameter("give one of the two", param_hint="--json, --csv")
+    from icebox.pipeline.comparison import formats
+    from icebox.pipeline.config import loader
+
+    write = formats.as_json if as_json else formats.as_csv if as_csv else formats.terminal
+    print(write(formats.records(loader.load(), stores or [])))
+
+
+@app.command()
+def describe(
+    backbone: Annotated[str, typer.Argument(help="An entry of backbones: or pretrain:, once it is made.")],
+    size: Annotated[int | None, typer.Option(metavar="N", help="For images of N×N pixels, not as extracted.")] = None,
+    batch: Annotated[int, typer.Option(metavar="B", help="For B items at once.")] = 1,
+    length: Annotated[int | None, typer.Option(metavar="L", help="For texts of L tokens.")] = None,
+) -> None:
+    """List a backbone's layers, which `outputs:` may name, with shapes, parameters and poolings."""
+    from icebox.pipeline.cli import describe
+
+    print(describe.described(backbone, size=size, batch=batch, length=length))
+
+
+@app.command()
+def predict(
+    head: Annotated[str, typer.Argument(metavar="STORE/HEAD", help="The fitted head.")],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="INPUT",
+            help="Image files, folders of images, or text files of one text a line; - is stdin.",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write CSV to this file, not to stdout.")] = None,
+    trust: Annotated[bool, typer.Option("--trust", help="Open a bundle whose hash its card does not record.")] = False,
+) -> None:
+    """Label new images or texts with a fitted head: CSV with a probability for each class."""
+    from icebox.pipeline.inference import predict
+
+    predict.run(head, inputs or [], out=out, trust=trust)

@@ -1,0 +1,192 @@
+"""`icebox store …`: look after the stores in data/stores. One function a command, which imports its own needs."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from icebox.features.errors import IceboxError
+from icebox.features.plugins import suggestion
+from icebox.pipeline.project import paths
+
+if TYPE_CHECKING:
+    from icebox.pipeline.config import schema
+
+MB = 1e6
+Name = Annotated[str, typer.Argument(metavar="STORE", help="A folder of data/stores.")]
+
+app = typer.Typer(help="List, check, repair, shrink and export feature stores.", no_args_is_help=True)
+
+
+@app.command("ls")
+def list_stores() -> None:
+    """List the stores that are here."""
+    from tabulate import tabulate
+
+    from icebox.pipeline.config import loader
+
+    names = [folder.name for folder in finished()]
+    if not names:
+        raise IceboxError(f"{paths.STORES}: no finished feature store here; run: dvc repro")
+    stores = loader.load().stores if paths.PARAMS.exists() else {}
+    print(tabulate([row(name, stores) for name in names], headers="keys", floatfmt=".1f", missingval="–"))
+
+
+def row(name: str, stores: dict[str, "schema.Store"]) -> dict[str, Any]:
+    """The columns of one store in the list."""
+    from icebox.features.store.feature_store import FeatureStore
+    from icebox.pipeline.stores import info
+
+    entry = stores.get(name)
+    columns = {
+        "store": name,
+        "dataset": entry.dataset if entry else None,
+        "backbone": entry.backbone if entry else None,
+    }
+    try:
+        store = FeatureStore(paths.store(name))
+    except IceboxError:
+        return {**columns, "outputs": f"damaged; see: python -m pipeline store verify {name}"}
+    return {
+        **columns,
+        "items": len(store),
+        "outputs": ", ".join(info.output(store, name) for name in store.outputs),
+        "MB": info.size_bytes(store) / MB,
+        "fingerprint": store.fingerprint[:12],
+    }
+
+
+@app.command("info")
+def print_info(name: Name) -> None:
+    """Tell how a store was made and what it holds."""
+    from icebox.pipeline.stores import info
+
+    print(info.described(existing(name).name))
+
+
+@app.command()
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(metavar="STORE", help="Only these stores.")] = None,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Also pass a few items through the backbone again and compare.")
+    ] = False,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Take damaged shards out of store and shard cache; the next extraction redoes only their rows.",
+        ),
+    ] = False,
+) -> None:
+    """Read every shard and compare it with its sha256, in stores and in the shard cache behind them."""
+    from icebox.features.store import index, verification
+    from icebox.features.store.repair import repair as repair_store
+    from icebox.pipeline.config import loader
+    from icebox.pipeline.stores import recompute as recomputation
+
+    remaining = 0
+    for store in [existing(name) for name in names or []] or finished():
+        damages = verification.of_store(store)
+        broken_index = any(damage.path.name == index.FILE for damage in damages)
+        if not broken_index:
+            damages += verification.of_cache(paths.SHARDS / index.read(store).fingerprint, store)
+        for damage in damages:
+            print(damage, file=sys.stderr)
+        again = f"run: dvc repro -f extract@{store.name} (or, if DVC holds a whole one: dvc checkout -f {store})"
+        if not damages:
+            more = recomputation.check(loader.load(), store.name) if recompute else ""
+            print(f"{store.name}: whole{more}")
+        elif repair and not broken_index:
+            lost = repair_store(store, paths.SHARDS)
+            print(f"{store.name}: " + (f"{len(lost)} shards are lost; {again}" if lost else "mended"))
+        else:
+            remaining += 1
+            first = "" if broken_index else f"run: python -m pipeline store verify --repair {store.name}; then "
+            print(f"{store.name}: damaged; {first}{again}", file=sys.stderr)
+    if remaining:
+        raise IceboxError(f"{remaining} damaged; see above for the files and for what to run")
+
+
+@app.command("compact")
+def compact_store(name: Name) -> None:
+    """Rewrite the shards that hold rows which no item needs any more."""
+    from icebox.features.store.compaction import compact
+
+    store = existing(name)
+    done = compact(store, paths.SHARDS, others=[other for other in finished() if other != store])
+    print(
+        f"{name}: dropped {done.rows_dropped:,} rows, rewrote {done.shards_rewritten} shards; "
+        f"{done.bytes_before / MB:.1f} → {done.bytes_after / MB:.1f} MB"
+    )
+    if done.shards_rewritten:
+        print(f"its files have changed; have DVC take note: dvc commit -f extract@{name}")
+
+
+@app.command("export")
+def export_store(
+    name: Name,
+    to: Annotated[Path, typer.Option(metavar="FILE", help="FILE.npz, FILE.parquet or FILE.npy.")],
+    split: Annotated[str | None, typer.Option(help="Only these items: train, val, test or test-NAME.")] = None,
+    view: Annotated[str | None, typer.Option(help="This view, not the first.")] = None,
+    output: Annotated[list[str] | None, typer.Option(help="Only this output; may be given several times.")] = None,
+) -> None:
+    """Write features, ids, labels and splits for other programs."""
+    from icebox.features.store.feature_store import FeatureStore
+    from icebox.pipeline.stores import export
+
+    export.export(FeatureStore(existing(name)), to, split=split, outputs=output or None, view=view)
+
+
+@app.command()
+def prune(
+    also_unfinished: Annotated[
+        bool,
+        typer.Option(
+            "--unfinished",
+            help="Also what the selected stores that are not here, and killed unfreezings, would go on from.",
+        ),
+    ] = False,
+) -> None:
+    """Empty the shard cache of rows that no store in data/stores needs."""
+    from icebox.features.store import pruning
+
+    here = [folder.name for folder in finished()]
+    unfinished = [name for name in selected() if name not in here]
+    if unfinished and not also_unfinished:
+        raise IceboxError(
+            f"{paths.SHARDS}: may hold what {', '.join(unfinished)} would go on from (selected in params.yaml, but not "
+            f"in {paths.STORES}); run dvc repro (or dvc checkout) first, or add --unfinished to free it all the same"
+        )
+    if also_unfinished:
+        shutil.rmtree(paths.UNFREEZE, ignore_errors=True)  # its links keep shards on the disk
+    pruned = pruning.prune(paths.SHARDS, [paths.store(name) for name in here])
+    for folder in pruned:
+        print(f"{folder.folder}: removed {folder.shards} shards, freed {folder.freed_bytes / MB:.1f} MB")
+    print(f"freed {sum(folder.freed_bytes for folder in pruned) / MB:.1f} MB in all")
+
+
+def selected() -> list[str]:
+    """The stores that params.yaml selects, if there is one."""
+    from icebox.pipeline.config import loader
+
+    return loader.load().select.stores if paths.PARAMS.exists() else []
+
+
+def finished() -> list[Path]:
+    """The folders of the finished stores."""
+    from icebox.features.store import index
+
+    return sorted(path.parent for path in paths.STORES.glob(f"*/{index.FILE}"))
+
+
+def existing(name: str) -> Path:
+    """The folder of a finished store, or an IceboxError that names those that are here."""
+    if paths.store(name) not in finished():
+        names = [folder.name for folder in finished()]
+        raise IceboxError(
+            f"{paths.store(name)}: no finished feature store here; "
+            + (suggestion(name, names) if names else f"run: dvc repro extract@{name}")
+        )
+    return paths.store(name)

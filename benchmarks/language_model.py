@@ -21,7 +21,7 @@ ORDERS = (3, 5)
 
 def main(backbone: str = "rnn_lm", dataset: str = "wikitext2") -> None:
     """Print a line a model, then the ratio."""
-    data = datasets.of(loader.load(), dataset)
+    data = datasets.examples(loader.load(), dataset)
     vocabulary = read_vocabulary(paths.backbone(backbone))
     number = {word: i for i, word in enumerate(vocabulary)}
     text = {

@@ -1,14 +1,21 @@
-"""A dataset of params.yaml as `features` takes one to train on."""
+"""Open a dataset of params.yaml: its source, or its rows together with the source."""
 
 from icebox.features import plugins
+from icebox.features.abc.dataset import Dataset
 from icebox.features.manifest import manifest
 from icebox.features.manifest.examples import Examples
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.project import paths
 
 
-def of(config: Config, name: str) -> Examples:
-    """The dataset's rows as its manifest has them, and how to read them."""
+def source(config: Config, name: str) -> Dataset:
+    """The dataset's plugin, opened with the parameters of its entry."""
     entry = config.datasets[name]
-    source = plugins.load("icebox.features.datasets", entry.family).Source(**entry.parameters)
-    return Examples(name=name, modality=source.modality, rows=manifest.read(paths.manifest(name)), read=source.read)
+    opened: Dataset = plugins.load("icebox.features.datasets", entry.family).Source(**entry.parameters)
+    return opened
+
+
+def examples(config: Config, name: str) -> Examples:
+    """The rows of the dataset's manifest, and how to read their contents."""
+    opened = source(config, name)
+    return Examples(name=name, modality=opened.modality, rows=manifest.read(paths.manifest(name)), read=opened.read)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from icebox.features import plugins
-from icebox.features.abc.dataset import Content, Dataset, Pair
+from icebox.features.abc.dataset import Content, Pair
 from icebox.features.errors import IceboxError
 from icebox.features.images.decoding import to_image
 from icebox.features.manifest.manifest import Row
+from icebox.pipeline.catalog import datasets
 from icebox.pipeline.config.schema import Config
 
 SIDE_MAX = 128  # pixels; a larger picture is reduced to this
@@ -33,9 +33,8 @@ class Gallery:
     """The items of one dataset by id, as far as its raw data is here. Each is made at most once."""
 
     def __init__(self, config: Config, dataset: str, rows: Sequence[Row]) -> None:
-        entry = config.datasets[dataset]
         self._sources = {row.item_id: row.source for row in rows}
-        self._source: Dataset = plugins.load("icebox.features.datasets", entry.family).Source(**entry.parameters)
+        self._source = datasets.source(config, dataset)
         self._shown: dict[tuple[str, int], Exhibit] = {}
 
     def show(self, item_id: str, *, side: int = SIDE_MAX, length: int = TEXT_MAX) -> Exhibit:

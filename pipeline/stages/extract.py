@@ -6,7 +6,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from icebox.features import plugins
 from icebox.features.abc.backbone import Backbone
 from icebox.features.abc.dataset import Content, Dataset
 from icebox.features.errors import IceboxError
@@ -15,7 +14,7 @@ from icebox.features.extraction.extract import extract
 from icebox.features.extraction.views import text_of
 from icebox.features.manifest import manifest
 from icebox.features.text.pairs import TEXTS
-from icebox.pipeline.catalog import backbones
+from icebox.pipeline.catalog import backbones, datasets
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.project import paths
 
@@ -23,8 +22,7 @@ from icebox.pipeline.project import paths
 def run(config: Config, key: str) -> None:
     """Make `data/stores/KEY/` hold the dataset's features."""
     store = config.stores[key]
-    dataset = config.datasets[store.dataset]
-    source = plugins.load("icebox.features.datasets", dataset.family).Source(**dataset.parameters)
+    source = datasets.source(config, store.dataset)
     rows = manifest.read(paths.manifest(store.dataset))
     if store.extract.pairs == "siamese" and source.modality != "pair":
         raise IceboxError(

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from icebox.features import plugins
 from icebox.features.errors import IceboxError
 from icebox.features.store.feature_store import FeatureStore
+from icebox.pipeline.catalog import datasets
 from icebox.pipeline.config.schema import Config, Fit
 from icebox.pipeline.data import class_weights, feature_selection, labelled
 from icebox.pipeline.evaluation import peak_memory, results
@@ -49,7 +49,7 @@ def run(config: Config, key: str) -> None:
         options=entry.extract.options,
         sees=list(seen.outputs),
         view=seen.views[0],
-        pairs=holds_pairs(config, entry.dataset),
+        pairs=datasets.source(config, entry.dataset).modality == "pair",
         clean=list(config.datasets[entry.dataset].parameters.get("clean", [])),
     )
     bundle.save(saved, store=store_name, head=head_name)
@@ -78,13 +78,6 @@ def run(config: Config, key: str) -> None:
     )
     test = ", ".join(f"{name} {value:.4f}" for name, value in first.tests["test"].scores.items() if name != "n")
     print(f"{store_name} {head_name}: {learnt.found.setting}: test {test}")
-
-
-def holds_pairs(config: Config, dataset: str) -> bool:
-    """Whether a dataset's items are pairs of texts."""
-    entry = config.datasets[dataset]
-    modality: str = plugins.load("icebox.features.datasets", entry.family).Source(**entry.parameters).modality
-    return modality == "pair"
 
 
 def described(learnt: Learnt, fit: Fit, task: str) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def run(config: Config, key: str) -> None:
         raise IceboxError(f"generate: '{key}' has no entry under generate: in params.yaml; add one, or say --out DIR")
     settings = config.generate[key]
     maker, judge = generate.generator(config, key), generate.judge(config, settings.judge)
-    data = datasets.of(config, settings.data)
+    data = datasets.examples(config, settings.data)
     data.expect(maker.modality, f"generate.{key}")
     if isinstance(judge, PictureJudge) and maker.modality == "image":
         scores = pictures(key, settings, maker, judge, data)

@@ -5,7 +5,7 @@ from collections import Counter
 
 from tqdm import tqdm
 
-from icebox.features import files, plugins
+from icebox.features import files
 from icebox.features.errors import IceboxError
 from icebox.features.extraction import precision_trial
 from icebox.features.manifest import manifest
@@ -13,6 +13,7 @@ from icebox.features.manifest.leakage import settle
 from icebox.features.splits import in_order
 from icebox.features.store import index
 from icebox.features.store.cache import ShardCache
+from icebox.pipeline.catalog import datasets
 from icebox.pipeline.config.schema import Config, Split
 from icebox.pipeline.project import paths
 
@@ -20,7 +21,7 @@ from icebox.pipeline.project import paths
 def run(config: Config, key: str) -> None:
     """Write `data/manifests/KEY.csv` and `KEY.findings.json`."""
     entry = config.datasets[key]
-    source = plugins.load("icebox.features.datasets", entry.family).Source(**entry.parameters)
+    source = datasets.source(config, key)
     split = entry.split or Split()
     try:
         rows = manifest.build(

@@ -19,7 +19,7 @@ def run(config: Config, key: str) -> None:
     family = plugins.load("icebox.features.backbones", entry.family)
     folder = paths.TRAININGS / identity(entry)
     try:
-        data = {} if entry.data == NO_DATA else {"data": datasets.of(config, entry.data)}
+        data = {} if entry.data == NO_DATA else {"data": datasets.examples(config, entry.data)}
         with locks.held(folder / "lock"):
             scores = pretrain_loop.pretrain(
                 family.pretraining(**entry.parameters, **data),

@@ -2,7 +2,6 @@
 
 from itertools import chain
 
-from icebox.features import plugins
 from icebox.features.errors import IceboxError
 from icebox.features.extraction import canary
 from icebox.features.extraction.extract import fingerprint_of
@@ -10,7 +9,7 @@ from icebox.features.extraction.views import units_of
 from icebox.features.manifest import manifest
 from icebox.features.store.cache import Place
 from icebox.features.store.feature_store import FeatureStore
-from icebox.pipeline.catalog import backbones
+from icebox.pipeline.catalog import backbones, datasets
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.project import paths
 
@@ -31,8 +30,7 @@ def check(config: Config, name: str) -> str:
         raise IceboxError(
             f"stores.{name}: backbone, outputs or code are no longer those of the store; run: dvc repro extract@{name}"
         )
-    dataset = config.datasets[entry.dataset]
-    source = plugins.load("icebox.features.datasets", dataset.family).Source(**dataset.parameters)
+    source = datasets.source(config, entry.dataset)
     places = {
         store.shards[number].item_keys[row]: Place(store.shards[number], row)
         for number, row in zip(store.index.shard_of.ravel().tolist(), store.index.row_of.ravel().tolist(), strict=True)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from icebox.features import fingerprint, plugins
+from icebox.features import fingerprint
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import extract
 from icebox.features.extraction.views import IDENTITY
@@ -20,7 +20,7 @@ from icebox.features.nn.layer_outputs import Inputs
 from icebox.features.nn.partial_forward import Cut
 from icebox.features.nn.pooling import EACH
 from icebox.features.store.feature_store import FeatureStore
-from icebox.pipeline.catalog import backbones
+from icebox.pipeline.catalog import backbones, datasets
 from icebox.pipeline.config.schema import FRESH, Config
 from icebox.pipeline.data import class_weights, feature_selection, labelled
 from icebox.pipeline.estimators import torch_conversion, torch_module
@@ -70,8 +70,7 @@ class Job:
         self.weigh = class_weights.weigher(given.class_weights, self.data.classes, where)
         rows = {row.item_id: row for row in manifest.read(paths.manifest(self.store.dataset))}
         self.rows = {split: [rows[item_id] for item_id in part.item_ids] for split, part in self.data.parts.items()}
-        dataset = config.datasets[self.store.dataset]
-        self.source = plugins.load("icebox.features.datasets", dataset.family).Source(**dataset.parameters)
+        self.source = datasets.source(config, self.store.dataset)
         self.siamese = self.store.extract.pairs == "siamese"
         if not self.siamese and seen.views != (IDENTITY,):
             raise IceboxError(f"training sees items as they are; leave stores.{self.entry.store}.fit.views out")

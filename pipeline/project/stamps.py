@@ -25,7 +25,10 @@ def closure(file: Path, *, aside: frozenset[str] = frozenset()) -> set[Path]:
     """
     files: set[Path] = set()
     file = file.resolve()  # icebox/pipeline is a link: each file must count once, under one name
-    waiting = [file, *(init for parent in file.parents if (init := parent / "__init__.py").is_file())]
+    packages = [
+        folder for folder in file.parents if folder.is_relative_to(root := plugins.folder(OURS)) and folder != root
+    ]
+    waiting = [file, *(init for package in packages if (init := package / "__init__.py").is_file())]
     while waiting:
         path = waiting.pop()
         if path not in files and not (path.parent.name in aside and path.parent.parent.name == "pipeline"):

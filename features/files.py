@@ -1,4 +1,4 @@
-"""Write a file that others wait for: whole or not at all."""
+"""Files that others wait for: written whole or not at all, locked by one process, and kept inside their folder."""
 
 import errno
 import os
@@ -82,6 +82,48 @@ def flush(path: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed writers left. Only for the holder of the folder's lock."""
+    """Remove the temporary files that killed writers left. Only for the holder of the folder's lock."""
     for leftover in folder.glob(f"{TEMPORARY}*"):
         leftover.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the operating system's advisory lock on `path`, which ends with its process however that ends.
+
+    Raises IceboxError at once where another process holds it. The file stays: removing one that another process is
+    about to lock would give the lock to two.
+    """
+    import filelock  # here, since it takes 75 ms, which who only reads need not wait for
+
+    # without the fallback, a lock file that outlives a killed process would stand in where flock is missing
+    lock = filelock.FileLock(path, blocking=False, fallback_to_soft=False)
+    with explained(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise IceboxError(
+                f"{path.parent}: another process is working on this right now; "
+                "wait for it, or end it (it may be the child of a dvc that was killed), then run this again"
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def contained_path(root: Path, name: str) -> Path:
+    """The path of the file `name` in `root`, links followed. Raises IceboxError where it lies outside `root`."""
+    path = (root / name).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise IceboxError(f"datasets: {root / name} leads out of the folder, to {path}; put the file itself there")
+    return path
+
+
+def read_contained(root: Path, name: str) -> bytes:
+    """The bytes of the file `name` in `root`. Raises IceboxError for one that is gone, unreadable or outside `root`."""
+    try:
+        return contained_path(root, name).read_bytes()
+    except OSError as error:
+        raise IceboxError(f"datasets: {root / name} can't be read: {error.strerror}") from error

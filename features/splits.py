@@ -7,6 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 SPLITS = ("train", "val", "test")
+PUBLISHED_NAMES = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test",
+}  # fmt: skip
 FURTHER_TEST = re.compile(r"test-[a-z0-9_.]+")  # test-mismatched: scored like test, never used to choose
 
 
@@ -22,6 +27,12 @@ class Unit:
 def is_split(name: str) -> bool:
     """Whether this may be a split's name."""
     return name in SPLITS or FURTHER_TEST.fullmatch(name) is not None
+
+
+def canonical_split_name(name: str) -> str:
+    """Our name for a split that a published dataset names: `Validation` → `val`; any other name stays as it is."""
+    stripped = name.strip()
+    return PUBLISHED_NAMES.get(stripped.lower(), stripped)
 
 
 def side(split: str) -> str:

@@ -9,10 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from icebox.features import contained_paths, split_names
+from icebox.features import files
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality, Pair
 from icebox.features.datasets.readers.tables import as_text
 from icebox.features.errors import IceboxError
+from icebox.features.splits import PUBLISHED_NAMES, canonical_split_name
 from icebox.features.text.cleaning import cleaned
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Source(Dataset):
                     item_id=f"{split}/{row}" if split else str(row),
                     source=f"{split}/{row}",
                     label=label,
-                    split=self.splits[split] if self.splits else split_names.ours(split),
+                    split=self.splits[split] if self.splits else canonical_split_name(split),
                     group=groups[row],
                     slices={name: values[row] for name, values in slices.items()},
                 )
@@ -116,7 +117,7 @@ class Source(Dataset):
         if content:
             return content
         # what lies beside a table that somebody saved may be named by it, and nothing else; the hub's own cache may be
-        return contained_paths.content(self.path or Path(cell["path"]).parent, cell["path"])
+        return files.read_contained(self.path or Path(cell["path"]).parent, cell["path"])
 
     @property
     def _where(self) -> str:
@@ -175,7 +176,7 @@ class Source(Dataset):
 
 def known(split: str) -> bool:
     """Whether a split's name is one that stands for one of ours."""
-    return split_names.ours(split) in split_names.SPLITS.values()
+    return canonical_split_name(split) in PUBLISHED_NAMES.values()
 
 
 def required() -> Any:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from icebox.features import split_names
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
 from icebox.features.datasets.readers.tables import as_text
 from icebox.features.errors import IceboxError
+from icebox.features.splits import canonical_split_name
 
 SPLITS = ("train", "val", "test")
 # The names that the arrays of one part may have, tried in this order: ours and MedMNIST's, then Keras's.
@@ -45,7 +45,7 @@ class Source(Dataset):
                     item_id=ids[row] if ids else f"{part}/{row}" if part else str(row),
                     source=f"{part}/{row}",
                     label=label,
-                    split=part or (split_names.ours(splits[row]) if splits else ""),
+                    split=part or (canonical_split_name(splits[row]) if splits else ""),
                     group=groups[row] if groups else "",
                 )
 

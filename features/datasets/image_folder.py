@@ -5,10 +5,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from icebox.features import contained_paths, split_names
+from icebox.features import files
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
 from icebox.features.errors import IceboxError
-from icebox.features.splits import is_split
+from icebox.features.splits import canonical_split_name, is_split
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
@@ -35,7 +35,7 @@ class Source(Dataset):
         path without a group.
         """
         pictures = pictures_in(self.path)
-        split = all(is_split(split_names.ours(picture.parts[0])) for picture in pictures)
+        split = all(is_split(canonical_split_name(picture.parts[0])) for picture in pictures)
         labels = [class_of(picture, depth=1 if split else 0) for picture in pictures]
         if len(set(labels)) < 2:
             raise IceboxError(
@@ -48,13 +48,13 @@ class Source(Dataset):
                 item_id=name,
                 source=name,
                 label=label,
-                split=split_names.ours(picture.parts[0]) if split else "",
+                split=canonical_split_name(picture.parts[0]) if split else "",
                 group=group_of(name, self.group) if self.group else "",
             )
 
     def read(self, source: str) -> Content:
         """The file's bytes; raises IceboxError for a file that is gone, unreadable or outside the folder."""
-        return contained_paths.content(self.path, source)
+        return files.read_contained(self.path, source)
 
 
 def pictures_in(root: Path) -> list[PurePosixPath]:
@@ -65,17 +65,17 @@ def pictures_in(root: Path) -> list[PurePosixPath]:
             f"class: {root / 'CLASS' / 'NAME.jpg'}, or correct `path`"
         )
     found = []
-    for folder, folders, files in os.walk(root, onerror=refuse_unreadable):
+    for folder, folders, names in os.walk(root, onerror=refuse_unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in folders:
             if Path(folder, name).is_symlink():  # os.walk would pass it over in silence
                 raise IceboxError(f"image_folder: {Path(folder, name)} is a link; put the folder itself there")
-        for name in files:
+        for name in names:
             path = Path(folder, name)
             if path.suffix.lower() in SUFFIXES and not name.startswith("."):
                 relative = path.relative_to(root).as_posix()
                 if path.is_symlink():
-                    contained_paths.inside(root, relative)
+                    files.contained_path(root, relative)
                 found.append(readable_name(relative))
     return [PurePosixPath(name) for name in sorted(found)]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from icebox.features import contained_paths
+from icebox.features import files
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
 from icebox.features.datasets.readers.table_items import TableItems, by_split, chosen
 from icebox.features.datasets.readers.tables import Table
@@ -55,4 +55,4 @@ class Source(Dataset):
 
     def read(self, source: str) -> Content:
         """The picture's bytes; raises IceboxError for a file that is gone, unreadable or outside the folder."""
-        return contained_paths.content(self.folder, source)
+        return files.read_contained(self.folder, source)

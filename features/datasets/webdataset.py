@@ -9,11 +9,11 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from icebox.features import contained_paths, split_names
+from icebox.features import files
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
 from icebox.features.datasets.readers.tables import as_text
 from icebox.features.errors import IceboxError
-from icebox.features.split_names import SPLITS
+from icebox.features.splits import PUBLISHED_NAMES, canonical_split_name
 
 Member = tuple[int, int]  # offset and size in the archive, in bytes
 
@@ -64,7 +64,7 @@ class Source(Dataset):
         splits = {archive: split_of(archive) for archive in archives}
         official = all(splits.values())
         for archive in archives:
-            for sample, parts in samples(contained_paths.inside(self.path, archive)).items():
+            for sample, parts in samples(files.contained_path(self.path, archive)).items():
                 where = f"{self.path / archive}, sample '{sample}'"
                 pictures = [parts[ending] for ending in self.image if ending in parts]
                 if len(pictures) != 1:
@@ -91,7 +91,7 @@ class Source(Dataset):
         """A member's content."""
         offset, size = member
         try:
-            with contained_paths.inside(self.path, archive).open("rb") as stream:
+            with files.contained_path(self.path, archive).open("rb") as stream:
                 stream.seek(offset)
                 content = stream.read(size)
         except OSError as error:
@@ -153,5 +153,5 @@ def samples(archive: Path) -> dict[str, dict[str, Member]]:
 
 def split_of(archive: str) -> str:
     """The split that a part of the path names, or "": `pets-train-000.tar` → train."""
-    named = [part for part in re.split(r"[^A-Za-z]+", archive.removesuffix(".tar")) if part.lower() in SPLITS]
-    return split_names.ours(named[0]) if named else ""
+    named = [part for part in re.split(r"[^A-Za-z]+", archive.removesuffix(".tar")) if part.lower() in PUBLISHED_NAMES]
+    return canonical_split_name(named[0]) if named else ""

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from icebox.features import files, locks
+from icebox.features import files
 from icebox.features.errors import IceboxError
 from icebox.features.store import shards as shard
 from icebox.features.store.shards import Shard
@@ -34,7 +34,7 @@ class ShardCache:
 
     def held(self) -> AbstractContextManager[None]:
         """The lock that a writer must hold."""
-        return locks.held(self.folder / "lock")
+        return files.locked(self.folder / "lock")
 
     def places(self) -> dict[str, Place]:
         """{item_key: place} of every row. A damaged shard is removed, saying so; its rows will be computed again.

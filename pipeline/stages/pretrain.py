@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from icebox.features import fingerprint, locks, plugins
+from icebox.features import files, fingerprint, plugins
 from icebox.features.errors import IceboxError
 from icebox.pipeline.catalog import datasets
 from icebox.pipeline.config.schema import NO_DATA, Config, PluginEntry
@@ -20,7 +20,7 @@ def run(config: Config, key: str) -> None:
     folder = paths.TRAININGS / identity(entry)
     try:
         data = {} if entry.data == NO_DATA else {"data": datasets.examples(config, entry.data)}
-        with locks.held(folder / "lock"):
+        with files.locked(folder / "lock"):
             scores = pretrain_loop.pretrain(
                 family.pretraining(**entry.parameters, **data),
                 paths.backbone(key),

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from icebox.features import split_names
 from icebox.features.abc.dataset import Item
 from icebox.features.datasets.readers.tables import Column, Row, Table
 from icebox.features.errors import IceboxError
+from icebox.features.splits import canonical_split_name
 
 
 def by_split(path: Path | Mapping[str, Path]) -> dict[str, Path]:
@@ -65,7 +65,7 @@ class TableItems:
                     item_id=new_id(own.get("id", at if named_by_source else str(number)), part, row, seen),
                     source=at,
                     label=label,
-                    split=part or split_names.ours(own.get("split", "")),
+                    split=part or canonical_split_name(own.get("split", "")),
                     group=own.get("group", ""),
                     slices=dict(zip(map(str, self.slices), row.cells[len(own) :], strict=False)),
                 )

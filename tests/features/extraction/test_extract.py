@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icebox.features import locks
+from icebox.features import files
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import extract
 from icebox.features.store.cache import ShardCache
@@ -256,7 +256,7 @@ def test_an_item_that_vanished_is_an_error(tmp_path):
 def test_two_extractions_of_the_same_features_at_once_are_refused(tmp_path):
     run(tmp_path, rows("1"))
     folder = next((tmp_path / "cache").iterdir())
-    with locks.held(folder / "lock"), pytest.raises(IceboxError, match="another process"):
+    with files.locked(folder / "lock"), pytest.raises(IceboxError, match="another process"):
         run(tmp_path, rows("1", "2"))
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from icebox.features import locks
+from icebox.features import files
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import extract
 from icebox.features.store.feature_store import FeatureStore
@@ -41,7 +41,7 @@ def test_a_fingerprint_without_a_store_is_emptied_and_its_bytes_are_free(tmp_pat
 def test_a_cache_in_use_is_left_alone(tmp_path):
     run(tmp_path, "1")
     folder = next((tmp_path / "cache").iterdir())
-    with locks.held(folder / "lock"), pytest.raises(IceboxError, match="another process"):
+    with files.locked(folder / "lock"), pytest.raises(IceboxError, match="another process"):
         prune(tmp_path / "cache", [])
     assert list(folder.glob("shard-*.h5"))
 

@@ -3,23 +3,23 @@
 What is drawn are units: single items, or whole groups where items come in groups (ten pictures of one patient are not
 ten independent answers). All heads are scored on the same draws, so that their differences are paired.
 
-Letters: n items, u units, b draws of a block, k classes.
+Letters: n items, u units, b draws of a block.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from icebox.pipeline.comparison.statistics import Z_95, Interval
+from icebox.pipeline.evaluation.metrics import METRICS, Metric
+from icebox.pipeline.evaluation.sample import Sample
 
 DRAWS = 2000
 FLIPS = 9999
 BLOCK = 2_000_000  # numbers drawn at once: 16 MB
-DENSE_CLASSES = 50
 FEW = 10  # units, below which a bootstrap says little and a closed form, where there is one, holds
 TINY = 1e-12  # the standard error of what does not vary, but for rounding
 SEED = 0  # the same draws each time: equal results give equal bytes
@@ -27,46 +27,9 @@ SEED = 0  # the same draws each time: equal results give equal bytes
 Score = Callable[[np.ndarray], np.ndarray]  # weights of the items (b, n) → scores (b,)
 
 
-def accuracy(right: np.ndarray) -> Score:
-    """The share of right answers; right: (n,) bool."""
-    hits = right.astype(np.float32)
-    return lambda weights: np.asarray(weights @ hits / weights.sum(axis=1))
-
-
-def macro_f1(labels: np.ndarray, predicted: np.ndarray, classes: int) -> Score:
-    """Macro-F1 over the classes; labels, predicted: (n,) class numbers. A class that a draw lacks altogether has 0, as
-    in scikit-learn's with `zero_division=0`."""
-    column = dense if classes <= DENSE_CLASSES else sparse
-    hits = column(labels, labels == predicted, classes)
-    either = column(labels, np.ones(len(labels)), classes) + column(predicted, np.ones(len(labels)), classes)
-
-    def score(weights: np.ndarray) -> np.ndarray:
-        totals = weights @ either
-        f1: np.ndarray = 2 * (weights @ hits) / np.maximum(totals, 1)
-        return np.asarray(f1.mean(axis=1))
-
-    return score
-
-
-def dense(numbers: np.ndarray, values: np.ndarray, classes: int) -> Any:
-    """A matrix (n, k) of zeros, but for each row's value (n,) in its class's column."""
-    matrix = np.zeros((len(numbers), classes), np.float32)
-    matrix[np.arange(len(numbers)), numbers] = values
-    return matrix
-
-
-def sparse(numbers: np.ndarray, values: np.ndarray, classes: int) -> Any:
-    """The same without the zeros, by scipy, which takes a sixth of a second to import."""
-    from scipy.sparse import csr_matrix
-
-    rows = np.arange(len(numbers))
-    return csr_matrix((values.astype(np.float32), (rows, numbers)), shape=(len(numbers), classes))
-
-
-def rmse(errors: np.ndarray) -> Score:
-    """The root of the mean squared error; errors: (n,)."""
-    squared = errors.astype(np.float64) ** 2
-    return lambda weights: np.sqrt(weights @ squared / weights.sum(axis=1))
+def score_of(metric: Metric, sample: Sample) -> Score:
+    """A metric of these items as a function of their weights."""
+    return lambda weights: np.asarray(metric.function(sample.reweighted(weights)))
 
 
 def bootstrap(scores: Sequence[Score], units: np.ndarray, *, draws: int = DRAWS, seed: int = SEED) -> np.ndarray:
@@ -108,7 +71,8 @@ def error_interval(errors: np.ndarray, units: np.ndarray, *, draws: int = DRAWS,
     sums, items = np.bincount(units, weights=errors.astype(np.float64) ** 2), np.bincount(units).astype(np.float64)
     u = len(items)
     if np.count_nonzero(sums) < FEW:
-        return interval(bootstrap([rmse(errors)], units, draws=draws, seed=seed)[0], u)
+        score = score_of(METRICS["rmse"], Sample(np.zeros(len(errors)), errors))
+        return interval(bootstrap([score], units, draws=draws, seed=seed)[0], u)
     moments = np.stack([sums, items, sums**2, sums * items, items**2], axis=1)  # (u, 5)
 
     def log_mean(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

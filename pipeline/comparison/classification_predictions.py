@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from icebox.features.errors import IceboxError
 from icebox.pipeline.comparison.regression_predictions import Measured
+from icebox.pipeline.evaluation.sample import Sample
 
 FIXED = ("item_id", "split", "label", "prediction")  # the other columns are p_CLASS or score_CLASS
 BINS = 10  # of the calibration curve
@@ -33,20 +34,19 @@ class Judged:
     measure: str
 
     @property
+    def sample(self) -> Sample:
+        """Labels and predictions, as metrics take them."""
+        return Sample(self.labels, self.predicted, len(self.classes))
+
+    @property
     def right(self) -> np.ndarray:
         """Whether each prediction is the label (n,)."""
-        hits: np.ndarray = self.labels == self.predicted
-        return hits
+        return self.sample.right
 
     @property
     def wrong(self) -> int:
         """How many predictions are not the label."""
         return int((~self.right).sum())
-
-    @property
-    def score(self) -> float:
-        """The accuracy."""
-        return float(self.right.mean())
 
     def confusion(self) -> np.ndarray:
         """Counts (k, k): rows are actual, columns predicted classes."""

@@ -14,6 +14,8 @@ from icebox.pipeline.comparison.fold_tests import OnFolds
 from icebox.pipeline.comparison.leaderboard import Entry
 from icebox.pipeline.comparison.significance import Seen, Standing
 from icebox.pipeline.config.schema import Config
+from icebox.pipeline.evaluation import metrics
+from icebox.pipeline.evaluation.metrics import METRICS, Metric
 
 ALONE = """Ranked on {place}; test was looked at once, by the winner of each head's settings. 95 %: intervals of the
 test score."""
@@ -24,7 +26,7 @@ NOTE = (
 )
 FOLDS = """ Δ folds: mean score on the folds less that of the first line; p folds: of Nadeau and Bengio's t-test, with
 Holm's correction."""
-LEFT = ("#", "backbone", "head", "", "chosen")  # columns of text
+LEFT = ("#", "backbone", "head", "verdict", "chosen")  # columns of text
 SIZES = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB"))
 
 
@@ -35,12 +37,12 @@ def records(config: Config, stores: Sequence[str] = ()) -> list[dict[str, Any]]:
     for dataset in dict.fromkeys(entry.dataset for entry in entries):
         mine = [entry for entry in entries if entry.dataset == dataset]
         seen = [significance.seen_of(entry).get("test") for entry in mine]
-        measure = leaderboard.ranked_by(config, mine[0])
-        ranks = statistics.ranks([entry.val.get(measure) for entry in mine])
+        metric = leaderboard.ranked_by(config, mine[0])
+        ranks = statistics.ranks([entry.val.get(metric.name) for entry in mine])
         floor = reference(seen)
-        folds = leaderboard.on_folds(mine, measure)
+        folds = leaderboard.on_folds(mine, metric)
         for entry, rank, each, fold in zip(mine, ranks, significance.standings(mine, seen), folds, strict=True):
-            also = {"ranked_by": f"{entry.chosen_on} {measure}", **floor}
+            also = {"ranked_by": f"{entry.chosen_on} {metric.name}", **floor}
             found.append(record(entry, rank, each) | also | by_fold(fold))
     return found
 
@@ -48,7 +50,8 @@ def records(config: Config, stores: Sequence[str] = ()) -> list[dict[str, Any]]:
 def record(entry: Entry, rank: str, found: Standing) -> dict[str, Any]:
     """One entry's."""
     versus, details = found.versus, entry.details
-    low, high = found.interval or (None, None)
+    low, high = found.intervals.get(entry.metric.name, (None, None))
+    difference_low, difference_high = versus.intervals[entry.metric.name] if versus else (None, None)
     return {
         "dataset": entry.dataset,
         "store": entry.store,
@@ -58,14 +61,13 @@ def record(entry: Entry, rank: str, found: Standing) -> dict[str, Any]:
         "verdict": found.verdict,
         **{f"val_{name}": value for name, value in entry.val.items()},
         **{f"test_{name}": value for name, value in entry.test.items()},
-        **{f"{split}_{entry.measure}": scores[entry.measure] for split, scores in entry.further.items()},
+        **{f"{split}_{entry.metric.name}": scores[entry.metric.name] for split, scores in entry.further.items()},
         "test_low": low,
         "test_high": high,
-        "test_macro_f1_low": found.f1_interval[0] if found.f1_interval else None,
-        "test_macro_f1_high": found.f1_interval[1] if found.f1_interval else None,
+        **other_intervals(found),
         "difference": versus.difference if versus else None,
-        "difference_low": versus.interval[0] if versus else None,
-        "difference_high": versus.interval[1] if versus else None,
+        "difference_low": difference_low,
+        "difference_high": difference_high,
         "p_of": versus.test if versus else None,
         "p": versus.p if versus else None,
         "p_holm": versus.p_holm if versus else None,
@@ -81,6 +83,16 @@ def record(entry: Entry, rank: str, found: Standing) -> dict[str, Any]:
     }
 
 
+def other_intervals(found: Standing) -> dict[str, float | None]:
+    """The ends of the intervals of all metrics but those that heads are compared by, `test_low` and `test_high`."""
+    ends: dict[str, float | None] = {}
+    for metric in METRICS.values():
+        if metric.interval and metric != metrics.primary(metric.task):
+            low, high = found.intervals.get(metric.name, (None, None))
+            ends |= {f"test_{metric.name}_low": low, f"test_{metric.name}_high": high}
+    return ends
+
+
 def by_fold(fold: OnFolds | None) -> dict[str, float | None]:
     """The difference to the best on the same folds of train."""
     return {
@@ -92,7 +104,7 @@ def by_fold(fold: OnFolds | None) -> dict[str, float | None]:
 
 def over_seeds(entry: Entry) -> tuple[int, float | None, float | None]:
     """How many seeds a head with randomness was fitted under, and the mean and standard deviation of their scores."""
-    scores = [each["test"][entry.measure] for each in entry.details.get("seeds") or []]
+    scores = [each["test"][entry.metric.name] for each in entry.details.get("seeds") or []]
     if len(scores) < 2:
         return len(scores), None, None
     mean = sum(scores) / len(scores)
@@ -141,26 +153,29 @@ def terminal(found: Sequence[dict[str, Any]]) -> str:
         tests = [each["p_of"] for each in mine if each["p_of"]]
         note = (NOTE if tests else ALONE).format(place=first["ranked_by"], test=(tests or [""])[0], compared=len(tests))
         note += FOLDS if any(each["folds_p"] is not None for each in mine) else ""
-        tables.append(f"{dataset}: {scored_by(first)} on {first['test_n']:,} test items\n{table}\n\n{note}")
+        tables.append(
+            f"{dataset}: {shown_metrics(first)[0].title} on {first['test_n']:,} test items\n{table}\n\n{note}"
+        )
     return "\n\n".join(tables)
 
 
 def row(each: dict[str, Any]) -> dict[str, str]:
     """The columns of one line."""
-    scored = scored_by(each)
+    scored, *others = shown_metrics(each)
     return {
         "#": each["rank"],
         "backbone": each["backbone"],
         "head": each["head"] + (" (not converged)" if each["converged"] is False else ""),
-        "val": number(each[f"val_{scored}"]),
+        "val": number(each[f"val_{scored.name}"]),
         "Δ folds": "" if each["folds_difference"] is None else f"{each['folds_difference']:+.4f}",
         "p folds": chance(each["folds_p_holm"]),
-        "test": number(each[f"test_{scored}"]),
+        "test": number(each[f"test_{scored.name}"]),
         "95 %": span(each["test_low"], each["test_high"]),
+        **{metric.title: number(each.get(f"test_{metric.name}")) for metric in others},
         "Δ best": "" if each["difference"] is None else f"{each['difference']:+.4f}",
         "95 % of Δ": span(each["difference_low"], each["difference_high"], "+.3f"),
         "p": chance(each["p_holm"]),
-        "": each["verdict"] if each["verdict"] != "unknown" else "",
+        "verdict": each["verdict"] if each["verdict"] != "unknown" else "",
         "over seeds": "" if each["seeds_mean"] is None else f"{each['seeds_mean']:.4f} ± {each['seeds_sd']:.4f}",
         "fit s": f"{each['fit_s']:.2f}",
         "size": size(each["bundle_bytes"]),
@@ -168,9 +183,11 @@ def row(each: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def scored_by(each: dict[str, Any]) -> str:
-    """The test score that this record's dataset is compared by."""
-    return "rmse" if "test_rmse" in each else "accuracy"
+def shown_metrics(each: dict[str, Any]) -> list[Metric]:
+    """The metrics of this record's task that have a column, first the one that heads are compared by."""
+    regression = f"test_{metrics.primary('regression').name}" in each
+    known = metrics.of_task("regression" if regression else "classification")
+    return [metric for metric in known if "terminal" in metric.shown]
 
 
 def chance(p: float | None) -> str:

@@ -10,7 +10,8 @@ from icebox.features.plugins import suggestion
 from icebox.pipeline.comparison import fold_tests
 from icebox.pipeline.comparison.fold_tests import OnFolds
 from icebox.pipeline.config.schema import Config
-from icebox.pipeline.evaluation.metric_directions import SMALLER_IS_BETTER
+from icebox.pipeline.evaluation import metrics
+from icebox.pipeline.evaluation.metrics import METRICS, Metric
 from icebox.pipeline.project import paths
 
 FURTHER_TEST = "test-"
@@ -40,17 +41,17 @@ class Entry:
     @property
     def regression(self) -> bool:
         """Whether numbers are predicted, not classes."""
-        return "rmse" in self.test
+        return metrics.primary("regression").name in self.test
 
     @property
-    def measure(self) -> str:
-        """The test score that heads are compared by."""
-        return "rmse" if self.regression else "accuracy"
+    def metric(self) -> Metric:
+        """The metric that heads are compared by."""
+        return metrics.primary("regression" if self.regression else "classification")
 
     @property
     def score(self) -> float:
-        """That score."""
-        return self.test[self.measure]
+        """The test score by that metric."""
+        return self.test[self.metric.name]
 
     @property
     def chosen_on(self) -> str:
@@ -72,10 +73,10 @@ def leaderboard(config: Config, stores: Sequence[str] = ()) -> list[Entry]:
     order = list(config.datasets)
 
     def place(entry: Entry) -> tuple[int, float, str, str]:
-        measure = ranked_by(config, entry)
-        value = entry.val.get(measure)
-        worth = float("inf") if value is None else value if measure in SMALLER_IS_BETTER else -value
-        return order.index(entry.dataset), worth, entry.store, entry.head
+        metric = ranked_by(config, entry)
+        value = entry.val.get(metric.name)
+        loss = float("inf") if value is None else -value if metric.greater_is_better else value
+        return order.index(entry.dataset), loss, entry.store, entry.head
 
     return sorted(entries, key=place)
 
@@ -86,9 +87,9 @@ def heads_of(config: Config, store: str) -> list[str]:
     return [*config.select.heads, *ensemble, *(name for name, entry in config.unfreeze.items() if entry.store == store)]
 
 
-def ranked_by(config: Config, entry: Entry) -> str:
-    """The val score that heads are ranked by: the one that chose their settings, or the task's own."""
-    return config.fit_options(entry.store).choose
+def ranked_by(config: Config, entry: Entry) -> Metric:
+    """The metric that heads are ranked by on val: the one that chose their settings, or the task's own."""
+    return METRICS[config.fit_options(entry.store).choose]
 
 
 def read(config: Config, store: str, head: str) -> Entry:
@@ -98,32 +99,32 @@ def read(config: Config, store: str, head: str) -> Entry:
         if not path.exists():
             raise IceboxError(f"{path}: not found; run: dvc repro fit@{store}-{head}")
         found[path.parts[1]] = json.loads(path.read_text())
-    metrics, details = found["metrics"], found["details"]
+    scores, details = found["metrics"], found["details"]
     catalogued = config.stores[store]
     return Entry(
         dataset=catalogued.dataset,
         backbone=catalogued.backbone,
         store=store,
         head=head,
-        val=metrics["val"],
-        test=metrics["test"],
-        further={name: scores for name, scores in metrics.items() if name.startswith(FURTHER_TEST)},
+        val=scores["val"],
+        test=scores["test"],
+        further={name: of_split for name, of_split in scores.items() if name.startswith(FURTHER_TEST)},
         chosen=details["chosen"],
-        fit_s=metrics["fit_s"],
-        predict_s=metrics.get("predict_s"),
-        train_n=metrics["train_n"],
+        fit_s=scores["fit_s"],
+        predict_s=scores.get("predict_s"),
+        train_n=scores["train_n"],
         settings=details["settings"],
         details=details,
     )
 
 
-def on_folds(entries: Sequence[Entry], measure: str) -> list[OnFolds | None]:
+def on_folds(entries: Sequence[Entry], metric: Metric) -> list[OnFolds | None]:
     """Each against the first, where both were judged on the same folds of the same items."""
     folds = [entry.details.get("folds") or [] for entry in entries]
     same = entries[0].details.get("same_folds")
     scores = [
-        [fold[measure] for fold in mine]
-        if same and entry.details.get("same_folds") == same and all(measure in fold for fold in mine)
+        [fold[metric.name] for fold in mine]
+        if same and entry.details.get("same_folds") == same and all(metric.name in fold for fold in mine)
         else None
         for entry, mine in zip(entries, folds, strict=True)
     ]

@@ -69,7 +69,7 @@ def labels(best: Entry) -> Iterator[str]:
         return
     fewer, most = sorted(curve, key=lambda point: point["train_n"])[-2:]
     gain = mean(most, best) - mean(fewer, best)
-    gain = -gain if best.regression else gain
+    gain = gain if best.metric.greater_is_better else -gain
     steps = f"from {fewer['train_n']:,} to {most['train_n']:,} train items brought {gain:+.3f}"
     if gain > RISING:
         yield f"More labels should still help: {steps}."
@@ -79,7 +79,7 @@ def labels(best: Entry) -> Iterator[str]:
 
 def mean(point: Mapping[str, Any], entry: Entry) -> float:
     """Of the draws at one point of the curve by number of labels."""
-    scores = [draw["test"][entry.measure] for draw in point["draws"]]
+    scores = [draw["test"][entry.metric.name] for draw in point["draws"]]
     return float(sum(scores) / len(scores))
 
 
@@ -122,10 +122,9 @@ def weakest(seen: Judged | None) -> Iterator[str]:
 
 def uneven(best: Entry, slices: Sequence[Slice]) -> Iterator[str]:
     """A slice whose interval lies wholly on the bad side of the whole."""
-    bad = [
-        each for each in slices if (each.interval[0] > best.score if best.regression else each.interval[1] < best.score)
-    ]
-    for each in sorted(bad, key=lambda each: each.score, reverse=best.regression)[:1]:
+    greater = best.metric.greater_is_better
+    bad = [each for each in slices if (each.interval[1] < best.score if greater else each.interval[0] > best.score)]
+    for each in sorted(bad, key=lambda each: each.score, reverse=not greater)[:1]:
         yield f"Worse than average where {each.column} is “{each.value}”: {each.score:.3f} on {each.n:,} items."
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from icebox.pipeline.evaluation.sample import Sample
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -16,21 +18,20 @@ class Measured:
     measure = "error"
 
     @property
+    def sample(self) -> Sample:
+        """Labels and predictions, as metrics take them."""
+        return Sample(self.labels, self.predicted)
+
+    @property
     def errors(self) -> np.ndarray:
         """How far each prediction lies above the truth (n,)."""
-        residuals: np.ndarray = self.predicted - self.labels
-        return residuals
+        return self.sample.errors
 
     @property
     def sure(self) -> np.ndarray:
         """The size of each error (n,): what mistakes are ordered by."""
         sizes: np.ndarray = np.abs(self.errors)
         return sizes
-
-    @property
-    def score(self) -> float:
-        """The root of the mean squared error."""
-        return float(np.sqrt((self.errors**2).mean()))
 
     def mistakes(self, limit: int) -> list[int]:
         """Positions of the largest errors, largest first; equal ones in the items' order."""

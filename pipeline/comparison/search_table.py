@@ -5,7 +5,7 @@ from typing import Any
 
 from icebox.pipeline.comparison import fold_tests, leaderboard
 from icebox.pipeline.comparison.fold_tests import OnFolds
-from icebox.pipeline.evaluation.metric_directions import SMALLER_IS_BETTER
+from icebox.pipeline.evaluation.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Tried:
 
 def of(entry: leaderboard.Entry) -> list[Tried]:
     """Best first, the chosen one before its equals; none where only one was tried, or heads by an ensemble."""
-    table, measure = entry.details.get("search") or [], entry.details.get("choose", "accuracy")
+    table = entry.details.get("search") or []
+    metric = METRICS[entry.details.get("choose", entry.metric.name)]
     if len(table) < 2 or "ensemble" in entry.details:
         return []
     keys = [key for key in entry.chosen if any(line.get(key) != table[0].get(key) for line in table)]
@@ -36,7 +37,7 @@ def of(entry: leaderboard.Entry) -> list[Tried]:
         Tried(
             setting=leaderboard.described({key: line[key] for key in keys}),
             chosen=i == chosen,
-            score=line.get(measure),
+            score=line.get(metric.name),
             share=line.get("share", 1.0),
             on_folds=against[i],
             fit_s=line["fit_s"],
@@ -44,7 +45,7 @@ def of(entry: leaderboard.Entry) -> list[Tried]:
         )
         for i, line in enumerate(table)
     ]
-    sign = 1 if measure in SMALLER_IS_BETTER else -1
+    sign = -1 if metric.greater_is_better else 1
 
     def place(one: Tried) -> tuple[Any, ...]:
         return -one.share, one.score is None, sign * (one.score or 0.0), not one.chosen

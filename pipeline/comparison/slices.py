@@ -9,6 +9,8 @@ from icebox.features.manifest.manifest import Row
 from icebox.pipeline.comparison import bootstrap, statistics
 from icebox.pipeline.comparison.significance import Seen
 from icebox.pipeline.comparison.statistics import Interval
+from icebox.pipeline.evaluation import metrics
+from icebox.pipeline.evaluation.sample import Sample
 
 MOST = 30  # values of a column: more are no parts to read
 
@@ -46,9 +48,9 @@ def by_value(seen: Seen, column: str, found: np.ndarray) -> list[Slice]:
 
 def scored(seen: Seen, items: np.ndarray) -> tuple[float, Interval]:
     """The score of these items (n,) bool and its interval: Wilson's, or a bootstrap of an error."""
-    n = int(items.sum())
-    if seen.measure == "error":
-        errors = (seen.predicted - seen.labels)[items]
-        return float(np.sqrt((errors**2).mean())), bootstrap.error_interval(errors, np.arange(n))
-    accuracy = float((seen.labels == seen.predicted)[items].mean())
-    return accuracy, statistics.interval(accuracy, n)
+    whole, n = seen.sample, int(items.sum())
+    sample = Sample(whole.labels[items], whole.predicted[items], whole.classes)
+    score = float(metrics.primary(sample.task).function(sample))
+    if sample.task == "regression":
+        return score, bootstrap.error_interval(sample.errors, np.arange(n))
+    return score, statistics.interval(score, n)

@@ -1,12 +1,11 @@
 """Checks across sections of params.yaml: every name refers to an entry, and no option contradicts another."""
 
-from typing import get_args
-
 from icebox.features import plugins
 from icebox.features.errors import IceboxError
 from icebox.features.text.pairs import PAIR, TEXTS
 from icebox.pipeline.config import plugin_schema
-from icebox.pipeline.config.schema import FRESH, NO_DATA, Config, OfClasses, OfValues, Store
+from icebox.pipeline.config.schema import FRESH, NO_DATA, Config, Store
+from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.project import paths
 
 
@@ -50,14 +49,14 @@ def check_fit(config: Config, name: str) -> None:
     if fit.calibrate != "none" and fit.refit == "train+val":
         raise IceboxError(f"{where}: calibrate: {fit.calibrate} learns from val, which refit: train+val has used up")
     if config.task(name) == "classification":
-        if fit.choose not in get_args(OfClasses):
-            raise IceboxError(f"{where}.choose: expected one of {', '.join(get_args(OfClasses))}, found '{fit.choose}'")
+        if fit.choose not in (known := metrics.choices("classification")):
+            raise IceboxError(f"{where}.choose: expected one of {', '.join(known)}, found '{fit.choose}'")
         return
     for key, plain in (("labels_per_class", "all"), ("class_weights", "none"), ("calibrate", "none")):
         if getattr(own, key) not in (plain, None):
             raise IceboxError(f"{where}.{key}: needs classes, and a regression has none; leave it out")
-    if own.choose in get_args(OfClasses):
-        raise IceboxError(f"{where}.choose: expected one of {', '.join(get_args(OfValues))}, found '{own.choose}'")
+    if own.choose and own.choose not in (known := metrics.choices("regression")):
+        raise IceboxError(f"{where}.choose: expected one of {', '.join(known)}, found '{own.choose}'")
     for head in config.select.heads:
         family = config.heads[head].family
         if not plugin_schema.accepts(plugins.file("icebox.pipeline.heads", family), "build", "task"):

@@ -1,7 +1,7 @@
 """The sections of params.yaml: the keys of each, their types, defaults and meaning."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -12,6 +12,8 @@ from icebox.features.manifest.leakage import Conflicts, Leakage
 from icebox.features.manifest.validation import Task
 from icebox.features.text.pairs import PAIR, TEXTS
 from icebox.pipeline.config.section import Section
+from icebox.pipeline.data.class_weights import ClassWeights
+from icebox.pipeline.evaluation import metrics
 
 NO_DATA = "none"  # the `data` of a backbone that needs no dataset: dvc.yaml wants a word there
 FRESH = "fresh"  # the head that has not been fitted
@@ -20,12 +22,16 @@ Free = str | list[str]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 LabelsPerClass = Literal["all"] | Annotated[int, Field(ge=1)]
-ClassWeights = Literal["none", "balanced"] | dict[str | int, Annotated[float, Field(gt=0)]]
-OfClasses = Literal["accuracy", "balanced_accuracy", "macro_f1", "log_loss"]
-OfValues = Literal["rmse", "mae", "r2"]
-Measure = OfClasses | OfValues
 Refit = Literal["train", "train+val"]
 Calibrate = Literal["none", "temperature", "isotonic"]
+
+
+def check_metric(value: Any) -> Any:
+    """The name of a metric that may choose, of either task."""
+    names = metrics.choices("classification") + metrics.choices("regression")
+    if value not in names:
+        raise ValueError(f"expected one of {', '.join(names)}")
+    return value
 
 
 def check_search(value: Any) -> Any:
@@ -39,6 +45,7 @@ def check_search(value: Any) -> Any:
 
 
 Search = Annotated[Literal["grid"] | dict[str, int], BeforeValidator(check_search)]
+Choose = Annotated[str, BeforeValidator(check_metric)]
 
 
 class Split(Section):
@@ -104,7 +111,7 @@ class StoreFit(Section):
     class_weights: ClassWeights = "none"
     outputs: Annotated[list[str], Field(min_length=1)] | None = None
     views: Annotated[list[str], Field(min_length=1)] | None = None
-    choose: Measure | None = None
+    choose: Choose | None = None
     folds: Annotated[int, Field(ge=2)] | None = None
     refit: Refit | None = None
     calibrate: Calibrate | None = None
@@ -140,7 +147,7 @@ class Fit(Section):
     fitted under `seeds` seeds, `seed` and those after it. `ensemble`: how many heads answer together.
     """
 
-    choose: Measure = "accuracy"
+    choose: Choose = metrics.primary("classification").name
     seed: int = 0
     seeds: Annotated[int, Field(ge=1)] = 5
     search: Search = "grid"
@@ -251,10 +258,11 @@ class Config:
     def fit_options(self, store: str) -> Fit:
         """Settings of the fits on a store: `fit`, with the store's own overrides.
 
-        A regression is chosen by its root mean square error where only a score of classes is named.
+        A regression is chosen by its first metric where only a score of classes is named.
         """
         overrides = self.stores[store].fit.model_dump(include=FIT_OVERRIDES, exclude_none=True)
         fit = self.fit.model_copy(update=overrides)
-        if self.task(store) == "regression" and fit.choose not in get_args(OfValues):
-            return fit.model_copy(update={"choose": "rmse"})
+        task = self.task(store)
+        if task == "regression" and fit.choose not in metrics.choices(task):
+            return fit.model_copy(update={"choose": metrics.primary(task).name})
         return fit

@@ -1,13 +1,15 @@
 """How much each class counts in a fit: as often as it occurs, all alike, or as given."""
 
 from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Gt
 
 from icebox.features.errors import IceboxError
 from icebox.features.plugins import suggestion
-from icebox.pipeline.config.schema import ClassWeights
 
+ClassWeights = Literal["none", "balanced"] | dict[str | int, Annotated[float, Gt(0)]]
 Weigh = Callable[[np.ndarray], np.ndarray | None]  # labels (n,) → the items' weights (n,), or None for all alike
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from icebox.pipeline.data.labelled import Labelled, Part
 from icebox.pipeline.data.on_disk import Rows
 from icebox.pipeline.evaluation import metrics
+from icebox.pipeline.evaluation.sample import Sample
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,8 @@ def scored(head: Any, part: Part, data: Labelled) -> Scored:
 
 def judged(part: Part, said: Answers, classes: int) -> Scored:
     """A split with what was said of it and how good that is; without classes it is a regression."""
-    if not classes:
-        return Scored(part, said, metrics.score_values(part.labels, said.predicted))
     probabilities = said.scores if said.probable else None
-    return Scored(part, said, metrics.score(part.labels, said.predicted, probabilities, classes))
+    return Scored(part, said, metrics.scores(Sample(part.labels, said.predicted, classes, probabilities)))
 
 
 def blocks(features: np.ndarray | Rows) -> Iterator[np.ndarray]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from icebox.features import files
-from icebox.pipeline.evaluation import metrics
+from icebox.pipeline.evaluation import plots
 from icebox.pipeline.evaluation.predictions import Scored
 from icebox.pipeline.project import paths
 
@@ -36,17 +36,17 @@ def write(
     tables = [predictions(scored, split, classes) for split, scored in splits.items()]
     with files.replacing(paths.predictions(store, head)) as temporary:
         pq.write_table(pa.concat_tables(tables), temporary)
-    for name, text in plots(splits["test"], classes).items():
+    for name, text in plot_tables(splits["test"], classes).items():
         files.write_text(paths.plot(store, head, name), text)
 
 
-def plots(test: Scored, classes: list[str]) -> dict[str, str]:
-    """What `dvc plots` draws. A regression has neither confusions nor decisions: its tables hold no lines."""
+def plot_tables(test: Scored, classes: list[str]) -> dict[str, str]:
+    """CSV text by the plot's name. A regression has neither confusions nor decisions: its tables hold no lines."""
     if not classes:
-        return {"confusion": metrics.table(("actual", "predicted"), []), "roc": metrics.table(("fpr", "tpr"), [])}
+        return {"confusion": plots.table(plots.CONFUSION_HEADER, []), "roc": plots.table(plots.ROC_HEADER, [])}
     return {
-        "confusion": metrics.confusion_csv(test.part.labels, test.answers.predicted, classes),
-        "roc": metrics.roc_csv(test.part.labels, test.answers.scores),
+        "confusion": plots.confusion_csv(test.part.labels, test.answers.predicted, classes),
+        "roc": plots.roc_csv(test.part.labels, test.answers.scores),
     }
 
 

@@ -15,7 +15,7 @@ from icebox.features.errors import IceboxError
 from icebox.pipeline.config.schema import Fit
 from icebox.pipeline.data.class_weights import Weigh
 from icebox.pipeline.data.labelled import Labelled, Part
-from icebox.pipeline.evaluation import metric_directions
+from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.predictions import scored
 from icebox.pipeline.fitting import convergence, path_fitting, successive_halving
 from icebox.pipeline.fitting import cross_validation as folds
@@ -80,17 +80,17 @@ def search(made: Maker, settings: Sequence[Setting], data: Labelled, fit: Fit, *
             mine = [each for each in tried if each.position == i]
             failed = next((each.failed for each in mine if each.failed), "")
             scores: dict[str, Any] = {"failed": failed} if failed else mean_of(mine)
-            worth[i] = -math.inf if failed else metric_directions.worth(scores, fit.choose)
+            worth[i] = -math.inf if failed else metrics.utility(scores, fit.choose)
             table[i] = settings[i] | ({"share": round(share, 4)} if "halving" in fit.search else {})
             table[i] |= {"fit_s": round(sum(each.fit_s for each in mine), 3), "converged": all_of(mine), **scores}
             if len(mine) > 1 and not failed:
-                table[i]["by_fold"] = [each.scores[metric_directions.present(each.scores, fit.choose)] for each in mine]
+                table[i]["by_fold"] = [each.scores[metrics.choosing_metric(each.scores, fit.choose)] for each in mine]
     best = max(left, key=lambda i: (worth[i], -i))
     if worth[best] == -math.inf:
         raise NothingFits(f"no setting can be fitted on {len(pairs[0][0]):,} items: {table[best]['failed']}")
     won = [each for each in tried if each.position == best]
     scores = mean_of(won)
-    measure = metric_directions.present(scores, fit.choose)
+    measure = metrics.choosing_metric(scores, fit.choose)
     same = fingerprint.of_settings([judged.item_ids.tolist() for _, judged in pairs]) if len(pairs) > 1 else ""
     return Found(settings[best], scores, measure, chosen_on, won, [table[i] for i in range(len(settings))], same)
 
@@ -162,7 +162,7 @@ def tried_of(
 def best_keeps_its_head(tried: list[Tried], choose: str) -> list[Tried]:
     """The same without the heads of all but the best, the first among equals."""
     fitted = [each for each in tried if not each.failed]
-    best = max(fitted, key=lambda each: (metric_directions.worth(each.scores, choose), -each.position), default=None)
+    best = max(fitted, key=lambda each: (metrics.utility(each.scores, choose), -each.position), default=None)
     return [each if each is best else replace(each, head=None) for each in tried]
 
 

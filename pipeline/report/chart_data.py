@@ -17,7 +17,7 @@ def of(section: Section) -> dict[str, Any]:
     """All of one dataset."""
     items, near = items_of(section)
     return {
-        "measure": section.best.entry.measure,
+        "score": f"test {section.metric.title}",
         "regression": section.regression,
         "classes": section.classes,
         "items": items,
@@ -96,7 +96,7 @@ def labels(section: Section) -> list[dict[str, Any]]:
         }
         for line in section.lines
         for point in line.entry.details.get("labels") or []
-        if (scores := [draw["test"][line.entry.measure] for draw in point["draws"]])
+        if (scores := [draw["test"][line.entry.metric.name] for draw in point["draws"]])
     ]
 
 

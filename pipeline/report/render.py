@@ -10,6 +10,7 @@ from icebox.features.manifest.manifest import Row
 from icebox.features.splits import in_order
 from icebox.pipeline.comparison import formats, leaderboard
 from icebox.pipeline.config.schema import Config
+from icebox.pipeline.evaluation.metrics import METRICS
 from icebox.pipeline.project import paths
 from icebox.pipeline.report import chart_data, sections, training_section
 from icebox.pipeline.report.sections import Section
@@ -41,7 +42,8 @@ def render(config: Config) -> str:
         sections=sections.collect(config),
         trained=training_section.of(config),
         heads={name: config.heads[name] for name in config.select.heads},
-        choose=config.fit.choose,
+        metrics=METRICS,
+        choose=METRICS[config.fit.choose],
         seed=config.fit.seed,
         classes_max=CLASSES_MAX,
         asset=asset,

@@ -21,8 +21,11 @@ from icebox.pipeline.comparison.regression_predictions import Measured
 from icebox.pipeline.comparison.search_table import Tried
 from icebox.pipeline.comparison.significance import Seen, Standing
 from icebox.pipeline.comparison.slices import Slice
+from icebox.pipeline.comparison.statistics import Interval
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import Config
+from icebox.pipeline.evaluation import metrics
+from icebox.pipeline.evaluation.metrics import Metric
 from icebox.pipeline.exploration import results
 from icebox.pipeline.exploration.results import Atlas
 from icebox.pipeline.project import paths
@@ -62,6 +65,11 @@ class Line:
     def anchor(self) -> str:
         """Names are letters, digits, `_`, `.` and `-`, and hold no slash."""
         return f"{self.entry.store}/{self.entry.head}"
+
+    @property
+    def interval(self) -> Interval | None:
+        """The 95 % interval of the score that heads are compared by."""
+        return self.standing.intervals.get(self.entry.metric.name)
 
     @property
     def judged(self) -> Judged | None:
@@ -119,7 +127,7 @@ class Section:
     atlases: dict[str, Atlas]
     gallery: Gallery
     axis: tuple[float, float]
-    ranked_by: str
+    ranked_by: Metric
     advice: list[str]
     doubts: list[dict[str, Any]]  # what the manifest stage found wrong with the splits and labels
 
@@ -137,6 +145,17 @@ class Section:
     def regression(self) -> bool:
         """Whether numbers are predicted."""
         return self.best.entry.regression
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that heads are compared by."""
+        return self.best.entry.metric
+
+    @property
+    def other_metrics(self) -> list[Metric]:
+        """The further metrics that have a column in the leaderboard."""
+        known = metrics.of_task(self.metric.task)
+        return [metric for metric in known if metric != self.metric and "report" in metric.shown]
 
     @property
     def further(self) -> list[str]:
@@ -195,11 +214,11 @@ def section(config: Config, name: str, entries: list[leaderboard.Entry]) -> Sect
 
 def lines_of(config: Config, entries: list[leaderboard.Entry], rows: dict[str, Row]) -> list[Line]:
     """A line for each entry, with its predictions where they are here."""
-    measure = leaderboard.ranked_by(config, entries[0])
-    ranks = statistics.ranks([entry.val.get(measure) for entry in entries])
+    metric = leaderboard.ranked_by(config, entries[0])
+    ranks = statistics.ranks([entry.val.get(metric.name) for entry in entries])
     seen = [standing.seen_of(entry) for entry in entries]
     standings = standing.standings(entries, [views.get("test") for views in seen])
-    folds = leaderboard.on_folds(entries, measure)
+    folds = leaderboard.on_folds(entries, metric)
     return [
         Line(
             entry=entry,
@@ -248,7 +267,7 @@ def reference(seen: Seen | None, rows: dict[str, Row], *, regression: bool) -> t
 
 def axis(lines: list[Line]) -> tuple[float, float]:
     """Where the strip of test scores begins and ends."""
-    ends = [end for line in lines for end in line.standing.interval or (line.entry.score, line.entry.score)]
+    ends = [end for line in lines for end in line.interval or (line.entry.score, line.entry.score)]
     if not lines[0].entry.regression:
         return max(start for start in STARTS if start <= min(ends)), min(end for end in ENDS if end >= max(ends))
     low, high = min(ends), max(ends)

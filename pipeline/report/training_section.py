@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 
 from icebox.pipeline.config.schema import Config
-from icebox.pipeline.evaluation.metric_directions import SMALLER_IS_BETTER
+from icebox.pipeline.evaluation.metrics import METRICS
 from icebox.pipeline.project import paths
 from icebox.pipeline.training import curves
 
@@ -45,13 +45,17 @@ def read(name: str, unit: str) -> Trained:
 
 
 def apart(rows: list[dict[str, float]]) -> dict[str, list[dict[str, float | str]]]:
-    """Losses and errors, which are to fall, and scores, which are to rise, do not share an axis; calibration fits
-    neither."""
+    """The points of two charts: losses and errors, which are to fall, and scores, which are to rise, share no axis.
+
+    Metrics that the table does not show in curves are left out.
+    """
     charts: dict[str, list[dict[str, float | str]]] = {"loss": [], "score": []}
     for row in rows:
         for name, value in row.items():
-            if name not in ("step", "val/ece"):
-                kind = "loss" if name.split("/")[-1] in ("loss", *SMALLER_IS_BETTER) else "score"
+            metric = METRICS.get(name.split("/")[-1])
+            if name != "step" and (metric is None or "curves" in metric.shown):
+                falls = name.endswith("loss") if metric is None else not metric.greater_is_better
+                kind = "loss" if falls else "score"
                 said = name.replace("/", " ").replace("_", " ")
                 charts[kind].append({"step": row["step"], "of": said, "value": value})
     return {kind: points for kind, points in charts.items() if points}

@@ -12,7 +12,7 @@ from icebox.features.errors import IceboxError
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.data.labelled import Part
 from icebox.pipeline.estimators.ensemble import Mean, mean
-from icebox.pipeline.evaluation import metric_directions, peak_memory, results
+from icebox.pipeline.evaluation import metrics, peak_memory, results
 from icebox.pipeline.evaluation.predictions import Answers, Scored, judged
 from icebox.pipeline.inference import bundle
 from icebox.pipeline.project import paths
@@ -43,9 +43,7 @@ def run(config: Config, key: str) -> None:
     bundles = {head: bundle.load(paths.bundle(key, head)) for head in said}
     classes = next(iter(bundles.values())).classes
     val = {head: scored(splits["val"], splits["val"].probabilities, classes).scores for head, splits in said.items()}
-    ranked = sorted(
-        said, key=lambda head: -metric_directions.worth(val[head], fit.choose)
-    )  # among equals the first selected
+    ranked = sorted(said, key=lambda head: -metrics.utility(val[head], fit.choose))  # among equals the first selected
     members = ranked[: fit.ensemble]
     splits = {
         split: scored(of, mean([said[head][split].probabilities for head in members]), classes)

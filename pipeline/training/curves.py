@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from icebox.features import files
-from icebox.pipeline.evaluation.metric_directions import SMALLER_IS_BETTER
+from icebox.pipeline.evaluation.metrics import METRICS
 
 DIGITS = 6  # significant, of every number written: more is noise
 TABLES = Path("plots/metrics")
@@ -83,7 +83,7 @@ def summarize(curve: Sequence[Mapping[str, float]], measure: str) -> dict[str, f
     square error) less train's at the best epoch, unless that is 0. Train's is the mean over the epoch, with
     augmentation and smoothing where there are any.
     """
-    smaller = measure in SMALLER_IS_BETTER
+    smaller = not METRICS[measure].greater_is_better
     scores = [line[measure] for line in curve]
     best = min(scores) if smaller else max(scores)
     best_epoch = scores.index(best)

@@ -29,7 +29,7 @@ from icebox.features.nn import blocks, freezing, partial_forward
 from icebox.features.nn.backbone import NetworkBackbone
 from icebox.features.nn.layer_outputs import Inputs
 from icebox.pipeline.config.schema import UnfreezeOptions
-from icebox.pipeline.evaluation import metric_directions
+from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.unfreezing import optimizer
 from icebox.pipeline.unfreezing.end_to_end import Whole
 from icebox.pipeline.unfreezing.weight_averaging import RunningMean
@@ -254,7 +254,7 @@ class Unfreezing:
         """Score val, add a line to the curve, and keep the weights, or their mean, where they are the best so far."""
         with self.mean.in_place() if self.mean else nullcontext():
             scores = self.score(self.scores(self.val))
-            value = metric_directions.worth(scores, self.choose)
+            value = metrics.utility(scores, self.choose)
             self.progress.curve.append({"epoch": self.progress.epochs, "loss": loss, **scores})
             self.tell(self.progress.curve[-1])
             if value > self.progress.best:

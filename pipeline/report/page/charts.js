@@ -5,7 +5,6 @@
 const COLOURS = ["#2f7ebc", "#e07b1a", "#d1495b", "#3a9d6e", "#8e6bbf", "#a8743f", "#d36ba6", "#7d8a99", "#a3a51c", "#29a9b8", "#5566c7", "#c2542d"];
 const style = { background: "none", color: "var(--ink)", fontSize: "12px", fontFamily: "inherit", overflow: "visible" };
 const label = (data, anchor) => `${data.heads[anchor].backbone} · ${data.heads[anchor].head}`;
-const named = { accuracy: "test accuracy", rmse: "test RMSE" };
 
 const draw = {
   labels(data, place, width) {
@@ -14,7 +13,7 @@ const draw = {
     return Plot.plot({
       style, width, height: 280, marginLeft: 48, marginBottom: 38,
       x: { type: "log", label: "items in train →", tickFormat: (n) => n.toLocaleString("en"), ticks: [...new Set(points.map((point) => point.n))] },
-      y: { label: named[data.measure], grid: true, nice: true }, color: { legend: true, range: COLOURS, domain: [...new Set(Object.values(data.heads).map((head) => head.head))].sort() },
+      y: { label: data.score, grid: true, nice: true }, color: { legend: true, range: COLOURS, domain: [...new Set(Object.values(data.heads).map((head) => head.head))].sort() },
       marks: [
         Plot.link(points, { x: "n", y1: "low", y2: "high", stroke: at.stroke, strokeOpacity: 0.45, strokeWidth: 3 }),
         Plot.lineY(points, { ...at, y: "mean", strokeWidth: 1.8 }),

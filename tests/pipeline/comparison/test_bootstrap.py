@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn import metrics
 
 from icebox.pipeline.comparison import bootstrap, statistics
+from icebox.pipeline.evaluation.metrics import METRICS
+from icebox.pipeline.evaluation.sample import Sample
 
 ALONE = np.arange(40)
 
@@ -15,22 +16,12 @@ def random() -> np.random.Generator:
     return np.random.default_rng(1)
 
 
-def test_scores_of_unit_weights_are_those_of_scikit_learn(random: np.random.Generator):
-    labels, predicted = random.integers(0, 4, (2, 40))
-    once = np.ones((1, 40), np.float32)
-    f1 = metrics.f1_score(labels, predicted, average="macro", labels=range(5), zero_division=0)
-    assert bootstrap.accuracy(labels == predicted)(once) == pytest.approx((labels == predicted).mean())
-    assert bootstrap.macro_f1(labels, predicted, 5)(once) == pytest.approx(f1)
-    assert bootstrap.rmse(labels - predicted)(once) == pytest.approx(metrics.root_mean_squared_error(labels, predicted))
+def accuracy(right: np.ndarray) -> bootstrap.Score:
+    return bootstrap.score_of(METRICS["accuracy"], Sample(np.ones(len(right), int), right.astype(int), 2))
 
 
-@pytest.mark.parametrize("classes", [3, 60])
-def test_scores_of_weights_are_those_of_the_items_repeated(random: np.random.Generator, classes: int):
-    labels, predicted = random.integers(0, 3, (2, 40))
-    (weights,) = bootstrap.weights_of(ALONE, 1, 7)
-    times = weights[0].astype(int)
-    again = metrics.f1_score(labels.repeat(times), predicted.repeat(times), average="macro", zero_division=0)
-    assert bootstrap.macro_f1(labels, predicted, classes)(weights) * classes / 3 == pytest.approx(again)
+def rmse(errors: np.ndarray) -> bootstrap.Score:
+    return bootstrap.score_of(METRICS["rmse"], Sample(np.zeros(len(errors)), errors))
 
 
 def test_a_group_is_drawn_as_a_whole():
@@ -46,13 +37,13 @@ def test_the_interval_is_near_that_of_scipys_bootstrap(random: np.random.Generat
     expected = stats.bootstrap(
         (errors,), lambda e: np.sqrt(np.mean(e**2)), method="percentile", rng=0, vectorized=False
     )
-    found = bootstrap.interval(bootstrap.bootstrap([bootstrap.rmse(errors)], np.arange(200))[0], 200)
+    found = bootstrap.interval(bootstrap.bootstrap([rmse(errors)], np.arange(200))[0], 200)
     assert found == pytest.approx(expected.confidence_interval, abs=0.01)
 
 
 def test_blocks_do_not_change_how_many_are_drawn(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(bootstrap, "BLOCK", 90)
-    assert bootstrap.bootstrap([bootstrap.accuracy(ALONE > 3)], ALONE, draws=7).shape == (1, 7)
+    assert bootstrap.bootstrap([accuracy(ALONE > 3)], ALONE, draws=7).shape == (1, 7)
 
 
 def test_the_flip_test_is_mcnemars_where_items_are_alone():
@@ -78,7 +69,7 @@ def test_accuracy_intervals_cover_95_percent_of_synthetic_tests(random: np.rando
     for seed in range(1000):
         right = random.random(300) < 0.85
         low, high = bootstrap.interval(
-            bootstrap.bootstrap([bootstrap.accuracy(right)], np.arange(300), draws=500, seed=seed)[0], 300
+            bootstrap.bootstrap([accuracy(right)], np.arange(300), draws=500, seed=seed)[0], 300
         )
         covered += low <= 0.85 <= high
     assert 0.93 <= covered / 1000 <= 0.97
@@ -90,7 +81,7 @@ def test_intervals_of_paired_differences_cover_95_percent(random: np.random.Gene
     for seed in range(1000):
         hard = random.random(300)
         one, other = (hard + random.normal(0, 0.1, 300) < level for level in (0.85, 0.80))
-        scores = [bootstrap.accuracy(one), bootstrap.accuracy(other)]
+        scores = [accuracy(one), accuracy(other)]
         first, second = bootstrap.bootstrap(scores, np.arange(300), draws=500, seed=seed)
         low, high = bootstrap.interval(first - second, 300)
         covered += low <= TRUE_DIFFERENCE <= high
@@ -120,7 +111,7 @@ def test_intervals_of_macro_f1_cover_95_percent(random: np.random.Generator):
     for seed in range(1000):
         labels = random.choice(3, 200, p=often)
         predicted = (random.random(200)[:, None] > confusion[labels].cumsum(axis=1)).sum(axis=1)
-        scores = [bootstrap.macro_f1(labels, predicted, 3)]
+        scores = [bootstrap.score_of(METRICS["macro_f1"], Sample(labels, predicted, 3))]
         low, high = bootstrap.interval(bootstrap.bootstrap(scores, np.arange(200), draws=400, seed=seed)[0], 200)
         covered += low <= true_f1 <= high
     assert 0.93 <= covered / 1000 <= 0.97

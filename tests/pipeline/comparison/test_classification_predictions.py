@@ -86,7 +86,7 @@ def test_predictions_of_numbers_are_measured(tmp_path: Path):
     pq.write_table(pa.table(table), tmp_path / "p.parquet")
     found = classification_predictions.read(tmp_path / "p.parquet")["test"]
     assert found.mistakes(5) == [1, 0]
-    assert found.score == pytest.approx(np.sqrt((0.25 + 4) / 2))
+    assert found.sample.errors.tolist() == [0.5, -2.0]
     assert found.said(1) == ("2", "0")
 
 

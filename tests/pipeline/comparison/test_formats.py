@@ -75,7 +75,10 @@ def shown() -> list[str]:
 def test_the_terminal_says_how_sure_each_line_is():
     title, heads, _, best, other, always, _, *note = shown()
     assert title == "words: accuracy on 20 test items"
-    assert re.sub(r"\s+", " ", heads) == "# backbone head val test 95 % Δ best 95 % of Δ p over seeds fit s size chosen"
+    assert (
+        re.sub(r"\s+", " ", heads)
+        == "# backbone head val test 95 % Δ best 95 % of Δ p verdict over seeds fit s size chosen"
+    )
     assert "logreg (not converged)" in best
     assert best.split()[-3:] == ["2.0", "KB", "C=0.1"]
     assert "best" in best

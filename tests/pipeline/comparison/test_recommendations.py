@@ -19,8 +19,8 @@ def entry(head: str = "logreg", *, chosen: dict[str, Any] | None = None, ece: fl
 
 
 def stands(verdict: Verdict, wins: int = 0, losses: int = 0) -> Standing:
-    versus = Versus((wins - losses) / 400, (-0.1, 0.1), None, "exact McNemar", 0.5, 0.5, 400, wins, losses)
-    return Standing((0.8, 0.9), None, None if verdict == "best" else versus, verdict)
+    versus = Versus((wins - losses) / 400, {"accuracy": (-0.1, 0.1)}, "exact McNemar", 0.5, 0.5, 400, wins, losses)
+    return Standing({"accuracy": (0.8, 0.9)}, None if verdict == "best" else versus, verdict)
 
 
 BEST = (entry(bundle_bytes=900), stands("best"))

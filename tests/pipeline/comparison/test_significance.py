@@ -10,6 +10,7 @@ from icebox.pipeline.comparison import bootstrap, significance
 from icebox.pipeline.comparison.classification_predictions import Judged
 from icebox.pipeline.comparison.leaderboard import Entry
 from icebox.pipeline.comparison.regression_predictions import Measured
+from icebox.pipeline.evaluation.metrics import METRICS
 
 
 def entry(scores: dict[str, float]) -> Entry:
@@ -26,14 +27,14 @@ def judged(right: np.ndarray, first: int = 0) -> Judged:
 
 def standings(seen: Sequence[Judged | Measured]) -> list[significance.Standing]:
     key = "rmse" if isinstance(seen[0], Measured) else "accuracy"
-    entries = [entry({"n": len(one.item_ids), key: one.score}) for one in seen]
+    entries = [entry({"n": len(one.item_ids), key: float(METRICS[key].function(one.sample))}) for one in seen]
     return significance.standings(entries, list(seen))
 
 
 @pytest.fixture(autouse=True)
 def fewer_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Intervals are not looked at where many tables are made."""
-    monkeypatch.setattr(significance.resampling.bootstrap, "__kwdefaults__", {"draws": 100, "seed": 0})
+    monkeypatch.setattr(significance.draws_of, "__kwdefaults__", {"draws": 100, "seed": 0})
 
 
 def test_one_head_under_other_seeds_is_hardly_ever_called_different():
@@ -52,8 +53,8 @@ def test_intervals_cover_where_items_come_in_groups(patients: int, pictures: int
     random, units, covered = np.random.default_rng(0), np.arange(patients).repeat(pictures), 0
     for seed in range(1000):
         one = judged((random.random(patients) < share).repeat(pictures))
-        draws = bootstrap.bootstrap(significance.scores_of(one), units, draws=400, seed=seed)
-        (low, high), _ = significance.intervals(one, draws, units)
+        draws = significance.draws_of(one, units, draws=400, seed=seed)
+        low, high = significance.intervals(one, draws, units)["accuracy"]
         covered += low <= share <= high
     assert 0.93 <= covered / 1000 <= 0.99  # fewer than ten patients right or wrong: wider than need be
 
@@ -83,9 +84,9 @@ def test_heads_are_compared_on_the_items_that_all_of_them_saw():
 
 def test_a_head_without_mistakes_is_not_sure_to_make_none():
     found = standings([judged(np.ones(30, bool)), judged(np.ones(30, bool))])
-    assert found[0].interval == (pytest.approx(0.886, abs=1e-3), 1.0)
+    assert found[0].intervals["accuracy"] == (pytest.approx(0.886, abs=1e-3), 1.0)
     assert found[1].versus is not None
-    assert found[1].versus.interval[0] < 0 < found[1].versus.interval[1]
+    assert found[1].versus.intervals["accuracy"][0] < 0 < found[1].versus.intervals["accuracy"][1]
 
 
 def test_a_regression_is_compared_by_its_errors_and_smaller_ones_are_better():
@@ -95,7 +96,7 @@ def test_a_regression_is_compared_by_its_errors_and_smaller_ones_are_better():
     found = standings(seen)
     assert [each.verdict for each in found] == ["best", "worse", "better", "tied"]
     assert found[1].versus is not None
-    assert found[1].versus.interval[0] > 0
+    assert found[1].versus.intervals["rmse"][0] > 0
 
 
 def test_without_predictions_of_the_best_nothing_is_compared():

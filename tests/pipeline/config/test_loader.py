@@ -79,7 +79,7 @@ def test_the_projects_own_params_are_valid():
         (["stores", "digits-pixels"], {"dataset": "digits", "backbone": "pixels", "extract": {}}, "stores.digits-pixels.fit: missing"),
         (["extract", "on_error"], "ignore", "extract.on_error: Input should be 'fail' or 'skip', found 'ignore'"),
         (["fit", "search"], {"random": 0}, "fit.search: Value error, expected grid, {random: n} or {halving: n}, found {'random': 0}"),
-        (["fit", "choose"], "rmse", "stores.digits-glyphnet.fit.choose: expected one of accuracy, balanced_accuracy, macro_f1, log_loss, found 'rmse'"),
+        (["fit", "choose"], "rmse", "stores.digits-glyphnet.fit.choose: expected one of accuracy, macro_f1, balanced_accuracy, log_loss, found 'rmse'"),
         (["stores", "digits-pixels", "fit"], {"calibrate": "isotonic", "refit": "train+val"}, "stores.digits-pixels.fit: calibrate: isotonic learns from val, which refit: train+val has used up"),
         (["stores", "digits-pixels", "fit"], {"labels_per_class": [1, "some"]}, "stores.digits-pixels.fit.labels_per_class"),
         (["stores", "digits-pixels", "fit"], {"class_weights": {"1": -1.0}}, "stores.digits-pixels.fit.class_weights"),

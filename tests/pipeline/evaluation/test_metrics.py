@@ -1,13 +1,17 @@
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn import metrics as oracle
 
 from icebox.pipeline.evaluation import metrics
+from icebox.pipeline.evaluation.metrics import METRICS
+from icebox.pipeline.evaluation.sample import Sample
+
+WITH_INTERVAL = [metric for metric in METRICS.values() if metric.interval]
 
 
 def test_scores_are_those_counted_by_hand():
     # class 0: precision 1/2, recall 1 → F1 2/3; class 1: precision 1, recall 1/2 → F1 2/3; class 2 never → 0
-    scores = metrics.score(np.array([0, 1, 1]), np.array([0, 0, 1]), None, 3)
+    scores = metrics.scores(Sample(np.array([0, 1, 1]), np.array([0, 0, 1]), 3))
     # balanced: recall 1 of class 0, 1/2 of class 1; class 2 has no items
     assert scores == {
         "n": 3,
@@ -17,31 +21,84 @@ def test_scores_are_those_counted_by_hand():
     }
 
 
+@pytest.mark.parametrize("classes", [2, 7, 60])
+def test_scores_are_those_of_scikit_learn_to_the_last_digit(classes: int):
+    random = np.random.default_rng(0)
+    for n in (1, 10, 128, 1000):
+        labels = random.integers(0, classes, n)
+        predicted = np.where(random.random(n) < 0.7, labels, random.integers(0, classes, n))
+        every, present = np.arange(classes), np.unique(labels)
+        expected = {
+            "n": n,
+            "accuracy": oracle.accuracy_score(labels, predicted),
+            "macro_f1": oracle.f1_score(labels, predicted, labels=every, average="macro", zero_division=0),
+            # balanced_accuracy_score is the same and warns where a class without items is predicted
+            "balanced_accuracy": oracle.recall_score(
+                labels, predicted, labels=present, average="macro", zero_division=0
+            ),
+        }
+        found = metrics.scores(Sample(labels, predicted, classes))
+        assert found == {name: round(float(value), 6) for name, value in expected.items()}
+
+
+def test_errors_are_those_of_scikit_learn_to_the_last_digit():
+    random = np.random.default_rng(0)
+    labels, predicted = random.normal(100, 50, (2, 1000))
+    expected = {
+        "n": 1000,
+        "rmse": oracle.root_mean_squared_error(labels, predicted),
+        "mae": oracle.mean_absolute_error(labels, predicted),
+        "r2": oracle.r2_score(labels, predicted),
+    }
+    found = metrics.scores(Sample(labels, predicted))
+    assert found == {name: round(float(value), 6) for name, value in expected.items()}
+    assert list(metrics.scores(Sample(labels[:1], predicted[:1]))) == ["n", "rmse", "mae"]
+
+
+@pytest.mark.parametrize("metric", WITH_INTERVAL, ids=lambda each: each.name)
+@pytest.mark.parametrize("classes", [3, 60])
+def test_under_weights_each_draw_has_the_score_of_its_items_repeated(metric: metrics.Metric, classes: int):
+    random = np.random.default_rng(0)
+    labels, predicted = random.integers(0, 3, (2, 40))
+    weights = random.integers(0, 4, (5, 40)).astype(np.float32)
+    sample = Sample(labels, predicted, classes if metric.task == "classification" else 0)
+    drawn = metric.function(sample.reweighted(weights))
+    assert drawn.shape == (5,)
+    for times, value in zip(weights.astype(int), drawn, strict=True):
+        again = Sample(labels.repeat(times), predicted.repeat(times), sample.classes)
+        assert value == pytest.approx(float(metric.function(again)), rel=1e-5)
+
+
+def test_every_metric_can_be_what_the_table_says_of_it():
+    for metric in METRICS.values():
+        assert not (metric.needs_probabilities and metric.interval), "comparing reads no probabilities"
+    for task in ("classification", "regression"):
+        assert metrics.primary(task).interval
+        assert metrics.primary(task).chooses
+        assert not metrics.primary(task).needs_probabilities
+
+
+def test_what_chooses_is_largest_where_it_is_best_and_falls_back_without_probabilities():
+    assert metrics.utility({"accuracy": 0.5, "log_loss": 2.0}, "log_loss") == -2
+    assert metrics.utility({"accuracy": 0.5}, "log_loss") == 0.5
+    assert metrics.choosing_metric({"accuracy": 0.5}, "log_loss") == "accuracy"
+
+
+def test_predictions_that_are_no_numbers_have_no_scores():
+    with pytest.raises(ValueError, match="NaN"):
+        metrics.scores(Sample(np.zeros(2), np.array([1.0, np.nan])))
+
+
 def test_the_calibration_error_is_the_gap_between_confidence_and_share_of_right_answers():
     # two bins: four answers 90% sure, half right; four 30% sure, one right: (0.4 + 0.05) / 2
-    sure = np.array([0.9] * 4 + [0.3] * 4)
+    confidence = np.array([0.9] * 4 + [0.3] * 4)
     right = np.array([1, 1, 0, 0, 1, 0, 0, 0], bool)
-    assert metrics.calibration_error(sure, right) == pytest.approx(0.225)
-    assert metrics.calibration_error(np.ones(3), np.ones(3, bool)) == 0
+    probabilities, labels = np.column_stack([confidence, np.zeros(8)]), (~right).astype(int)
+    assert metrics.calibration_error(Sample(labels, np.zeros(8, int), 2, probabilities)) == pytest.approx(0.225)
+    assert metrics.calibration_error(Sample(np.zeros(3, int), np.zeros(3, int), 2, np.ones((3, 2)))) == 0
 
 
 def test_log_loss_is_the_mean_of_minus_log_p():
     probabilities = np.array([[0.5, 0.5], [0.1, 0.9]])
-    scores = metrics.score(np.array([0, 1]), np.array([0, 1]), probabilities, 2)
+    scores = metrics.scores(Sample(np.array([0, 1]), np.array([0, 1]), 2, probabilities))
     assert scores["log_loss"] == pytest.approx(-(np.log(0.5) + np.log(0.9)) / 2, abs=1e-6)
-
-
-def test_the_roc_curve_has_the_area_that_scikit_learn_finds():
-    random = np.random.default_rng(0)
-    labels = random.integers(0, 3, 500)
-    scores = random.random((500, 3)) + 0.5 * np.eye(3)[labels]
-    rows = [line.split(",") for line in metrics.roc_csv(labels, scores).splitlines()[1:]]
-    x, y = np.array(rows, float).T
-    expected = roc_auc_score(np.eye(3)[labels].ravel(), scores.ravel())
-    assert np.trapezoid(y, x) == pytest.approx(expected, abs=2e-3)
-
-
-def test_confusion_lists_each_item_by_class_name():
-    assert metrics.confusion_csv(np.array([0, 1]), np.array([1, 1]), ["cat", "dog, wet"]) == (
-        'actual,predicted\ncat,"dog, wet"\n"dog, wet","dog, wet"\n'
-    )

@@ -8,6 +8,7 @@ from sklearn.svm import LinearSVC
 from icebox.pipeline.data.labelled import Part
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.predictions import answers
+from icebox.pipeline.evaluation.sample import Sample
 from icebox.pipeline.fitting.calibration import calibrated
 
 
@@ -42,7 +43,7 @@ def test_confidence_comes_close_to_the_share_of_right_answers(noisy, method):
     train, val, test = noisy
     head = LogisticRegression(C=100, max_iter=1000).fit(train.features, train.labels)
     before, after = (answers(h, test.features, 3).scores for h in (head, calibrated(head, val, method)))
-    errors = [metrics.score(test.labels, p.argmax(axis=1), p, 3)["ece"] for p in (before, after)]
+    errors = [metrics.scores(Sample(test.labels, p.argmax(axis=1), 3, p))["ece"] for p in (before, after)]
     assert errors[1] < errors[0] / 2
 
 
@@ -52,4 +53,4 @@ def test_a_head_without_probabilities_gets_them(noisy, method):
     head = LinearSVC(dual=False).fit(train.features, train.labels)
     said = answers(calibrated(head, val, method), test.features, 3)
     assert said.probable
-    assert metrics.score(test.labels, said.predicted, said.scores, 3)["ece"] < 0.15
+    assert metrics.scores(Sample(test.labels, said.predicted, 3, said.scores))["ece"] < 0.15

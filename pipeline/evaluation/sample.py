@@ -1,0 +1,94 @@
+"""Labels and predictions of a split as metrics take them: every item once, or weighted by the draws of a bootstrap.
+
+Letters: n items, b draws, k classes.
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from icebox.features.manifest.validation import Task
+
+DENSE_CLASSES = 50  # with more, a matrix (n, k) with one value a row is kept sparse
+
+
+@dataclass(frozen=True)
+class Sample:
+    """n items: labels and predictions (n,), which are class numbers, or values in a regression (then `classes` is 0).
+
+    `probabilities` (n, k), if there are any. `weights` (b, n) float32: how often each of b draws holds an item. Sums
+    and means are (b,) then, and numbers without weights; counts by class are (b, k), or (k,).
+    """
+
+    labels: np.ndarray
+    predicted: np.ndarray
+    classes: int = 0
+    probabilities: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    _one_hot: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # shared by all draws
+
+    @property
+    def task(self) -> Task:
+        """Classification or regression."""
+        return "classification" if self.classes else "regression"
+
+    def reweighted(self, weights: np.ndarray) -> "Sample":
+        """The same items under weights (b, n)."""
+        return replace(self, weights=weights)
+
+    def mean(self, values: np.ndarray) -> Any:
+        """The mean of one value an item (n,)."""
+        if self.weights is None:
+            return values.mean()
+        if values.dtype == bool:
+            values = values.astype(np.float32)
+        return self.weights @ values / self.weights.sum(axis=1)
+
+    @cached_property
+    def right(self) -> np.ndarray:
+        """Whether each prediction is the label (n,) bool."""
+        hits: np.ndarray = self.labels == self.predicted
+        return hits
+
+    @cached_property
+    def errors(self) -> np.ndarray:
+        """How far each prediction lies above the label (n,) float64."""
+        residuals: np.ndarray = self.predicted.astype(np.float64) - self.labels
+        return residuals
+
+    @cached_property
+    def hits(self) -> np.ndarray:
+        """Right predictions by class."""
+        return self._by_class("hits", self.labels, self.right)
+
+    @cached_property
+    def label_counts(self) -> np.ndarray:
+        """Items by true class."""
+        return self._by_class("labels", self.labels, np.ones(len(self.labels), bool))
+
+    @cached_property
+    def prediction_counts(self) -> np.ndarray:
+        """Items by predicted class."""
+        return self._by_class("predicted", self.predicted, np.ones(len(self.labels), bool))
+
+    def _by_class(self, name: str, numbers: np.ndarray, counted: np.ndarray) -> np.ndarray:
+        """How many of the counted items (n,) bool have each class number (n,)."""
+        if self.weights is None:
+            return np.bincount(numbers[counted], minlength=self.classes)
+        if name not in self._one_hot:
+            self._one_hot[name] = one_hot(numbers, counted, self.classes)
+        return np.asarray(self.weights @ self._one_hot[name])
+
+
+def one_hot(numbers: np.ndarray, counted: np.ndarray, classes: int) -> Any:
+    """A matrix (n, k) float32: 1 in the column of each counted row's class, else 0."""
+    rows = np.flatnonzero(counted)
+    if classes <= DENSE_CLASSES:
+        matrix = np.zeros((len(numbers), classes), np.float32)
+        matrix[rows, numbers[rows]] = 1
+        return matrix
+    from scipy.sparse import csr_matrix  # takes a sixth of a second to import
+
+    return csr_matrix((np.ones(len(rows), np.float32), (rows, numbers[rows])), shape=(len(numbers), classes))

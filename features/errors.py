@@ -1,12 +1,50 @@
 """The one error that is meant for the person at the keyboard."""
 
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, Self
+
+Hint = Literal[
+    "allow leakage",
+    "choose other outputs",
+    "end the other process",
+    "extract",
+    "extract again",
+    "extract or restore",
+    "make the manifest again",
+    "name more views",
+    "skip unreadable items",
+]
+
 
 class IceboxError(Exception):
     """Something the user can mend. The message says where, what was expected, what was found, what to do.
 
-    The command line prints it as it is, without a traceback.
+    The message holds for everyone who calls this package. `hint` names advice that depends on the way in which it is
+    used (a command to run, a file to edit); that way's own code has the wording, filled in with `values`.
     """
+
+    def __init__(self, message: str, *, hint: Hint | None = None, **values: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.values = values
+
+    def at(self, place: str, *, separator: str = ": ") -> Self:
+        """The same error, its message behind the place that it arose in (`stores.digits: …`)."""
+        located = copy.copy(self)
+        located.args = (f"{place}{separator}{self}",)
+        return located
 
 
 class ItemError(IceboxError):
     """One item's content can't be read as what it should be (a truncated image, say)."""
+
+
+@contextmanager
+def located(place: str, *, separator: str = ": ") -> Iterator[None]:
+    """Put the place before the message of an IceboxError that is raised within."""
+    try:
+        yield
+    except IceboxError as error:
+        raise error.at(place, separator=separator) from error

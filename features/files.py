@@ -105,7 +105,8 @@ def locked(path: Path) -> Iterator[None]:
         except filelock.Timeout:
             raise IceboxError(
                 f"{path.parent}: another process is working on this right now; "
-                "wait for it, or end it (it may be the child of a dvc that was killed), then run this again"
+                "wait for it, or end it, then run this again",
+                hint="end the other process",
             ) from None
     try:
         yield

@@ -1,9 +1,9 @@
 """What a backbone family's file holds.
 
 - `VERSION`: an integer, raised whenever the file's features change; part of the fingerprint.
-- `fetch(folder, *, …)`: fill `folder` with weights and all else that `load` needs. Its keywords are the keys of an
-  entry of `backbones:` in params.yaml. Families that are trained here have `pretraining(*, …)` (see `Pretraining`)
-  instead, and their keys stand under `pretrain:`; `data: Examples` among the keywords says that it takes a dataset.
+- `fetch(folder, *, …)`: fill `folder` with weights and all else that `load` needs; its keywords are the settings.
+  Families that are trained here have `pretraining(*, …)` (see `Pretraining`) instead; `data: Examples` among its
+  keywords says that it takes a dataset.
 - `load(folder, *, outputs, device, precision)`: the network, frozen, in eval mode, ready to encode. `precision` is
   "float32", "bfloat16" or "float16"; a family without a network has no use for it.
 """

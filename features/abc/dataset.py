@@ -1,4 +1,4 @@
-"""What a dataset file holds: a final class `Source(Dataset)` whose constructor's keywords are its params.yaml keys."""
+"""What a dataset file holds: a final class `Source(Dataset)` whose constructor's keywords are its settings."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping

@@ -54,7 +54,7 @@ def fetch(folder: Path, *, model: str, weights: str, sha256: str | None = None, 
         path, member = located(weights, published)
         digest = checkpoints.check_sha256(path, sha256)
         if sha256 is None:
-            print(f"{path.name}: not pinned; to pin it, write in params.yaml\n    sha256: {digest}", file=sys.stderr)
+            print(f"{path.name}: not pinned; to pin it, set\n    sha256: {digest}", file=sys.stderr)
         preprocess = torchvision_models.preprocess_of(member)
         network = torchvision_models.hollow_network(model, preprocess)
         found = torchvision_models.without_classifier(

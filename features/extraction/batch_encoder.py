@@ -135,9 +135,7 @@ class Pass:
 
 def unreadable_item(item_id: str, reason: object) -> IceboxError:
     """The error for an item that can't be read, with the choices there are."""
-    return IceboxError(
-        f"item '{item_id}': {reason}; mend or remove it, or set extract.on_error: skip in params.yaml to leave it out"
-    )
+    return IceboxError(f"item '{item_id}': {reason}; mend or remove it", hint="skip unreadable items")
 
 
 def refuse_non_finite(values: Values, units: Sequence[Unit], output: str, backbone: Backbone) -> None:

@@ -13,19 +13,23 @@ Read = Callable[[str], Content]
 
 def content_of(row: Row, read: Read) -> Content:
     """The item's content; raises IceboxError where it is gone or no longer the one in the manifest."""
-    again = "run dvc repro again, which will look at the dataset anew"
     try:
         content = read(row.source)
     except OSError as reason:
-        raise IceboxError(f"item '{row.item_id}': can't be read any more ({reason}); {again}") from reason
+        raise IceboxError(
+            f"item '{row.item_id}': can't be read any more ({reason})", hint="make the manifest again"
+        ) from reason
     if fingerprint.of_content(content) != row.item_key:
-        raise IceboxError(f"item '{row.item_id}': its content is not what it was when the manifest was made; {again}")
+        raise IceboxError(
+            f"item '{row.item_id}': its content is not what it was when the manifest was made",
+            hint="make the manifest again",
+        )
     return content
 
 
 @dataclass(frozen=True)
 class Examples:
-    """The manifest's rows and how to read their contents; `name` is the dataset's in params.yaml."""
+    """The manifest's rows and how to read their contents; `name` is the dataset's, for errors."""
 
     name: str
     modality: Modality

@@ -78,8 +78,8 @@ def settle(
     ]
     if leakage == "error" and (found := [leak for leak in leaks if leak.clusters]):
         raise IceboxError(
-            f"leakage: {'; '.join(leak.sentence() for leak in found)}. What a head learnt it must not be tested on: "
-            "set split.leakage to drop (leaves these items out of train, out of val where test has them) or to allow"
+            f"leakage: {'; '.join(leak.sentence() for leak in found)}. What a head learnt it must not be tested on",
+            hint="allow leakage",
         )
     value: Callable[[str], Hashable] = float if task == "regression" else str
     quarrels = Finding(

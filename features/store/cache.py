@@ -1,6 +1,6 @@
 """The shard cache, `.icebox/shards/<fingerprint>/`: every row ever computed under one fingerprint, for all stores.
 
-It is where extraction resumes from. DVC never touches it; a store is made of hard links to its shards.
+Extraction resumes from it. A store is made of hard links to its shards, so that it outlives the store's folder.
 """
 
 import os

@@ -113,7 +113,7 @@ class FeatureStore:
     def _pairs(self, items: np.ndarray, outputs: Sequence[str] | None) -> np.ndarray:
         """Pairs' features (len(items), 4·d) float32, a piece at a time: the texts' own are never whole in memory."""
         if self.views != TEXTS:
-            raise IceboxError(f"{self.folder}: no view '{PAIR}', which is of texts in pairs; {self._known_views()}")
+            raise self._unknown_view(f"'{PAIR}', which is of texts in pairs")
         width = sum(math.prod(self.row_shape(output)) for output in outputs or self.outputs)
         result = np.empty((len(items), PARTS * width), np.float32)
         for start in range(0, len(items), PIECE_ITEMS):
@@ -174,9 +174,11 @@ class FeatureStore:
         if self.is_ragged(output):
             whole = [name for name in self.outputs if not self.is_ragged(name)] or [f"{output.partition(':')[0]}:mean"]
             raise IceboxError(
-                f"{self.folder}: output '{output}' has a vector a token, not one an item. Heads need others: set "
-                f"stores.{self.folder.name}.fit.outputs: [{', '.join(whole)}] (and extract them, if they are not); in "
-                f"Python read it with store.ragged('{output}')"
+                f"{self.folder}: output '{output}' has a vector a token, not one an item; in Python read it with "
+                f"store.ragged('{output}')",
+                hint="choose other outputs",
+                store=self.folder.name,
+                outputs=", ".join(whole),
             )
         result = np.empty((len(items), *self.row_shape(output)), self.dtype(output))
         at = self._number_of(view or self.views[0])
@@ -245,19 +247,26 @@ class FeatureStore:
     def _number_of(self, view: str) -> int:
         """The position of a stored view among the store's."""
         if view not in self.views:
-            raise IceboxError(f"{self.folder}: no view '{view}'; {self._known_views()}")
+            raise self._unknown_view(f"'{view}'")
         return self.views.index(view)
 
-    def _known_views(self) -> str:
-        return f"known: {', '.join(self.views)}; more can be named in stores.{self.folder.name}.extract.views"
+    def _unknown_view(self, view: str) -> IceboxError:
+        return IceboxError(
+            f"{self.folder}: no view {view}; known: {', '.join(self.views)}",
+            hint="name more views",
+            store=self.folder.name,
+        )
 
     def _present(self, entry: index.Listed) -> Path:
+        """A shard's path. Raises IceboxError where it is missing or of another size."""
         path = self.folder / entry.name
-        mend = f"run: dvc repro -f extract@{self.folder.name} (or dvc checkout, or dvc pull)"
         try:
-            found = path.stat().st_size
+            size_bytes = path.stat().st_size
         except FileNotFoundError as reason:
-            raise IceboxError(f"{path}: this shard of the store is missing; {mend}") from reason
-        if found != entry.size_bytes:
-            raise IceboxError(f"{path}: expected {entry.size_bytes:,} bytes, found {found:,}; {mend}")
+            raise self._damaged(f"{path}: this shard of the store is missing") from reason
+        if size_bytes != entry.size_bytes:
+            raise self._damaged(f"{path}: expected {entry.size_bytes:,} bytes, found {size_bytes:,}")
         return path
+
+    def _damaged(self, message: str) -> IceboxError:
+        return IceboxError(message, hint="extract or restore", store=self.folder.name)

@@ -101,7 +101,7 @@ def read(store: Path) -> Index:
     """The index of the store in this folder. Raises IceboxError where there is none, or a broken one."""
     path = store / FILE
     if not path.exists():
-        raise IceboxError(f"{store}: no finished feature store here; run: dvc repro extract@{store.name}")
+        raise IceboxError(f"{store}: no finished feature store here", hint="extract", store=store.name)
     with explained(path), h5py.File(path) as file:
         written = file.attrs["index"]
         if file.attrs["sha256"] != sha256_of(written):
@@ -125,13 +125,13 @@ def read(store: Path) -> Index:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn what h5py raises for a broken index into an IceboxError that says what to do."""
+    """Turn what h5py raises for a broken index into an IceboxError."""
     try:
         yield
     except hdf5.BROKEN as reason:
         found = f"one without {reason} (of another version?)" if isinstance(reason, KeyError) else reason
         raise IceboxError(
-            f"{path}: expected an index, found {found}; run: dvc repro -f extract@{path.parent.name}"
+            f"{path}: expected an index, found {found}", hint="extract again", store=path.parent.name
         ) from reason
 
 

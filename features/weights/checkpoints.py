@@ -39,7 +39,7 @@ def downloaded(url: str) -> Path:
                 error.close()  # it is the server's answer, and holds the connection
             raise IceboxError(
                 f"weights: could not fetch {url}: {error}. Without a network, bring the file and put it at {path}, "
-                f"or anywhere and say `weights: path/to/{path.name}` in params.yaml"
+                f"or anywhere and say `weights: path/to/{path.name}`"
             ) from error
     if not (found := fingerprint.of_file(path)).startswith(prefix):
         raise IceboxError(f"weights: {path}: expected a sha256 that starts with {prefix}, found {found}; delete it")

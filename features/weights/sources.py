@@ -70,9 +70,8 @@ def by_hand(name: str, files: Sequence[str], revision: str, *, why: str) -> str:
     return (
         f"backbones: can't fetch 'hub:{name}' (revision '{revision}'): {why}\n"
         f"By hand: put {WEIGHTS_FILES[0]} and those that exist of {', '.join(files)} from\n"
-        f"https://huggingface.co/{name}/tree/{revision} into {folder}/ and write\n"
-        f"    weights: {folder}\n"
-        "for this backbone in params.yaml."
+        f"https://huggingface.co/{name}/tree/{revision} into {folder}/ and set,\n"
+        f"for this backbone,\n    weights: {folder}"
     )
 
 
@@ -87,7 +86,7 @@ def take(source: Path, folder: Path, *, files: Collection[str], sha256: str | No
         raise IceboxError(f"backbones: weights '{called}': found no {' or '.join(WEIGHTS_FILES)} in {source}")
     found = checkpoints.check_sha256(source / name, sha256)
     if sha256 is None:
-        print(f"{called}: not pinned; to pin it, write in params.yaml\n    sha256: {found}", file=sys.stderr)
+        print(f"{called}: not pinned; to pin it, set\n    sha256: {found}", file=sys.stderr)
     folder.mkdir(parents=True, exist_ok=True)
     for file in (name, *files):
         if (source / file).is_file():

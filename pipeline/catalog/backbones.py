@@ -7,7 +7,7 @@ from typing import Any
 from icebox.features import plugins
 from icebox.features.abc.backbone import SETTINGS_FILE, Backbone
 from icebox.features.abc.dataset import Content
-from icebox.features.errors import IceboxError
+from icebox.features.errors import IceboxError, located
 from icebox.features.extraction import precision_trial
 from icebox.features.extraction.precision import Precision, resolve
 from icebox.pipeline.project import paths
@@ -22,12 +22,10 @@ def load(name: str, family: str, outputs: list[str] | None, *, precision: str, *
     if not (folder / SETTINGS_FILE).exists():
         raise IceboxError(f"{folder}: no backbone here; run: dvc repro, or dvc pull {folder}")
     module = plugins.load("icebox.features.backbones", family)
-    try:
+    with located(f"backbone '{name}'"):
         loaded: Backbone = module.load(
             folder, outputs=outputs or list(module.DEFAULT_OUTPUTS), device=device(), precision=precision, **options
         )
-    except IceboxError as reason:
-        raise IceboxError(f"backbone '{name}': {reason}") from reason
     return loaded
 
 

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from icebox.features.errors import IceboxError
 from icebox.pipeline.cli import store
+from icebox.pipeline.project import hints
 
 STAGES = {  # name → its purpose; a module of icebox.pipeline.stages
     "check": "Check params.yaml as a whole, and stamp the code behind each of its entries.",
@@ -42,7 +43,7 @@ class Commands(TyperGroup):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(READER_GONE) from None
         except IceboxError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {hints.with_hint(error)}", file=sys.stderr)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             print("interrupted; what is finished is kept, the same command goes on from there", file=sys.stderr)

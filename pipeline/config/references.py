@@ -1,7 +1,7 @@
 """Checks across sections of params.yaml: every name refers to an entry, and no option contradicts another."""
 
 from icebox.features import plugins
-from icebox.features.errors import IceboxError
+from icebox.features.errors import IceboxError, located
 from icebox.features.text.pairs import PAIR, TEXTS
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import FRESH, NO_DATA, Config, Store
@@ -74,10 +74,8 @@ def check_store(store: Store, family: str, where: str) -> None:
             raise IceboxError(f"{where}.extract.{option}: backbone family '{family}' has no such option; leave it out")
     if store.extract.views and store.extract.pairs == "siamese":
         raise IceboxError(f"{where}.extract.views: siamese pairs have the views first and second; leave views out")
-    try:
+    with located(where, separator="."):
         stored, selected = store.extract.expanded_views, store.fit.expanded_views
-    except IceboxError as reason:
-        raise IceboxError(f"{where}.{reason}") from None
     for view in selected or ():
         check_known("view", view, [*stored, PAIR] if stored == TEXTS else list(stored), f"{where}.fit.views")
     for output in store.fit.outputs or () if store.extract.outputs else ():

@@ -86,8 +86,8 @@ def encode_view(
     for name, content in batch:
         try:
             ready.append(prepared(network, content, view))
-        except ItemError as reason:
-            raise IceboxError(f"{name}: {reason}") from reason
+        except ItemError as error:
+            raise error.at(name) from error
     arrays = network.encode(ready)
     seen = [flat(arrays[output]).reshape(len(batch), -1) for output in opened.sees or opened.outputs]
     return np.concatenate([as_stored(values, opened.stored).astype(np.float32) for values in seen], axis=1)

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from icebox.features.abc.backbone import Backbone
 from icebox.features.abc.dataset import Content, Dataset
-from icebox.features.errors import IceboxError
+from icebox.features.errors import IceboxError, located
 from icebox.features.extraction import draft_decoding, precision_trial
 from icebox.features.extraction.extract import extract
 from icebox.features.extraction.views import text_of
@@ -46,7 +46,7 @@ def run(config: Config, key: str) -> None:
             + ("; perhaps with extract: {pairs: siamese}" if (taken, network.modality) == ("pair", "text") else "")
         )
     started_s = time.perf_counter()
-    try:
+    with located(f"stores.{key}"):
         done = extract(
             rows,
             read=source.read,
@@ -61,8 +61,6 @@ def run(config: Config, key: str) -> None:
             skip_unreadable=config.extract.on_error == "skip",
             progress=progress(key),
         )
-    except IceboxError as reason:
-        raise IceboxError(f"stores.{key}: {reason}") from reason
     took_s = time.perf_counter() - started_s
     for item_id, why in done.skipped.items():
         print(f"{key}: skipped '{item_id}': {why}")

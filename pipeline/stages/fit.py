@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from icebox.features.errors import IceboxError
+from icebox.features.errors import IceboxError, located
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.catalog import datasets
 from icebox.pipeline.config.schema import Config, Fit
@@ -28,13 +28,11 @@ def run(config: Config, key: str) -> None:
     tried = settings(config.heads[head_name].parameters, fit.search, seed=fit.seed)
     points = learning_curve.in_order(given.labels_per_class)
     here = learning_curve.drawn(data, points[-1], fit.seed)
-    try:
+    with located(f"stores.{store_name}"):
         learnt = fit_head.learn(made, tried, here, fit, weigh=weigh)
         curve = (
             learning_curve.curve(made, tried, data, points, fit, weigh=weigh, main=learnt) if len(points) > 1 else []
         )
-    except IceboxError as reason:
-        raise IceboxError(f"stores.{store_name}: {reason}") from reason
     saved = bundle.Bundle(
         head=learnt.seeds[0].fitted.head,
         task=data.task,

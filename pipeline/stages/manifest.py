@@ -34,8 +34,8 @@ def run(config: Config, key: str) -> None:
             progress=lambda items: tqdm(items, desc=f"manifest {key}", unit="item", disable=None),
         )
         rows, found = settle(rows, leakage=split.leakage, conflicts=split.conflicts, task=entry.task)
-    except IceboxError as reason:
-        raise IceboxError(f"datasets.{key}: {reason}") from reason
+    except IceboxError as error:
+        raise error.at(f"datasets.{key}") from error
     except OSError as reason:
         raise IceboxError(f"datasets.{key}: can't be read: {reason}") from reason
     manifest.write(paths.manifest(key), rows)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from icebox.features import files, fingerprint, plugins
-from icebox.features.errors import IceboxError
+from icebox.features.errors import located
 from icebox.pipeline.catalog import datasets
 from icebox.pipeline.config.schema import NO_DATA, Config, PluginEntry
 from icebox.pipeline.project import paths
@@ -18,7 +18,7 @@ def run(config: Config, key: str) -> None:
     entry = config.pretrain[key]
     family = plugins.load("icebox.features.backbones", entry.family)
     folder = paths.TRAININGS / identity(entry)
-    try:
+    with located(f"pretrain.{key}"):
         data = {} if entry.data == NO_DATA else {"data": datasets.examples(config, entry.data)}
         with files.locked(folder / "lock"):
             scores = pretrain_loop.pretrain(
@@ -28,8 +28,6 @@ def run(config: Config, key: str) -> None:
                 checkpoint=Checkpoint(folder / "checkpoint.pt"),
                 curve=Curve(paths.curve(key)),
             )
-    except IceboxError as reason:
-        raise IceboxError(f"pretrain.{key}: {reason}") from reason
     print(f"{key}: {', '.join(f'{name} {score}' for name, score in scores.items())}")
 
 

@@ -5,7 +5,7 @@ import shutil
 from typing import Any
 
 from icebox.features import files
-from icebox.features.errors import IceboxError
+from icebox.features.errors import located
 from icebox.features.extraction.extract import fingerprint_of
 from icebox.pipeline.catalog import backbones
 from icebox.pipeline.config.schema import Config
@@ -21,14 +21,12 @@ from icebox.pipeline.unfreezing.job import Job, Outcome
 def run(config: Config, key: str) -> None:
     """Write the network as a backbone, its head as a bundle, the curve, and the results that every head has."""
     entry = config.unfreeze[key]
-    try:
+    with located(f"unfreeze.{key}"):
         job = Job(config, key)
         curve = Curve(paths.curve(key))
         first = job.run(entry.seed, tell=lambda line: curve.add(*line_of(line)))
         curve.add_summary(summarize(first.progress.curve, job.fit.choose))
         others = [job.run(seed) for seed in range(entry.seed + 1, entry.seed + entry.seeds)]
-    except IceboxError as reason:
-        raise IceboxError(f"unfreeze.{key}: {reason}") from reason
     save(job, first)
     results.write(
         entry.store,

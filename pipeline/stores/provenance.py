@@ -11,7 +11,7 @@ from icebox.features.errors import IceboxError
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.data import feature_selection
-from icebox.pipeline.project import paths
+from icebox.pipeline.project import hints, paths
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ def of(config: Config, name: str) -> Provenance:
     labels, outputs = str(store.fit.labels_per_class), store.extract.outputs or []
     try:
         found = FeatureStore(paths.store(name))
-    except IceboxError as reason:
-        return Provenance(params, labels, outputs, absent=str(reason))
+    except IceboxError as error:
+        return Provenance(params, labels, outputs, absent=hints.with_hint(error))
     seen = feature_selection.of(found, outputs=store.fit.outputs, views=store.fit.expanded_views)
     return Provenance(
         params,

@@ -38,7 +38,7 @@ class TableItems:
         *,
         named_by_source: bool = False,
     ) -> Iterator[Item]:
-        """`source` makes Item.source from the cells of the `contents` columns, each paired with its key in params.yaml.
+        """`source` makes Item.source from the cells of the `contents` columns, each paired with its parameter's name.
 
         An item's id is its `id` cell, or else its source (`named_by_source`) or its row's number, from 0; where there
         are several files, behind its split's name. Raises IceboxError for a missing label and a repeated id, and as

@@ -43,7 +43,7 @@ class Table:
     def rows(self, wanted: Sequence[tuple[str, Column]]) -> Iterator[Row]:
         """Each row's cells of the `wanted` columns, in that order. Columns go by name, or by number from 0.
 
-        `wanted` pairs a column with the key in params.yaml that named it, for the errors. Numbers become text as
+        `wanted` pairs a column with the parameter that named it, for the errors. Numbers become text as
         Python writes them, truth values `true` and `false`, what is missing "".
         Raises IceboxError for a missing or empty file, a missing column, a wrong encoding and a broken row.
         """
@@ -91,7 +91,7 @@ class Table:
         except (LookupError, TypeError, csv.Error) as error:  # unknown encoding, delimiter of two letters, NUL
             raise IceboxError(
                 f"datasets: can't read {self.path} with encoding {self.encoding!r}, delimiter {delimiter!r}, "
-                f"quotes {quotes}: {error}; correct them in params.yaml, or the file"
+                f"quotes {quotes}: {error}; correct them, or the file"
             ) from error
         if not columns:
             raise self._empty()

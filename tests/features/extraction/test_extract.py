@@ -206,8 +206,9 @@ def test_the_canary_refuses_features_that_changed_under_the_same_fingerprint(tmp
 
 
 def test_an_unreadable_item_is_named_with_the_choice_there_is(tmp_path):
-    with pytest.raises(IceboxError, match=r"'item1'.*expected a number.*on_error: skip"):
+    with pytest.raises(IceboxError, match=r"'item1'.*expected a number.*mend or remove it") as caught:
         run(tmp_path, rows("1", "bad", "3"))
+    assert caught.value.hint == "skip unreadable items"
 
 
 def test_skipping_leaves_out_what_cannot_be_read_and_lists_it(tmp_path):

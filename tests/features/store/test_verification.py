@@ -95,16 +95,18 @@ def test_a_flipped_byte_in_a_column_of_the_index_is_an_error_before_the_column_i
     with h5py.File(path) as file:
         position = file[column].id.get_offset()
     flip(path, position)
-    with pytest.raises(IceboxError, match=rf"index.h5.*column {column} .*extract@store"):
+    with pytest.raises(IceboxError, match=f"index.h5.*column {column} ") as caught:
         everything_of(folder / "store")
+    assert (caught.value.hint, caught.value.values) == ("extract again", {"store": "store"})
     assert [one.path for one in verification.of_store(folder / "store")] == [path]
 
 
 def test_a_flipped_byte_in_an_attribute_of_the_index_is_an_error_at_once(folder):
     path = folder / "store/index.h5"
     flip(path, path.read_bytes().index(b"doubling"))
-    with pytest.raises(IceboxError, match=r"index.h5.*attributes.*extract@store"):
+    with pytest.raises(IceboxError, match=r"index.h5.*attributes") as caught:
         FeatureStore(folder / "store")
+    assert (caught.value.hint, caught.value.values) == ("extract again", {"store": "store"})
     assert [one.path for one in verification.of_store(folder / "store")] == [path]
 
 
@@ -119,8 +121,9 @@ def test_a_flipped_byte_is_found_and_repaired_by_redoing_only_that_shard(folder,
     whole = contents(folder / "store")
     flip(victim, victim.stat().st_size // 2)
     assert repair(folder / "store", folder / "cache") == [victim.name]
-    with pytest.raises(IceboxError, match=f"{victim.name}.*missing.*extract@store"):
+    with pytest.raises(IceboxError, match=f"{victim.name}.*missing") as caught:
         FeatureStore(folder / "store")
+    assert (caught.value.hint, caught.value.values) == ("extract or restore", {"store": "store"})
     assert run(folder) == ["3", "4", "5"]
     assert contents(folder / "store") == whole
 

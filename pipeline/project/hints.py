@@ -1,0 +1,24 @@
+"""Advice for the errors of `features`, worded as commands to run and as keys of params.yaml."""
+
+from icebox.features.errors import Hint, IceboxError
+
+WORDING: dict[Hint, str] = {
+    "allow leakage": (
+        "set split.leakage to drop (leaves these items out of train, out of val where test has them) or to allow"
+    ),
+    "choose other outputs": (
+        "heads need others: set stores.{store}.fit.outputs: [{outputs}] (and extract them, if they are not)"
+    ),
+    "end the other process": "it may be the child of a dvc that was killed",
+    "extract": "run: dvc repro extract@{store}",
+    "extract again": "run: dvc repro -f extract@{store}",
+    "extract or restore": "run: dvc repro -f extract@{store} (or dvc checkout, or dvc pull)",
+    "make the manifest again": "run dvc repro again, which will look at the dataset anew",
+    "name more views": "more can be named in stores.{store}.extract.views",
+    "skip unreadable items": "or set extract.on_error: skip in params.yaml to leave it out",
+}
+
+
+def with_hint(error: IceboxError) -> str:
+    """The error's message and, where it has a hint, the advice in the words of the command line."""
+    return f"{error}; {WORDING[error.hint].format(**error.values)}" if error.hint else str(error)

@@ -1,5 +1,5 @@
-"""Items as the activations where a network's frozen part ends, read from a store: that part is passed once, not once an
-epoch. Both classes stand in for `Prepared`.
+"""Items whose activations behind a network's frozen part are read from a store: that part is passed once per item, not
+once per epoch. Both classes are used in place of `PreparedItems`.
 
 Letters: b batch, t tokens, d features.
 """
@@ -13,14 +13,14 @@ import torch
 from icebox.features.nn.layer_outputs import Inputs
 from icebox.features.nn.partial_forward import Cut
 from icebox.features.store.feature_store import FeatureStore
-from icebox.pipeline.unfreezing.inputs import Prepared
+from icebox.pipeline.unfreezing.inputs import PreparedItems
 
 
-class PicturesFromCut:
-    """An item is its position in the store, and its input the stored activation, which is of one shape for all."""
+class CachedImages:
+    """Images: an item is its position in the store, its input the stored activation, of one shape for all."""
 
     def __init__(self, cut: Cut, store: FeatureStore, items: np.ndarray, like: Inputs) -> None:
-        """`items` are positions in the store's manifest; `like` is what any one item would be called with."""
+        """`items` (n,) are positions in the store's manifest; `like` are the network's arguments for any one item."""
         self.cut, self.store, self.items, self.like = cut, store, items, like
         (self.output,) = store.outputs
 
@@ -28,30 +28,32 @@ class PicturesFromCut:
         return len(self.items)
 
     def batches(self, order: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, list[int]]]:
-        """(positions (b,), positions in the store) in this order, `size` at a time."""
+        """Yield (positions (b,), positions in the store) in the given order, `size` at a time."""
         for start in range(0, len(order), size):
-            part = order[start : start + size]
-            yield part, self.items[part].tolist()
+            batch = order[start : start + size]
+            yield batch, self.items[batch].tolist()
 
-    def together(self, prepared: Sequence[int]) -> list[list[int]]:
-        """All of a batch: they are of one size."""
+    def sub_batches(self, prepared: Sequence[int]) -> list[list[int]]:
+        """All items of a batch as one: they have one size."""
         return [list(range(len(prepared)))]
 
     def inputs(self, prepared: Sequence[int]) -> list[Inputs]:
-        """The activations, put where the frozen part ends."""
-        there, n = np.array(prepared), len(prepared)
-        ragged = self.store.is_ragged(self.output)  # a transformer's patches
-        rows = self.store.ragged_rows(there, self.output).values if ragged else self.store.rows(there, self.output)
+        """The network's arguments, with the stored activations in place of the frozen part."""
+        positions, n = np.array(prepared), len(prepared)
+        if self.store.is_ragged(self.output):  # a transformer's patches
+            rows = self.store.ragged_rows(positions, self.output).values
+        else:
+            rows = self.store.rows(positions, self.output)
         activations = torch.from_numpy(rows).reshape(n, *self.cut.shape)
         args = tuple(arg[:1].expand(n, *arg.shape[1:]) for arg in self.like.args)
         return [self.cut.inputs(activations.to(self.cut.device), Inputs(args))]
 
 
-class TextsFromCut:
-    """An item is its position in the store and its tokens, which say what is masked; its input a vector a token."""
+class CachedTexts:
+    """Texts: an item is its position in the store and its tokens, which give the mask; its input a vector a token."""
 
-    def __init__(self, cut: Cut, store: FeatureStore, items: np.ndarray, prepared: Prepared) -> None:
-        """`items` are the positions in the store's manifest of the items of `prepared`."""
+    def __init__(self, cut: Cut, store: FeatureStore, items: np.ndarray, prepared: PreparedItems) -> None:
+        """`items` (n,) are the positions in the store's manifest of the items of `prepared`."""
         self.cut, self.store, self.items, self.prepared = cut, store, items, prepared
         (self.output,) = store.outputs
 
@@ -59,19 +61,19 @@ class TextsFromCut:
         return len(self.items)
 
     def batches(self, order: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, list[tuple[int, Any]]]]:
-        """(positions (b,), each item's position in the store and its tokens) in this order, `size` at a time."""
+        """Yield (positions (b,), (position in the store, tokens) of each item) in the given order, `size` at a time."""
         for positions, tokens in self.prepared.batches(order, size):
             yield positions, list(zip(self.items[positions].tolist(), tokens, strict=True))
 
-    def together(self, prepared: Sequence[tuple[int, Any]]) -> list[list[int]]:
-        """Positions of texts of about one length."""
-        return self.prepared.together([tokens for _, tokens in prepared])
+    def sub_batches(self, prepared: Sequence[tuple[int, Any]]) -> list[list[int]]:
+        """Positions of texts of similar length."""
+        return self.prepared.sub_batches([tokens for _, tokens in prepared])
 
     def inputs(self, prepared: Sequence[tuple[int, Any]]) -> list[Inputs]:
-        """The activations (b, t, d), put where the frozen part ends; zeros where the padding is, which is masked."""
+        """The network's arguments, with activations (b, t, d) in place of the frozen part; zeros at masked padding."""
         (like,) = self.prepared.inputs([tokens for _, tokens in prepared])
-        found = self.store.ragged_rows(np.array([position for position, _ in prepared]), self.output)
+        stored = self.store.ragged_rows(np.array([position for position, _ in prepared]), self.output)
         assert like.mask is not None
-        activations = torch.zeros(*like.mask.shape, found.values.shape[1], device=self.cut.device)
-        activations[like.mask.bool()] = torch.from_numpy(found.values).to(self.cut.device)
+        activations = torch.zeros(*like.mask.shape, stored.values.shape[1], device=self.cut.device)
+        activations[like.mask.bool()] = torch.from_numpy(stored.values).to(self.cut.device)
         return [self.cut.inputs(activations, like)]

@@ -1,4 +1,4 @@
-"""Backbone and head as one network, from prepared items to scores."""
+"""Backbone and head as one trainable module."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,8 +10,8 @@ from icebox.features.nn.backbone import NetworkBackbone
 from icebox.features.nn.layer_outputs import Inputs
 
 
-class Whole(nn.Module):
-    """What heads would see of b items goes straight into the head."""
+class EndToEndModel(nn.Module):
+    """Computes the features of b items and passes them to the head."""
 
     def __init__(self, backbone: NetworkBackbone, head: nn.Module) -> None:
         super().__init__()
@@ -20,14 +20,14 @@ class Whole(nn.Module):
         self.head = head
 
     def forward(self, inputs: Sequence[Inputs]) -> Tensor:
-        """The inputs of b items, or of their two texts each for itself → scores (b, k)."""
-        u, *rest = (self.features(part) for part in inputs)
-        for v in rest:
-            u = torch.cat([u, v, (u - v).abs(), u * v], dim=1)  # as features/text/pairs.py lays them
+        """Inputs of b items (of siamese pairs: those of the first texts, then of the second) → scores (b, k)."""
+        u, *second = (self.features(part) for part in inputs)
+        for v in second:
+            u = torch.cat([u, v, (u - v).abs(), u * v], dim=1)  # the order of features/text/pairs.py
         scores: Tensor = self.head(u)
         return scores
 
     def features(self, inputs: Inputs) -> Tensor:
-        """(b, d): every output flattened, side by side, as `FeatureStore.load` lays them."""
+        """Features (b, d): every output flattened and concatenated, in the order of `FeatureStore.load`."""
         outputs: dict[str, Any] = self.capture.tensors(inputs)
         return torch.cat([values.flatten(1) for values in outputs.values()], dim=1)

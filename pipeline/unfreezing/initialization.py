@@ -1,24 +1,24 @@
-"""Begin from nothing: a head that has learned nothing yet, and a network that has not either."""
+"""Start without anything learned: a head that has not been fitted, and a network with random weights."""
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-CONSTANT = 1e-6  # a feature that spreads less (a dead ReLU's) is not stretched: the network may yet wake it
+SPREAD_MIN = 1e-6  # a feature with a smaller standard deviation (a dead ReLU's) is not scaled: it may come alive later
 
 
 class FreshHead(nn.Module):
-    """Features standardised, then a linear layer that at first knows only how frequent the classes are."""
+    """Standardization, then a linear layer that starts with zero weights and the class frequencies in its bias."""
 
     mean: Tensor
     scale: Tensor
 
     def __init__(self, features: Tensor, targets: np.ndarray, classes: int) -> None:
-        """`features` (n, d) of some items of train; `targets` are train's class numbers, or floats to regress."""
+        """`features` (n, d) of some items of train; `targets` (m,): train's class numbers, or floats to regress."""
         super().__init__()
         self.register_buffer("mean", features.mean(0))
         spread = features.std(0)
-        self.register_buffer("scale", torch.where(spread > CONSTANT, spread, torch.ones_like(spread)))
+        self.register_buffer("scale", torch.where(spread > SPREAD_MIN, spread, torch.ones_like(spread)))
         self.linear = nn.Linear(features.shape[1], classes)
         nn.init.zeros_(self.linear.weight)
         with torch.no_grad():
@@ -34,11 +34,11 @@ class FreshHead(nn.Module):
         return scores
 
 
-def forget(network: nn.Module, seed: int) -> None:
-    """Draw every parameter anew: convolutions for ReLUs (He et al. 2015, arXiv 1502.01852), all else as torch does.
+def reset_parameters(network: nn.Module, seed: int) -> None:
+    """Draw random parameters: convolutions for ReLUs (He et al. 2015, arXiv 1502.01852), the rest by torch's defaults.
 
-    Torch's own draw of convolutions lets the signal fade: behind SqueezeNet's 25, features of different photos differed
-    by 7e-9, and nothing could be learnt.
+    Torch's default for convolutions lets the signal fade: behind SqueezeNet's 25, features of different photos differed
+    by 7e-9, and nothing could be learned.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,9 +1,9 @@
-"""Items decoded and resized (or tokenised) once, kept in memory while they fit there, and else again every epoch."""
+"""A network's inputs, item by item: decoded and resized (or tokenized) once, kept in memory as far as they fit."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -17,80 +17,95 @@ from icebox.features.nn.backbone import NetworkBackbone
 from icebox.features.nn.layer_outputs import Inputs
 
 BUDGET_BYTES = 4 << 30
-AHEAD = 3  # batches prepared before they are asked for
+BATCHES_AHEAD = 3  # prepared before they are asked for
 TOKEN_BYTES = 36  # of a Python integer in a list
 
 
-class Prepared:
-    """What a network takes of each row of a manifest, prepared in threads a few batches ahead."""
+class Items(Protocol):
+    """The items of one split, in a form that training takes: `PreparedItems`, `CachedImages` or `CachedTexts`."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self, order: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, list[Any]]]:
+        """Yield (positions (b,), prepared items) in the given order, `size` at a time."""
+
+    def sub_batches(self, prepared: Sequence[Any]) -> list[list[int]]:
+        """Positions in a batch of items to pass together: a long text would have short ones padded to its length."""
+
+    def inputs(self, prepared: Sequence[Any]) -> list[Inputs]:
+        """The network's arguments for these items; of siamese pairs one for each of the two texts."""
+
+
+class PreparedItems:
+    """Rows of a manifest, prepared for a backbone in threads, a few batches ahead."""
 
     def __init__(
         self,
         rows: Sequence[Row],
         read: Read,
-        network: NetworkBackbone,
+        backbone: NetworkBackbone,
         pool: ThreadPoolExecutor,
         *,
         siamese: bool = False,
         budget_bytes: int = BUDGET_BYTES,
     ) -> None:
-        self.rows, self.read, self.network, self.pool = rows, read, network, pool
+        self.rows, self.read, self.backbone, self.pool = rows, read, backbone, pool
         self.siamese = siamese
-        self.left_bytes = budget_bytes
-        self.kept: dict[int, Any] = {}
+        self.budget_left_bytes = budget_bytes
+        self.cached: dict[int, Any] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def batches(self, order: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, list[Any]]]:
-        """(positions (b,), prepared items) of rows in this order, `size` at a time."""
-        ahead: deque[tuple[np.ndarray, list[Future[Any]]]] = deque()
+        """Yield (positions (b,), prepared items) of rows in the given order, `size` at a time."""
+        pending: deque[tuple[np.ndarray, list[Future[Any]]]] = deque()
         for start in range(0, len(order), size):
-            part = order[start : start + size]
-            ahead.append((part, [self.pool.submit(self.item, int(i)) for i in part]))
-            if len(ahead) > AHEAD:
-                positions, futures = ahead.popleft()
+            batch = order[start : start + size]
+            pending.append((batch, [self.pool.submit(self.item, int(i)) for i in batch]))
+            if len(pending) > BATCHES_AHEAD:
+                positions, futures = pending.popleft()
                 yield positions, [future.result() for future in futures]
-        for positions, futures in ahead:
+        for positions, futures in pending:
             yield positions, [future.result() for future in futures]
 
     def inputs(self, prepared: Sequence[Any]) -> list[Inputs]:
-        """What the network is called with: once, or for each of a siamese pair's texts."""
+        """The network's arguments: one, or one for each of a siamese pair's texts."""
         if self.siamese:
-            return [self.network.inputs([pair[side] for pair in prepared]) for side in (0, 1)]
-        return [self.network.inputs(prepared)]
+            return [self.backbone.inputs([pair[side] for pair in prepared]) for side in (0, 1)]
+        return [self.backbone.inputs(prepared)]
 
-    def together(self, prepared: Sequence[Any]) -> list[list[int]]:
-        """Positions of what best passes together of a batch: texts of about one length, by a pair's longer one."""
-        if not self.network.whole_shards:
+    def sub_batches(self, prepared: Sequence[Any]) -> list[list[int]]:
+        """Positions of texts of similar length (a pair counts by its longer text); of images all as one."""
+        if not self.backbone.whole_shards:
             return [list(range(len(prepared)))]
-        longest = [max(pair, key=bytes_of) for pair in prepared] if self.siamese else prepared
-        return [list(rows) for rows in self.network.parts(longest)]
+        longest = [max(pair, key=size_bytes) for pair in prepared] if self.siamese else prepared
+        return [list(rows) for rows in self.backbone.parts(longest)]
 
     def item(self, i: int) -> Any:
-        """Row i, prepared."""
-        if i in self.kept:
-            return self.kept[i]
+        """Row i, prepared. Raises ItemError with the item's id where it can't be read."""
+        if i in self.cached:
+            return self.cached[i]
         row = self.rows[i]
         try:
             prepared = self.prepare(content_of(row, self.read))
         except ItemError as reason:
             raise unreadable_item(row.item_id, reason) from reason
-        size = sum(map(bytes_of, prepared)) if self.siamese else bytes_of(prepared)
-        if size <= self.left_bytes:
-            self.left_bytes -= size
-            self.kept[i] = prepared
+        size = sum(map(size_bytes, prepared)) if self.siamese else size_bytes(prepared)
+        if size <= self.budget_left_bytes:
+            self.budget_left_bytes -= size
+            self.cached[i] = prepared
         return prepared
 
     def prepare(self, content: Content) -> Any:
-        """What the network is to be given of an item."""
+        """Apply the backbone's `prepare`: to both texts of a siamese pair, else to the content."""
         if self.siamese and isinstance(content, Pair):
-            return self.network.prepare(content.first), self.network.prepare(content.second)
-        return self.network.prepare(content)
+            return self.backbone.prepare(content.first), self.backbone.prepare(content.second)
+        return self.backbone.prepare(content)
 
 
-def bytes_of(prepared: Any) -> int:
-    """About what an array, a tensor, or a text's token ids take."""
+def size_bytes(prepared: Any) -> int:
+    """The approximate memory of an array, a tensor, or a text's token ids."""
     if isinstance(prepared, np.ndarray | Tensor):
         return int(prepared.nbytes)
     return TOKEN_BYTES * len(prepared if isinstance(prepared, list) else prepared.ids)

@@ -1,20 +1,20 @@
 """Train a backbone and its head end to end, from the head that was fitted on cached features.
 
-The frozen epochs are already paid for: the head is the linear probe of LP-FT (Kumar et al. 2022, arXiv 2202.10054),
-and training begins where it stands. The state before the first step is a candidate like that after every epoch; the
-best on val is kept. Everything random hangs on seed and epoch alone, so that a killed run goes on as if nothing had
-happened.
+The epochs with a frozen network are saved: the head is the linear probe of LP-FT (Kumar et al. 2022, arXiv
+2202.10054), and training starts from it. The state before the first step is a candidate like the one after each epoch;
+the best on val is kept. All randomness depends on seed and epoch alone, so that a killed run that continues ends at the
+same weights.
 """
 
 import copy
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any
 
 import lightning_fabric
 import numpy as np
@@ -25,25 +25,26 @@ from tqdm import tqdm
 
 from icebox.features import files
 from icebox.features.errors import IceboxError
-from icebox.features.nn import blocks, freezing, partial_forward
-from icebox.features.nn.backbone import NetworkBackbone
+from icebox.features.nn import freezing
 from icebox.features.nn.layer_outputs import Inputs
 from icebox.pipeline.config.schema import UnfreezeOptions
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.unfreezing import optimizer
-from icebox.pipeline.unfreezing.end_to_end import Whole
-from icebox.pipeline.unfreezing.weight_averaging import RunningMean
+from icebox.pipeline.unfreezing.end_to_end import EndToEndModel
+from icebox.pipeline.unfreezing.freezing_schedule import FreezingSchedule
+from icebox.pipeline.unfreezing.inputs import Items
+from icebox.pipeline.unfreezing.weight_averaging import MovingAverage
 
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
 
-Score = Callable[[np.ndarray], dict[str, float]]  # scores (n, k) of val's items → scores by name
-Augment = Callable[..., Inputs]  # (inputs, generator=)
-Tell = Callable[[dict[str, float]], None]  # a line of the curve → somebody who looks on
+ScoreFunction = Callable[[np.ndarray], dict[str, float]]  # scores (n, k) of val's items → metrics by name
+AugmentFunction = Callable[..., Inputs]  # (inputs, generator=)
+EpochCallback = Callable[[dict[str, float]], None]  # gets the curve's line of an epoch
 
 
 @dataclass
 class Progress:
-    """What a checkpoint holds besides weights: epochs done, the curve, the best epoch and its score."""
+    """State of a run besides weights: epochs done, the curve, the best epoch and its score on val, seconds."""
 
     epochs: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
@@ -52,130 +53,101 @@ class Progress:
     seconds: float = 0.0
 
 
-class Items(Protocol):
-    """Items as training takes them: `Prepared`, or `FromCut`."""
+class FineTuner:
+    """One training run.
 
-    def __len__(self) -> int: ...
-
-    def batches(self, order: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, list[Any]]]:
-        """(positions (b,), items) in this order, `size` at a time."""
-
-    def together(self, prepared: Sequence[Any]) -> list[list[int]]:
-        """Positions of what best passes together of a batch: a long text would have short ones padded to its length."""
-
-    def inputs(self, prepared: Sequence[Any]) -> list[Inputs]:
-        """What the network is called with for these items; of siamese pairs once for each text."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The network's blocks, first passed first, and the parameters that are free in each epoch."""
-
-    order: list[str]
-    free: list[set[str]]
-
-    @classmethod
-    def of(cls, backbone: NetworkBackbone, how: UnfreezeOptions, inputs: Inputs) -> Self:
-        """`inputs` of a few items are passed to find the blocks."""
-        network = backbone.capture.network
-        order = blocks.names(network, lambda: backbone.capture.tensors(inputs).values())
-        return cls(order, [freezing.parameters(free, network, order) for free in freezing.plan(how.free, how.epochs)])
-
-    @property
-    def frozen_to(self) -> str | None:
-        """The last block of the part that is never freed; None where there is no such part."""
-        return partial_forward.last_frozen(self.order, set().union(*self.free))
-
-
-class Unfreezing:
-    """One run. `targets` are train's class numbers (n,), or floats to regress, and `weights` (n,) how much each counts;
-    `score` judges val's scores.
+    `targets` (n,) are train's class numbers, or floats to regress; `weights` (n,) how much each item counts. After each
+    epoch `score` computes val's metrics, `metric` of which chooses the best epoch; `on_epoch` gets the curve's line.
     """
 
     def __init__(
         self,
-        whole: Whole,
-        plan: Plan,
-        how: UnfreezeOptions,
+        model: EndToEndModel,
+        schedule: FreezingSchedule,
+        options: UnfreezeOptions,
         *,
         train: Items,
         targets: np.ndarray,
         val: Items,
-        score: Score,
-        choose: str = "accuracy",
+        score: ScoreFunction,
+        metric: str = "accuracy",
         weights: np.ndarray | None = None,
-        augment: Augment | None = None,
-        tell: Tell | None = None,
+        augment: AugmentFunction | None = None,
+        on_epoch: EpochCallback | None = None,
     ) -> None:
-        self.choose, self.tell = choose, tell or (lambda line: None)
-        self.whole, self.plan, self.how, self.train, self.val, self.score = whole, plan, how, train, val, score
-        self.augment = augment
+        self.model, self.schedule, self.options = model, schedule, options
+        self.train, self.val, self.score, self.metric = train, val, score, metric
+        self.augment, self.on_epoch = augment, on_epoch or (lambda line: None)
         self.fabric = lightning_fabric.Fabric(
             accelerator="auto",
             devices=1,
-            precision=PRECISIONS[how.precision],  # type: ignore[arg-type]
+            precision=PRECISIONS[options.precision],  # type: ignore[arg-type]
         )
         self.targets = torch.as_tensor(targets)
         self.weights = torch.ones(len(self.targets)) if weights is None else torch.as_tensor(weights).float()
-        self.micro_batch = how.batch_size
+        self.micro_batch_size = options.batch_size
         self.progress = Progress()
 
     def run(self, folder: Path) -> Progress:
-        """Train for every epoch that `folder`'s checkpoint has not seen, and leave the best weights in the network."""
-        how, fabric = self.how, self.fabric
+        """Train for the epochs that are not in `folder`'s checkpoint yet; leaves the best weights in the model."""
+        options, fabric = self.options, self.fabric
         groups = optimizer.groups(
-            self.whole.network,
-            self.whole.head,
-            self.plan.order,
-            learning_rate=how.learning_rate,
-            head_learning_rate=how.head_learning_rate or 10 * how.learning_rate,
-            layer_decay=how.layer_decay,
-            weight_decay=how.weight_decay,
+            self.model.network,
+            self.model.head,
+            self.schedule.blocks,
+            learning_rate=options.learning_rate,
+            head_learning_rate=options.head_learning_rate or 10 * options.learning_rate,
+            layer_decay=options.layer_decay,
+            weight_decay=options.weight_decay,
         )
-        self.model, self.optimiser = fabric.setup(self.whole, torch.optim.AdamW(groups))
-        self.best = copy.deepcopy(self.whole.state_dict())
-        self.mean = RunningMean(self.whole, how.average) if how.average else None
+        self.wrapped_model, self.optimizer = fabric.setup(self.model, torch.optim.AdamW(groups))
+        self.best_state = copy.deepcopy(self.model.state_dict())
+        self.average = MovingAverage(self.model, options.average) if options.average else None
         checkpoint = folder / "checkpoint.pt"
         if checkpoint.exists():
-            self.resume(checkpoint)
+            self.load_checkpoint(checkpoint)
         else:
-            self.judge(loss=math.nan)
-        steps = how.epochs * math.ceil(len(self.train) / how.batch_size)
+            self.evaluate(loss=math.nan)
+        steps = options.epochs * math.ceil(len(self.train) / options.batch_size)
         with tqdm(
-            total=steps, initial=self.progress.epochs * steps // how.epochs, desc="unfreeze", unit="step", disable=None
+            total=steps,
+            initial=self.progress.epochs * steps // options.epochs,
+            desc="unfreeze",
+            unit="step",
+            disable=None,
         ) as bar:
-            while self.progress.epochs < how.epochs and not self.tired():
-                began = time.perf_counter()
-                loss = self.epoch(self.progress.epochs, steps, bar)
+            while self.progress.epochs < options.epochs and not self.out_of_patience():
+                started_s = time.perf_counter()
+                loss = self.train_epoch(self.progress.epochs, steps, bar)
                 self.progress.epochs += 1
-                self.progress.seconds += time.perf_counter() - began
-                self.judge(loss)
-                self.keep(checkpoint)
-                print(self.line(), file=sys.stderr)
-        self.whole.load_state_dict(self.best)
-        self.whole.eval()
+                self.progress.seconds += time.perf_counter() - started_s
+                self.evaluate(loss)
+                self.save_checkpoint(checkpoint)
+                print(self.epoch_summary(), file=sys.stderr)
+        self.model.load_state_dict(self.best_state)
+        self.model.eval()
         return self.progress
 
-    def epoch(self, number: int, steps: int, bar: Any) -> float:
+    def train_epoch(self, epoch: int, steps: int, bar: Any) -> float:
         """One pass over train → its mean loss."""
-        how = self.how
-        free = self.plan.free[number]
-        freezing.apply(self.whole.network, free)
+        options = self.options
+        free = self.schedule.free_parameters[epoch]
+        freezing.apply(self.model.network, free)
         freezing.set_modes(
-            self.whole.network, free, self.plan.order, norm_statistics_frozen=how.norm_statistics == "frozen"
+            self.model.network, free, self.schedule.blocks, norm_statistics_frozen=options.norm_statistics == "frozen"
         )
-        self.whole.head.train()
-        torch.manual_seed(how.seed * 1_000_003 + number)  # dropout
-        generator = torch.Generator().manual_seed(how.seed * 1_000_003 + number)
+        self.model.head.train()
+        torch.manual_seed(options.seed * 1_000_003 + epoch)  # dropout
+        generator = torch.Generator().manual_seed(options.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.train), generator=generator).numpy()
         total = 0.0
-        step = number * math.ceil(len(order) / how.batch_size)
-        for positions, prepared in self.train.batches(order, how.batch_size):
-            rate = optimizer.set_rate(self.optimiser, step, steps, how.warm_up)
-            loss = self.step(prepared, positions, generator)
+        step = epoch * math.ceil(len(order) / options.batch_size)
+        for positions, prepared in self.train.batches(order, options.batch_size):
+            rate = optimizer.set_rate(self.optimizer, step, steps, options.warm_up)
+            loss = self.train_step(prepared, positions, generator)
             if not math.isfinite(loss):
                 raise IceboxError(
-                    f"the loss is {loss} at step {step} of {steps} (epoch {number + 1}, learning rate {rate:.2g}); "
+                    f"the loss is {loss} at step {step} of {steps} (epoch {epoch + 1}, learning rate {rate:.2g}); "
                     "try a smaller learning_rate, a smaller clip or precision: float32"
                 )
             total += loss * len(positions)
@@ -184,114 +156,119 @@ class Unfreezing:
             bar.set_postfix(loss=f"{loss:.3f}", val=f"{self.progress.best:.4f}", refresh=False)
         return total / len(order)
 
-    def step(self, prepared: Sequence[Any], positions: np.ndarray, generator: torch.Generator) -> float:
-        """One optimiser step over a batch, in pieces whose gradients add up → its loss."""
+    def train_step(self, prepared: Sequence[Any], positions: np.ndarray, generator: torch.Generator) -> float:
+        """One optimizer step over a batch, in micro-batches whose gradients add up → its loss."""
         while True:
-            self.optimiser.zero_grad()
+            self.optimizer.zero_grad()
             try:
                 loss = sum(
-                    self.backward([prepared[i] for i in piece], positions[piece], len(positions), generator)
-                    for piece in self.pieces(self.train, prepared)
+                    self.backward([prepared[i] for i in rows], positions[rows], len(positions), generator)
+                    for rows in self.micro_batches(self.train, prepared)
                 )
                 break
             except torch.cuda.OutOfMemoryError:
-                self.take_less()
+                self.halve_micro_batches()
         if math.isfinite(loss):
-            self.fabric.clip_gradients(self.model, self.optimiser, max_norm=self.how.clip, error_if_nonfinite=False)
-            self.optimiser.step()
-            if self.mean:
-                self.mean.update()
+            self.fabric.clip_gradients(
+                self.wrapped_model, self.optimizer, max_norm=self.options.clip, error_if_nonfinite=False
+            )
+            self.optimizer.step()
+            if self.average:
+                self.average.update()
         return float(loss)
 
-    def pieces(self, items: Items, prepared: Sequence[Any]) -> list[list[int]]:
-        """Positions in a batch of what passes together, as lengths ask for and the device's memory allows."""
-        size = self.micro_batch
+    def micro_batches(self, items: Items, prepared: Sequence[Any]) -> list[list[int]]:
+        """Positions in a batch of the items that pass together, by text length and the device's memory."""
+        size = self.micro_batch_size
         return [
             [start + i for i in rows]
             for start in range(0, len(prepared), size)
-            for rows in items.together(prepared[start : start + size])
+            for rows in items.sub_batches(prepared[start : start + size])
         ]
 
-    def take_less(self) -> None:
-        """Pass half as many items at a time from here on; the optimiser's batch stays what it is."""
-        if self.micro_batch == 1:
+    def halve_micro_batches(self) -> None:
+        """Pass half as many items at a time from here on; the optimizer's batch stays as it is."""
+        if self.micro_batch_size == 1:
             raise IceboxError(
                 "out of memory with one item at a time; free fewer blocks, or give pictures a smaller size"
             )
-        self.micro_batch = math.ceil(self.micro_batch / 2)
+        self.micro_batch_size = math.ceil(self.micro_batch_size / 2)
         torch.cuda.empty_cache()
-        print(f"out of memory: {self.micro_batch} items at a time from here on, added up", file=sys.stderr)
+        print(f"out of memory: {self.micro_batch_size} items at a time from here on, added up", file=sys.stderr)
 
-    def backward(self, prepared: Sequence[Any], positions: np.ndarray, of: int, generator: torch.Generator) -> float:
-        """Add up the gradients of a piece of a batch of `of` items → its share of the batch's loss."""
+    def backward(
+        self, prepared: Sequence[Any], positions: np.ndarray, batch_size: int, generator: torch.Generator
+    ) -> float:
+        """Add up the gradients of a micro-batch of a batch of `batch_size` items → its share of the batch's loss."""
         inputs = self.train.inputs(prepared)
         if self.augment:
             inputs = [self.augment(part, generator=generator) for part in inputs]
-        losses = self.losses(self.model(inputs), self.targets[positions].to(self.fabric.device))
-        loss = (losses * self.weights[positions].to(losses)).sum() / of
+        losses = self.losses(self.wrapped_model(inputs), self.targets[positions].to(self.fabric.device))
+        loss = (losses * self.weights[positions].to(losses)).sum() / batch_size
         self.fabric.backward(loss)
         return float(loss.detach())
 
     def losses(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """Each item's cross-entropy from scores (b, k); of floats to regress, its squared error."""
+        """Each item's cross-entropy (b,) from scores (b, k); of floats to regress, its squared error."""
         if targets.is_floating_point():
             return (scores.reshape(len(targets)).float() - targets.float()) ** 2
-        return F.cross_entropy(scores.float(), targets, reduction="none", label_smoothing=self.how.label_smoothing)
+        return F.cross_entropy(scores.float(), targets, reduction="none", label_smoothing=self.options.label_smoothing)
 
     @torch.inference_mode()
-    def scores(self, items: Items) -> np.ndarray:
-        """Scores (n, k) of items, in their order, as the network is now."""
-        self.whole.eval()
-        passed, found = [], []
-        for positions, prepared in items.batches(np.arange(len(items)), self.how.batch_size):
-            for piece in self.pieces(items, prepared):
-                passed.append(positions[piece])
-                found.append(self.whole(items.inputs([prepared[i] for i in piece])).float().cpu().numpy())
-        scores = np.concatenate(found)
-        return scores[np.argsort(np.concatenate(passed))]
+    def predict_scores(self, items: Items) -> np.ndarray:
+        """Scores (n, k) of items, in their order, with the current weights."""
+        self.model.eval()
+        order, score_blocks = [], []
+        for positions, prepared in items.batches(np.arange(len(items)), self.options.batch_size):
+            for rows in self.micro_batches(items, prepared):
+                order.append(positions[rows])
+                inputs = items.inputs([prepared[i] for i in rows])
+                score_blocks.append(self.model(inputs).float().cpu().numpy())
+        scores = np.concatenate(score_blocks)
+        return scores[np.argsort(np.concatenate(order))]
 
-    def judge(self, loss: float) -> None:
-        """Score val, add a line to the curve, and keep the weights, or their mean, where they are the best so far."""
-        with self.mean.in_place() if self.mean else nullcontext():
-            scores = self.score(self.scores(self.val))
-            value = metrics.utility(scores, self.choose)
+    def evaluate(self, loss: float) -> None:
+        """Score val, add a line to the curve, and keep the weights, or their average, if they are the best so far."""
+        with self.average.applied() if self.average else nullcontext():
+            scores = self.score(self.predict_scores(self.val))
+            value = metrics.utility(scores, self.metric)
             self.progress.curve.append({"epoch": self.progress.epochs, "loss": loss, **scores})
-            self.tell(self.progress.curve[-1])
+            self.on_epoch(self.progress.curve[-1])
             if value > self.progress.best:
                 self.progress.best, self.progress.best_epoch = value, self.progress.epochs
-                self.best = copy.deepcopy(self.whole.state_dict())
+                self.best_state = copy.deepcopy(self.model.state_dict())
 
-    def tired(self) -> bool:
+    def out_of_patience(self) -> bool:
         """Whether val has not improved for `patience` epochs."""
-        waited = self.progress.epochs - self.progress.best_epoch
-        return self.how.patience is not None and waited >= self.how.patience
+        epochs_since_best = self.progress.epochs - self.progress.best_epoch
+        return self.options.patience is not None and epochs_since_best >= self.options.patience
 
-    def keep(self, checkpoint: Path) -> None:
-        """Write all that the next epoch hangs on, whole or not at all."""
-        state = {
-            "whole": self.whole.state_dict(),
-            "best": self.best,
-            "mean": self.mean.weights if self.mean else {},
-            "optimiser": self.optimiser.state_dict(),
+    def save_checkpoint(self, path: Path) -> None:
+        """Write all that the next epoch depends on, whole or not at all."""
+        state = {  # version 0.1 chose the keys: a run that it began is to go on
+            "whole": self.model.state_dict(),
+            "best": self.best_state,
+            "mean": self.average.weights if self.average else {},
+            "optimiser": self.optimizer.state_dict(),
             "progress": vars(self.progress),
         }
-        with files.replacing(checkpoint) as temporary, temporary.open("wb") as stream:
+        with files.replacing(path) as temporary, temporary.open("wb") as stream:
             torch.save(state, stream)
 
-    def resume(self, checkpoint: Path) -> None:
-        """Go on from there."""
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        self.whole.load_state_dict(state["whole"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        if self.mean:
-            self.mean.load(state["mean"])
-        self.best, self.progress = state["best"], Progress(**state["progress"])
+    def load_checkpoint(self, path: Path) -> None:
+        """Continue from a checkpoint; `on_epoch` gets the lines of the epochs before it."""
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        self.model.load_state_dict(state["whole"])
+        self.optimizer.load_state_dict(state["optimiser"])
+        if self.average:
+            self.average.load(state["mean"])
+        self.best_state, self.progress = state["best"], Progress(**state["progress"])
         for line in self.progress.curve:
-            self.tell(line)
+            self.on_epoch(line)
         print(f"going on from epoch {self.progress.epochs}", file=sys.stderr)
 
-    def line(self) -> str:
-        """The last epoch in a line."""
+    def epoch_summary(self) -> str:
+        """The last epoch in a line of text."""
         last = self.progress.curve[-1]
-        named = ", ".join(f"{name} {value:.4f}" for name, value in last.items() if name not in ("epoch", "n"))
-        return f"epoch {last['epoch']:.0f} of {self.how.epochs}: {named}"
+        scores = ", ".join(f"{name} {value:.4f}" for name, value in last.items() if name not in ("epoch", "n"))
+        return f"epoch {last['epoch']:.0f} of {self.options.epochs}: {scores}"

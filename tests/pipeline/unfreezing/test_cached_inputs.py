@@ -16,10 +16,11 @@ from icebox.features.extraction.extract import extract
 from icebox.features.nn.partial_forward import Cut
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.config.schema import UnfreezeOptions
-from icebox.pipeline.unfreezing.cached_inputs import TextsFromCut
-from icebox.pipeline.unfreezing.end_to_end import Whole
-from icebox.pipeline.unfreezing.inputs import Prepared
-from icebox.pipeline.unfreezing.trainer import Plan, Unfreezing
+from icebox.pipeline.unfreezing.cached_inputs import CachedTexts
+from icebox.pipeline.unfreezing.end_to_end import EndToEndModel
+from icebox.pipeline.unfreezing.freezing_schedule import FreezingSchedule
+from icebox.pipeline.unfreezing.inputs import PreparedItems
+from icebox.pipeline.unfreezing.trainer import FineTuner
 from tests.tiny import rows
 
 WORDS = [f"w{i}" for i in range(20)]
@@ -53,11 +54,11 @@ def folder(request, tmp_path):
     return tmp_path / "tiny"
 
 
-class Noted(Unfreezing):
+class Noted(FineTuner):
     """Keeps the loss of every step."""
 
-    def step(self, *args):
-        loss = super().step(*args)
+    def train_step(self, *args):
+        loss = super().train_step(*args)
         self.losses_of_steps = [*getattr(self, "losses_of_steps", []), loss]
         return loss
 
@@ -66,18 +67,18 @@ def run(folder, work, *, cut):
     """(the loss of every step, the curve) of training the last two blocks for three epochs."""
     network = family.load(folder, outputs=["last:mean"], device="cpu")
     torch.manual_seed(1)
-    whole = Whole(network, nn.Linear(16, 2))
+    whole = EndToEndModel(network, nn.Linear(16, 2))
     how = UnfreezeOptions(free="last 2", epochs=3, batch_size=8, learning_rate=0.01)
     given = {"targets": LABELS, "score": lambda scores: {"accuracy": float((scores.argmax(1) == LABELS).mean())}}
     with ThreadPoolExecutor(1) as pool, ExitStack() as stack:
-        items = Prepared(rows(*TEXTS), lambda source: source, network, pool)
+        items = PreparedItems(rows(*TEXTS), lambda source: source, network, pool)
         tried = items.inputs([items.item(i) for i in range(4)])[0]
-        plan = Plan.of(network, how, tried)
+        schedule = FreezingSchedule.for_backbone(network, how, tried)
         if cut:
-            entered = Cut(network.capture, plan.frozen_to, tried)
-            items = TextsFromCut(entered, extracted(folder, work, entered.block), np.arange(len(TEXTS)), items)
+            entered = Cut(network.capture, schedule.last_frozen_block, tried)
+            items = CachedTexts(entered, extracted(folder, work, entered.block), np.arange(len(TEXTS)), items)
             stack.enter_context(entered.entered())
-        training = Noted(whole, plan, how, train=items, val=items, **given)
+        training = Noted(whole, schedule, how, train=items, val=items, **given)
         progress = training.run(work)
         return training.losses_of_steps, progress.curve
 

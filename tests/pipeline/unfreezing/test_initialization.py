@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from icebox.pipeline.unfreezing.initialization import FreshHead, forget
+from icebox.pipeline.unfreezing.initialization import FreshHead, reset_parameters
 
 
 def deep() -> nn.Sequential:
@@ -16,17 +16,17 @@ def deep() -> nn.Sequential:
 def test_a_deep_network_drawn_anew_still_tells_pictures_apart():
     torch.manual_seed(0)
     network, pictures = deep(), torch.randn(16, 3, 12, 12)
-    forget(network, seed=3)
+    reset_parameters(network, seed=3)
     with torch.no_grad():
         assert network(pictures).std(0).max() > 0.01
 
 
 def test_the_seed_alone_says_what_is_drawn():
     one, other, third = deep(), deep(), deep()
-    forget(one, seed=3)
+    reset_parameters(one, seed=3)
     torch.randn(5)
-    forget(other, seed=3)
-    forget(third, seed=4)
+    reset_parameters(other, seed=3)
+    reset_parameters(third, seed=4)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
     assert not torch.equal(one[0].weight, third[0].weight)
 

@@ -12,8 +12,9 @@ from icebox.features.nn.layer_outputs import Capture, Inputs
 from icebox.features.nn.partial_forward import Cut
 from icebox.pipeline.config.schema import UnfreezeOptions
 from icebox.pipeline.unfreezing import trainer
-from icebox.pipeline.unfreezing.end_to_end import Whole
-from icebox.pipeline.unfreezing.trainer import Plan, Unfreezing
+from icebox.pipeline.unfreezing.end_to_end import EndToEndModel
+from icebox.pipeline.unfreezing.freezing_schedule import FreezingSchedule
+from icebox.pipeline.unfreezing.trainer import FineTuner
 
 N, D = 96, 6
 
@@ -39,7 +40,7 @@ class Rows:
         for at in range(0, len(order), size):
             yield order[at : at + size], list(order[at : at + size])
 
-    def together(self, prepared):
+    def sub_batches(self, prepared):
         return [list(range(len(prepared)))]
 
     def inputs(self, prepared):
@@ -75,7 +76,7 @@ def accuracy(labels):
     return lambda scores: {"accuracy": float((scores.argmax(1) == labels).mean()), "n": len(labels)}
 
 
-def run(folder, *, cut=False, seed=0, tell=None, **how):
+def run(folder, *, cut=False, seed=0, on_epoch=None, **how):
     capture, head = made()
     rows, labels = data()
     val, val_labels = data(1)
@@ -86,16 +87,16 @@ def run(folder, *, cut=False, seed=0, tell=None, **how):
 
     backbone = Backbone()
     backbone.capture = capture
-    whole = Whole(backbone, head)
-    plan = Plan.of(backbone, settings, *rows.inputs(range(4)))
-    given = {"targets": labels, "score": accuracy(val_labels), "tell": tell}
+    whole = EndToEndModel(backbone, head)
+    schedule = FreezingSchedule.for_backbone(backbone, settings, *rows.inputs(range(4)))
+    given = {"targets": labels, "score": accuracy(val_labels), "on_epoch": on_epoch}
     if not cut:
-        work = Unfreezing(whole, plan, settings, train=rows, val=val, **given)
+        work = FineTuner(whole, schedule, settings, train=rows, val=val, **given)
         return work.run(folder), whole
-    at = Cut(capture, plan.frozen_to, *rows.inputs(range(4)))
+    at = Cut(capture, schedule.last_frozen_block, *rows.inputs(range(4)))
     known, known_val = Activations(rows, at, capture), Activations(val, at, capture)
     with at.entered():
-        progress = Unfreezing(whole, plan, settings, train=known, val=known_val, **given).run(folder)
+        progress = FineTuner(whole, schedule, settings, train=known, val=known_val, **given).run(folder)
     return progress, whole
 
 
@@ -130,14 +131,14 @@ def test_a_run_killed_after_any_epoch_ends_with_the_same_weights(tmp_path, monke
     whole_run, expected = run(tmp_path / "whole", average=average)
     for killed_after in (1, 3):
         with monkeypatch.context() as patched:
-            epoch = Unfreezing.epoch
+            epoch = FineTuner.train_epoch
 
             def dying(self, number, *rest):
                 if number == killed_after:  # noqa: B023
                     raise KeyboardInterrupt
                 return epoch(self, number, *rest)  # noqa: B023
 
-            patched.setattr(Unfreezing, "epoch", dying)
+            patched.setattr(FineTuner, "train_epoch", dying)
             with pytest.raises(KeyboardInterrupt):
                 run(tmp_path / f"killed{killed_after}", average=average)
         progress, found = run(tmp_path / f"killed{killed_after}", average=average)
@@ -178,14 +179,14 @@ def test_it_stops_when_val_has_not_improved_for_as_long_as_patience_says(tmp_pat
 
 def test_out_of_memory_it_goes_on_with_smaller_pieces_that_add_up(tmp_path, monkeypatch, capsys):
     expected, _ = run(tmp_path / "a", epochs=1, free="none")
-    backward = Unfreezing.backward
+    backward = FineTuner.backward
 
     def small(self, prepared, *rest):
         if len(prepared) > 4:
             raise torch.cuda.OutOfMemoryError
         return backward(self, prepared, *rest)
 
-    monkeypatch.setattr(Unfreezing, "backward", small)
+    monkeypatch.setattr(FineTuner, "backward", small)
     found, _ = run(tmp_path / "b", epochs=1, free="none")
     assert "8 items at a time" in capsys.readouterr().err
     assert found.curve[-1]["loss"] == pytest.approx(expected.curve[-1]["loss"], rel=1e-5)
@@ -193,7 +194,7 @@ def test_out_of_memory_it_goes_on_with_smaller_pieces_that_add_up(tmp_path, monk
 
 def test_items_of_a_batch_that_pass_apart_add_up_too_and_are_scored_in_their_order(tmp_path, monkeypatch):
     expected, _ = run(tmp_path / "a", epochs=3, free="none")
-    monkeypatch.setattr(Rows, "together", lambda _, part: [[*range(1, len(part), 2)], [*range(0, len(part), 2)]])
+    monkeypatch.setattr(Rows, "sub_batches", lambda _, part: [[*range(1, len(part), 2)], [*range(0, len(part), 2)]])
     found, _ = run(tmp_path / "b", epochs=3, free="none")
     for one, other in zip(expected.curve[1:], found.curve[1:], strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-5)
@@ -206,31 +207,36 @@ def test_mixed_precision_trains_too(tmp_path, precision):
     assert math.isfinite(progress.curve[-1]["loss"])
 
 
-def test_the_plan_knows_where_the_frozen_part_ends():
+def test_the_schedule_knows_where_the_frozen_part_ends():
     capture, _ = made()
     rows, _ = data()
     backbone = type("Backbone", (), {"capture": capture})
     for free, block in (("all", None), ("last 1", "2"), ({0: "none", 1: "last 3"}, "0"), ("none", "3.0")):
-        assert Plan.of(backbone, UnfreezeOptions(free=free), *rows.inputs(range(4))).frozen_to == block
+        assert (
+            FreezingSchedule.for_backbone(
+                backbone, UnfreezeOptions(free=free), *rows.inputs(range(4))
+            ).last_frozen_block
+            == block
+        )
     assert trainer.PRECISIONS.keys() == {"float32", "bfloat16", "float16"}
 
 
 def test_who_looks_on_hears_every_epoch_also_those_before_a_run_was_killed(tmp_path, monkeypatch):
     heard: list[dict[str, float]] = []
-    whole, _ = run(tmp_path / "whole", tell=heard.append)
+    whole, _ = run(tmp_path / "whole", on_epoch=heard.append)
     assert heard == whole.curve
     heard.clear()
-    killed = Unfreezing.keep
+    killed = FineTuner.save_checkpoint
 
     def kill(self, checkpoint):
         killed(self, checkpoint)
         if self.progress.epochs == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Unfreezing, "keep", kill)
+    monkeypatch.setattr(FineTuner, "save_checkpoint", kill)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "killed")
     monkeypatch.undo()
-    went_on, _ = run(tmp_path / "killed", tell=heard.append)
+    went_on, _ = run(tmp_path / "killed", on_epoch=heard.append)
     assert [line["epoch"] for line in heard] == [0, 1, 2, 3, 4]
     assert heard == went_on.curve

@@ -1,0 +1,88 @@
+"""Activations behind a network's frozen part, in a store from which training starts: whether they can be used, and how
+they are extracted."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from icebox.features.errors import IceboxError
+from icebox.features.extraction.extract import extract
+from icebox.features.nn.backbone import NetworkBackbone
+from icebox.features.nn.layer_outputs import Inputs
+from icebox.features.nn.partial_forward import Cut
+from icebox.features.nn.pooling import EACH
+from icebox.features.store.feature_store import FeatureStore
+from icebox.pipeline.project import paths
+from icebox.pipeline.unfreezing.cached_inputs import CachedImages, CachedTexts
+from icebox.pipeline.unfreezing.freezing_schedule import FreezingSchedule
+from icebox.pipeline.unfreezing.inputs import Items, PreparedItems
+from icebox.pipeline.unfreezing.job import FineTuningJob
+
+
+def skip_frozen_part(
+    job: FineTuningJob, schedule: FreezingSchedule, backbone: NetworkBackbone, sample: Inputs
+) -> Cut | None:
+    """The network from behind its frozen part on; tried on a `sample` of a few items.
+
+    None where there is no frozen part, or its activations are not the same in every epoch and under every seed. Raises
+    IceboxError for those with `cut: on`.
+    """
+    options = job.options
+    conditions = {
+        "a block that is never freed": schedule.last_frozen_block is not None,
+        "no augment": not options.augment,
+        "init: pretrained": options.init == "pretrained",
+        "pictures, texts or pairs: concat": backbone.modality in ("image", "text") and not job.siamese,
+    }
+    if options.cut == "off" or not all(conditions.values()):
+        if options.cut == "on":
+            unmet = ", ".join(condition for condition, holds in conditions.items() if not holds)
+            raise IceboxError(f"cut: on, but that needs {unmet}")
+        return None
+    if options.cut == "auto" and backbone.modality == "text" and schedule.last_frozen_block == schedule.blocks[0]:
+        return None  # embeddings: to look a token's vector up costs no more than to read it
+    try:
+        cut = Cut(backbone.capture, str(schedule.last_frozen_block), sample)
+        if backbone.modality == "text" and len(cut.shape) != 2:
+            raise IceboxError(f"what {cut.block} gives of a text is not a vector a token")
+        return cut
+    except IceboxError as reason:
+        if options.cut == "on":
+            raise
+        print(f"{job.key}: {reason}; every epoch passes the whole network")
+        return None
+
+
+class ActivationCache:
+    """The activations of all items of a job, extracted once for the runs of all seeds."""
+
+    def __init__(self, job: FineTuningJob) -> None:
+        self.job = job
+        self.store: FeatureStore | None = None
+
+    def items(self, cut: Cut, prepared: Mapping[str, PreparedItems]) -> dict[str, Items]:
+        """Every split's items with their stored activations in place of the frozen part."""
+        store = self.store = self.store or self._extract(cut)
+        position_of = {item_id: i for i, item_id in enumerate(store.item_ids)}
+        cached: dict[str, Items] = {}
+        for split, items in prepared.items():
+            positions = np.array([position_of[row.item_id] for row in items.rows])
+            if items.backbone.modality == "text":
+                cached[split] = CachedTexts(cut, store, positions, items)
+            else:
+                cached[split] = CachedImages(cut, store, positions, items.inputs([items.item(0)])[0])
+        return cached
+
+    def _extract(self, cut: Cut) -> FeatureStore:
+        """Pass every item through the frozen part; where that gives a vector a token, (t, d), each one is stored."""
+        folder = self.job.folder / "cut"
+        extract(
+            [row for rows in self.job.rows.values() for row in rows],
+            read=self.job.source.read,
+            backbone=self.job.load_backbone([f"{cut.block}:{EACH if len(cut.shape) == 2 else 'flatten'}"]),
+            cache_root=paths.SHARDS,
+            store=folder,
+            batch_size=self.job.config.extract.batch_size,
+            workers=self.job.config.extract.workers,
+        )
+        return FeatureStore(folder)

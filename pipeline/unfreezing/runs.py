@@ -1,0 +1,105 @@
+"""Runs of a fine-tuning job, one a seed: from the loaded network to the trained one and its predictions."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import nn
+
+from icebox.features.nn.backbone import NetworkBackbone
+from icebox.pipeline.config.schema import FRESH
+from icebox.pipeline.estimators import torch_conversion
+from icebox.pipeline.evaluation.predictions import Scored
+from icebox.pipeline.unfreezing import activation_cache, augmentation, initialization
+from icebox.pipeline.unfreezing.activation_cache import ActivationCache
+from icebox.pipeline.unfreezing.end_to_end import EndToEndModel
+from icebox.pipeline.unfreezing.freezing_schedule import FreezingSchedule
+from icebox.pipeline.unfreezing.inputs import Items, PreparedItems
+from icebox.pipeline.unfreezing.job import FineTuningJob
+from icebox.pipeline.unfreezing.trainer import EpochCallback, FineTuner, Progress
+
+SAMPLE_ITEMS = 4  # passed to find the network's blocks
+STANDARDIZATION_ITEMS = 512  # whose features an unfitted head is standardized by
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run: its progress, the predictions of each scored split, and the trained model.
+
+    `frozen_block` is the block behind which training started from stored activations; None where it passed the whole
+    network.
+    """
+
+    seed: int
+    progress: Progress
+    splits: dict[str, Scored]
+    model: EndToEndModel
+    backbone: NetworkBackbone
+    schedule: FreezingSchedule
+    frozen_block: str | None
+
+
+def run_seeds(job: FineTuningJob, *, on_epoch: EpochCallback | None = None) -> list[RunResult]:
+    """Train once for each seed of the entry. `on_epoch` gets the curve's lines of the first seed only."""
+    cache = ActivationCache(job)
+    first = job.options.seed
+    return [
+        run(job, cache, seed, on_epoch=on_epoch if seed == first else None)
+        for seed in range(first, first + job.options.seeds)
+    ]
+
+
+def run(job: FineTuningJob, cache: ActivationCache, seed: int, *, on_epoch: EpochCallback | None = None) -> RunResult:
+    """Train with one seed, or continue where a killed run stopped."""
+    options = job.options.model_copy(update={"seed": seed})
+    with ThreadPoolExecutor(job.config.extract.workers) as pool, ExitStack() as stack:
+        backbone = job.load_backbone()
+        if options.init == "random":
+            initialization.reset_parameters(backbone.capture.network, seed)
+        prepared = {
+            split: PreparedItems(rows, job.source.read, backbone, pool, siamese=job.siamese)
+            for split, rows in job.rows.items()
+        }
+        train = prepared["train"]
+        sample = train.inputs([train.item(i) for i in range(min(SAMPLE_ITEMS, len(train)))])[0]
+        model = EndToEndModel(backbone, start_head(job, backbone, train))
+        schedule = FreezingSchedule.for_backbone(backbone, options, sample)
+        cut = activation_cache.skip_frozen_part(job, schedule, backbone, sample)
+        items: Mapping[str, Items] = prepared
+        if cut:
+            items = cache.items(cut, prepared)
+            stack.enter_context(cut.entered())
+        tuner = FineTuner(
+            model,
+            schedule,
+            options,
+            train=items["train"],
+            targets=job.data.train.labels,
+            val=items["val"],
+            score=lambda scores: job.score("val", scores).scores,
+            metric=job.fit.choose,
+            weights=job.weigh(job.data.train.labels),
+            augment=partial(augmentation.augment, kinds=options.augment) if options.augment else None,
+            on_epoch=on_epoch,
+        )
+        progress = tuner.run(job.folder / f"seed-{seed}")
+        splits = {split: job.score(split, tuner.predict_scores(items[split])) for split in ("val", *job.data.tests)}
+    return RunResult(seed, progress, splits, model, backbone, schedule, cut.block if cut else None)
+
+
+def start_head(job: FineTuningJob, backbone: NetworkBackbone, items: Items) -> nn.Module:
+    """The store's fitted head as a torch module, scaling included; or, for `start: fresh`, an unfitted one."""
+    if job.options.start != FRESH:
+        device = next(backbone.capture.network.parameters()).device
+        return torch_conversion.as_torch(job.start_bundle.head).to(device)
+    order = np.random.default_rng(job.options.seed).permutation(len(items))[:STANDARDIZATION_ITEMS]
+    model = EndToEndModel(backbone, nn.Identity())
+    with torch.inference_mode():
+        batches = [model(items.inputs(prepared)) for _, prepared in items.batches(order, job.options.batch_size)]
+    features = torch.cat(batches).clone()
+    columns = len(job.data.classes) or 1  # a regression has one number and no classes
+    return initialization.FreshHead(features, job.data.train.labels, columns).to(features.device)

@@ -6,8 +6,8 @@ import numpy as np
 
 from icebox.features import fingerprint
 from icebox.features.abc.dataset import Content, Modality
-from icebox.features.manifest.examples import Examples
 from icebox.features.manifest.manifest import Row
+from icebox.features.manifest.reading import Examples
 
 SPLITS = ("train", "val", "test")
 STORY = "\n = A Story = \n \n The old man went to the sea , and the sea <unk> him . \n He didn 't go home . \n"

@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 
 from icebox.features.abc.backbone import WEIGHTS_FILE, PictureJudge, Pretraining, read_settings
 from icebox.features.abc.dataset import Content
-from icebox.features.manifest.examples import Examples
+from icebox.features.manifest.reading import Examples
 from icebox.features.models.small_images import PictureBackbone, Reader, drawn, small, stacked
 from icebox.features.nn.layer_outputs import LAST
 

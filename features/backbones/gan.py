@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from icebox.features.abc.backbone import Generator, read_settings
-from icebox.features.manifest.examples import Examples
+from icebox.features.manifest.reading import Examples
 from icebox.features.models.gan import Adversarial, AdversarialGenerator, restored
 from icebox.features.models.small_images import PictureBackbone
 from icebox.features.nn.layer_outputs import LAST

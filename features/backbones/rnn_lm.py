@@ -19,7 +19,7 @@ from icebox.features import fingerprint
 from icebox.features.abc.backbone import WEIGHTS_FILE, Generator, Pretraining, TextJudge, read_settings, write_settings
 from icebox.features.abc.dataset import Content, Modality
 from icebox.features.errors import ItemError
-from icebox.features.manifest.examples import Examples
+from icebox.features.manifest.reading import Examples
 from icebox.features.models.language_model import Carried, Network, loss
 from icebox.features.models.text_generation import Judge, Writing
 from icebox.features.nn.backbone import NetworkBackbone

@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 
 from icebox.features.abc.backbone import WEIGHTS_FILE, Generator, Pretraining, read_settings
 from icebox.features.abc.dataset import Content, Modality
-from icebox.features.manifest.examples import Examples
+from icebox.features.manifest.reading import Examples
 from icebox.features.models.small_images import (
     SIDE,
     Drawer,

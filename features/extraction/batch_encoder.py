@@ -13,7 +13,7 @@ from icebox.features.abc.backbone import Backbone
 from icebox.features.errors import IceboxError, ItemError
 from icebox.features.extraction import compilation, views
 from icebox.features.extraction.views import Unit
-from icebox.features.manifest.examples import Read, content_of
+from icebox.features.manifest.reading import Read, content_of
 from icebox.features.ragged import Ragged, Scattered, Values, flat
 
 BATCHES_AHEAD = 4

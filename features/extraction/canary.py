@@ -14,7 +14,7 @@ from icebox.features.errors import IceboxError, ItemError
 from icebox.features.extraction import views
 from icebox.features.extraction.precision import TOLERANCE
 from icebox.features.extraction.views import Unit
-from icebox.features.manifest.examples import Read
+from icebox.features.manifest.reading import Read
 from icebox.features.store.cache import Place
 
 ROWS = 4

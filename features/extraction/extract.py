@@ -16,8 +16,8 @@ from icebox.features.extraction.batch_encoder import Done, Pass, Seconds, unread
 from icebox.features.extraction.compilation import Compile
 from icebox.features.extraction.precision import Stored, features_as_stored
 from icebox.features.extraction.views import IDENTITY, Unit, parted, refuse_unfit, units_of
-from icebox.features.manifest.examples import Read
 from icebox.features.manifest.manifest import Row
+from icebox.features.manifest.reading import Read
 from icebox.features.ragged import Values
 from icebox.features.store import index, shards
 from icebox.features.store.cache import Place, ShardCache
@@ -68,7 +68,7 @@ def extract(
     refuse_unfit(views, backbone.modality, backbone.spec["family"])
     spec = {**backbone.spec, "stored": stored}
     cache = ShardCache(cache_root, fingerprint_of(spec))
-    with cache.held():
+    with cache.locked():
         if store.exists():
             cache.adopt(store)
         places = cache.places()

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from icebox.features import fingerprint
 from icebox.features.abc.dataset import Content, Modality, Pair
 from icebox.features.errors import IceboxError
-from icebox.features.manifest.examples import Read, content_of
 from icebox.features.manifest.manifest import Row
+from icebox.features.manifest.reading import Read, content_of
 from icebox.features.plugins import suggestion
 from icebox.features.text.pairs import FIRST, SECOND, TEXTS
 

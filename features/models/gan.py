@@ -21,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from icebox.features.abc.backbone import WEIGHTS_FILE, Generator, Pretraining, read_settings
 from icebox.features.abc.dataset import Content, Modality
-from icebox.features.manifest.examples import Examples
+from icebox.features.manifest.reading import Examples
 from icebox.features.models.small_images import Drawer, Reader, as_contents, drawn, stacked
 
 Loss = Literal["original", "wgan-gp"]

@@ -17,7 +17,7 @@ from icebox.features import fingerprint
 from icebox.features.abc.backbone import WEIGHTS_FILE, read_settings, write_settings
 from icebox.features.abc.dataset import Content, Modality
 from icebox.features.images.decoding import to_image
-from icebox.features.manifest.examples import Examples
+from icebox.features.manifest.reading import Examples
 from icebox.features.nn.backbone import NetworkBackbone
 from icebox.features.nn.layer_outputs import Capture, Inputs
 from icebox.features.nn.transfer import sent

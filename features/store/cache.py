@@ -1,4 +1,4 @@
-"""The shard cache, `.icebox/shards/<fingerprint>/`: every row ever computed under one fingerprint, for all stores.
+"""The shard cache, a folder per fingerprint: every row ever computed under that fingerprint, for all stores.
 
 Extraction resumes from it. A store is made of hard links to its shards, so that it outlives the store's folder.
 """
@@ -13,13 +13,13 @@ from pathlib import Path
 
 from icebox.features import files
 from icebox.features.errors import IceboxError
-from icebox.features.store import shards as shard
+from icebox.features.store import shards
 from icebox.features.store.shards import Shard
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a content's row lies."""
+    """The location of one content's row."""
 
     shard: Shard
     row: int
@@ -32,52 +32,52 @@ class ShardCache:
         self.folder = root / fingerprint
         self.fingerprint = fingerprint
 
-    def held(self) -> AbstractContextManager[None]:
-        """The lock that a writer must hold."""
+    def locked(self) -> AbstractContextManager[None]:
+        """The lock that a writer must hold. Raises IceboxError where another process holds it."""
         return files.locked(self.folder / "lock")
 
     def places(self) -> dict[str, Place]:
-        """{item_key: place} of every row. A damaged shard is removed, saying so; its rows will be computed again.
+        """{item_key: place} of every row, for the holder of the lock.
 
-        Only for the holder of the lock.
+        A damaged shard is removed, with a line on stderr; its rows will be computed again.
         """
         files.sweep(self.folder)
-        found: dict[str, Place] = {}
+        places: dict[str, Place] = {}
         for path in sorted(self.folder.glob("shard-*.h5")):
             try:
-                part = shard.read(path)
+                shard = shards.read(path)
             except IceboxError as damage:
                 print(f"{damage}; its rows will be extracted again", file=sys.stderr)
                 path.unlink()
                 continue
-            for row, item_key in enumerate(part.item_keys):
-                found.setdefault(item_key, Place(part, row))
-        return found
+            for row, item_key in enumerate(shard.item_keys):
+                places.setdefault(item_key, Place(shard, row))
+        return places
 
     def adopt(self, store: Path) -> None:
-        """Take over the shards of a store that was pulled, not made here, so that it can grow instead of restart."""
+        """Link the shards of a store that was made elsewhere into the cache, so that it can grow instead of restart."""
         for path in store.glob("shard-*.h5"):
             target = self.folder / path.name
-            if not target.exists() and self.holds(path):
+            if not target.exists() and self.is_whole(path):
                 link(path, target)
 
-    def holds(self, path: Path) -> bool:
-        """Whether a shard from elsewhere is whole and of this fingerprint."""
+    def is_whole(self, path: Path) -> bool:
+        """Whether a shard from elsewhere is undamaged and of this fingerprint."""
         try:
-            return shard.read(path).fingerprint == self.fingerprint and shard.name_of(path) == path.name
+            return shards.read(path).fingerprint == self.fingerprint and shards.name_of(path) == path.name
         except IceboxError:
             return False
 
     def link_into(self, store: Path, names: Iterable[str]) -> None:
-        """Put the named shards into a store's folder."""
+        """Link the named shards into a store's folder."""
         for name in names:
             link(self.folder / name, store / name)
 
 
 def link(source: Path, target: Path) -> None:
-    """Hard-link, or copy where the file system can't. Atomic, and never through an existing file.
+    """Hard-link a shard, or copy it where the file system can't link. Atomic, and never through an existing file.
 
-    Shards are immutable and read-only, so two names for one file can't surprise anyone.
+    Shards are immutable and read-only, so a file with two names is safe.
     """
     with files.temporary_in(target.parent) as temporary:
         try:

@@ -43,7 +43,7 @@ def compact(
     stay known as such.
     """
     cache = ShardCache(cache_root, index.read(store).fingerprint)
-    with cache.held():
+    with cache.locked():
         before = FeatureStore(store)
         rows_before, bytes_before = sizes(before)
         files.sweep(store)

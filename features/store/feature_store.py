@@ -1,4 +1,4 @@
-"""FeatureStore: read what extraction stored. Rows come through memory maps; nothing is read before it is asked for."""
+"""FeatureStore: all features of one dataset through one backbone, read lazily through memory maps."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -12,8 +12,7 @@ from icebox.features.errors import IceboxError
 from icebox.features.plugins import suggestion
 from icebox.features.ragged import OFFSETS, Ragged, offsets_of
 from icebox.features.splits import SPLITS, in_order
-from icebox.features.store import columns, index, virtual_datasets
-from icebox.features.store import shards as shard
+from icebox.features.store import index, shards, virtual_datasets
 from icebox.features.store.memory_maps import ShardMaps
 from icebox.features.text.pairs import PAIR, PARTS, TEXTS, combine
 
@@ -22,14 +21,14 @@ if TYPE_CHECKING:  # reading a store must not cost the two seconds of importing 
 
 
 PIECE_ITEMS = 4096
-PLAIN_BYTES = 1 << 16  # rows that follow each other are copied, from so many bytes on, and else picked from a map
+PLAIN_BYTES = 1 << 16  # runs of adjacent rows that hold this many bytes on average are copied, others picked from maps
 
 
 class FeatureStore:
     """All features of one dataset through one backbone: n items in manifest order, one array per output and view.
 
-    Wherever a `view` may be given, none means the first; of a store of pairs, whose views are `first` and `second`, it
-    means `pair`: (u, v, |u − v|, u · v) of the two, made as it is read.
+    Methods with a `view` take the first one by default. Of a store of pairs, whose views are `first` and `second`, the
+    default is `pair`: (u, v, |u − v|, u · v) of the two texts' features, computed at reading.
 
     May be pickled and handed to worker processes; each opens the memory maps that it touches.
     """
@@ -43,7 +42,7 @@ class FeatureStore:
         self.fingerprint = self.index.fingerprint
         self.spec = self.index.spec
         self.skipped = self.index.skipped
-        self._maps = ShardMaps([(self._present(entry), entry.arrays) for entry in self.index.shards])
+        self._maps = ShardMaps([(self._path_of(entry), entry.arrays) for entry in self.index.shards])
         self._dtypes = {
             output: virtual_datasets.common_dtype(entry.arrays[output].dtype for entry in self.index.shards)
             for output in self.outputs
@@ -55,27 +54,27 @@ class FeatureStore:
     @cached_property
     def item_ids(self) -> np.ndarray:
         """The items' ids (n,) str, in manifest order."""
-        return columns.text(self.index.item_ids)
+        return index.decoded_texts(self.index.item_ids)
 
     @cached_property
     def labels(self) -> np.ndarray:
         """Their labels (n,) str."""
-        return columns.text(self.index.labels)
+        return index.decoded_texts(self.index.labels)
 
     @cached_property
     def splits(self) -> np.ndarray:
         """Their splits (n,) str: train, val, test or a further test set, test-NAME."""
-        return columns.text(self.index.splits)
+        return index.decoded_texts(self.index.splits)
 
     @cached_property
     def groups(self) -> np.ndarray:
         """Their groups (n,) str: items of one must share a split, and a fold. "" is none."""
-        return columns.text(self.index.groups)
+        return index.decoded_texts(self.index.groups)
 
     @cached_property
-    def shards(self) -> list[shard.Shard]:
+    def shards(self) -> list[shards.Shard]:
         """The shards with the keys of their rows, each opened as HDF5: reading features needs none of that."""
-        return [shard.read(self.folder / entry.name) for entry in self.index.shards]
+        return [shards.read(self.folder / entry.name) for entry in self.index.shards]
 
     def load(
         self,
@@ -105,13 +104,13 @@ class FeatureStore:
     ) -> np.ndarray:
         """Features (len(items), d) of the items at these positions of the manifest, each output flattened."""
         if (view or self.default_view) == PAIR:
-            return self._pairs(items, outputs)
+            return self._load_pairs(items, outputs)
         arrays = [self.rows(items, output, view=view) for output in outputs or self.outputs]
         flat = [array.reshape(len(array), math.prod(array.shape[1:])) for array in arrays]
         return flat[0] if len(flat) == 1 else np.concatenate(flat, axis=1)
 
-    def _pairs(self, items: np.ndarray, outputs: Sequence[str] | None) -> np.ndarray:
-        """Pairs' features (len(items), 4·d) float32, a piece at a time: the texts' own are never whole in memory."""
+    def _load_pairs(self, items: np.ndarray, outputs: Sequence[str] | None) -> np.ndarray:
+        """Pairs' features (len(items), 4·d) float32, PIECE_ITEMS at a time: the texts' own are never all in memory."""
         if self.views != TEXTS:
             raise self._unknown_view(f"'{PAIR}', which is of texts in pairs")
         width = sum(math.prod(self.row_shape(output)) for output in outputs or self.outputs)
@@ -154,35 +153,31 @@ class FeatureStore:
         """A map-style torch Dataset of (features (d,) float32, class number), for a DataLoader with any workers."""
         from icebox.features.store.torch_dataset import StoreDataset
 
-        return StoreDataset(self, self.items(split), outputs=outputs, view=view)
+        return StoreDataset.from_store(self, split=split, outputs=outputs, view=view)
 
     def items(self, split: str | None = None) -> np.ndarray:
         """Positions in the manifest (n,) of one split's items, or of all."""
         if split is None:
             return np.arange(len(self))
-        found = np.flatnonzero(self.index.splits == split.encode())
-        if not len(found) and split not in SPLITS:
+        items = np.flatnonzero(self.index.splits == split.encode())
+        if not len(items) and split not in SPLITS:
             known = in_order([*SPLITS, *np.unique(self.splits).tolist()])
             raise IceboxError(f"{self.folder}: no split '{split}'; {suggestion(split, known)}")
-        return found
+        return items
 
     def rows(self, items: np.ndarray, output: str, *, view: str | None = None) -> np.ndarray:
-        """The features (len(items), …) of the items at these positions of the manifest, in the order asked for.
-
-        `view` is a stored one, by default the first.
-        """
+        """Features (len(items), …) of the items at these positions of the manifest, in one of the stored views."""
         if self.is_ragged(output):
-            whole = [name for name in self.outputs if not self.is_ragged(name)] or [f"{output.partition(':')[0]}:mean"]
+            per_item = [name for name in self.outputs if not self.is_ragged(name)]
             raise IceboxError(
                 f"{self.folder}: output '{output}' has a vector a token, not one an item; in Python read it with "
                 f"store.ragged('{output}')",
                 hint="choose other outputs",
                 store=self.folder.name,
-                outputs=", ".join(whole),
+                outputs=", ".join(per_item or [f"{output.partition(':')[0]}:mean"]),
             )
         result = np.empty((len(items), *self.row_shape(output)), self.dtype(output))
-        at = self._number_of(view or self.views[0])
-        shard_of, row_of = self.index.shard_of[at, items], self.index.row_of[at, items]
+        shard_of, row_of = self._located(items, view)
         runs = virtual_datasets.runs(shard_of, row_of, row_of + 1) if len(items) else []
         if result.nbytes >= len(runs) * PLAIN_BYTES:
             for start, stop in runs:
@@ -190,12 +185,12 @@ class FeatureStore:
             return result
         order = np.argsort(shard_of, kind="stable")
         numbers, starts = np.unique(shard_of[order], return_index=True)
-        for number, here in zip(numbers, np.split(order, starts)[1:], strict=True):
-            result[here] = self._maps.array(number, output)[row_of[here]]
+        for number, positions in zip(numbers, np.split(order, starts)[1:], strict=True):
+            result[positions] = self._maps.array(number, output)[row_of[positions]]
         return result
 
     def ragged_rows(self, items: np.ndarray, output: str, *, view: str | None = None) -> Ragged:
-        """Tokens' vectors of the items at these positions of the manifest, in the order asked for."""
+        """Tokens' vectors of the items at these positions of the manifest, in their order."""
         if not self.is_ragged(output):
             raise IceboxError(f"{self.folder}: output '{output}' has one vector an item; read it with store.load")
         shard_of, starts, stops = self._spans(items, output, view)
@@ -207,20 +202,27 @@ class FeatureStore:
         return Ragged(result, ends)
 
     def token_counts(self, items: np.ndarray, output: str, *, view: str | None = None) -> np.ndarray:
-        """How many vectors (len(items),) each item has."""
+        """The number of vectors (len(items),) of each item."""
         _, starts, stops = self._spans(items, output, view)
         counts: np.ndarray = stops - starts
         return counts
 
     def _spans(self, items: np.ndarray, output: str, view: str | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """In which shard, from where and to where each item's vectors lie."""
-        number = self._number_of(view or self.views[0])
-        shard_of, row_of = self.index.shard_of[number, items], self.index.row_of[number, items]
+        """Of each item's vectors the shard's number, and the first and last + 1 of their positions in it."""
+        shard_of, row_of = self._located(items, view)
         starts, stops = np.zeros(len(items), np.int64), np.zeros(len(items), np.int64)
-        for part in np.unique(shard_of):
-            here, offsets = shard_of == part, self._maps.array(part, OFFSETS + output)
-            starts[here], stops[here] = offsets[row_of[here]], offsets[row_of[here] + 1]
+        for number in np.unique(shard_of):
+            in_shard, offsets = shard_of == number, self._maps.array(number, OFFSETS + output)
+            starts[in_shard], stops[in_shard] = offsets[row_of[in_shard]], offsets[row_of[in_shard] + 1]
         return shard_of, starts, stops
+
+    def _located(self, items: np.ndarray, view: str | None) -> tuple[np.ndarray, np.ndarray]:
+        """Of each item's row in a stored view (default: the first) the shard's number, and the row in that shard."""
+        view = view or self.views[0]
+        if view not in self.views:
+            raise self._unknown_view(f"'{view}'")
+        number = self.views.index(view)
+        return self.index.shard_of[number, items], self.index.row_of[number, items]
 
     def is_ragged(self, output: str) -> bool:
         """Whether an output has a vector a token: read it with `ragged`."""
@@ -228,7 +230,7 @@ class FeatureStore:
         return OFFSETS + output in self.index.shards[0].arrays
 
     def release(self) -> None:
-        """Let go of what was read through memory maps; later reads open them anew. For passes over large stores."""
+        """Close the memory maps, to free the pages that were read; later reads open them anew. For large stores."""
         self._maps.release()
 
     def row_shape(self, output: str) -> tuple[int, ...]:
@@ -237,18 +239,12 @@ class FeatureStore:
         return self.index.shards[0].arrays[output].shape[1:]
 
     def dtype(self, output: str) -> np.dtype[Any]:
-        """The type that an output is read as."""
+        """The dtype of an output's features."""
         return self._dtypes[output]
 
     def _refuse_unknown(self, output: str) -> None:
         if output not in self.outputs:
             raise IceboxError(f"{self.folder}: no output '{output}'; {suggestion(output, list(self.outputs))}")
-
-    def _number_of(self, view: str) -> int:
-        """The position of a stored view among the store's."""
-        if view not in self.views:
-            raise self._unknown_view(f"'{view}'")
-        return self.views.index(view)
 
     def _unknown_view(self, view: str) -> IceboxError:
         return IceboxError(
@@ -257,7 +253,7 @@ class FeatureStore:
             store=self.folder.name,
         )
 
-    def _present(self, entry: index.Listed) -> Path:
+    def _path_of(self, entry: index.ShardEntry) -> Path:
         """A shard's path. Raises IceboxError where it is missing or of another size."""
         path = self.folder / entry.name
         try:

@@ -27,7 +27,7 @@ from icebox.features.errors import IceboxError
 from icebox.features.fingerprint import canonical_json
 from icebox.features.manifest.manifest import Row
 from icebox.features.ragged import OFFSETS, offsets_of
-from icebox.features.store import columns, hdf5, virtual_datasets
+from icebox.features.store import hdf5, virtual_datasets
 from icebox.features.store.cache import Place
 from icebox.features.store.shards import Array
 
@@ -37,8 +37,8 @@ GROUP = "group"
 
 
 @dataclass(frozen=True)
-class Listed:
-    """What an index says of one shard."""
+class ShardEntry:
+    """An index's entry for one shard."""
 
     name: str
     size_bytes: int
@@ -48,10 +48,10 @@ class Listed:
 
 @dataclass(frozen=True)
 class Index:
-    """What an index says: per view and item (v, n) the number of the row's shard and the row in it; and the shards.
+    """The content of an index. `shard_of` and `row_of` (v views, n items) locate each row by its shard's number.
 
-    Other columns are read when they are first asked for, since most of who opens a store needs few of them. Raises
-    IceboxError for one that is not the one that was there then.
+    The other columns are read at first use, since most callers need few of them, and raise IceboxError where they are
+    no longer those that were there when the index was opened.
     """
 
     path: Path
@@ -64,7 +64,7 @@ class Index:
     fingerprint: str
     spec: dict[str, Any]
     skipped: dict[str, str]
-    shards: list[Listed]
+    shards: list[ShardEntry]
 
     @cached_property
     def item_ids(self) -> np.ndarray:
@@ -88,10 +88,10 @@ class Index:
 
     def column(self, name: str) -> np.ndarray:
         """One column, read and checked anew."""
-        with explained(self.path), h5py.File(self.path) as file:
-            return columns.checked(file, name, self.digests)
+        with broken_index_explained(self.path), h5py.File(self.path) as file:
+            return checked_column(file, name, self.digests)
 
-    def check(self) -> None:
+    def check_columns(self) -> None:
         """Read every column. Raises IceboxError for one that is damaged."""
         for name in self.digests:
             self.column(name)
@@ -102,37 +102,41 @@ def read(store: Path) -> Index:
     path = store / FILE
     if not path.exists():
         raise IceboxError(f"{store}: no finished feature store here", hint="extract", store=store.name)
-    with explained(path), h5py.File(path) as file:
-        written = file.attrs["index"]
-        if file.attrs["sha256"] != sha256_of(written):
-            raise ValueError("one whose attributes are not what was written")
-        said = json.loads(written)
-        groups = groups_of(said["views"])
+    with broken_index_explained(path), h5py.File(path) as file:
+        text = file.attrs["index"]
+        if file.attrs["sha256"] != sha256_of_text(text):
+            raise broken_index(path, "one whose attributes are not what was written")
+        attributes = json.loads(text)
+        digests, groups = attributes["columns"], view_groups(attributes["views"])
         return Index(
             path=path,
-            items=said["items"],
-            shard_of=np.stack([columns.checked(file, f"{group}shard", said["columns"]) for group in groups]),
-            row_of=np.stack([columns.checked(file, f"{group}row", said["columns"]) for group in groups]),
-            digests=said["columns"],
-            views=tuple(said["views"]),
-            outputs=tuple(said["outputs"]),
-            fingerprint=said["fingerprint"],
-            spec=said["spec"],
-            skipped=said["skipped"],
-            shards=[listed(entry) for entry in said["shards"]],
+            items=attributes["items"],
+            shard_of=np.stack([checked_column(file, f"{group}shard", digests) for group in groups]),
+            row_of=np.stack([checked_column(file, f"{group}row", digests) for group in groups]),
+            digests=digests,
+            views=tuple(attributes["views"]),
+            outputs=tuple(attributes["outputs"]),
+            fingerprint=attributes["fingerprint"],
+            spec=attributes["spec"],
+            skipped=attributes["skipped"],
+            shards=[shard_entry(entry) for entry in attributes["shards"]],
         )
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn what h5py raises for a broken index into an IceboxError."""
+def broken_index_explained(path: Path) -> Iterator[None]:
+    """Turn the errors that h5py raises for a broken index into an IceboxError."""
     try:
         yield
+    except KeyError as reason:
+        raise broken_index(path, f"one without {reason} (of another version?)") from reason
     except hdf5.BROKEN as reason:
-        found = f"one without {reason} (of another version?)" if isinstance(reason, KeyError) else reason
-        raise IceboxError(
-            f"{path}: expected an index, found {found}", hint="extract again", store=path.parent.name
-        ) from reason
+        raise broken_index(path, reason) from reason
+
+
+def broken_index(path: Path, problem: object) -> IceboxError:
+    """The error for an index that can't be used."""
+    return IceboxError(f"{path}: expected an index, found {problem}", hint="extract again", store=path.parent.name)
 
 
 def write(
@@ -144,77 +148,109 @@ def write(
     fingerprint: str,
     skipped: dict[str, str],
 ) -> None:
-    """Write the index over shards that lie in `store` already; `places[view][i]` is where that of `rows[i]` does."""
+    """Write the index over shards that lie in `store` already; `places[view][i]` locates the features of `rows[i]`."""
     shards = list({place.shard.path.name: place.shard for place in chain(*places.values())}.values())
-    number = {part.path.name: i for i, part in enumerate(shards)}
+    number = {shard.path.name: i for i, shard in enumerate(shards)}
+    outputs = virtual_datasets.outputs_of(shards[0].arrays)
     with files.replacing(store / FILE) as temporary, hdf5.created(temporary) as file:
         for column in COLUMNS:
-            file[column] = columns.fixed_width([getattr(row, column) for row in rows])
+            file[column] = encoded_texts([getattr(row, column) for row in rows])
         if grouped := any(row.group for row in rows):
-            file[GROUP] = columns.fixed_width([row.group for row in rows])
-        for group, of_view in zip(groups_of(tuple(places)), places.values(), strict=True):
-            shard_of = file[f"{group}shard"] = np.array([number[place.shard.path.name] for place in of_view], np.uint32)
-            row_of = file[f"{group}row"] = np.array([place.row for place in of_view], np.uint32)
-            for output in virtual_datasets.outputs_of(shards[0].arrays):
+            file[GROUP] = encoded_texts([row.group for row in rows])
+        for group, view_places in zip(view_groups(tuple(places)), places.values(), strict=True):
+            shard_of = np.array([number[place.shard.path.name] for place in view_places], np.uint32)
+            row_of = np.array([place.row for place in view_places], np.uint32)
+            file[f"{group}shard"], file[f"{group}row"] = shard_of, row_of
+            for output in outputs:
                 starts, stops = virtual_datasets.spans(output, shards, shard_of, row_of)
                 # a missing shard then reads as NaN in plain h5py, not as plausible zeros
                 file.create_virtual_dataset(
                     f"{group}features/{output}",
-                    virtual_datasets.virtual(output, shards, shard_of, starts, stops),
+                    virtual_datasets.virtual_layout(output, shards, shard_of, starts, stops),
                     fillvalue=np.nan,
                 )
                 if OFFSETS + output in shards[0].arrays:
                     file[f"{group}{OFFSETS}{output}"] = offsets_of(stops - starts)
-        names = columns_of(tuple(places), grouped=grouped)
-        written = canonical_json(
+        text = canonical_json(
             {
                 "fingerprint": fingerprint,
                 "spec": spec,
                 "views": list(places),
-                "outputs": as_asked(virtual_datasets.outputs_of(shards[0].arrays), spec.get("outputs", [])),
+                "outputs": in_requested_order(outputs, spec.get("outputs", [])),
                 "items": len(rows),
-                "columns": {name: columns.sha256_of_column(file[name][:]) for name in names},
+                "columns": {
+                    name: sha256_of_column(file[name][:]) for name in column_names(tuple(places), grouped=grouped)
+                },
                 "shards": [
                     {
-                        "name": part.path.name,
-                        "bytes": part.path.stat().st_size,
-                        "rows": len(part.item_keys),
-                        "arrays": {output: asdict(array) for output, array in part.arrays.items()},
+                        "name": shard.path.name,
+                        "bytes": shard.path.stat().st_size,
+                        "rows": len(shard.item_keys),
+                        "arrays": {output: asdict(array) for output, array in shard.arrays.items()},
                     }
-                    for part in shards
+                    for shard in shards
                 ],
                 "skipped": skipped,
             }
         )
-        file.attrs["index"] = written
-        file.attrs["sha256"] = sha256_of(written)
+        file.attrs["index"] = text
+        file.attrs["sha256"] = sha256_of_text(text)
 
 
-def groups_of(views: Sequence[str]) -> list[str]:
-    """Where in the file each view's columns and features lie: the first one's at its top."""
+def view_groups(views: Sequence[str]) -> list[str]:
+    """The HDF5 groups with each view's columns and features, `/` at their ends: the first view's are at the top."""
     return ["", *(f"views/{view}/" for view in views[1:])]
 
 
-def columns_of(views: Sequence[str], *, grouped: bool) -> list[str]:
+def column_names(views: Sequence[str], *, grouped: bool) -> list[str]:
     """The columns of an index with these views."""
-    places = [f"{group}{column}" for group in groups_of(views) for column in ("shard", "row")]
-    return [*COLUMNS, *([GROUP] if grouped else []), *places]
+    locations = [f"{group}{column}" for group in view_groups(views) for column in ("shard", "row")]
+    return [*COLUMNS, *([GROUP] if grouped else []), *locations]
 
 
-def as_asked(found: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
-    """Outputs as they were asked for; HDF5 lists them by name."""
-    return tuple(sorted(found, key=lambda output: wanted.index(output) if output in wanted else len(wanted)))
+def in_requested_order(outputs: Sequence[str], requested: Sequence[str]) -> tuple[str, ...]:
+    """Outputs in the order in which extraction was asked for them; HDF5 lists them by name."""
+    return tuple(sorted(outputs, key=lambda name: requested.index(name) if name in requested else len(requested)))
 
 
-def listed(entry: dict[str, Any]) -> Listed:
-    """A shard's entry in the attribute `shards`."""
+def shard_entry(entry: dict[str, Any]) -> ShardEntry:
+    """A shard's entry from its JSON."""
     arrays = {
         output: Array(array["dtype"], tuple(array["shape"]), array["offset_bytes"])
         for output, array in entry["arrays"].items()
     }
-    return Listed(entry["name"], entry["bytes"], entry["rows"], arrays)
+    return ShardEntry(entry["name"], entry["bytes"], entry["rows"], arrays)
 
 
-def sha256_of(written: str) -> str:
-    """sha256 (hex) of what an index says."""
-    return hashlib.sha256(written.encode("utf-8", "surrogateescape")).hexdigest()
+def checked_column(file: h5py.File, column: str, digests: Mapping[str, str]) -> np.ndarray:
+    """A column. Raises IceboxError where its sha256 is not the one that was written."""
+    values: np.ndarray = file[column][:]
+    if sha256_of_column(values) != digests[column]:
+        raise broken_index(Path(file.filename), f"one whose column {column} is not what was written")
+    return values
+
+
+def decoded_texts(column: np.ndarray) -> np.ndarray:
+    """A column of UTF-8 bytes as str objects, each distinct one decoded once."""
+    raw = column.tolist()
+    decoded = {value: value.decode("utf-8", "surrogateescape") for value in set(raw)}
+    return np.array([decoded[value] for value in raw], dtype=object)
+
+
+def encoded_texts(texts: Sequence[str]) -> np.ndarray:
+    """Texts as a column of fixed-width UTF-8: variable-width ones lie in a heap whose bytes are not reproducible."""
+    encoded = [text.encode("utf-8", "surrogateescape") for text in texts]
+    width = max((len(text) for text in encoded), default=1) or 1
+    return np.array(encoded, dtype=h5py.string_dtype("utf-8", width))
+
+
+def sha256_of_column(values: np.ndarray) -> str:
+    """sha256 (hex) of a column, its type and shape."""
+    digest = hashlib.sha256(f"{values.dtype.str}{values.shape}".encode())
+    digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def sha256_of_text(text: str) -> str:
+    """sha256 (hex) of the attribute `index`."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

@@ -28,7 +28,7 @@ def prune(cache_root: Path, stores: Iterable[Path]) -> list[Freed]:
     freed = []
     for folder in sorted(path for path in cache_root.glob("*") if path.is_dir()):
         cache = ShardCache(cache_root, folder.name)
-        with cache.held():
+        with cache.locked():
             files.sweep(folder)
             unneeded = [path for path in folder.glob("shard-*.h5") if path.name not in keep]
             freed_bytes = sum(path.stat().st_size for path in unneeded if path.stat().st_nlink == 1)

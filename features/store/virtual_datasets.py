@@ -30,7 +30,7 @@ def spans(
     return starts, stops
 
 
-def virtual(
+def virtual_layout(
     output: str, shards: Sequence[Shard], shard_of: np.ndarray, starts: np.ndarray, stops: np.ndarray
 ) -> h5py.VirtualLayout:
     """One array over all shards, of a type that holds each one's. Rows that follow each other are mapped together."""

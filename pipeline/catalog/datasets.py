@@ -3,7 +3,7 @@
 from icebox.features import plugins
 from icebox.features.abc.dataset import Dataset
 from icebox.features.manifest import manifest
-from icebox.features.manifest.examples import Examples
+from icebox.features.manifest.reading import Examples
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.project import paths
 

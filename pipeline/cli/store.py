@@ -82,16 +82,15 @@ def verify(
 ) -> None:
     """Read every shard and compare it with its sha256, in stores and in the shard cache behind them."""
     from icebox.features.store import index, verification
-    from icebox.features.store.repair import repair as repair_store
     from icebox.pipeline.config import loader
     from icebox.pipeline.stores import recompute as recomputation
 
     remaining = 0
     for store in [existing(name) for name in names or []] or finished():
-        damages = verification.of_store(store)
+        damages = verification.verify_store(store)
         broken_index = any(damage.path.name == index.FILE for damage in damages)
         if not broken_index:
-            damages += verification.of_cache(paths.SHARDS / index.read(store).fingerprint, store)
+            damages += verification.verify_cache(paths.SHARDS / index.read(store).fingerprint, store)
         for damage in damages:
             print(damage, file=sys.stderr)
         again = f"run: dvc repro -f extract@{store.name} (or, if DVC holds a whole one: dvc checkout -f {store})"
@@ -99,7 +98,7 @@ def verify(
             more = recomputation.check(loader.load(), store.name) if recompute else ""
             print(f"{store.name}: whole{more}")
         elif repair and not broken_index:
-            lost = repair_store(store, paths.SHARDS)
+            lost = verification.repair(store, paths.SHARDS)
             print(f"{store.name}: " + (f"{len(lost)} shards are lost; {again}" if lost else "mended"))
         else:
             remaining += 1

@@ -11,7 +11,7 @@ from icebox.features import files
 from icebox.features.abc.backbone import Generator, PictureJudge, TextJudge
 from icebox.features.abc.dataset import Content
 from icebox.features.errors import IceboxError
-from icebox.features.manifest.examples import Examples
+from icebox.features.manifest.reading import Examples
 from icebox.features.models.small_images import small
 from icebox.pipeline.catalog import datasets
 from icebox.pipeline.config.schema import Config, Generate

@@ -61,7 +61,7 @@ def adopt(store: str) -> None:
     except IceboxError:  # unfinished or damaged: nothing to go on from, and extraction will make it anew
         return
     cache = ShardCache(paths.SHARDS, found.fingerprint)
-    with cache.held():
+    with cache.locked():
         cache.adopt(folder)
     if precision_trial.recorded(found.spec, paths.PLANS) is None:
         precision_trial.record(found.spec, found.spec["precision"], paths.PLANS)

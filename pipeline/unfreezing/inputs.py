@@ -11,8 +11,8 @@ from torch import Tensor
 from icebox.features.abc.dataset import Content, Pair
 from icebox.features.errors import ItemError
 from icebox.features.extraction.batch_encoder import unreadable_item
-from icebox.features.manifest.examples import Read, content_of
 from icebox.features.manifest.manifest import Row
+from icebox.features.manifest.reading import Read, content_of
 from icebox.features.nn.backbone import NetworkBackbone
 from icebox.features.nn.layer_outputs import Inputs
 

@@ -69,10 +69,10 @@ def test_what_was_encoded_is_what_is_read(tmp_path_factory, texts, before, shard
         plain = Ragged(file["features/each"][:], file["offsets/each"][:])
         assert spelt(plain) == texts
         np.testing.assert_array_equal(plain.values[:, 1], 2 * plain.values[:, 0])
-    assert verification.of_store(folder / "store") == []
+    assert verification.verify_store(folder / "store") == []
     compact(folder / "store", folder / "cache", shard_rows=shard_rows)
     assert spelt(FeatureStore(folder / "store").ragged("each")) == texts
-    assert verification.of_store(folder / "store") == []
+    assert verification.verify_store(folder / "store") == []
 
 
 def test_shards_hold_as_much_as_any_however_long_the_rows(tmp_path, monkeypatch):

@@ -248,7 +248,7 @@ def test_a_read_only_store_opens_streams_and_is_found_whole(tmp_path, read_only)
 
     run(tmp_path, "12")
     read_only(tmp_path / "store")
-    assert verification.of_store(tmp_path / "store") == []
+    assert verification.verify_store(tmp_path / "store") == []
     assert len(list(FeatureStore(tmp_path / "store").batches(1))) == 2
 
 

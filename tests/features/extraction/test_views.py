@@ -100,7 +100,7 @@ def test_what_was_encoded_is_what_is_read_in_every_view(tmp_path_factory, number
             np.testing.assert_array_equal(store.load(output="last", view=view), expected[view])
             np.testing.assert_array_equal(store.load_items(order, view=view), expected[view][order])
             np.testing.assert_array_equal(file[f"{group}features/last"][:], expected[view])
-    assert verification.of_store(folder / "store") == []
+    assert verification.verify_store(folder / "store") == []
     compact(folder / "store", folder / "cache")
     compacted = FeatureStore(folder / "store")
     assert all(np.array_equal(compacted.load(view=view), expected[view]) for view in seen)

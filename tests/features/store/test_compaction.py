@@ -45,7 +45,7 @@ def test_a_compacted_store_reads_the_same_and_holds_nothing_else(tmp_path_factor
     store = FeatureStore(folder / "store")
     assert sum(len(part.item_keys) for part in store.shards) == len(set(second))
     assert done.rows_dropped >= 0
-    assert verification.of_store(folder / "store") == []
+    assert verification.verify_store(folder / "store") == []
     assert compact(folder / "store", folder / "cache", shard_rows=shard_rows).shards_rewritten == 0
     again = run(folder, map(str, second)).passed
     assert len(again) <= 4  # the canary's, nothing new
@@ -102,4 +102,4 @@ def test_a_store_of_two_number_formats_reads_as_the_wider_one(tmp_path, order):
     assert {part.arrays["last"].dtype for part in store.shards} == {"<f2", "<f4"}
     assert store.dtype("last") == np.float32
     assert store.load(output="last")[:, 0].tolist() == [float(number) for number in order]
-    assert verification.of_store(tmp_path / "store") == []  # plain h5py reads the same
+    assert verification.verify_store(tmp_path / "store") == []  # plain h5py reads the same

@@ -11,7 +11,7 @@ from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import extract
 from icebox.features.store import verification
 from icebox.features.store.feature_store import FeatureStore
-from icebox.features.store.repair import repair
+from icebox.features.store.verification import repair
 from tests.tiny import Doubling, rows
 
 
@@ -57,7 +57,7 @@ def victim(folder) -> Path:
 
 
 def test_a_whole_store_has_no_damage(folder):
-    assert verification.of_store(folder / "store") == []
+    assert verification.verify_store(folder / "store") == []
 
 
 @settings(max_examples=40, deadline=None)
@@ -67,7 +67,7 @@ def test_a_flipped_byte_anywhere_in_a_shard_is_found(tmp_path_factory, where):
     run(folder, "012")
     path = FeatureStore(folder / "store").shards[0].path
     flip(path, int(where * path.stat().st_size))
-    [found] = verification.of_store(folder / "store")
+    [found] = verification.verify_store(folder / "store")
     assert found.path == path
     assert "its bytes have changed" in str(found)
 
@@ -76,7 +76,7 @@ def test_a_truncated_and_a_missing_shard_are_both_found(folder):
     first, second, _ = (part.path for part in FeatureStore(folder / "store").shards)
     overwrite(first, first.read_bytes()[:-7])
     second.unlink()
-    assert [(one.path, one.found.split(" ")[0]) for one in verification.of_store(folder / "store")] == [
+    assert [(one.path, one.problem.split(" ")[0]) for one in verification.verify_store(folder / "store")] == [
         (first, "expected"),
         (second, "this"),
     ]
@@ -98,7 +98,7 @@ def test_a_flipped_byte_in_a_column_of_the_index_is_an_error_before_the_column_i
     with pytest.raises(IceboxError, match=f"index.h5.*column {column} ") as caught:
         everything_of(folder / "store")
     assert (caught.value.hint, caught.value.values) == ("extract again", {"store": "store"})
-    assert [one.path for one in verification.of_store(folder / "store")] == [path]
+    assert [one.path for one in verification.verify_store(folder / "store")] == [path]
 
 
 def test_a_flipped_byte_in_an_attribute_of_the_index_is_an_error_at_once(folder):
@@ -107,7 +107,7 @@ def test_a_flipped_byte_in_an_attribute_of_the_index_is_an_error_at_once(folder)
     with pytest.raises(IceboxError, match=r"index.h5.*attributes") as caught:
         FeatureStore(folder / "store")
     assert (caught.value.hint, caught.value.values) == ("extract again", {"store": "store"})
-    assert [one.path for one in verification.of_store(folder / "store")] == [path]
+    assert [one.path for one in verification.verify_store(folder / "store")] == [path]
 
 
 def test_labels_of_a_store_made_anew_are_never_mixed_with_the_features_of_the_one_before(folder):
@@ -136,7 +136,7 @@ def test_a_shard_that_is_whole_in_store_or_cache_mends_the_other(folder, victim,
     data = bad.read_bytes()
     bad.unlink()  # so that the two are no longer one file
     bad.write_bytes(data[:-3] + b"bad")
-    found = verification.of_store(folder / "store") + verification.of_cache(cached.parent, folder / "store")
+    found = verification.verify_store(folder / "store") + verification.verify_cache(cached.parent, folder / "store")
     assert [one.path for one in found] == [bad]
     assert repair(folder / "store", folder / "cache") == []
     assert contents(folder / "store") == whole

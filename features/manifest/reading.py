@@ -1,4 +1,4 @@
-"""A dataset's items as a pretraining takes them: contents and labels of one split, as the manifest has them."""
+"""Read the contents of a manifest's items again, and give a pretraining those of one split."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

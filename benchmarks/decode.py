@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from icebox.features.backbones.torchvision import DRAFT, EXACT, FAST, Torchvision
+from icebox.features.backbones.torchvision import DRAFT, EXACT, FAST, TorchvisionBackbone
 from icebox.features.weights import torchvision_models
 
 MODEL = "resnet18"
@@ -62,7 +62,7 @@ def ways() -> dict[str, Way]:
 
     def ours(decode: str) -> Way:
         spec = {"outputs": [], "precision": "float32", "preprocess": steps | {"decode": decode}}
-        return Torchvision(nn.Identity(), spec, device="cpu").prepare
+        return TorchvisionBackbone(nn.Identity(), spec, device="cpu").prepare
 
     return {"Pillow + torchvision": reference} | {decode: ours(decode) for decode in (EXACT, FAST, DRAFT)}
 

@@ -21,7 +21,13 @@ from torch.optim import Optimizer
 from icebox.features.abc.backbone import WEIGHTS_FILE, PictureJudge, Pretraining, read_settings
 from icebox.features.abc.dataset import Content
 from icebox.features.manifest.reading import Examples
-from icebox.features.models.small_images import PictureBackbone, Reader, drawn, small, stacked
+from icebox.features.models.small_images import (
+    SmallImageBackbone,
+    SmallImageEncoder,
+    batch_rows,
+    load_split,
+    to_small_image,
+)
 from icebox.features.nn.layer_outputs import LAST
 
 VERSION = 1
@@ -39,39 +45,39 @@ def pretraining(
     learning_rate: float = 0.002,
     width: int = 32,
     d: int = 128,
-) -> "Labelling":
+) -> "CnnPretraining":
     """Learn the train split's labels. `width` channels in the first stage, `d` features."""
     network = {"width": width, "d": d}
-    return Labelling(
+    return CnnPretraining(
         data, network=network, seed=seed, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate
     )
 
 
-def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> PictureBackbone:
+def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> SmallImageBackbone:
     """The network that `pretrain` left in `folder`. Outputs: `last`, or `stage1`…`stage3` with avg, max, flatten."""
-    whole = restored(folder).to(device)
-    return PictureBackbone(folder, whole.reader, outputs, whole=whole, version=VERSION, precision=precision)
+    whole = load_network(folder).to(device)
+    return SmallImageBackbone(folder, whole.reader, outputs, whole=whole, version=VERSION, precision=precision)
 
 
 def judge(folder: Path, *, device: str) -> PictureJudge:
     """Features and labels of pictures, as this network sees them."""
-    return Judge(restored(folder).to(device), read_settings(folder)["classes"], device)
+    return CnnJudge(load_network(folder).to(device), read_settings(folder)["classes"], device)
 
 
-def restored(folder: Path) -> "Network":
+def load_network(folder: Path) -> "SmallCnn":
     """The trained network with its last layer."""
     settings = read_settings(folder)
-    network = Network(classes=len(settings["classes"]), **settings["network"])
+    network = SmallCnn(classes=len(settings["classes"]), **settings["network"])
     network.load_state_dict(load_file(folder / WEIGHTS_FILE))
     return network.eval().requires_grad_(False)
 
 
-class Network(nn.Module):
+class SmallCnn(nn.Module):
     """A Reader and a linear layer to the classes."""
 
     def __init__(self, *, classes: int, width: int, d: int) -> None:
         super().__init__()
-        self.reader = Reader(d=d, width=width, norm=True)
+        self.reader = SmallImageEncoder(d=d, width=width, norm=True)
         self.scores = nn.Sequential(nn.Dropout(0.3), nn.Linear(d, classes))
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -80,10 +86,10 @@ class Network(nn.Module):
         return scores
 
 
-class Judge(PictureJudge):
+class CnnJudge(PictureJudge):
     """The frozen network, in float32."""
 
-    def __init__(self, network: Network, classes: Sequence[str], device: str) -> None:
+    def __init__(self, network: SmallCnn, classes: Sequence[str], device: str) -> None:
         self.network, self.classes, self.device = network, tuple(classes), device
 
     @torch.inference_mode()
@@ -91,14 +97,14 @@ class Judge(PictureJudge):
         """n pictures → features (n, d), and the label read from each."""
         features, labels = [], []
         for start in range(0, len(contents), AT_ONCE):
-            stack = np.stack([small(content) for content in contents[start : start + AT_ONCE]])
+            stack = np.stack([to_small_image(content) for content in contents[start : start + AT_ONCE]])
             found = self.network.reader(torch.from_numpy(stack[:, None]).to(self.device).float() / 255)
             features.append(found.cpu().numpy())
             labels += [self.classes[number] for number in self.network.scores(found).argmax(1).tolist()]
         return np.concatenate(features), labels
 
 
-class Labelling(Pretraining):
+class CnnPretraining(Pretraining):
     """Cross entropy, under random mirroring; the learning rate rises linearly, then falls to 0 along a cosine."""
 
     def __init__(
@@ -114,7 +120,7 @@ class Labelling(Pretraining):
         data.expect("image", "cnn")
         self.seed, self.learning_rate, self.sizes = seed, learning_rate, network
         self.classes = sorted(set(data.labels("train")))
-        self.pictures = {split: stacked(data, split) for split in ("train", "val", "test")}
+        self.pictures = {split: load_split(data, split) for split in ("train", "val", "test")}
         self.labels = {
             split: torch.tensor([self.classes.index(label) for label in data.labels(split)]) for split in self.pictures
         }
@@ -122,28 +128,28 @@ class Labelling(Pretraining):
         self.steps = epochs * (len(self.pictures["train"]) // self.batch_size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.network = Network(classes=len(self.classes), **network)
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=learning_rate, weight_decay=0.01)
+            self.network = SmallCnn(classes=len(self.classes), **network)
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=learning_rate, weight_decay=0.01)
 
     @property
     def parts(self) -> dict[str, nn.Module | Optimizer]:
         """Network and optimiser."""
-        return {"network": self.network, "optimiser": self.optimiser}
+        return {"network": self.network, "optimiser": self.optimizer}
 
     def step(self, index: int) -> float:
         """One batch; its mean cross entropy in nats."""
         done = (index + 1) / self.steps
         share = done / WARM_UP if done < WARM_UP else (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate * share
-        rows = drawn(len(self.pictures["train"]), self.batch_size, seed=self.seed, index=index)
+        rows = batch_rows(len(self.pictures["train"]), self.batch_size, seed=self.seed, index=index)
         pictures = self.pictures["train"][rows].to(self.device).float() / 255
         mirrored = torch.rand(len(rows), 1, 1, 1, device=self.device) < 0.5
         scores = self.network(torch.where(mirrored, pictures.flip(3), pictures))
         loss = F.cross_entropy(scores, self.labels["train"][rows].to(self.device))
-        self.optimiser.zero_grad()
+        self.optimizer.zero_grad()
         torch.autograd.backward(loss)
-        self.optimiser.step()
+        self.optimizer.step()
         return loss.item()
 
     @torch.inference_mode()

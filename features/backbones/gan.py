@@ -9,8 +9,8 @@ from typing import Literal
 
 from icebox.features.abc.backbone import Generator, read_settings
 from icebox.features.manifest.reading import Examples
-from icebox.features.models.gan import Adversarial, AdversarialGenerator, restored
-from icebox.features.models.small_images import PictureBackbone
+from icebox.features.models.gan import GanPretraining, GanSampler, load_networks
+from icebox.features.models.small_images import SmallImageBackbone
 from icebox.features.nn.layer_outputs import LAST
 
 Loss = Literal["original", "wgan-gp"]
@@ -32,13 +32,13 @@ def pretraining(
     z: int = 64,
     d: int = 256,
     width: int = 32,
-) -> Adversarial:
+) -> GanPretraining:
     """Learn to draw pictures like the train split's.
 
     `loss` is the original one or Wasserstein's with a gradient penalty of weight `penalty`, which alone takes
     `critic_steps` of the critic for each of the other's. Codes of `z` numbers, `d` features, `width` channels.
     """
-    return Adversarial(
+    return GanPretraining(
         data,
         conditional=False,
         network={"z": z, "d": d, "width": width},
@@ -52,12 +52,12 @@ def pretraining(
     )
 
 
-def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> PictureBackbone:
+def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> SmallImageBackbone:
     """The critic that `pretrain` left in `folder`. Outputs: `last`, or `stage1`…`stage3` with avg, max, flatten."""
-    whole = restored(folder).to(device)
-    return PictureBackbone(folder, whole.critic.reader, outputs, whole=whole, version=VERSION, precision=precision)
+    whole = load_networks(folder).to(device)
+    return SmallImageBackbone(folder, whole.critic.reader, outputs, whole=whole, version=VERSION, precision=precision)
 
 
 def generator(folder: Path, *, device: str) -> Generator:
     """What draws."""
-    return AdversarialGenerator(restored(folder), read_settings(folder)["classes"], device)
+    return GanSampler(load_networks(folder), read_settings(folder)["classes"], device)

@@ -44,15 +44,15 @@ PREPROCESS = {
 
 def pretraining(
     *, seed: int = 0, steps: int = 1000, batch_size: int = 128, learning_rate: float = 0.1, width: int = 32
-) -> "CharacterReading":
+) -> "GlyphNetPretraining":
     """Learn to tell the 62 characters apart, whatever font, pen and paper. `width` channels in the first stage."""
-    return CharacterReading(seed=seed, steps=steps, batch_size=batch_size, learning_rate=learning_rate, width=width)
+    return GlyphNetPretraining(seed=seed, steps=steps, batch_size=batch_size, learning_rate=learning_rate, width=width)
 
 
-def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "Glyphnet":
+def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "GlyphNetBackbone":
     """The network that `pretrain` left in `folder`. Outputs: `last`, or `stage1`…`stage3` with avg, max, flatten."""
     width = read_settings(folder)["width"]
-    network = Network(width=width)
+    network = GlyphNet(width=width)
     network.load_state_dict(load_file(folder / WEIGHTS_FILE))
     spec = {
         "family": "glyphnet",
@@ -63,15 +63,15 @@ def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = 
         "outputs": list(outputs),
         "precision": precision,
     }
-    return Glyphnet(network.to(device), spec, device)
+    return GlyphNetBackbone(network.to(device), spec, device)
 
 
-class Glyphnet(NetworkBackbone):
+class GlyphNetBackbone(NetworkBackbone):
     """Any picture as a small one of light strokes on dark, then the network."""
 
     modality: ClassVar[Modality] = "image"
 
-    def __init__(self, network: "Network", spec: dict[str, Any], device: str) -> None:
+    def __init__(self, network: "GlyphNet", spec: dict[str, Any], device: str) -> None:
         self._spec = spec
         self.outputs = tuple(spec["outputs"])
         self.capture = Capture(network, self.outputs, precision=spec["precision"])
@@ -108,7 +108,7 @@ class Glyphnet(NetworkBackbone):
         save_file(state, folder / WEIGHTS_FILE)
 
 
-class Network(nn.Module):
+class GlyphNet(nn.Module):
     """Three residual stages, of 16, 8 and 4 positions a side.
 
     `last` joins the pooled outputs of two of them: the deeper knows characters, the shallower still knows strokes,
@@ -117,10 +117,10 @@ class Network(nn.Module):
 
     def __init__(self, *, width: int) -> None:
         super().__init__()
-        self.stem = nn.Sequential(*convolution(1, width, stride=2), nn.ReLU())
-        self.stage1 = Residual(width, width, stride=1)
-        self.stage2 = Residual(width, 2 * width, stride=2)
-        self.stage3 = Residual(2 * width, 4 * width, stride=2)
+        self.stem = nn.Sequential(*conv_batchnorm(1, width, stride=2), nn.ReLU())
+        self.stage1 = ResidualBlock(width, width, stride=1)
+        self.stage2 = ResidualBlock(width, 2 * width, stride=2)
+        self.stage3 = ResidualBlock(2 * width, 4 * width, stride=2)
         self.d = 4 * (2 * width + 4 * width)
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -131,15 +131,15 @@ class Network(nn.Module):
         return torch.cat([F.adaptive_avg_pool2d(x, 2).flatten(1) for x in (strokes, characters)], dim=1)
 
 
-class Residual(nn.Module):
+class ResidualBlock(nn.Module):
     """Two 3×3 convolutions beside a shortcut."""
 
     def __init__(self, d_in: int, d_out: int, *, stride: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            *convolution(d_in, d_out, stride=stride), nn.ReLU(), *convolution(d_out, d_out, stride=1)
+            *conv_batchnorm(d_in, d_out, stride=stride), nn.ReLU(), *conv_batchnorm(d_out, d_out, stride=1)
         )
-        smaller = [nn.AvgPool2d(stride), *convolution(d_in, d_out, stride=1, size=1)]
+        smaller = [nn.AvgPool2d(stride), *conv_batchnorm(d_in, d_out, stride=1, size=1)]
         self.shortcut = nn.Identity() if d_in == d_out else nn.Sequential(*smaller)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -147,7 +147,7 @@ class Residual(nn.Module):
         return F.relu(self.body(x) + self.shortcut(x))
 
 
-def convolution(d_in: int, d_out: int, *, stride: int, size: int = 3) -> list[nn.Module]:
+def conv_batchnorm(d_in: int, d_out: int, *, stride: int, size: int = 3) -> list[nn.Module]:
     """A convolution and its batch norm."""
     return [
         nn.Conv2d(d_in, d_out, size, stride=stride, padding=size // 2, bias=False),
@@ -155,7 +155,7 @@ def convolution(d_in: int, d_out: int, *, stride: int, size: int = 3) -> list[nn
     ]
 
 
-class CharacterReading(Pretraining):
+class GlyphNetPretraining(Pretraining):
     """Classify freshly drawn characters. Batch `index` depends on seed and index alone."""
 
     def __init__(self, *, seed: int, steps: int, batch_size: int, learning_rate: float, width: int) -> None:
@@ -163,28 +163,28 @@ class CharacterReading(Pretraining):
         self.width = width
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = Network(width=width)
+            network = GlyphNet(width=width)
             self.classifier = nn.Linear(network.d, len(CHARACTERS))
         self.network = network
         parameters = [*self.network.parameters(), *self.classifier.parameters()]
-        self.optimiser = torch.optim.SGD(parameters, lr=learning_rate, momentum=0.9, nesterov=True, weight_decay=5e-4)
+        self.optimizer = torch.optim.SGD(parameters, lr=learning_rate, momentum=0.9, nesterov=True, weight_decay=5e-4)
 
     @property
     def parts(self) -> dict[str, nn.Module | Optimizer]:
         """Network, classifier and optimiser."""
-        return {"network": self.network, "classifier": self.classifier, "optimiser": self.optimiser}
+        return {"network": self.network, "classifier": self.classifier, "optimiser": self.optimizer}
 
     def step(self, index: int) -> float:
         """One batch, one step; the learning rate rises linearly, then falls to 0 along a cosine."""
         done = (index + 1) / self.steps
         share = done / WARM_UP if done < WARM_UP else (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate * share
-        scores, labels = self.read(tuple(font for font in FONTS if font not in HELD_OUT_FONTS), 1 + index)
+        scores, labels = self.classify_batch(tuple(font for font in FONTS if font not in HELD_OUT_FONTS), 1 + index)
         loss = F.cross_entropy(scores, labels, label_smoothing=0.1)  # o, O and 0 can't be told apart once scaled
-        self.optimiser.zero_grad()
+        self.optimizer.zero_grad()
         torch.autograd.backward(loss)
-        self.optimiser.step()
+        self.optimizer.step()
         return loss.item()
 
     @torch.inference_mode()
@@ -193,14 +193,14 @@ class CharacterReading(Pretraining):
         right = caseless = 0
         lower = torch.tensor([CHARACTERS.index(c.lower()) for c in CHARACTERS], device=self.device)
         for batch in range(EVALUATION_BATCHES):
-            scores, labels = self.read(HELD_OUT_FONTS, -1 - batch)
+            scores, labels = self.classify_batch(HELD_OUT_FONTS, -1 - batch)
             found = scores.argmax(1)
             right += int((found == labels).sum())
             caseless += int((lower[found] == lower[labels]).sum())
         total = EVALUATION_BATCHES * self.batch_size
         return {"accuracy": right / total, "accuracy_caseless": caseless / total}
 
-    def read(self, fonts: tuple[str, ...], batch: int) -> tuple[Tensor, Tensor]:
+    def classify_batch(self, fonts: tuple[str, ...], batch: int) -> tuple[Tensor, Tensor]:
         """Draw a batch and classify it: scores (b, 62), labels (b,)."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + batch & 0x7FFF_FFFF_FFFF)
         labels = torch.randint(len(CHARACTERS), (self.batch_size,), generator=generator)

@@ -38,10 +38,10 @@ def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = 
     for name in outputs:
         if name not in DEFAULT_OUTPUTS:
             raise IceboxError(f"outputs: hashing has no '{name}'; {suggestion(name, list(DEFAULT_OUTPUTS))}")
-    return Hashing(read_settings(folder)["dimensions"])
+    return HashingBackbone(read_settings(folder)["dimensions"])
 
 
-class Hashing(Backbone):
+class HashingBackbone(Backbone):
     """Text → unit vector of signed, log-damped counts of its words and pairs of neighbouring words."""
 
     modality = "text"
@@ -69,29 +69,29 @@ class Hashing(Backbone):
         """
         if isinstance(content, Pair):
             sides = {"first": content.first, "second": content.second}
-            return Counter({f"{side}: {gram}": n for side in sides for gram, n in grams(sides[side]).items()})
+            return Counter({f"{side}: {gram}": n for side in sides for gram, n in count_ngrams(sides[side]).items()})
         if not isinstance(content, str):
             raise ItemError(f"hashing: expected a text or a pair, found {type(content).__name__}")
-        return grams(content)
+        return count_ngrams(content)
 
     def encode(self, prepared: Sequence[dict[str, int]]) -> dict[str, np.ndarray]:
         """b counts → {"last": (b, d)}, rows of length 1, or 0 where a text has no word."""
         rows = np.zeros((len(prepared), self.dimensions))
         for row, counts in zip(rows, prepared, strict=True):
             for gram, count in counts.items():
-                bucket, sign = place(gram, self.dimensions)
+                bucket, sign = bucket_and_sign(gram, self.dimensions)
                 row[bucket] += sign * (1 + math.log(count))
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
         return {"last": (rows / np.where(lengths == 0, 1, lengths)).astype(np.float32)}
 
 
-def grams(text: str) -> Counter[str]:
+def count_ngrams(text: str) -> Counter[str]:
     """How often each word and each pair of neighbouring words occurs."""
     words = WORD.findall(text.lower())
     return Counter([*words, *(f"{left} {right}" for left, right in pairwise(words))])
 
 
-def place(gram: str, dimensions: int) -> tuple[int, int]:
+def bucket_and_sign(gram: str, dimensions: int) -> tuple[int, int]:
     """The bucket and the sign (1 or -1) of a word or pair, the same on every machine."""
     number = int.from_bytes(hashlib.blake2b(gram.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
     return (number >> 1) % dimensions, 1 if number & 1 else -1

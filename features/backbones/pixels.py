@@ -27,13 +27,13 @@ def fetch(folder: Path, *, size: int = 8, grey: bool = True) -> None:
     write_settings(folder, {"size": size, "grey": grey})
 
 
-def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "Pixels":
+def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "PixelsBackbone":
     """There is nothing to load, and nothing for `device` and `precision` to do."""
     settings = read_settings(folder)
-    return Pixels(size=settings["size"], grey=settings["grey"], outputs=outputs)
+    return PixelsBackbone(size=settings["size"], grey=settings["grey"], outputs=outputs)
 
 
-class Pixels(Backbone):
+class PixelsBackbone(Backbone):
     """Squeezed to a square, flattened, 0..1."""
 
     modality: ClassVar[Modality] = "image"

@@ -52,16 +52,16 @@ def fetch(
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = Network(**settings)
+        network = RecurrentNet(**settings)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(network.state_dict(), folder / WEIGHTS_FILE)
     write_settings(folder, settings)
 
 
-def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "Recurrent":
+def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "RecurrentBackbone":
     """The network that `fetch` left in `folder`. One output: `last`, the state after the last step."""
     settings = read_settings(folder)
-    network = Network(**settings)
+    network = RecurrentNet(**settings)
     network.load_state_dict(load_file(folder / WEIGHTS_FILE))
     spec = {
         "family": "recurrent",
@@ -71,10 +71,10 @@ def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = 
         "outputs": list(outputs),
         "precision": precision,
     }
-    return Recurrent(network.to(device), settings, spec, device)
+    return RecurrentBackbone(network.to(device), settings, spec, device)
 
 
-class Network(nn.Module):
+class RecurrentNet(nn.Module):
     """The recurrence: with one step's weights for all (`shared`), or with weights of each step's own."""
 
     def __init__(self, *, kind: Kind, steps: int, width: int, hidden: int) -> None:
@@ -101,12 +101,12 @@ class Network(nn.Module):
         return state
 
 
-class Recurrent(NetworkBackbone):
+class RecurrentBackbone(NetworkBackbone):
     """Sequences in, the state after their last step out."""
 
     modality: ClassVar[Modality] = "sequence"
 
-    def __init__(self, network: Network, settings: dict[str, Any], spec: dict[str, Any], device: str) -> None:
+    def __init__(self, network: RecurrentNet, settings: dict[str, Any], spec: dict[str, Any], device: str) -> None:
         self.settings, self._spec, self.device = settings, spec, device
         self.outputs = tuple(spec["outputs"])
         self.capture = Capture(network, self.outputs, precision=spec["precision"])

@@ -20,8 +20,13 @@ from icebox.features.abc.backbone import WEIGHTS_FILE, Generator, Pretraining, T
 from icebox.features.abc.dataset import Content, Modality
 from icebox.features.errors import ItemError
 from icebox.features.manifest.reading import Examples
-from icebox.features.models.language_model import Carried, Network, loss
-from icebox.features.models.text_generation import Judge, Writing
+from icebox.features.models.language_model import (
+    CarriedStates,
+    LSTMLanguageModel,
+    PerplexityJudge,
+    TextGenerator,
+    mean_nll,
+)
 from icebox.features.nn.backbone import NetworkBackbone
 from icebox.features.nn.layer_outputs import Capture, Inputs
 from icebox.features.nn.transfer import sent
@@ -56,13 +61,13 @@ def pretraining(
     learning_rate: float = 0.003,
     weight_decay: float = 0.1,
     clip: float = 0.5,
-) -> "NextWord":
+) -> "LanguageModelPretraining":
     """Learn the train split's text, `batch_size` places of it at once, `tokens` a step.
 
     `width` is that of the word vectors and of the features, `hidden` that of the layers below the last.
     """
     network = {"width": width, "hidden": hidden, "layers": layers}
-    return NextWord(
+    return LanguageModelPretraining(
         data,
         network=network,
         seed=seed,
@@ -76,24 +81,24 @@ def pretraining(
     )
 
 
-def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "LanguageModel":
+def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "LanguageModelBackbone":
     """The network that `pretrain` left in `folder`. Outputs: `last`, `layers.N` or `words`, with final, mean, max."""
-    return LanguageModel(folder, restored(folder).to(device), outputs, precision=precision)
+    return LanguageModelBackbone(folder, load_network(folder).to(device), outputs, precision=precision)
 
 
 def generator(folder: Path, *, device: str) -> Generator:
     """What writes text."""
-    return Writing(restored(folder).to(device), read_vocabulary(folder), device)
+    return TextGenerator(load_network(folder).to(device), read_vocabulary(folder), device)
 
 
 def judge(folder: Path, *, device: str) -> TextJudge:
     """How likely texts are to this language model."""
-    return Judge(restored(folder).to(device), read_vocabulary(folder), device)
+    return PerplexityJudge(load_network(folder).to(device), read_vocabulary(folder), device)
 
 
-def restored(folder: Path) -> Network:
+def load_network(folder: Path) -> LSTMLanguageModel:
     """The trained network, able to predict."""
-    network = Network(words=len(read_vocabulary(folder)), **read_settings(folder)["network"])
+    network = LSTMLanguageModel(words=len(read_vocabulary(folder)), **read_settings(folder)["network"])
     network.load_state_dict(load_file(folder / WEIGHTS_FILE))
     return network.eval()
 
@@ -103,13 +108,15 @@ def read_vocabulary(folder: Path) -> list[str]:
     return (folder / VOCABULARY_FILE).read_text(encoding="utf-8").splitlines()
 
 
-class LanguageModel(NetworkBackbone):
+class LanguageModelBackbone(NetworkBackbone):
     """A text's words, then the network's state behind each."""
 
     modality: ClassVar[Modality] = "text"
     whole_shards: ClassVar[bool] = True
 
-    def __init__(self, folder: Path, network: Network, outputs: Sequence[str], *, precision: str = "float32") -> None:
+    def __init__(
+        self, folder: Path, network: LSTMLanguageModel, outputs: Sequence[str], *, precision: str = "float32"
+    ) -> None:
         self.folder = folder
         self.outputs = tuple(outputs)
         self.precision = precision
@@ -171,10 +178,10 @@ class LanguageModel(NetworkBackbone):
         save_file(state, folder / WEIGHTS_FILE)
 
 
-class NextWord(Pretraining):
+class LanguageModelPretraining(Pretraining):
     """Truncated back-propagation through the train split's text, which begins at another word in every epoch."""
 
-    network: Network
+    network: LSTMLanguageModel
 
     def __init__(
         self,
@@ -207,22 +214,22 @@ class NextWord(Pretraining):
         self.steps = epochs * self.steps_per_epoch
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.network = Network(words=len(self.vocabulary), **network, dropout=dropout)
-        self.carried = Carried(self.network, batch_size)
-        self.optimiser = torch.optim.AdamW(
+            self.network = LSTMLanguageModel(words=len(self.vocabulary), **network, dropout=dropout)
+        self.carried = CarriedStates(self.network, batch_size)
+        self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=weight_decay
         )
 
     @property
     def parts(self) -> dict[str, nn.Module | Optimizer]:
         """Network, optimiser and the states carried on."""
-        return {"network": self.network, "optimiser": self.optimiser, "carried": self.carried}
+        return {"network": self.network, "optimiser": self.optimizer, "carried": self.carried}
 
     def step(self, index: int) -> float:
         """The next `tokens` words at each place; the mean of their -log p, in nats."""
         done = (index + 1) / self.steps
         share = min(done / WARM_UP, (1 + math.cos(math.pi * max(0, done - WARM_UP) / (1 - WARM_UP))) / 2)
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate * share
         epoch, position = divmod(index, self.steps_per_epoch)
         if position == 0:
@@ -230,10 +237,10 @@ class NextWord(Pretraining):
         batch = self.batch(epoch, position).to(self.device)
         hidden, states = self.network(batch[:, :-1], self.carried.get())
         nats: Tensor = self.network.softmax(hidden.flatten(0, 1), batch[:, 1:].flatten()).loss
-        self.optimiser.zero_grad()
+        self.optimizer.zero_grad()
         torch.autograd.backward(nats)
         nn.utils.clip_grad_norm_(self.network.parameters(), self.clip)
-        self.optimiser.step()
+        self.optimizer.step()
         self.carried.set(states)
         return nats.item()
 
@@ -248,7 +255,7 @@ class NextWord(Pretraining):
     def evaluate(self) -> dict[str, float]:
         """Perplexity of val and test, over every word and line's end, the state carried from the first to the last."""
         return {
-            f"perplexity_{split}": math.exp(loss(self.network, self.text[split], first=self.end))
+            f"perplexity_{split}": math.exp(mean_nll(self.network, self.text[split], first=self.end))
             for split in ("val", "test")
         }
 

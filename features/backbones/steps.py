@@ -19,12 +19,12 @@ def fetch(folder: Path, *, steps: int, width: int = 10, keep: Literal["first", "
     write_settings(folder, {"steps": steps, "width": width, "keep": keep})
 
 
-def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "Steps":
+def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "StepsBackbone":
     """Nothing to load but the settings."""
-    return Steps(read_settings(folder))
+    return StepsBackbone(read_settings(folder))
 
 
-class Steps(Backbone):
+class StepsBackbone(Backbone):
     """(t, d) → steps · d numbers."""
 
     modality: ClassVar[Modality] = "sequence"

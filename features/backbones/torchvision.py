@@ -51,7 +51,7 @@ def fetch(folder: Path, *, model: str, weights: str, sha256: str | None = None, 
         torchvision_models.behead(network)
         tensors = dict(network.state_dict())
     else:
-        path, member = located(weights, published)
+        path, member = locate_weights(weights, published)
         digest = checkpoints.check_sha256(path, sha256)
         if sha256 is None:
             print(f"{path.name}: not pinned; to pin it, set\n    sha256: {digest}", file=sys.stderr)
@@ -66,7 +66,7 @@ def fetch(folder: Path, *, model: str, weights: str, sha256: str | None = None, 
     write_settings(folder, {"model": model, "preprocess": preprocess})
 
 
-def located(weights: str, published: Mapping[str, Any]) -> tuple[Path, Any]:
+def locate_weights(weights: str, published: Mapping[str, Any]) -> tuple[Path, Any]:
     """The file that `weights` stands for, and the published weights whose preprocessing it needs.
 
     A file that bears a published file's name needs that one's; any other is taken to need the default's.
@@ -96,7 +96,7 @@ def load(
     precision: str = "float32",
     decode: str = FAST,
     size: int | None = None,
-) -> "Torchvision":
+) -> "TorchvisionBackbone":
     """The network that `fetch` left in `folder`, frozen, on `device`; `decode` is one of DECODES.
 
     Pictures are made size×size pixels, None being as the weights want them. Raises IceboxError for a size that the
@@ -120,12 +120,12 @@ def load(
         "precision": precision,
     }
     network = convert_conv2d_weight_memory_format(network.to(device), torch.channels_last)
-    backbone = Torchvision(network, spec, device=device)
+    backbone = TorchvisionBackbone(network, spec, device=device)
     refuse_unfit(backbone, size)
     return backbone
 
 
-class Torchvision(NetworkBackbone):
+class TorchvisionBackbone(NetworkBackbone):
     """Pictures are decoded, resized and cropped on the processor; scaled, normalised and encoded on `device`."""
 
     modality: ClassVar[Modality] = "image"
@@ -148,14 +148,14 @@ class Torchvision(NetworkBackbone):
         pixels = to_pixels(content, draft=shorter if steps["decode"] == DRAFT else None)
         exact = steps["decode"] == EXACT
         kept = resized_crop(pixels, shorter=shorter, crop=crop, interpolation=steps["interpolation"], exact=exact)
-        return in_colour(kept)
+        return to_color_tensor(kept)
 
     def prepare_framed(self, content: Content) -> Tensor:
         """The same of all that a picture shows, squeezed or stretched to the network's input."""
         steps = self._spec["preprocess"]
         size = tuple((steps["crop"] * 2)[:2])
         exact = steps["decode"] == EXACT
-        return in_colour(resized(to_pixels(content), size, interpolation=steps["interpolation"], exact=exact))
+        return to_color_tensor(resized(to_pixels(content), size, interpolation=steps["interpolation"], exact=exact))
 
     def inputs(self, prepared: Sequence[Tensor]) -> Inputs:
         """b pictures, uint8 (3, h, w) each → the network's precision (b, 3, h, w), normalised."""
@@ -171,7 +171,7 @@ class Torchvision(NetworkBackbone):
         write_settings(folder, {"model": self._spec["model"], "preprocess": steps})
 
 
-def in_colour(pixels: np.ndarray) -> Tensor:
+def to_color_tensor(pixels: np.ndarray) -> Tensor:
     """uint8 (h, w) or (h, w, 3) → (3, h, w), grey repeated."""
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=2)

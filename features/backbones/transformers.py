@@ -63,7 +63,9 @@ def fetch(
     write_settings(folder, {"family": "transformers", "max_tokens": max_tokens, **taken})
 
 
-def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "TextEncoder":
+def load(
+    folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32"
+) -> "TransformersTextBackbone":
     """The encoder in `folder`, with outputs such as `last:mean`, `last:cls`, `encoder.layer.3:max`."""
     try:
         with silence():
@@ -77,11 +79,11 @@ def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = 
     if half:
         network = parts["encoder"]
     network.config.use_cache = False  # GPT-2 and its like would keep keys and values for a next token
-    return TextEncoder(folder, tokenizer, network.to(device), outputs, precision=precision, half=half)
+    return TransformersTextBackbone(folder, tokenizer, network.to(device), outputs, precision=precision, half=half)
 
 
 @dataclass(frozen=True)
-class Tokens:
+class TokenizedText:
     """A text's token ids; a pair's also say which of the two texts each is of, where the network takes that."""
 
     ids: list[int]
@@ -89,7 +91,7 @@ class Tokens:
     cut: bool = False  # the text was longer
 
 
-class TextEncoder(NetworkBackbone):
+class TransformersTextBackbone(NetworkBackbone):
     """A transformer over the tokens of a text, or of two in one input; padding is masked: batch-mates don't count."""
 
     modality: ClassVar[Modality] = "text"
@@ -110,10 +112,10 @@ class TextEncoder(NetworkBackbone):
         self.settings = read_settings(folder)
         self.outputs = tuple(outputs)
         self.tokenizer = tokenizer
-        self.max_tokens = limit(self.settings["max_tokens"], longest(tokenizer, network), folder)
-        self.padding = first_known(tokenizer.pad_token_id, network.config.to_dict().get("pad_token_id"), 0)
+        self.max_tokens = resolve_max_tokens(self.settings["max_tokens"], max_input_tokens(tokenizer, network), folder)
+        self.padding = first_not_none(tokenizer.pad_token_id, network.config.to_dict().get("pad_token_id"), 0)
         self.knows_sides = network.config.to_dict().get("type_vocab_size", 0) > 1
-        self.instead_of_nothing = first_known(tokenizer.eos_token_id, self.padding)
+        self.instead_of_nothing = first_not_none(tokenizer.eos_token_id, self.padding)
         self.precision = precision
         self.half = half
         self.capture = Capture(network, outputs, precision=precision)
@@ -135,7 +137,7 @@ class TextEncoder(NetworkBackbone):
             "precision": self.precision,
         }
 
-    def prepare(self, content: Content) -> Tokens:
+    def prepare(self, content: Content) -> TokenizedText:
         """Text or pair → token ids, at most `max_tokens`, at least one; of a pair the longer text is cut first."""
         texts = (content.first, content.second) if isinstance(content, Pair) else (content,)
         for text in texts:
@@ -149,21 +151,21 @@ class TextEncoder(NetworkBackbone):
             texts = ("\n".join(texts),)  # GPT-2 has nothing of its own to put between them
         sided = len(texts) == 2 and self.knows_sides
         found = self.tokenizer(*texts, truncation=True, max_length=self.max_tokens, return_token_type_ids=sided)
-        return Tokens(
+        return TokenizedText(
             found["input_ids"] or [self.instead_of_nothing],  # GPT-2 makes no token at all of ""
             found["token_type_ids"] if sided else None,
             bool(found.encodings and found.encodings[0].overflowing),
         )
 
-    def was_cut(self, prepared: Tokens) -> bool:
+    def was_cut(self, prepared: TokenizedText) -> bool:
         """Whether the text was longer than `max_tokens`."""
         return prepared.cut
 
-    def parts(self, prepared: Sequence[Tokens]) -> Sequence[Sequence[int]]:
+    def parts(self, prepared: Sequence[TokenizedText]) -> Sequence[Sequence[int]]:
         """Texts of about one length pass together, so that little is padded; how many, the tokens decide."""
         return packed([len(tokens.ids) for tokens in prepared], BATCH_TOKENS[self.device.type])
 
-    def inputs(self, prepared: Sequence[Tokens]) -> Inputs:
+    def inputs(self, prepared: Sequence[TokenizedText]) -> Inputs:
         """b texts' tokens → (b, t), padded, the padding masked."""
         rows = [torch.tensor(tokens.ids) for tokens in prepared]
         tokens = sent(pad_sequence(rows, batch_first=True, padding_value=self.padding), self.device)  # (b, t)
@@ -191,12 +193,12 @@ class TextEncoder(NetworkBackbone):
         write_settings(folder, {**self.settings, "weights_file": SAVED, "sha256": fingerprint.of_file(folder / SAVED)})
 
 
-def first_known(*numbers: int | None) -> int:
+def first_not_none(*numbers: int | None) -> int:
     """The first that is not None."""
     return next(number for number in numbers if number is not None)
 
 
-def longest(tokenizer: Any, network: Any) -> int | None:
+def max_input_tokens(tokenizer: Any, network: Any) -> int | None:
     """The most tokens that tokenizer and network can take together; None where neither states a number."""
     config = network.config.to_dict()
     stated = [tokenizer.model_max_length, config.get("max_position_embeddings"), config.get("n_positions")]
@@ -206,7 +208,7 @@ def longest(tokenizer: Any, network: Any) -> int | None:
     return min((number for number in stated if number is not None and 0 < number < NO_LIMIT_TOKENS), default=None)
 
 
-def limit(wanted: int | None, most: int | None, folder: Path) -> int:
+def resolve_max_tokens(wanted: int | None, most: int | None, folder: Path) -> int:
     """`max_tokens` as wanted, else the most there can be. Raises IceboxError where that is unknown or too much."""
     if wanted is None and most is None:
         raise IceboxError(f"backbones: neither tokenizer nor config in {folder} states a maximum; set max_tokens")

@@ -72,14 +72,14 @@ def fetch(
     if weights == RANDOM:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / "config.json", folder / "config.json")
-        save_file(drawn(source, seed), folder / SAVED, metadata={"format": "pt"})
+        save_file(random_parameters(source, seed), folder / SAVED, metadata={"format": "pt"})
         taken = {"weights_file": SAVED, "sha256": fingerprint.of_file(folder / SAVED)}
     else:
         taken = sources.take(source, folder, files=["config.json"], sha256=sha256, called=weights)
     write_settings(folder, {"family": "transformers_vision", "preprocess": preprocess, **taken})
 
 
-def drawn(source: Path, seed: int) -> dict[str, Tensor]:
+def random_parameters(source: Path, seed: int) -> dict[str, Tensor]:
     """Parameters as the network's own initialisation draws them; the caller's random generator is left alone."""
     with torch.random.fork_rng(devices=[]), silence():
         torch.manual_seed(seed)
@@ -124,7 +124,7 @@ def preprocess_of(source: Path) -> dict[str, Any]:
 
 def load(
     folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32", size: int | None = None
-) -> "VisionEncoder":
+) -> "TransformersVisionBackbone":
     """The network in `folder`, with outputs such as `last:cls`, `last:avg` (of the patches), `encoder.layer.3:max`.
 
     Pictures are made size×size pixels, None being as the weights want them. Raises IceboxError for a size that the
@@ -136,12 +136,12 @@ def load(
         missing = [key.removeprefix(f"{TOWER}.") for key in missing if key.startswith(f"{TOWER}.")]
     refuse_untrained(missing, outputs, folder)
     with taken(size):
-        backbone = VisionEncoder(folder, network.to(device), outputs, precision=precision, size=size)
+        backbone = TransformersVisionBackbone(folder, network.to(device), outputs, precision=precision, size=size)
     refuse_unfit(backbone, size)
     return backbone
 
 
-class VisionEncoder(NetworkBackbone):
+class TransformersVisionBackbone(NetworkBackbone):
     """Pictures are resized and cropped on the processor; scaled, normalised and encoded on the network's device.
 
     The tokens before the patches (class, registers) count for `cls` only: `avg` and `max` are over the patches.
@@ -166,7 +166,7 @@ class VisionEncoder(NetworkBackbone):
         self.device = next(network.parameters()).device
         network.eval()
         blank = self.normalised(torch.zeros(1, 3, *self.height_width(), dtype=torch.uint8))
-        self.tokens, self.before_patches = tokens_of(network, blank)
+        self.tokens, self.before_patches = count_tokens(network, blank)
         self.capture = Capture(network, outputs, precision=precision)
 
     @property
@@ -231,7 +231,7 @@ class VisionEncoder(NetworkBackbone):
         write_settings(folder, {**written, "sha256": fingerprint.of_file(folder / SAVED)})
 
 
-def tokens_of(network: Any, blank: Tensor) -> tuple[int, int]:
+def count_tokens(network: Any, blank: Tensor) -> tuple[int, int]:
     """(t, how many of these stand before the patches), found by passing one picture; (0, 0) for convolutions."""
     with torch.inference_mode():
         last = first_tensor(network(blank))
@@ -253,7 +253,7 @@ def prepared(content: Content, preprocess: Mapping[str, Any]) -> Tensor:
         picture = picture.resize(size, Image.Resampling[preprocess["interpolation"].upper()])
     if preprocess["crop"] is not None:
         height, width = preprocess["crop"]
-        left, top = corner(picture.width, width), corner(picture.height, height)
+        left, top = crop_offset(picture.width, width), crop_offset(picture.height, height)
         picture = picture.crop((left, top, left + width, top + height))  # black where it reaches out
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
@@ -268,6 +268,6 @@ def resized(size: tuple[int, int], to: Sequence[int]) -> tuple[int, int]:
     return (to[0], longer) if width <= height else (longer, to[0])
 
 
-def corner(side: int, crop: int) -> int:
+def crop_offset(side: int, crop: int) -> int:
     """Where a centred crop begins, as transformers rounds it."""
     return int((side - crop) / 2) if side >= crop else -((crop - side) // 2)

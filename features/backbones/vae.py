@@ -24,13 +24,13 @@ from icebox.features.abc.dataset import Content, Modality
 from icebox.features.manifest.reading import Examples
 from icebox.features.models.small_images import (
     SIDE,
-    Drawer,
-    PictureBackbone,
-    Reader,
-    as_contents,
-    drawn,
-    small,
-    stacked,
+    SmallImageBackbone,
+    SmallImageDecoder,
+    SmallImageEncoder,
+    batch_rows,
+    load_split,
+    to_contents,
+    to_small_image,
 )
 from icebox.features.nn.layer_outputs import LAST
 
@@ -55,38 +55,38 @@ def pretraining(
     z: int = 32,
     d: int = 256,
     width: int = 32,
-) -> "Autoencoding":
+) -> "VaePretraining":
     """Learn the train split's pictures. Codes of `z` numbers, `d` features below them, `width` channels at first."""
     network = {"z": z, "d": d, "width": width}
-    return Autoencoding(
+    return VaePretraining(
         data, network=network, seed=seed, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate
     )
 
 
-def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> PictureBackbone:
+def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> SmallImageBackbone:
     """The encoder that `pretrain` left in `folder`: `last` is the means, `reader.stage1`… are its convolutions."""
-    whole = restored(folder).to(device)
-    return PictureBackbone(folder, whole.encoder, outputs, whole=whole, version=VERSION, precision=precision)
+    whole = load_network(folder).to(device)
+    return SmallImageBackbone(folder, whole.encoder, outputs, whole=whole, version=VERSION, precision=precision)
 
 
 def generator(folder: Path, *, device: str) -> Generator:
     """What draws from the prior, and from the codes of given pictures."""
-    return Decoding(restored(folder).to(device), device)
+    return VaeGenerator(load_network(folder).to(device), device)
 
 
-def restored(folder: Path) -> "Network":
+def load_network(folder: Path) -> "Vae":
     """The trained network."""
-    network = Network(**read_settings(folder)["network"])
+    network = Vae(**read_settings(folder)["network"])
     network.load_state_dict(load_file(folder / WEIGHTS_FILE))
     return network.eval().requires_grad_(False)
 
 
-class Encoder(nn.Module):
+class VaeEncoder(nn.Module):
     """Pictures → the posterior's means and log variances."""
 
     def __init__(self, *, z: int, d: int, width: int) -> None:
         super().__init__()
-        self.reader = Reader(d=d, width=width, norm=True)
+        self.reader = SmallImageEncoder(d=d, width=width, norm=True)
         self.mean = nn.Linear(d, z)
         self.log_variance = nn.Linear(d, z)
 
@@ -96,16 +96,16 @@ class Encoder(nn.Module):
         return self.mean(features), self.log_variance(features)
 
 
-class Network(nn.Module):
+class Vae(nn.Module):
     """Encoder, decoder, and the likelihood's standard deviations."""
 
     def __init__(self, *, z: int, d: int, width: int) -> None:
         super().__init__()
-        self.encoder = Encoder(z=z, d=d, width=width)
-        self.decoder = Drawer(d=z, width=width)
+        self.encoder = VaeEncoder(z=z, d=d, width=width)
+        self.decoder = SmallImageDecoder(d=z, width=width)
         self.log_spread = nn.Parameter(torch.full((1, SIDE, SIDE), math.log(0.2)))
 
-    def spread(self) -> Tensor:
+    def pixel_std(self) -> Tensor:
         """The likelihood's standard deviation (1, r, r) of each pixel."""
         return SPREAD_MIN + self.log_spread.exp()
 
@@ -113,7 +113,8 @@ class Network(nn.Module):
         """(b, 1, r, r) in 0..1 → of each, in nats: -log likelihood (b,) at one drawn code, and KL divergence (b,)."""
         mean, log_variance = self.encoder(pictures)
         code = mean + torch.randn_like(mean) * (log_variance / 2).exp()  # the reparametrisation trick
-        return gaussian_nats(pictures, self.decoder(code), self.spread()).flatten(1).sum(1), kl(mean, log_variance)
+        reconstruction = gaussian_nats(pictures, self.decoder(code), self.pixel_std()).flatten(1).sum(1)
+        return reconstruction, kl_divergence(mean, log_variance)
 
 
 def gaussian_nats(x: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
@@ -121,7 +122,7 @@ def gaussian_nats(x: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
     return ((x - mean) / spread) ** 2 / 2 + spread.log() + math.log(2 * math.pi) / 2
 
 
-def kl(mean: Tensor, log_variance: Tensor) -> Tensor:
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     """(b, z), (b, z) → (b,): KL divergence in nats from N(mean, variance), diagonal, to the prior N(0, 1)."""
     return (mean**2 + log_variance.exp() - 1 - log_variance).sum(1) / 2
 
@@ -131,7 +132,7 @@ def bits_per_dimension(nats: float, dimensions: int) -> float:
     return nats / (dimensions * math.log(2)) + math.log2(LEVELS)
 
 
-class Autoencoding(Pretraining):
+class VaePretraining(Pretraining):
     """Raise the evidence lower bound (ELBO) with Adam, the learning rate falling to 0 along a cosine."""
 
     def __init__(
@@ -146,35 +147,35 @@ class Autoencoding(Pretraining):
     ) -> None:
         data.expect("image", "vae")
         self.seed, self.learning_rate, self.sizes = seed, learning_rate, network
-        self.pictures = {split: stacked(data, split) for split in ("train", "val", "test")}
+        self.pictures = {split: load_split(data, split) for split in ("train", "val", "test")}
         rows = len(self.pictures["train"])
         self.batch_size = min(batch_size, rows)
         self.steps = epochs * (rows // self.batch_size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.network = Network(**network)
-        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=learning_rate)
+            self.network = Vae(**network)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=learning_rate)
 
     @property
     def parts(self) -> dict[str, nn.Module | Optimizer]:
         """Network and optimiser."""
-        return {"network": self.network, "optimiser": self.optimiser}
+        return {"network": self.network, "optimiser": self.optimizer}
 
     def step(self, index: int) -> float:
         """One batch; -ELBO per picture in nats."""
         done = index / self.steps
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate * (1 + math.cos(math.pi * done)) / 2
-        rows = drawn(len(self.pictures["train"]), self.batch_size, seed=self.seed, index=index)
-        reconstruction, divergence = self.network(self.dequantised(self.pictures["train"][rows]))
+        rows = batch_rows(len(self.pictures["train"]), self.batch_size, seed=self.seed, index=index)
+        reconstruction, divergence = self.network(self.dequantize(self.pictures["train"][rows]))
         loss = (reconstruction + min(1, done / WARM_UP) * divergence).mean()
-        self.optimiser.zero_grad()
+        self.optimizer.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.network.parameters(), 1000.0)  # of nats per picture: only for the first steps
-        self.optimiser.step()
+        self.optimizer.step()
         return float((reconstruction + divergence).detach().mean())
 
-    def dequantised(self, pictures: Tensor) -> Tensor:
+    def dequantize(self, pictures: Tensor) -> Tensor:
         """uint8 (b, 1, r, r) → somewhere within each grey level, in 0..1."""
         levels = pictures.to(self.device).float()
         return (levels + torch.rand_like(levels)) / LEVELS
@@ -187,7 +188,7 @@ class Autoencoding(Pretraining):
         """
         scores = {}
         for split in ("val", "test"):
-            parts = [self.network(self.dequantised(part)) for part in self.pictures[split].split(AT_ONCE)]
+            parts = [self.network(self.dequantize(part)) for part in self.pictures[split].split(AT_ONCE)]
             reconstruction, divergence = (torch.cat(part).double().mean().item() for part in zip(*parts, strict=True))
             scores[f"elbo_nats_{split}"] = -reconstruction - divergence
             scores[f"log_likelihood_nats_{split}"] = -reconstruction
@@ -200,38 +201,38 @@ class Autoencoding(Pretraining):
         return {"network": self.sizes}
 
 
-class Decoding(Generator):
+class VaeGenerator(Generator):
     """The likelihood's mean at a code: the noise of its pixels is left out."""
 
     modality: ClassVar[Modality] = "image"
 
-    def __init__(self, network: Network, device: str) -> None:
+    def __init__(self, network: Vae, device: str) -> None:
         self.network, self.device = network, device
 
     def make(self, labels: Sequence[str], *, seed: int) -> list[Content]:
         """Pictures (r, r) at codes from the prior."""
         z = self.network.encoder.mean.out_features
-        return self.decoded(torch.randn(len(labels), z, generator=torch.Generator().manual_seed(seed)))
+        return self.decode_images(torch.randn(len(labels), z, generator=torch.Generator().manual_seed(seed)))
 
     def sheets(self, contents: Sequence[Content], *, seed: int) -> dict[str, list[list[Content]]]:
         """Pictures above their reconstructions, and straight walks between the codes of two pictures at a time."""
         shown = list(contents[:SHOWN])
-        codes = self.encoded(shown)
+        codes = self.encode_means(shown)
         share = torch.linspace(0, 1, WALK)[:, None]  # (k, 1)
-        walks = [self.decoded(a + share * (b - a)) for a, b in zip(codes[::2], codes[1::2], strict=False)]
-        return {"reconstructions": [shown, self.decoded(codes)], "walk": walks}
+        walks = [self.decode_images(a + share * (b - a)) for a, b in zip(codes[::2], codes[1::2], strict=False)]
+        return {"reconstructions": [shown, self.decode_images(codes)], "walk": walks}
 
     @torch.inference_mode()
-    def encoded(self, contents: Sequence[Content]) -> Tensor:
+    def encode_means(self, contents: Sequence[Content]) -> Tensor:
         """b pictures → the means of their codes (b, z)."""
-        pictures = torch.from_numpy(np.stack([small(content) for content in contents])[:, None]).to(self.device)
-        means: Tensor = self.network.encoder(pictures.float() / 255)[0]
+        pictures = torch.from_numpy(np.stack([to_small_image(content) for content in contents])[:, None])
+        means: Tensor = self.network.encoder(pictures.to(self.device).float() / 255)[0]
         return means.cpu()
 
     @torch.inference_mode()
-    def decoded(self, codes: Tensor) -> list[Content]:
+    def decode_images(self, codes: Tensor) -> list[Content]:
         """Codes (b, z) → b pictures (r, r)."""
         made: list[Content] = []
         for part in codes.split(AT_ONCE):
-            made += as_contents(self.network.decoder(part.to(self.device)))
+            made += to_contents(self.network.decoder(part.to(self.device)))
         return made

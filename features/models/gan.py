@@ -22,7 +22,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from icebox.features.abc.backbone import WEIGHTS_FILE, Generator, Pretraining, read_settings
 from icebox.features.abc.dataset import Content, Modality
 from icebox.features.manifest.reading import Examples
-from icebox.features.models.small_images import Drawer, Reader, as_contents, drawn, stacked
+from icebox.features.models.small_images import (
+    SmallImageDecoder,
+    SmallImageEncoder,
+    batch_rows,
+    load_split,
+    to_contents,
+)
 
 Loss = Literal["original", "wgan-gp"]
 Several = tuple[Tensor, ...] | list[Tensor]
@@ -30,13 +36,13 @@ AVERAGED = 0.999  # how much of the drawing network's running average a late ste
 AT_ONCE = 500  # pictures
 
 
-class Artist(nn.Module):
+class GanGenerator(nn.Module):
     """Codes, and labels where there are classes, → pictures."""
 
     def __init__(self, *, z: int, width: int, classes: int) -> None:
         super().__init__()
         self.z, self.classes = z, classes
-        self.drawer = Drawer(d=z + classes, width=width)
+        self.drawer = SmallImageDecoder(d=z + classes, width=width)
 
     def forward(self, codes: Tensor, labels: Tensor) -> Tensor:
         """(b, z), (b,) → (b, 1, r, r) in 0..1."""
@@ -50,7 +56,7 @@ class Critic(nn.Module):
 
     def __init__(self, *, d: int, width: int, classes: int) -> None:
         super().__init__()
-        self.reader = Reader(d=d, width=width, norm=False)
+        self.reader = SmallImageEncoder(d=d, width=width, norm=False)
         self.score = nn.Linear(d, 1)
         self.of_class = nn.Embedding(classes, d) if classes else None
 
@@ -61,17 +67,17 @@ class Critic(nn.Module):
         return score if self.of_class is None else score + (features * self.of_class(labels)).sum(1)
 
 
-class Networks(nn.Module):
+class GanNetworks(nn.Module):
     """Both, and the average over many steps of the one that draws, which draws better than any one step's."""
 
     def __init__(self, *, z: int, d: int, width: int, classes: int) -> None:
         super().__init__()
-        self.artist = Artist(z=z, width=width, classes=classes)
+        self.artist = GanGenerator(z=z, width=width, classes=classes)
         self.critic = Critic(d=d, width=width, classes=classes)
-        self.averaged = AveragedModel(self.artist, multi_avg_fn=average, use_buffers=True)
+        self.averaged = AveragedModel(self.artist, multi_avg_fn=update_average, use_buffers=True)
 
 
-def average(means: Several, now: Several, steps: Tensor | int) -> None:
+def update_average(means: Several, now: Several, steps: Tensor | int) -> None:
     """Let running averages that hold `steps` steps take in another one: the fewer they hold, the more of it.
 
     With one share for all, the network of the first step, which draws noise, would be most of the first thousand.
@@ -80,7 +86,7 @@ def average(means: Several, now: Several, steps: Tensor | int) -> None:
     get_ema_multi_avg_fn(keep)(means, now, steps)
 
 
-class Adversarial(Pretraining):
+class GanPretraining(Pretraining):
     """Both take a step on each batch; with wgan-gp the critic takes `critic_steps` for each of the other's."""
 
     def __init__(
@@ -100,41 +106,41 @@ class Adversarial(Pretraining):
         data.expect("image", "an adversarial network")
         self.seed, self.steps, self.loss, self.sizes = seed, steps, loss, network
         self.critic_steps, self.penalty = critic_steps if loss == "wgan-gp" else 1, penalty
-        self.pictures = stacked(data, "train")
+        self.pictures = load_split(data, "train")
         self.classes = sorted(set(data.labels("train"))) if conditional else []
         numbers = {label: number for number, label in enumerate(self.classes)}
         self.labels = torch.tensor([numbers.get(label, 0) for label in data.labels("train")])
-        self.held_out = stacked(data, "test"), torch.tensor([numbers.get(label, 0) for label in data.labels("test")])
+        self.held_out = load_split(data, "test"), torch.tensor([numbers.get(label, 0) for label in data.labels("test")])
         self.batch_size = min(batch_size, len(self.pictures))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.networks = Networks(**network, classes=len(self.classes))
+            self.networks = GanNetworks(**network, classes=len(self.classes))
         self.network = self.networks
         artist, critic = self.networks.artist, self.networks.critic
         betas = (0.5, 0.999) if loss == "original" else (0.0, 0.9)
-        self.optimisers = [torch.optim.Adam(each.parameters(), learning_rate, betas) for each in (artist, critic)]
+        self.optimizers = [torch.optim.Adam(each.parameters(), learning_rate, betas) for each in (artist, critic)]
 
     @property
     def parts(self) -> dict[str, nn.Module | Optimizer]:
         """The networks and their optimisers."""
-        return {"networks": self.networks, "artist": self.optimisers[0], "critic": self.optimisers[1]}
+        return {"networks": self.networks, "artist": self.optimizers[0], "critic": self.optimizers[1]}
 
     def step(self, index: int) -> float:
         """A batch for the critic, and for the other where it is its turn; the critic's loss."""
-        rows = drawn(len(self.pictures), self.batch_size, seed=self.seed, index=index)
+        rows = batch_rows(len(self.pictures), self.batch_size, seed=self.seed, index=index)
         real, labels = self.pictures[rows].to(self.device).float() / 255, self.labels[rows].to(self.device)
         artist, critic = self.networks.artist, self.networks.critic
         turn = (index + 1) % self.critic_steps == 0
         with torch.set_grad_enabled(turn):
             made = artist(torch.randn(len(rows), artist.z, device=self.device), labels)
         fake = made.detach()
-        loss = CRITICS[self.loss](critic(real, labels), critic(fake, labels))
+        loss = CRITIC_LOSSES[self.loss](critic(real, labels), critic(fake, labels))
         if self.loss == "wgan-gp":
             loss = loss + self.penalty * gradient_penalty(lambda x: critic(x, labels), real, fake)
-        descend(self.optimisers[1], loss)
+        take_step(self.optimizers[1], loss)
         if turn:
             critic.requires_grad_(False)  # its own gradients are not wanted here, and would cost time
-            descend(self.optimisers[0], ARTISTS[self.loss](critic(made, labels)))
+            take_step(self.optimizers[0], GENERATOR_LOSSES[self.loss](critic(made, labels)))
             critic.requires_grad_(True)
             self.networks.averaged.update_parameters(artist)
         return loss.item()
@@ -157,18 +163,20 @@ class Adversarial(Pretraining):
         return {"network": self.sizes, "classes": self.classes, "loss": self.loss}
 
 
-def descend(optimiser: Optimizer, loss: Tensor) -> None:
+def take_step(optimizer: Optimizer, loss: Tensor) -> None:
     """One step down the loss."""
-    optimiser.zero_grad()
+    optimizer.zero_grad()
     torch.autograd.backward(loss)
-    optimiser.step()
+    optimizer.step()
 
 
-CRITICS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # scores (b,) of real and of made pictures → what to lower
+# Scores (b,) of real and of generated images → the loss.
+CRITIC_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "original": lambda real, made: F.softplus(-real).mean() + F.softplus(made).mean(),  # -log p(real) - log p(made)
     "wgan-gp": lambda real, made: made.mean() - real.mean(),
 }
-ARTISTS: dict[str, Callable[[Tensor], Tensor]] = {  # scores (b,) of made pictures → what to lower
+# Scores (b,) of generated images → the loss.
+GENERATOR_LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
     "original": lambda made: F.softplus(-made).mean(),
     "wgan-gp": lambda made: -made.mean(),
 }
@@ -183,12 +191,12 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, made: Ten
     return penalty
 
 
-class AdversarialGenerator(Generator):
+class GanSampler(Generator):
     """Draws with the averaged network."""
 
     modality: ClassVar[Modality] = "image"
 
-    def __init__(self, networks: Networks, classes: Sequence[str], device: str) -> None:
+    def __init__(self, networks: GanNetworks, classes: Sequence[str], device: str) -> None:
         self.artist, self.classes, self.device = networks.averaged.module.to(device).eval(), tuple(classes), device
         self.z = networks.artist.z
 
@@ -200,13 +208,13 @@ class AdversarialGenerator(Generator):
         made: list[Content] = []
         for start in range(0, len(labels), AT_ONCE):
             part = slice(start, start + AT_ONCE)
-            made += as_contents(self.artist(codes[part].to(self.device), numbers[part].to(self.device)))
+            made += to_contents(self.artist(codes[part].to(self.device), numbers[part].to(self.device)))
         return made
 
 
-def restored(folder: Path) -> Networks:
+def load_networks(folder: Path) -> GanNetworks:
     """The trained networks, from the folder that `pretrain` left."""
     settings = read_settings(folder)
-    networks = Networks(**settings["network"], classes=len(settings["classes"]))
+    networks = GanNetworks(**settings["network"], classes=len(settings["classes"]))
     networks.load_state_dict(load_file(folder / WEIGHTS_FILE))
     return networks.eval().requires_grad_(False)

@@ -139,12 +139,12 @@ def typeface(name: str) -> ImageFont.FreeTypeFont:
 def glyph(font: ImageFont.FreeTypeFont, character: str) -> np.ndarray:
     """The character's ink, its longer side INK pixels, in the canvas' middle: bool (s, s)."""
     mask = font.getmask(character)
-    drawn = Image.frombytes("L", mask.size, bytes(mask))
-    drawn = drawn.crop(drawn.getbbox())
-    scale = INK / max(drawn.size)
-    drawn = drawn.resize((max(1, round(drawn.width * scale)), max(1, round(drawn.height * scale))))
+    batch_rows = Image.frombytes("L", mask.size, bytes(mask))
+    batch_rows = batch_rows.crop(batch_rows.getbbox())
+    scale = INK / max(batch_rows.size)
+    batch_rows = batch_rows.resize((max(1, round(batch_rows.width * scale)), max(1, round(batch_rows.height * scale))))
     canvas = Image.new("L", (CANVAS, CANVAS))
-    canvas.paste(drawn, ((CANVAS - drawn.width) // 2, (CANVAS - drawn.height) // 2))
+    canvas.paste(batch_rows, ((CANVAS - batch_rows.width) // 2, (CANVAS - batch_rows.height) // 2))
     return np.asarray(canvas) > 127
 
 

@@ -9,18 +9,27 @@ Letters: b batch, t tokens, d features, v words of the vocabulary.
 
 import itertools
 import math
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from icebox.features.abc.backbone import Generator, TextJudge
+from icebox.features.abc.dataset import Content, Modality
+from icebox.features.text import tokenization
+
 CUTOFFS = (2000, 10000)  # ranks at which the softmax's vectors become shorter
 EVALUATION_TOKENS = 1024  # at a time
+LENGTH = 80  # words of a text written here
+PROMPTS, PROMPT = 5, 20  # how many real beginnings are continued, and their words
+TEMPERATURE = 0.8  # below 1, likely words are drawn more often than they are expected
 
 States = list[tuple[Tensor, Tensor]]  # of each layer, (1, b, d) each
 
 
-class Network(nn.Module):
+class LSTMLanguageModel(nn.Module):
     """Word vectors, LSTM layers one above the other, and the softmax whose vectors those of the words are."""
 
     def __init__(self, *, words: int, width: int, hidden: int, layers: int, dropout: float = 0.0) -> None:
@@ -36,7 +45,7 @@ class Network(nn.Module):
 
     def forward(self, tokens: Tensor, states: States | None = None) -> tuple[Tensor, States]:
         """(b, t) and the states of the text before → (b, t, d) and the states behind it."""
-        x = self.locked_dropout(self.words(self.embedded(tokens)))
+        x = self.locked_dropout(self.words(self.embed(tokens)))
         after: States = []
         for number, layer in enumerate(self.layers):
             x, state = layer(x, states[number] if states else None)
@@ -44,7 +53,7 @@ class Network(nn.Module):
             x = self.locked_dropout(x)
         return x, after
 
-    def embedded(self, tokens: Tensor) -> Tensor:
+    def embed(self, tokens: Tensor) -> Tensor:
         """(b, t) → (b, t, d): the softmax's own vectors, those of rare words through its projections."""
         flat = tokens.flatten()
         first = self.softmax.shortlist_size
@@ -70,7 +79,7 @@ class Network(nn.Module):
 
 
 @torch.inference_mode()
-def loss(network: Network, text: Tensor, *, first: int) -> float:
+def mean_nll(network: LSTMLanguageModel, text: Tensor, *, first: int) -> float:
     """Mean of -log p of every word (t,), in nats, the state carried from first to last; `first` stands before them."""
     device = next(network.parameters()).device
     states: States | None = None
@@ -83,10 +92,10 @@ def loss(network: Network, text: Tensor, *, first: int) -> float:
     return total / len(text)
 
 
-class Carried(nn.Module):
+class CarriedStates(nn.Module):
     """The layers' states between two steps, kept as buffers so that a checkpoint has them."""
 
-    def __init__(self, network: Network, batch_size: int) -> None:
+    def __init__(self, network: LSTMLanguageModel, batch_size: int) -> None:
         super().__init__()
         for number, size in enumerate(network.sizes):
             for kind in "hc":
@@ -102,3 +111,66 @@ class Carried(nn.Module):
         for number, pair in enumerate(self.get()):
             for kept, new in zip(pair, states[number] if states else (None, None), strict=True):
                 kept.zero_() if new is None else kept.copy_(new.detach())
+
+
+class TextGenerator(Generator):
+    """Word by word, each drawn from what the network expects next; UNKNOWN is never drawn."""
+
+    modality: ClassVar[Modality] = "text"
+
+    def __init__(self, network: LSTMLanguageModel, vocabulary: Sequence[str], device: str) -> None:
+        self.network, self.vocabulary, self.device = network, list(vocabulary), device
+        self.end, self.unknown = vocabulary.index(tokenization.END), vocabulary.index(tokenization.UNKNOWN)
+
+    def make(self, labels: Sequence[str], *, seed: int) -> list[Content]:
+        """A text of LENGTH words for each label, begun behind a line's end."""
+        written = self.continue_texts(torch.full((len(labels), 1), self.end), seed=seed)
+        return [tokenization.joined(self.vocabulary[number] for number in row).strip() for row in written.tolist()]
+
+    def sheets(self, contents: Sequence[Content], *, seed: int) -> dict[str, list[list[Content]]]:
+        """Beginnings of real texts, and how they go on here and there."""
+        number = {word: i for i, word in enumerate(self.vocabulary)}
+        rows: list[list[Content]] = []
+        for place, content in enumerate(contents[:PROMPTS]):
+            real = [word for word in tokenization.of_lines(str(content)) if word != tokenization.END][: PROMPT + LENGTH]
+            begun = torch.tensor([[number.get(word, self.unknown) for word in real[:PROMPT]]])
+            written = [self.vocabulary[n] for n in self.continue_texts(begun, seed=seed + place)[0].tolist()]
+            rows.append(
+                [tokenization.joined(real[:PROMPT]), tokenization.joined(written), tokenization.joined(real[PROMPT:])]
+            )
+        return {"continued": rows}
+
+    @torch.inference_mode()
+    def continue_texts(self, begun: Tensor, *, seed: int) -> Tensor:
+        """(b, t) → the next LENGTH words (b, LENGTH), which are drawn from a sharpened distribution."""
+        generator = torch.Generator(self.device).manual_seed(seed)
+        states: States | None = None
+        piece = begun.to(self.device)
+        sampled: list[Tensor] = []
+        for _ in range(LENGTH):
+            hidden, states = self.network(piece, states)
+            logits = self.network.softmax.log_prob(hidden[:, -1]) / TEMPERATURE  # (b, v)
+            logits[:, self.unknown] = float("-inf")
+            piece = torch.multinomial(logits.softmax(1), 1, generator=generator)  # (b, 1)
+            sampled.append(piece)
+        return torch.cat(sampled, dim=1)
+
+
+class PerplexityJudge(TextJudge):
+    """Words never seen count as UNKNOWN."""
+
+    def __init__(self, network: LSTMLanguageModel, vocabulary: Sequence[str], device: str) -> None:
+        self.network, self.device = network, device
+        self.number = {word: i for i, word in enumerate(vocabulary)}
+
+    def perplexity(self, contents: Sequence[Content]) -> float:
+        """Of all words and line ends of these texts."""
+        total, count = 0.0, 0
+        for content in contents:
+            found = [
+                word for line in str(content).split("\n") for word in (*tokenization.of_text(line), tokenization.END)
+            ]
+            text = torch.tensor([self.number.get(word, self.number[tokenization.UNKNOWN]) for word in found])
+            total += mean_nll(self.network, text, first=self.number[tokenization.END]) * len(text)
+            count += len(text)
+        return math.exp(total / count)

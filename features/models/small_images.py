@@ -27,7 +27,7 @@ LEAK = 0.2
 PREPROCESS = {"mode": "grey", "resize": f"{SIDE}x{SIDE}, bilinear, antialiased", "scale": "1/255"}
 
 
-def small(content: Content) -> np.ndarray:
+def to_small_image(content: Content) -> np.ndarray:
     """One picture → uint8 (r, r), squeezed to a square."""
     picture = to_image(content).convert("L")
     if picture.size != (SIDE, SIDE):
@@ -35,26 +35,26 @@ def small(content: Content) -> np.ndarray:
     return np.asarray(picture)
 
 
-def stacked(data: Examples, split: str) -> Tensor:
+def load_split(data: Examples, split: str) -> Tensor:
     """All pictures of a split, uint8 (n, 1, r, r)."""
-    return torch.from_numpy(np.stack([small(content) for content in data.contents(split)])[:, None])
+    return torch.from_numpy(np.stack([to_small_image(content) for content in data.contents(split)])[:, None])
 
 
-def drawn(rows: int, batch_size: int, *, seed: int, index: int) -> Tensor:
+def batch_rows(rows: int, batch_size: int, *, seed: int, index: int) -> Tensor:
     """The rows (b,) of batch `index`: every row once an epoch, in an order drawn for each, a short rest left out."""
     epoch, position = divmod(index, rows // batch_size)
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     return torch.randperm(rows, generator=generator)[position * batch_size :][:batch_size]
 
 
-class Reader(nn.Module):
+class SmallImageEncoder(nn.Module):
     """Pictures in 0..1, (b, 1, r, r) → features (b, d), above three convolutions that halve the side."""
 
     def __init__(self, *, d: int, width: int, norm: bool) -> None:
         super().__init__()
         self.stage1 = nn.Sequential(nn.Conv2d(1, width, 4, stride=2, padding=1), nn.LeakyReLU(LEAK))
-        self.stage2 = halving(width, 2 * width, size=4, norm=norm)
-        self.stage3 = halving(2 * width, 4 * width, size=3, norm=norm)
+        self.stage2 = strided_convolution(width, 2 * width, size=4, norm=norm)
+        self.stage3 = strided_convolution(2 * width, 4 * width, size=3, norm=norm)
         self.flat = nn.Sequential(nn.Flatten(), nn.Linear(4 * width * 16, d), nn.LeakyReLU(LEAK))
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class Reader(nn.Module):
         return features
 
 
-class Drawer(nn.Module):
+class SmallImageDecoder(nn.Module):
     """Codes (b, d) → pictures in 0..1, (b, 1, r, r)."""
 
     def __init__(self, *, d: int, width: int) -> None:
@@ -86,14 +86,14 @@ class Drawer(nn.Module):
         return pictures
 
 
-def halving(d_in: int, d_out: int, *, size: int, norm: bool) -> nn.Sequential:
+def strided_convolution(d_in: int, d_out: int, *, size: int, norm: bool) -> nn.Sequential:
     """A convolution to half the side, a leaky ReLU, and batch norm between them where asked for."""
     between = [nn.BatchNorm2d(d_out)] if norm else []
     convolution = nn.Conv2d(d_in, d_out, size, stride=2, padding=1, bias=not norm)
     return nn.Sequential(convolution, *between, nn.LeakyReLU(LEAK))
 
 
-class PictureBackbone(NetworkBackbone):
+class SmallImageBackbone(NetworkBackbone):
     """Any picture as a small grey one, then a network that takes (b, 1, r, r) in 0..1.
 
     It may be a part of a larger one, `whole`, which is what `folder` holds the weights of.
@@ -132,7 +132,7 @@ class PictureBackbone(NetworkBackbone):
 
     def prepare(self, content: Content) -> np.ndarray:
         """One picture → uint8 (r, r)."""
-        return small(content)
+        return to_small_image(content)
 
     def inputs(self, prepared: Sequence[np.ndarray]) -> Inputs:
         """uint8 (r, r) each → (b, 1, r, r) in 0..1."""
@@ -146,7 +146,7 @@ class PictureBackbone(NetworkBackbone):
         save_file(state, folder / WEIGHTS_FILE)
 
 
-def as_contents(pictures: Tensor) -> list[Content]:
+def to_contents(pictures: Tensor) -> list[Content]:
     """Pictures in 0..1, (b, 1, r, r) → b arrays uint8 (r, r), as a dataset gives them."""
     grey = (pictures[:, 0] * 255).round().to(torch.uint8).cpu().numpy()
     return list(grey)

@@ -12,7 +12,7 @@ from icebox.features.abc.backbone import Generator, PictureJudge, TextJudge
 from icebox.features.abc.dataset import Content
 from icebox.features.errors import IceboxError
 from icebox.features.manifest.reading import Examples
-from icebox.features.models.small_images import small
+from icebox.features.models.small_images import to_small_image
 from icebox.pipeline.catalog import datasets
 from icebox.pipeline.config.schema import Config, Generate
 from icebox.pipeline.generation import contact_sheet, frechet, generate, nearest_images
@@ -45,15 +45,17 @@ def pictures(key: str, settings: Generate, maker: Generator, judge: PictureJudge
     """Sheets of new pictures and of the training pictures nearest to them; Fréchet distance and labels read."""
     folder = paths.samples(key)
     asked = generate.wanted(maker, ROWS * settings.n, None, key)
-    shown = [small(picture) for picture in maker.make(asked, seed=settings.seed)]
-    train, test = ([small(content) for content in data.contents(split)] for split in ("train", "test"))
+    shown = [to_small_image(picture) for picture in maker.make(asked, seed=settings.seed)]
+    train, test = ([to_small_image(content) for content in data.contents(split)] for split in ("train", "test"))
     place, far = nearest_images.nearest(shown, train)
     _, far_of_real = nearest_images.nearest(test[: len(shown)], train)
     rows = [shown[i : i + settings.n] for i in range(0, len(shown), settings.n)]
     contact_sheet.pictures(folder / "new.png", rows)
     contact_sheet.pictures(folder / "nearest.png", [rows[0], [train[i] for i in place[: settings.n]]])
     for name, further in maker.sheets(test, seed=settings.seed).items():
-        contact_sheet.pictures(folder / f"{name}.png", [[small(picture) for picture in row] for row in further])
+        contact_sheet.pictures(
+            folder / f"{name}.png", [[to_small_image(picture) for picture in row] for row in further]
+        )
 
     labels = generate.wanted(maker, settings.judged, None, key)
     features, read = judge.seen(maker.make(labels, seed=settings.seed + 1))

@@ -32,7 +32,7 @@ def folder(few_fonts: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def backbone(folder: Path) -> glyphnet.Glyphnet:
+def backbone(folder: Path) -> glyphnet.GlyphNetBackbone:
     return glyphnet.load(folder, outputs=["last", "stage1:avg", "stage3:flatten"], device="cpu")
 
 
@@ -109,10 +109,10 @@ def test_loading_leaves_the_global_generator_alone_after_pretraining_too(folder)
 
 def test_a_batch_depends_on_the_seed_and_its_index_only():
     first, second = (glyphnet.pretraining(batch_size=8, width=4, seed=3) for _ in range(2))
-    second.read(("cmr10",), 9)
-    for left, right in zip(first.read(("cmr10",), 5), second.read(("cmr10",), 5), strict=True):
+    second.classify_batch(("cmr10",), 9)
+    for left, right in zip(first.classify_batch(("cmr10",), 5), second.classify_batch(("cmr10",), 5), strict=True):
         torch.testing.assert_close(left, right, rtol=0, atol=0)
-    assert not torch.equal(first.read(("cmr10",), 5)[1], first.read(("cmr10",), 6)[1])
+    assert not torch.equal(first.classify_batch(("cmr10",), 5)[1], first.classify_batch(("cmr10",), 6)[1])
 
 
 def test_a_few_steps_lower_the_loss():

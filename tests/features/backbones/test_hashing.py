@@ -23,7 +23,7 @@ def test_values_by_hand(tmp_path):
     length = np.sqrt(sum(weight**2 for weight in weights.values()))
     expected = np.zeros(4096)
     for gram, weight in weights.items():
-        bucket, sign = hashing.place(gram, 4096)
+        bucket, sign = hashing.bucket_and_sign(gram, 4096)
         expected[bucket] += sign * weight / length
     np.testing.assert_allclose(row, expected, atol=1e-7)
 
@@ -36,12 +36,12 @@ def test_in_a_pair_a_word_counts_for_its_side(tmp_path):
     np.testing.assert_array_equal(one, same)
     assert one @ turned == 0
     assert 0 < one @ moved < 0.99
-    grams = ["first: a", "first: cat", "first: a cat", "second: dogs"]
-    assert set(np.flatnonzero(one)) == {hashing.place(gram, 4096)[0] for gram in grams}
+    ngrams = ["first: a", "first: cat", "first: a cat", "second: dogs"]
+    assert set(np.flatnonzero(one)) == {hashing.bucket_and_sign(gram, 4096)[0] for gram in ngrams}
 
 
 def test_a_word_has_the_same_place_on_every_machine():
-    assert [hashing.place(word, 4096) for word in ("matrix", "naïve", "of the")] == PLACES
+    assert [hashing.bucket_and_sign(word, 4096) for word in ("matrix", "naïve", "of the")] == PLACES
 
 
 def test_texts_that_share_words_are_nearer_than_texts_that_share_none(tmp_path):

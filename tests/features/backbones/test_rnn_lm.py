@@ -54,7 +54,7 @@ def test_words_never_seen_are_one_word_and_the_last_words_state_is_a_feature(fol
     np.testing.assert_array_equal(found["last:final"], found["layers.0:final"])
     assert (found["last:max"] >= found["last:mean"]).all()
     numbers = torch.tensor([[network.number[word] for word in ("the", "old", "man")]])
-    vectors = rnn_lm.restored(made).embedded(numbers).detach().numpy()
+    vectors = rnn_lm.load_network(made).embed(numbers).detach().numpy()
     np.testing.assert_allclose(found["words:max"][0], vectors[0].max(0), rtol=1e-5)
     np.testing.assert_allclose(found["last:final"][2], found["last:mean"][2])  # of "" only what stands before a line
 

@@ -14,7 +14,7 @@ def test_the_divergence_is_that_of_the_distributions():
     mean, log_variance = torch.randn(5, 3), torch.randn(5, 3)
     posterior = Independent(Normal(mean, (log_variance / 2).exp()), 1)
     prior = Independent(Normal(torch.zeros(5, 3), torch.ones(5, 3)), 1)
-    torch.testing.assert_close(vae.kl(mean, log_variance), kl_divergence(posterior, prior))
+    torch.testing.assert_close(vae.kl_divergence(mean, log_variance), kl_divergence(posterior, prior))
 
 
 def test_the_likelihood_is_that_of_the_distribution():
@@ -33,7 +33,7 @@ def test_the_bound_is_below_the_likelihood_and_meets_it_at_the_true_posterior():
     def bound(mean: torch.Tensor, variance: torch.Tensor) -> float:
         code = mean + torch.randn(200_000) * variance.sqrt()
         nats = vae.gaussian_nats(x, code, s2.sqrt()).mean()
-        return float(-nats - vae.kl(mean[None, None], variance.log()[None, None])[0])
+        return float(-nats - vae.kl_divergence(mean[None, None], variance.log()[None, None])[0])
 
     assert bound(x / (1 + s2), s2 / (1 + s2)) == pytest.approx(evidence.item(), abs=5e-3)
     assert bound(x / 2, s2) < evidence - 0.05
@@ -47,7 +47,7 @@ def test_a_density_of_1_costs_all_bits_of_a_grey_level():
 def test_dequantised_pictures_stay_within_their_grey_levels():
     learner = vae.pretraining(data=learnable.pictures(), epochs=1, batch_size=4, z=4, d=8, width=2)
     levels = learner.pictures["test"]
-    assert torch.equal((learner.dequantised(levels) * 256).floor().to(torch.uint8), levels)
+    assert torch.equal((learner.dequantize(levels) * 256).floor().to(torch.uint8), levels)
 
 
 def test_it_learns_reports_its_bound_and_tells_two_kinds_apart(tmp_path):

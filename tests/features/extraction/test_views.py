@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icebox.features.backbones.pixels import Pixels
+from icebox.features.backbones.pixels import PixelsBackbone
 from icebox.features.errors import IceboxError
 from icebox.features.extraction import views
 from icebox.features.extraction.extract import extract
@@ -22,7 +22,7 @@ TWO = ("identity", "hflip")
 SIX = views.expanded(["hflip", "identity", "random-resized-crop-4"], "views")
 
 
-class Counting(Pixels):
+class Counting(PixelsBackbone):
     """Two by two grey pixels; counts what passes."""
 
     def __init__(self) -> None:

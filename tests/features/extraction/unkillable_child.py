@@ -16,7 +16,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from icebox.features.backbones.pixels import Pixels
+from icebox.features.backbones.pixels import PixelsBackbone
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import extract
 from icebox.features.store.compaction import compact
@@ -50,7 +50,7 @@ def work(task: dict[str, Any]) -> None:
     extract(
         pictures(*map(int, task["contents"])) if views else rows(*task["contents"]),
         read=picture if views else lambda source: source,
-        backbone=Pixels(size=2, grey=True, outputs=["last"]) if views else Doubling(),
+        backbone=PixelsBackbone(size=2, grey=True, outputs=["last"]) if views else Doubling(),
         views=views or ["identity"],
         cache_root=root / "cache",
         store=root / "store",

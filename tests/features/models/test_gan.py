@@ -36,9 +36,9 @@ def test_the_original_losses_are_cross_entropies_and_the_others_differences():
     real, made = torch.randn(7), torch.randn(7)
     entropy = F.binary_cross_entropy_with_logits
     expected = entropy(real, torch.ones(7)) + entropy(made, torch.zeros(7))
-    torch.testing.assert_close(gan.CRITICS["original"](real, made), expected)
-    torch.testing.assert_close(gan.ARTISTS["original"](made), entropy(made, torch.ones(7)))
-    assert gan.CRITICS["wgan-gp"](real, made) == -(real.mean() + gan.ARTISTS["wgan-gp"](made))
+    torch.testing.assert_close(gan.CRITIC_LOSSES["original"](real, made), expected)
+    torch.testing.assert_close(gan.GENERATOR_LOSSES["original"](made), entropy(made, torch.ones(7)))
+    assert gan.CRITIC_LOSSES["wgan-gp"](real, made) == -(real.mean() + gan.GENERATOR_LOSSES["wgan-gp"](made))
 
 
 def test_the_label_counts_in_the_score_and_in_the_picture_but_not_in_the_features():
@@ -47,9 +47,9 @@ def test_the_label_counts_in_the_score_and_in_the_picture_but_not_in_the_feature
     told, untold = Critic(d=8, width=2, classes=2), Critic(d=8, width=2, classes=0)
     assert (told(pictures, zeros) != told(pictures, ones)).all()
     assert (untold(pictures, zeros) == untold(pictures, ones)).all()
-    artist = gan.Artist(z=4, width=2, classes=2).eval()
+    generator = gan.GanGenerator(z=4, width=2, classes=2).eval()
     codes = torch.randn(3, 4)
-    assert (artist(codes, zeros) != artist(codes, ones)).any()
+    assert (generator(codes, zeros) != generator(codes, ones)).any()
 
 
 def test_with_gradient_penalty_the_other_network_steps_after_several_of_the_critics():
@@ -66,7 +66,7 @@ def test_with_gradient_penalty_the_other_network_steps_after_several_of_the_crit
 
 def test_a_short_trainings_average_is_not_mostly_the_network_of_its_first_step():
     network = torch.nn.Linear(1, 1, bias=False)
-    averaged = AveragedModel(network, multi_avg_fn=gan.average)
+    averaged = AveragedModel(network, multi_avg_fn=gan.update_average)
     found = []
     for weight in (11.0, 22.0, 44.0):
         network.weight.data.fill_(weight)

@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from icebox.features.models import language_model
-from icebox.features.models.language_model import Carried, Network, loss
+from icebox.features.models.language_model import CarriedStates, LSTMLanguageModel, mean_nll
 
 
 @pytest.fixture
-def network(monkeypatch) -> Network:
+def network(monkeypatch) -> LSTMLanguageModel:
     monkeypatch.setattr(language_model, "CUTOFFS", (5, 9))
     torch.manual_seed(0)
-    return Network(words=12, width=8, hidden=6, layers=2, dropout=0.5).eval()
+    return LSTMLanguageModel(words=12, width=8, hidden=6, layers=2, dropout=0.5).eval()
 
 
 def test_perplexity_is_that_of_one_pass_over_the_whole_text_whatever_the_pieces(network, monkeypatch):
@@ -21,24 +21,24 @@ def test_perplexity_is_that_of_one_pass_over_the_whole_text_whatever_the_pieces(
         log_p = network.softmax.log_prob(states[0])  # (t, v), all of it
     assert log_p.exp().sum(1) == pytest.approx(torch.ones(23), abs=1e-5)
     expected = -log_p[torch.arange(23), text].mean().item()
-    assert loss(network, text, first=3) == pytest.approx(expected, rel=1e-5)
+    assert mean_nll(network, text, first=3) == pytest.approx(expected, rel=1e-5)
     monkeypatch.setattr(language_model, "EVALUATION_TOKENS", 4)
-    assert loss(network, text, first=3) == pytest.approx(expected, rel=1e-5)
+    assert mean_nll(network, text, first=3) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_network_that_knows_nothing_has_the_perplexity_of_its_vocabulary(monkeypatch):
     monkeypatch.setattr(language_model, "CUTOFFS", ())  # all words but one in the shortlist, the last a group of one
-    network = Network(words=12, width=8, hidden=6, layers=1).eval()
+    network = LSTMLanguageModel(words=12, width=8, hidden=6, layers=1).eval()
     torch.nn.init.zeros_(network.softmax.head.weight)
     torch.nn.init.zeros_(network.softmax.head.bias)
-    assert math.exp(loss(network, torch.arange(12), first=0)) == pytest.approx(12, rel=1e-4)
+    assert math.exp(mean_nll(network, torch.arange(12), first=0)) == pytest.approx(12, rel=1e-4)
 
 
 def test_words_are_read_by_the_vectors_that_predict_them(network):
     tokens = torch.tensor([[0, 4, 5, 8, 9, 11]])
     (narrow1, wide1), (narrow2, wide2) = network.tails()
     rows = [*network.softmax.head.weight[[0, 4]], *(wide1[[0, 3]] @ narrow1), *(wide2[[0, 2]] @ narrow2)]
-    torch.testing.assert_close(network.embedded(tokens)[0], torch.stack(rows) * math.sqrt(8))
+    torch.testing.assert_close(network.embed(tokens)[0], torch.stack(rows) * math.sqrt(8))
 
 
 def test_dropout_is_the_same_at_every_position_and_another_for_every_text(network):
@@ -52,7 +52,7 @@ def test_dropout_is_the_same_at_every_position_and_another_for_every_text(networ
 
 
 def test_states_are_carried_without_the_graph_that_made_them(network):
-    carried = Carried(network, batch_size=2)
+    carried = CarriedStates(network, batch_size=2)
     _, states = network(torch.tensor([[1, 2], [3, 4]]), carried.get())
     carried.set(states)
     assert not carried.get()[0][0].requires_grad

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from icebox.features.backbones.pixels import Pixels
+from icebox.features.backbones.pixels import PixelsBackbone
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import extract
 from icebox.features.store.feature_store import FeatureStore
@@ -98,7 +98,7 @@ def test_train_holds_each_item_in_every_view_and_val_and_test_in_the_first(tmp_p
         replace(row, label=label, split=split)
         for row, label, split in zip(pictures(0, 51, 102, 153), "abab", ("train", "train", "val", "test"), strict=True)
     ]
-    backbone = Pixels(size=2, grey=True, outputs=["last"])
+    backbone = PixelsBackbone(size=2, grey=True, outputs=["last"])
     options = {"read": picture, "backbone": backbone, "cache_root": tmp_path / "cache", "store": tmp_path / "s"}
     extract(items, views=["identity", "hflip"], **options)
     full = FeatureStore(tmp_path / "s")

@@ -7,6 +7,7 @@ from ruamel.yaml import YAML
 
 from icebox.features.errors import IceboxError
 from icebox.pipeline.config import loader
+from icebox.pipeline.evaluation import metrics
 
 PROJECT = Path(__file__).parents[3]
 
@@ -31,6 +32,9 @@ def test_the_projects_own_params_are_valid():
     assert loaded.select.heads == ["logreg", "linear_svm", "knn", "lightgbm", "mlp"]
     assert loaded.backbone("glyphnet").family == "glyphnet"
     assert loaded.backbone("minilm").family == "transformers"
+
+
+OF_CLASSES = ", ".join(metrics.choices("classification"))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +83,7 @@ def test_the_projects_own_params_are_valid():
         (["stores", "digits-pixels"], {"dataset": "digits", "backbone": "pixels", "extract": {}}, "stores.digits-pixels.fit: missing"),
         (["extract", "on_error"], "ignore", "extract.on_error: Input should be 'fail' or 'skip', found 'ignore'"),
         (["fit", "search"], {"random": 0}, "fit.search: Value error, expected grid, {random: n} or {halving: n}, found {'random': 0}"),
-        (["fit", "choose"], "rmse", "stores.digits-glyphnet.fit.choose: expected one of accuracy, macro_f1, balanced_accuracy, log_loss, found 'rmse'"),
+        (["fit", "choose"], "rmse", f"stores.digits-glyphnet.fit.choose: expected one of {OF_CLASSES}, found 'rmse'"),
         (["stores", "digits-pixels", "fit"], {"calibrate": "isotonic", "refit": "train+val"}, "stores.digits-pixels.fit: calibrate: isotonic learns from val, which refit: train+val has used up"),
         (["stores", "digits-pixels", "fit"], {"labels_per_class": [1, "some"]}, "stores.digits-pixels.fit.labels_per_class"),
         (["stores", "digits-pixels", "fit"], {"class_weights": {"1": -1.0}}, "stores.digits-pixels.fit.class_weights"),

@@ -13,12 +13,9 @@ def test_scores_are_those_counted_by_hand():
     # class 0: precision 1/2, recall 1 → F1 2/3; class 1: precision 1, recall 1/2 → F1 2/3; class 2 never → 0
     scores = metrics.scores(Sample(np.array([0, 1, 1]), np.array([0, 0, 1]), 3))
     # balanced: recall 1 of class 0, 1/2 of class 1; class 2 has no items
-    assert scores == {
-        "n": 3,
-        "accuracy": pytest.approx(2 / 3, abs=1e-6),
-        "macro_f1": pytest.approx(4 / 9, abs=1e-6),
-        "balanced_accuracy": 0.75,
-    }
+    counted = {"n": 3, "accuracy": 2 / 3, "macro_f1": 4 / 9, "balanced_accuracy": 0.75}
+    assert {name: scores[name] for name in counted} == pytest.approx(counted, abs=1e-6)
+    assert "log_loss" not in scores
 
 
 @pytest.mark.parametrize("classes", [2, 7, 60])
@@ -38,7 +35,7 @@ def test_scores_are_those_of_scikit_learn_to_the_last_digit(classes: int):
             ),
         }
         found = metrics.scores(Sample(labels, predicted, classes))
-        assert found == {name: round(float(value), 6) for name, value in expected.items()}
+        assert {name: found[name] for name in expected} == {name: round(float(v), 6) for name, v in expected.items()}
 
 
 def test_errors_are_those_of_scikit_learn_to_the_last_digit():
@@ -51,8 +48,8 @@ def test_errors_are_those_of_scikit_learn_to_the_last_digit():
         "r2": oracle.r2_score(labels, predicted),
     }
     found = metrics.scores(Sample(labels, predicted))
-    assert found == {name: round(float(value), 6) for name, value in expected.items()}
-    assert list(metrics.scores(Sample(labels[:1], predicted[:1]))) == ["n", "rmse", "mae"]
+    assert {name: found[name] for name in expected} == {name: round(float(v), 6) for name, v in expected.items()}
+    assert "r2" not in metrics.scores(Sample(labels[:1], predicted[:1]))
 
 
 @pytest.mark.parametrize("metric", WITH_INTERVAL, ids=lambda each: each.name)

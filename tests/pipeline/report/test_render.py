@@ -102,6 +102,7 @@ class Leaderboard(HTMLParser):
     def __init__(self, html: str) -> None:
         super().__init__()
         self.rows: list[list[str]] = []
+        self.columns: list[str] = []
         self.sorted: dict[str, str | None] = {}
         self._part = self._heading = ""
         self._sort: str | None = None
@@ -113,6 +114,7 @@ class Leaderboard(HTMLParser):
             self._part = tag
         elif self._part == "thead" and tag == "th":
             self._sort = dict(attrs).get("aria-sort")
+            self.columns.append("")
         elif self._part == "tbody" and tag == "tr":
             self.rows.append([])
         elif self._part == "tbody" and tag in ("td", "th"):
@@ -125,8 +127,13 @@ class Leaderboard(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._part == "thead" and data.strip():
             self.sorted[data.strip()] = self._sort
+            self.columns[-1] = self.columns[-1] or data.strip()
         elif self._part == "tbody" and self.rows and self.rows[-1] and not self._small:
             self.rows[-1][-1] += data.strip()
+
+    def column(self, title: str) -> list[str]:
+        """The cells below a heading."""
+        return [row[self.columns.index(title)] for row in self.rows]
 
 
 def test_ranks_by_val_and_shows_ties(project: Path) -> None:
@@ -143,8 +150,7 @@ def test_ranks_by_val_and_shows_ties(project: Path) -> None:
 
 def test_a_head_without_probabilities_has_a_dash_and_margins(project: Path) -> None:
     html = page()
-    log_losses = [row[9] for row in Leaderboard(html).rows]
-    assert log_losses == ["–", "0.6000", "0.7000", "–"]
+    assert Leaderboard(html).column("log loss") == ["–", "0.6000", "0.7000", "–"]
     assert "margin 9.60" in html  # 9.8 for red against 0.2
     assert "confidence 0.98" in html
 
@@ -458,7 +464,7 @@ def test_a_browser_sorts_by_click_and_opens_what_is_linked(project: Path, browse
         "click('log loss'); location.hash = '#words-hashing/linear_svm';"
     )
     board = Leaderboard(dom)
-    assert [row[9] for row in board.rows] == ["0.6000", "0.7000", "–", "–"]
+    assert board.column("log loss") == ["0.6000", "0.7000", "–", "–"]
     assert [name for name, sorted_ in board.sorted.items() if sorted_] == ["log loss"]
     assert board.sorted["log loss"] == "ascending"
     assert re.search(r'<details id="words-hashing/linear_svm" open', dom)

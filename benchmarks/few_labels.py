@@ -21,7 +21,7 @@ STORES = ("digits-glyphnet", "digits-pixels")
 
 def best_head(params: loader.Config, store: str, labels_per_class: int, seed: int) -> tuple[str, float]:
     """(name, test accuracy) of the head that is best on val; among equals the first in params.yaml."""
-    data = labelled.few(labelled.read(FeatureStore(paths.store(store))), labels_per_class, seed=seed)
+    data = labelled.subsample_per_class(labelled.load(FeatureStore(paths.store(store))), labels_per_class, seed=seed)
     fit = params.fit_options(store).model_copy(update={"seed": seed, "seeds": 1})
     scored = []
     for head in params.select.heads:

@@ -101,17 +101,17 @@ def fit(folder: Path, family: str) -> dict[str, float]:
 
     from icebox.features import plugins
     from icebox.pipeline.data import feature_selection
-    from icebox.pipeline.data.on_disk import Rows
+    from icebox.pipeline.data.on_disk import DiskFeatures
     from icebox.pipeline.evaluation import predictions
 
     watch = Watch()
     watch.start()
     build = plugins.load("icebox.pipeline.heads", family).build
     store = FeatureStore(folder)
-    seen = feature_selection.of(store)
+    selection = feature_selection.select(store)
     classes, numbers = np.unique(store.index.labels, return_inverse=True)
     before_bytes = status_bytes("VmRSS")
-    train, test = (Rows(store, store.items(split), seen) for split in ("train", "test"))
+    train, test = (DiskFeatures(store, store.items(split), selection) for split in ("train", "test"))
     started_s = time.perf_counter()
     with threadpool_limits(1):
         head = build().fit(train, numbers[train.items])

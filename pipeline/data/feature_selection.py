@@ -1,4 +1,4 @@
-"""What the heads see of a store: which of its outputs, side by side, and in which views.
+"""The outputs of a store that are concatenated into a head's input, and the views of an item that the head gets.
 
 Letters: n items, v views, d features.
 """
@@ -13,12 +13,12 @@ import numpy as np
 from icebox.features.store.feature_store import FeatureStore
 from icebox.features.text.pairs import PAIR, PARTS
 
-Columns = dict[str, list[tuple[int, int]]]  # output → from where to where it lies
+ColumnRanges = dict[str, list[tuple[int, int]]]  # output → (start, end) of its columns in the head's input
 
 
 @dataclass(frozen=True)
-class Sight:
-    """`outputs` are laid side by side. Items of train come once in each of `views`, all others in the first only."""
+class FeatureSelection:
+    """`outputs` are concatenated. Items of train come once in each of `views`, all others in the first view only."""
 
     outputs: tuple[str, ...]
     views: tuple[str, ...]
@@ -30,8 +30,8 @@ class Sight:
         features = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
         return features.astype(np.float32, copy=False)
 
-    def columns(self, store: FeatureStore) -> Columns:
-        """Where each output lies in the features; of pairs in each of (u, v, |u − v|, u · v)."""
+    def column_ranges(self, store: FeatureStore) -> ColumnRanges:
+        """The columns of each output in the features; of pairs, those in each of (u, v, |u − v|, u · v)."""
         parts = PARTS if self.views[0] == PAIR else 1
         widths = [math.prod(store.row_shape(output)) for output in self.outputs]
         ends = list(itertools.accumulate(widths))
@@ -41,6 +41,9 @@ class Sight:
         }
 
 
-def of(store: FeatureStore, *, outputs: Sequence[str] | None = None, views: Sequence[str] | None = None) -> Sight:
-    """As asked for, or else all outputs in the first view, which of pairs is (u, v, |u − v|, u · v)."""
-    return Sight(tuple(outputs or store.outputs), tuple(views or [store.default_view]))
+def select(
+    store: FeatureStore, *, outputs: Sequence[str] | None = None, views: Sequence[str] | None = None
+) -> FeatureSelection:
+    """These outputs and views; by default all outputs in the store's first view, which of pairs is
+    (u, v, |u − v|, u · v)."""
+    return FeatureSelection(tuple(outputs or store.outputs), tuple(views or [store.default_view]))

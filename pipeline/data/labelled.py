@@ -1,4 +1,4 @@
-"""A store's features and labels by split, as heads take them."""
+"""A store's features and labels by split, in the form in which heads are fitted and scored."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,103 +12,112 @@ from icebox.features.manifest.validation import Task
 from icebox.features.splits import in_order
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.data import feature_selection
-from icebox.pipeline.data.on_disk import Rows, too_large
+from icebox.pipeline.data.feature_selection import FeatureSelection
+from icebox.pipeline.data.on_disk import DiskFeatures, exceeds_memory
 
 
 @dataclass(frozen=True)
-class Part:
+class LabelledSplit:
     """One split: item ids (n,), features (n, d) float32, labels (n,): class numbers, or a regression's values; and the
-    groups (n,) of items that must not be torn apart: an item without one is its own.
+    groups (n,) of items that must stay in one fold: an item without a group is its own.
 
-    Train holds an item once in each of the views that heads see.
+    Train holds an item once in each of the selected views.
     """
 
     item_ids: np.ndarray
-    features: np.ndarray | Rows
+    features: np.ndarray | DiskFeatures
     labels: np.ndarray
     groups: np.ndarray
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, rows: np.ndarray) -> "Part":
+    def take(self, rows: np.ndarray) -> "LabelledSplit":
         """The items at these positions."""
-        features = self.features.take(rows) if isinstance(self.features, Rows) else self.features[rows]
-        return Part(self.item_ids[rows], features, self.labels[rows], self.groups[rows])
+        on_disk = isinstance(self.features, DiskFeatures)
+        features = self.features.take(rows) if on_disk else self.features[rows]
+        return LabelledSplit(self.item_ids[rows], features, self.labels[rows], self.groups[rows])
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledData:
     """A store by split: train, perhaps val, test, and further test sets; `classes[i]` is the name of class number i.
 
     A regression has no classes.
     """
 
     classes: list[str]
-    parts: Mapping[str, Part]
+    splits: Mapping[str, LabelledSplit]
     task: Task = "classification"
 
     @property
-    def train(self) -> Part:
-        """What heads are fitted on."""
-        return self.parts["train"]
+    def train(self) -> LabelledSplit:
+        """The split that heads are fitted on."""
+        return self.splits["train"]
 
     @property
-    def val(self) -> Part | None:
-        """What their settings are chosen on, where there is one."""
-        return self.parts.get("val")
+    def val(self) -> LabelledSplit | None:
+        """The split that candidates are chosen on, where there is one."""
+        return self.splits.get("val")
 
     @cached_property
-    def train_and_val(self) -> Part:
+    def train_and_val(self) -> LabelledSplit:
         """Both as one."""
-        return self.train if self.val is None else joined(self.train, self.val)
+        return self.train if self.val is None else concatenate(self.train, self.val)
 
     @property
-    def tests(self) -> dict[str, Part]:
-        """What the chosen ones are scored on: test, and further test sets."""
-        return {split: part for split, part in self.parts.items() if split.startswith("test")}
+    def tests(self) -> dict[str, LabelledSplit]:
+        """The splits that chosen heads are scored on: test, and further test sets."""
+        return {name: split for name, split in self.splits.items() if name.startswith("test")}
 
 
-def joined(one: Part, other: Part) -> Part:
+def concatenate(first: LabelledSplit, second: LabelledSplit) -> LabelledSplit:
     """The items of both."""
-    return Part(
-        np.concatenate([one.item_ids, other.item_ids]),
-        beside(one.features, other.features),
-        np.concatenate([one.labels, other.labels]),
-        np.concatenate([one.groups, other.groups]),
+    return LabelledSplit(
+        np.concatenate([first.item_ids, second.item_ids]),
+        concatenate_features(first.features, second.features),
+        np.concatenate([first.labels, second.labels]),
+        np.concatenate([first.groups, second.groups]),
     )
 
 
-def beside(one: np.ndarray | Rows, other: np.ndarray | Rows) -> np.ndarray | Rows:
+def concatenate_features(
+    first: np.ndarray | DiskFeatures, second: np.ndarray | DiskFeatures
+) -> np.ndarray | DiskFeatures:
     """The features of both, in memory or on disk as they were."""
-    if isinstance(one, Rows) and isinstance(other, Rows):
-        return replace(one, items=np.concatenate([one.items, other.items]))
-    return np.concatenate([one, other])
+    if isinstance(first, DiskFeatures) and isinstance(second, DiskFeatures):
+        return replace(first, items=np.concatenate([first.items, second.items]))
+    return np.concatenate([first, second])
 
 
-def read(
-    store: FeatureStore, *, task: Task = "classification", seen: feature_selection.Sight | None = None
-) -> Labelled:
-    """Load what heads see of every split; what is too large for that stays on disk (`icebox.pipeline.data.on_disk`).
+def load(
+    store: FeatureStore, *, task: Task = "classification", selection: FeatureSelection | None = None
+) -> LabelledData:
+    """Load the selected features of every split; too large for memory, they stay on disk (`pipeline.data.on_disk`).
 
     Raises IceboxError where train or test is empty, there is one class only, or train lacks a class that others have.
     """
-    seen = seen or feature_selection.of(store)
-    labels, classes = values(store) if task == "regression" else numbered(store)
-    on_disk = len(seen.views) == 1 and too_large(store, len(store), seen)
-    parts = {}
-    for split in in_order(store.splits):
-        items = store.items(split)
-        features = Rows(store, items, seen) if on_disk else seen.load(store, items, every_view=split == "train")
+    selection = selection or feature_selection.select(store)
+    labels, classes = regression_labels(store) if task == "regression" else class_labels(store)
+    groups = item_groups(store)
+    on_disk = len(selection.views) == 1 and exceeds_memory(store, len(store), selection)
+    splits = {}
+    for name in in_order(store.splits):
+        items = store.items(name)
+        features = (
+            DiskFeatures(store, items, selection)
+            if on_disk
+            else selection.load(store, items, every_view=name == "train")
+        )
         items = np.tile(items, len(features) // len(items))
-        parts[split] = Part(store.item_ids[items], features, labels[items], groups_of(store)[items])
-    for split in ("train", "test"):
-        if split not in parts:
-            raise IceboxError(f"{store.folder}: expected items in {split}, found none; change the dataset's split")
-    return Labelled(classes, parts, task)
+        splits[name] = LabelledSplit(store.item_ids[items], features, labels[items], groups[items])
+    for name in ("train", "test"):
+        if name not in splits:
+            raise IceboxError(f"{store.folder}: expected items in {name}, found none; change the dataset's split")
+    return LabelledData(classes, splits, task)
 
 
-def numbered(store: FeatureStore) -> tuple[np.ndarray, list[str]]:
+def class_labels(store: FeatureStore) -> tuple[np.ndarray, list[str]]:
     """The items' class numbers (n,), and the classes' names."""
     classes = sorted(set(store.labels[store.items("train")].tolist()))
     if len(classes) < 2:
@@ -122,7 +131,7 @@ def numbered(store: FeatureStore) -> tuple[np.ndarray, list[str]]:
     return np.array([number[name] for name in store.labels]), classes
 
 
-def values(store: FeatureStore) -> tuple[np.ndarray, list[str]]:
+def regression_labels(store: FeatureStore) -> tuple[np.ndarray, list[str]]:
     """The items' labels as numbers (n,) float64, and no classes."""
     try:
         return store.labels.astype(np.float64), []
@@ -130,29 +139,29 @@ def values(store: FeatureStore) -> tuple[np.ndarray, list[str]]:
         raise IceboxError(f"{store.folder}: expected labels that are numbers (task: regression): {reason}") from None
 
 
-def groups_of(store: FeatureStore) -> np.ndarray:
+def item_groups(store: FeatureStore) -> np.ndarray:
     """Each item's group (n,), or its own id where it has none: its views, at least, belong together."""
     return np.where(store.groups == "", store.item_ids, store.groups)
 
 
-def few(data: Labelled, per_class: int, *, seed: int) -> Labelled:
-    """The same with at most `per_class` items of each class in train, and as many in val.
+def subsample_per_class(data: LabelledData, per_class: int, *, seed: int) -> LabelledData:
+    """At most `per_class` items of each class in train, and as many in val; test sets stay complete.
 
-    val is cut too: a head chosen with hundreds of labels is not one that saw five a class. Tests stay whole.
+    val is reduced too: a head chosen with hundreds of labels is not one that saw five a class.
     """
-    cut = {
-        split: part.take(first_of_each(part, per_class, seed)) if split in ("train", "val") else part
-        for split, part in data.parts.items()
+    splits = {
+        name: split.take(positions_per_class(split, per_class, seed)) if name in ("train", "val") else split
+        for name, split in data.splits.items()
     }
-    return replace(data, parts=cut)
+    return replace(data, splits=splits)
 
 
-def first_of_each(part: Part, per_class: int, seed: int) -> np.ndarray:
-    """Positions of `per_class` items of each class, those that come first in an order drawn from seed and ids."""
-    class_of = dict(zip(part.item_ids, part.labels, strict=True))
-    kept: dict[int, list[str]] = {}
+def positions_per_class(split: LabelledSplit, per_class: int, seed: int) -> np.ndarray:
+    """Positions of `per_class` items of each class, the first ones in an order drawn from seed and ids."""
+    class_of = dict(zip(split.item_ids, split.labels, strict=True))
+    ids_of: dict[int, list[str]] = {}
     for item_id in sorted(class_of, key=lambda item_id: fingerprint.of_content(f"{seed}:{item_id}")):
-        chosen = kept.setdefault(class_of[item_id], [])
-        if len(chosen) < per_class:
-            chosen.append(item_id)
-    return np.flatnonzero(np.isin(part.item_ids, [item_id for chosen in kept.values() for item_id in chosen]))
+        ids = ids_of.setdefault(class_of[item_id], [])
+        if len(ids) < per_class:
+            ids.append(item_id)
+    return np.flatnonzero(np.isin(split.item_ids, [item_id for ids in ids_of.values() for item_id in ids]))

@@ -1,6 +1,6 @@
-"""Features that stay on disk: what a head sees of a store larger than memory, read a block of rows at a time.
+"""Features that stay on disk: a head's input from a store larger than memory, read a block of rows at a time.
 
-Letters: n items, b of a block, d features.
+Letters: n items, b rows of a block, d features.
 """
 
 import mmap
@@ -14,26 +14,26 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from icebox.features.store.feature_store import FeatureStore
-from icebox.pipeline.data.feature_selection import Sight
+from icebox.pipeline.data.feature_selection import FeatureSelection
 
 BLOCK_ROWS = 8192
-SHARE = 0.5  # of the machine's memory: features that need more of it, as float32, stay on disk
-RELEASE_BYTES = 64 << 20  # read through memory maps before their pages are let go
+MEMORY_SHARE = 0.5  # of the machine's memory: features that need more of it, as float32, stay on disk
+RELEASE_BYTES = 64 << 20  # read through memory maps before their pages are released
 
 Transform = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass
-class Rows:
-    """Features (n, d) float32 of the items at these positions of a store's manifest, in the first view that heads see.
+class DiskFeatures:
+    """Features (n, d) float32 of the items at these positions of a store's manifest, in the selection's first view.
 
-    Stands where an array does: `len`, `shape`, `dtype`, and rows by slice or positions, which are read when asked for.
-    A head that knows nothing of it gets all of it in memory, by NumPy's `asarray`.
+    Behaves like an array: `len`, `shape`, `dtype`, and rows by slice or positions, which are read when indexed.
+    A head that does not know this class gets all of it in memory, by NumPy's `asarray`.
     """
 
     store: FeatureStore
     items: np.ndarray
-    seen: Sight
+    selection: FeatureSelection
     transforms: tuple[Transform, ...] = ()
     _read_bytes: int = 0
 
@@ -51,7 +51,7 @@ class Rows:
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
         """Those rows (b, d)."""
         items = self.items[rows]
-        block = self.seen.load(self.store, items, every_view=False)
+        block = self.selection.load(self.store, items, every_view=False)
         if len(items):  # pages are touched whole, and those between two items' too where they lie near each other
             reach = int(items.max() - items.min() + 1) * block.nbytes // len(items)
             self._read_bytes += min(reach, max(block.nbytes, len(items) * mmap.PAGESIZE))
@@ -63,42 +63,42 @@ class Rows:
         return block.astype(self.dtype, copy=False)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        whole = np.empty(self.shape, dtype or self.dtype)
+        array = np.empty(self.shape, dtype or self.dtype)
         for rows in self.blocks():
-            whole[rows] = self[rows]
-        return whole
+            array[rows] = self[rows]
+        return array
 
     def blocks(self) -> Iterator[slice]:
         """Slices that cover all rows."""
         return (slice(i, min(i + BLOCK_ROWS, len(self))) for i in range(0, len(self), BLOCK_ROWS))
 
-    def take(self, rows: np.ndarray) -> "Rows":
+    def take(self, rows: np.ndarray) -> "DiskFeatures":
         """The rows at these positions, still on disk."""
         return replace(self, items=self.items[rows])
 
-    def through(self, transform: Transform) -> "Rows":
-        """The same rows, each block transformed as it is read."""
+    def with_transform(self, transform: Transform) -> "DiskFeatures":
+        """These rows with each block transformed as it is read."""
         return replace(self, transforms=(*self.transforms, transform))
 
 
-def transformed(X: Any, transform: Transform) -> Any:
-    """Features through a transform: an array now, rows on disk as they are read."""
-    return X.through(transform) if isinstance(X, Rows) else transform(X)
+def apply_transform(X: Any, transform: Transform) -> Any:
+    """Transform features (n, d): an array now, rows on disk as they are read."""
+    return X.with_transform(transform) if isinstance(X, DiskFeatures) else transform(X)
 
 
-def checked(estimator: Any, X: Any, y: Any = "no_validation") -> Any:
+def validate_fit_data(estimator: Any, X: Any, y: Any = "no_validation") -> Any:
     """scikit-learn's `validate_data` in `fit`: (X, y), or X alone without `y`. Rows on disk stay there.
 
-    What they hold was checked for infinities when it was stored.
+    Those were checked for infinities when they were stored.
     """
-    if not isinstance(X, Rows):
+    if not isinstance(X, DiskFeatures):
         return validate_data(estimator, X, y, dtype=(np.float32, np.float64))
     estimator.n_features_in_ = X.shape[1]
     return X if isinstance(y, str) else (X, np.asarray(y))
 
 
-def too_large(store: FeatureStore, items: int, seen: Sight) -> bool:
-    """Whether so many items' features, as float32, would need more than their share of the machine's memory."""
-    width = seen.load(store, np.arange(1), every_view=False).shape[1]
+def exceeds_memory(store: FeatureStore, items: int, selection: FeatureSelection) -> bool:
+    """Whether the features of so many items, as float32, would need more than MEMORY_SHARE of the machine's memory."""
+    width = selection.load(store, np.arange(1), every_view=False).shape[1]
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return bool(items * len(seen.views) * width * 4 > SHARE * memory_bytes)
+    return bool(items * len(selection.views) * width * 4 > MEMORY_SHARE * memory_bytes)

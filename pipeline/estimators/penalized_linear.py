@@ -19,7 +19,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight
 
-from icebox.pipeline.data.on_disk import checked
+from icebox.pipeline.data.on_disk import validate_fit_data
 from icebox.pipeline.estimators.base import LinearPath
 from icebox.pipeline.estimators.covariance import Spectrum, blocks, spectrum
 
@@ -59,7 +59,7 @@ class Penalised(LinearPath):
         self, X: Any, y: Any, settings: Sequence[Mapping[str, Any]], sample_weight: Any = None
     ) -> Iterator[tuple[int, Self]]:
         """(position in `settings`, fitted head), from the strongest penalty on."""
-        X, y = checked(self, X, y)
+        X, y = validate_fit_data(self, X, y)
         weights = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
         begin = self._begin(y, weights)
         found = spectrum(X, weights)

@@ -11,7 +11,7 @@ from sklearn.utils import Tags, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from icebox.pipeline.data.on_disk import Rows, checked, transformed
+from icebox.pipeline.data.on_disk import DiskFeatures, apply_transform, validate_fit_data
 from icebox.pipeline.estimators.scaling import Scale, scaler
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -73,19 +73,19 @@ class Preprocessed(BaseEstimator):
             yield position, head
 
     def _fit_preprocessing(self, X: Any, given: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
-        X = checked(self, X)
+        X = validate_fit_data(self, X)
         self.preprocess_ = self._steps(X.shape)
-        if isinstance(X, Rows):
+        if isinstance(X, DiskFeatures):
             self._fit_by_blocks(X)
-            X = X.through(self.preprocess_.transform)
+            X = X.with_transform(self.preprocess_.transform)
         else:
             X = self.preprocess_.fit_transform(X)
         if "val" in given:
             features, labels = given["val"]
-            given = {**given, "val": (transformed(features, self.preprocess_.transform), labels)}
+            given = {**given, "val": (apply_transform(features, self.preprocess_.transform), labels)}
         return X, given
 
-    def _fit_by_blocks(self, X: Rows) -> None:
+    def _fit_by_blocks(self, X: DiskFeatures) -> None:
         """Fit the scaling on rows that stay on disk."""
         if self.pca is not None:
             raise ValueError("pca: needs all features in memory, where they don't fit; leave it out")

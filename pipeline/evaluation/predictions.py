@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from icebox.pipeline.data.labelled import Labelled, Part
-from icebox.pipeline.data.on_disk import Rows
+from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
+from icebox.pipeline.data.on_disk import DiskFeatures
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.sample import Sample
 
@@ -28,12 +28,12 @@ class Answers:
 class Scored:
     """A split, what the head said of it, and how good that was."""
 
-    part: Part
+    part: LabelledSplit
     answers: Answers
     scores: dict[str, float]
 
 
-def scored(head: Any, part: Part, data: Labelled) -> Scored:
+def scored(head: Any, part: LabelledSplit, data: LabelledData) -> Scored:
     """Ask a head once for all that is written about a split."""
     if data.task == "regression":
         values = np.concatenate([head.predict(block) for block in blocks(part.features)]).astype(np.float64)
@@ -48,15 +48,15 @@ def scored(head: Any, part: Part, data: Labelled) -> Scored:
     return judged(part, said, len(data.classes))
 
 
-def judged(part: Part, said: Answers, classes: int) -> Scored:
+def judged(part: LabelledSplit, said: Answers, classes: int) -> Scored:
     """A split with what was said of it and how good that is; without classes it is a regression."""
     probabilities = said.scores if said.probable else None
     return Scored(part, said, metrics.scores(Sample(part.labels, said.predicted, classes, probabilities)))
 
 
-def blocks(features: np.ndarray | Rows) -> Iterator[np.ndarray]:
+def blocks(features: np.ndarray | DiskFeatures) -> Iterator[np.ndarray]:
     """The features as they are, or those that stay on disk a block at a time."""
-    return (features[rows] for rows in features.blocks()) if isinstance(features, Rows) else iter([features])
+    return (features[rows] for rows in features.blocks()) if isinstance(features, DiskFeatures) else iter([features])
 
 
 def answers(head: Any, features: np.ndarray, classes: int) -> Answers:

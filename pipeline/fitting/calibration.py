@@ -2,10 +2,10 @@
 
 from typing import Any, Literal
 
-from icebox.pipeline.data.labelled import Part
+from icebox.pipeline.data.labelled import LabelledSplit
 
 
-def calibrated(head: Any, val: Part, method: Literal["temperature", "isotonic"]) -> Any:
+def calibrated(head: Any, val: LabelledSplit, method: Literal["temperature", "isotonic"]) -> Any:
     """The head behind a map fitted on val, which it must not have seen.
 
     `temperature` is one number (Guo et al. 2017) and changes no prediction; `isotonic` a rising curve for each class,

@@ -5,10 +5,10 @@ import numpy as np
 
 from icebox.features.errors import IceboxError
 from icebox.features.manifest.validation import Task
-from icebox.pipeline.data.labelled import Part
+from icebox.pipeline.data.labelled import LabelledSplit
 
 
-def folds(part: Part, k: int, *, task: Task, seed: int) -> list[tuple[Part, Part]]:
+def folds(part: LabelledSplit, k: int, *, task: Task, seed: int) -> list[tuple[LabelledSplit, LabelledSplit]]:
     """k pairs (fitted on, judged on) that cover the part: stratified by class, and no group is on both sides.
 
     Fewer where a class has fewer items (or groups) than k. Raises IceboxError where one has a single item.
@@ -25,7 +25,7 @@ def folds(part: Part, k: int, *, task: Task, seed: int) -> list[tuple[Part, Part
     return [(part.take(fitted_on), part.take(judged_on)) for fitted_on, judged_on in pairs]
 
 
-def at_most(part: Part, k: int) -> int:
+def at_most(part: LabelledSplit, k: int) -> int:
     """k, or as many as the rarest class has items or groups."""
     pairs = np.unique(np.stack([part.labels, np.unique(part.groups, return_inverse=True)[1]]), axis=1)
     rarest = int(np.bincount(pairs[0])[np.unique(pairs[0])].min())

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from icebox.features.errors import IceboxError
 from icebox.pipeline.config.schema import Fit
-from icebox.pipeline.data.class_weights import Weigh
-from icebox.pipeline.data.labelled import Labelled
+from icebox.pipeline.data.class_weights import SampleWeighter
+from icebox.pipeline.data.labelled import LabelledData
 from icebox.pipeline.evaluation.predictions import Scored, scored
 from icebox.pipeline.fitting import calibration, refit, search
 from icebox.pipeline.fitting.head_factory import Maker, Setting
@@ -35,7 +35,7 @@ class Learnt:
     val: Scored | None
 
 
-def learn(made: Maker, settings: Sequence[Setting], data: Labelled, fit: Fit, *, weigh: Weigh) -> Learnt:
+def learn(made: Maker, settings: Sequence[Setting], data: LabelledData, fit: Fit, *, weigh: SampleWeighter) -> Learnt:
     """Choose on val or by folds, refit, calibrate, and score once on the test sets."""
     found = search.search(made, settings, data, fit, weigh=weigh)
     heads = refit.refit(made, found, data, fit, weigh=weigh)
@@ -43,7 +43,7 @@ def learn(made: Maker, settings: Sequence[Setting], data: Labelled, fit: Fit, *,
     return Learnt(found, [seeded(each, data, fit, val is not None) for each in heads], val)
 
 
-def seeded(fitted: Refitted, data: Labelled, fit: Fit, val_chose: bool) -> Seeded:
+def seeded(fitted: Refitted, data: LabelledData, fit: Fit, val_chose: bool) -> Seeded:
     """Score one head."""
     unseen = data.val is not None and val_chose and fit.refit == "train"
     val = scored(fitted.head, data.val, data).scores if unseen and data.val else None

@@ -10,7 +10,7 @@ from icebox.features.errors import IceboxError
 from icebox.features.manifest.validation import Task
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import PluginEntry
-from icebox.pipeline.data.feature_selection import Columns
+from icebox.pipeline.data.feature_selection import ColumnRanges
 from icebox.pipeline.estimators import preprocessing
 
 Setting = dict[str, Any]
@@ -24,7 +24,7 @@ class Maker:
     build: Build
     task: Task = "classification"
     fills: frozenset[str] = frozenset()
-    columns: Columns | None = None
+    columns: ColumnRanges | None = None
 
     @property
     def seeded(self) -> bool:
@@ -41,7 +41,7 @@ class Maker:
         return "sample_weight" in preprocessing.accepted(self.under(0)(**setting))
 
 
-def maker(entry: PluginEntry, task: Task, where: str, *, columns: Columns | None = None) -> Maker:
+def maker(entry: PluginEntry, task: Task, where: str, *, columns: ColumnRanges | None = None) -> Maker:
     """The maker of a catalogued head. Raises IceboxError for a regression with a head that does none."""
     file = plugins.file("icebox.pipeline.heads", entry.family)
     fills = frozenset(name for name in ("task", "seed", "columns") if plugin_schema.accepts(file, "build", name))

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from icebox.pipeline.config.schema import Fit
-from icebox.pipeline.data.class_weights import Weigh
-from icebox.pipeline.data.labelled import Labelled, few
+from icebox.pipeline.data.class_weights import SampleWeighter
+from icebox.pipeline.data.labelled import LabelledData, subsample_per_class
 from icebox.pipeline.fitting.fit_head import Learnt, learn
 from icebox.pipeline.fitting.head_factory import Maker, Setting
 from icebox.pipeline.fitting.search import NothingFits
@@ -19,19 +19,19 @@ def in_order(given: Labels | Sequence[Labels]) -> list[Labels]:
     return sorted(points, key=lambda labels: float("inf") if isinstance(labels, str) else labels)
 
 
-def drawn(data: Labelled, labels: Labels, seed: int) -> Labelled:
+def drawn(data: LabelledData, labels: Labels, seed: int) -> LabelledData:
     """What a head may learn from with so many labels of each class."""
-    return data if isinstance(labels, str) else few(data, labels, seed=seed)
+    return data if isinstance(labels, str) else subsample_per_class(data, labels, seed=seed)
 
 
 def curve(
     made: Maker,
     settings: Sequence[Setting],
-    data: Labelled,
+    data: LabelledData,
     points: Sequence[Labels],
     fit: Fit,
     *,
-    weigh: Weigh,
+    weigh: SampleWeighter,
     main: Learnt,
 ) -> list[dict[str, Any]]:
     """A line a point with val and test scores of each draw; `main` is the last point's first draw, learnt before.

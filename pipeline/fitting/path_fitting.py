@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from icebox.pipeline.data.on_disk import Rows
+from icebox.pipeline.data.on_disk import DiskFeatures
 from icebox.pipeline.estimators.preprocessing import accepted, together
 
 Settings = Sequence[Mapping[str, Any]]
@@ -27,7 +27,7 @@ def groups(build: Callable[..., Any], settings: Settings) -> list[list[int]]:
 
 
 def fit(
-    build: Callable[..., Any], settings: Settings, X: np.ndarray | Rows, y: np.ndarray, **given: Any
+    build: Callable[..., Any], settings: Settings, X: np.ndarray | DiskFeatures, y: np.ndarray, **given: Any
 ) -> Iterator[tuple[int, Any, float]]:
     """(position, fitted head, seconds it took after the one before) of the settings of one group.
 

@@ -9,8 +9,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from icebox.pipeline.config.schema import Fit
-from icebox.pipeline.data.class_weights import Weigh
-from icebox.pipeline.data.labelled import Labelled, Part
+from icebox.pipeline.data.class_weights import SampleWeighter
+from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
 from icebox.pipeline.fitting import convergence, path_fitting
 from icebox.pipeline.fitting.head_factory import Maker
 from icebox.pipeline.fitting.search import Found, Tried
@@ -26,7 +26,7 @@ class Refitted:
     converged: bool | None
 
 
-def refit(made: Maker, found: Found, data: Labelled, fit: Fit, *, weigh: Weigh) -> list[Refitted]:
+def refit(made: Maker, found: Found, data: LabelledData, fit: Fit, *, weigh: SampleWeighter) -> list[Refitted]:
     """The winner under `fit.seed`, and under the seeds after it where the head has randomness.
 
     On train, with val to stop early by, where val chose; on train and val together with `refit: train+val`; on train
@@ -51,7 +51,7 @@ def refit(made: Maker, found: Found, data: Labelled, fit: Fit, *, weigh: Weigh) 
         return first + (running(joblib.delayed(under)(seed) for seed in rest) if rest else [])
 
 
-def pool(data: Labelled, found: Found, fit: Fit) -> tuple[Part, Part | None]:
+def pool(data: LabelledData, found: Found, fit: Fit) -> tuple[LabelledSplit, LabelledSplit | None]:
     """What the final head is fitted on, and the val that it may stop early by."""
     if fit.refit == "train+val":
         return data.train_and_val, None

@@ -13,8 +13,8 @@ from tqdm import tqdm
 from icebox.features import fingerprint
 from icebox.features.errors import IceboxError
 from icebox.pipeline.config.schema import Fit
-from icebox.pipeline.data.class_weights import Weigh
-from icebox.pipeline.data.labelled import Labelled, Part
+from icebox.pipeline.data.class_weights import SampleWeighter
+from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.predictions import scored
 from icebox.pipeline.fitting import convergence, path_fitting, successive_halving
@@ -22,7 +22,7 @@ from icebox.pipeline.fitting import cross_validation as folds
 from icebox.pipeline.fitting.head_factory import Maker, Setting
 
 FOLDS = 5  # where there is no val and no number of folds is given
-Pair = tuple[Part, Part]  # what is fitted on, what is judged on
+Pair = tuple[LabelledSplit, LabelledSplit]  # what is fitted on, what is judged on
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Found:
     folds: str = ""
 
 
-def search(made: Maker, settings: Sequence[Setting], data: Labelled, fit: Fit, *, weigh: Weigh) -> Found:
+def search(made: Maker, settings: Sequence[Setting], data: LabelledData, fit: Fit, *, weigh: SampleWeighter) -> Found:
     """Try the settings as `fit` says; among equals the first wins.
 
     A setting that can't be fitted is passed over. Raises NothingFits where none can, and IceboxError where there is
@@ -95,7 +95,7 @@ def search(made: Maker, settings: Sequence[Setting], data: Labelled, fit: Fit, *
     return Found(settings[best], scores, measure, chosen_on, won, [table[i] for i in range(len(settings))], same)
 
 
-def pairs_of(data: Labelled, fit: Fit) -> tuple[list[Pair], str]:
+def pairs_of(data: LabelledData, fit: Fit) -> tuple[list[Pair], str]:
     """What settings are compared on, and its name: val, or folds where there is none or folds were asked for."""
     if data.val is not None and fit.folds is None:
         return [(data.train, data.val)], "val"
@@ -105,7 +105,13 @@ def pairs_of(data: Labelled, fit: Fit) -> tuple[list[Pair], str]:
 
 
 def try_all(
-    made: Maker, settings: dict[int, Setting], pairs: Sequence[Pair], data: Labelled, fit: Fit, *, weigh: Weigh
+    made: Maker,
+    settings: dict[int, Setting],
+    pairs: Sequence[Pair],
+    data: LabelledData,
+    fit: Fit,
+    *,
+    weigh: SampleWeighter,
 ) -> list[Tried]:
     """Each setting (by its position) on each pair.
 
@@ -137,9 +143,9 @@ def tried_of(
     made: Maker,
     settings: dict[int, Setting],
     pair: Pair,
-    data: Labelled,
+    data: LabelledData,
     fit: Fit,
-    weigh: Weigh,
+    weigh: SampleWeighter,
     complaints: convergence.Complaints,
 ) -> Iterator[Tried]:
     """Settings that are fitted in one go, on one pair."""

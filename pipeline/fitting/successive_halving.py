@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from icebox.features.manifest.validation import Task
-from icebox.pipeline.data.labelled import Part
+from icebox.pipeline.data.labelled import LabelledSplit
 
 FACTOR = 3  # settings stay 1 in 3 from round to round, as scikit-learn's HalvingGridSearchCV has it
 
@@ -18,7 +18,7 @@ def rounds(settings: int) -> Iterator[tuple[int, float]]:
         yield math.ceil(settings / FACTOR**i), 1 / FACTOR ** (last - i)
 
 
-def share_of(part: Part, share: float, *, task: Task, seed: int) -> Part:
+def share_of(part: LabelledSplit, share: float, *, task: Task, seed: int) -> LabelledSplit:
     """That share of a part's items, in the classes' proportions, at least 2 a class; nested from round to round."""
     if share >= 1:
         return part

@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from icebox.pipeline.data.on_disk import Rows, checked
+from icebox.pipeline.data.on_disk import DiskFeatures, validate_fit_data
 from icebox.pipeline.estimators.base import class_numbers
 from icebox.pipeline.estimators.preprocessing import Preprocessed
 
@@ -84,7 +84,7 @@ class Boosted(BaseEstimator):
         stay on disk only their bins, a byte each, lie in memory."""
         import lightgbm
 
-        X, y = checked(self, X, y)
+        X, y = validate_fit_data(self, X, y)
         options = {
             **self._begin(y),
             "num_leaves": self.leaves,
@@ -100,7 +100,7 @@ class Boosted(BaseEstimator):
             "verbose": -1,
         }
         weights = None if sample_weight is None else self._weights(sample_weight, len(y))
-        bins = binned(X, options) if isinstance(X, Rows) else None
+        bins = binned(X, options) if isinstance(X, DiskFeatures) else None
         data = lightgbm.Dataset(readable(X), label=self._targets(y), weight=weights, reference=bins, params=options)
         watched, callbacks = [], []
         if val is not None:
@@ -129,7 +129,7 @@ class Boosted(BaseEstimator):
         return said
 
 
-def binned(X: Rows, options: dict[str, Any]) -> Any:
+def binned(X: DiskFeatures, options: dict[str, Any]) -> Any:
     """A dataset of SAMPLE of the rows, whose bins stand for all. Left to draw them itself from rows on disk, LightGBM
     holds them three times over in float64."""
     import lightgbm
@@ -144,24 +144,10 @@ def binned(X: Rows, options: dict[str, Any]) -> Any:
 
 
 def readable(X: Any) -> Any:
-    """Features as LightGBM reads them: an array; or rows on disk, in float64 as it demands, some at a time."""
-    import lightgbm
+    """Features in a form that LightGBM reads: an array; or rows on disk, some at a time."""
+    from icebox.pipeline.data.lightgbm_sequence import FeatureSequence
 
-    class Blocks(lightgbm.Sequence):
-        batch_size = 4096
-
-        def __len__(self) -> int:
-            return len(X)
-
-        def __getitem__(self, wanted: int | slice | list[int]) -> np.ndarray:
-            if isinstance(wanted, slice):
-                block: np.ndarray = X[wanted].astype(np.float64)
-                return block
-            positions = np.atleast_1d(np.asarray(wanted))
-            rows: np.ndarray = X[positions].astype(np.float64)
-            return rows if isinstance(wanted, list) else rows[0]
-
-    return Blocks() if isinstance(X, Rows) else X
+    return FeatureSequence(X) if isinstance(X, DiskFeatures) else X
 
 
 class BoostedRegressor(RegressorMixin, Boosted):

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import _check_sample_weight
 
-from icebox.pipeline.data.on_disk import checked
+from icebox.pipeline.data.on_disk import validate_fit_data
 from icebox.pipeline.estimators.base import LinearMargins, LinearPath, LinearValues, class_numbers, columns
 from icebox.pipeline.estimators.covariance import blocks, spectrum
 from icebox.pipeline.estimators.preprocessing import Preprocessed
@@ -45,7 +45,7 @@ class Ridge(LinearPath):
         self, X: Any, y: Any, settings: Sequence[Mapping[str, Any]], sample_weight: Any = None
     ) -> Iterator[tuple[int, Self]]:
         """(position in `settings`, fitted head): one eigendecomposition, then a division a penalty."""
-        X, y = checked(self, X, y)
+        X, y = validate_fit_data(self, X, y)
         weights = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
         targets = self._targets(y)
         found, total = spectrum(X, weights), weights.sum(dtype=np.float64)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from icebox.features.errors import IceboxError
 from icebox.pipeline.config.schema import Config
-from icebox.pipeline.data.labelled import Part
+from icebox.pipeline.data.labelled import LabelledSplit
 from icebox.pipeline.estimators.ensemble import Mean, mean
 from icebox.pipeline.evaluation import metrics, peak_memory, results
 from icebox.pipeline.evaluation.predictions import Answers, Scored, judged
@@ -98,5 +98,5 @@ def scored(said: Said, probabilities: np.ndarray, classes: list[str]) -> Scored:
     """A split with probabilities (n, k) for it, and their scores."""
     probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)  # they were kept as float32
     labels = np.array([classes.index(label) for label in said.labels])
-    part = Part(said.item_ids, np.empty((len(labels), 0), np.float32), labels, said.item_ids)
+    part = LabelledSplit(said.item_ids, np.empty((len(labels), 0), np.float32), labels, said.item_ids)
     return judged(part, Answers(probabilities.argmax(axis=1), probabilities, probable=True), len(classes))

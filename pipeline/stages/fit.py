@@ -21,10 +21,12 @@ def run(config: Config, key: str) -> None:
     store, fit = FeatureStore(paths.store(store_name)), config.fit_options(store_name)
     entry = config.stores[store_name]
     given = entry.fit
-    seen = feature_selection.of(store, outputs=given.outputs, views=given.expanded_views)
-    data = labelled.read(store, task=config.task(store_name), seen=seen)
-    weigh = class_weights.weigher(given.class_weights, data.classes, f"stores.{store_name}.fit.class_weights")
-    made = head_factory.maker(config.heads[head_name], data.task, f"heads.{head_name}", columns=seen.columns(store))
+    selection = feature_selection.select(store, outputs=given.outputs, views=given.expanded_views)
+    data = labelled.load(store, task=config.task(store_name), selection=selection)
+    weigh = class_weights.sample_weighter(given.class_weights, data.classes, f"stores.{store_name}.fit.class_weights")
+    made = head_factory.maker(
+        config.heads[head_name], data.task, f"heads.{head_name}", columns=selection.column_ranges(store)
+    )
     tried = settings(config.heads[head_name].parameters, fit.search, seed=fit.seed)
     points = learning_curve.in_order(given.labels_per_class)
     here = learning_curve.drawn(data, points[-1], fit.seed)
@@ -45,8 +47,8 @@ def run(config: Config, key: str) -> None:
         precision=store.spec["precision"],
         stored=store.spec["stored"],
         options=entry.extract.options,
-        sees=list(seen.outputs),
-        view=seen.views[0],
+        sees=list(selection.outputs),
+        view=selection.views[0],
         pairs=datasets.source(config, entry.dataset).modality == "pair",
         clean=list(config.datasets[entry.dataset].parameters.get("clean", [])),
     )

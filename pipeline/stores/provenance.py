@@ -48,12 +48,12 @@ def of(config: Config, name: str) -> Provenance:
         found = FeatureStore(paths.store(name))
     except IceboxError as error:
         return Provenance(params, labels, outputs, absent=hints.with_hint(error))
-    seen = feature_selection.of(found, outputs=store.fit.outputs, views=store.fit.expanded_views)
+    selection = feature_selection.select(found, outputs=store.fit.outputs, views=store.fit.expanded_views)
     return Provenance(
         params,
         labels,
-        list(seen.outputs),
-        width=seen.load(found, np.arange(1), every_view=False).shape[1],
+        list(selection.outputs),
+        width=selection.load(found, np.arange(1), every_view=False).shape[1],
         fingerprint=found.fingerprint,
         spec=json.dumps(found.spec, indent=2, ensure_ascii=False, default=str),
         skipped=found.skipped,

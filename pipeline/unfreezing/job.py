@@ -31,16 +31,16 @@ class FineTuningJob:
         self.fit = config.fit_options(self.options.store)
         features = FeatureStore(paths.store(self.options.store))
         inputs = self.store.fit
-        selection = feature_selection.of(features, outputs=inputs.outputs, views=inputs.expanded_views)
-        data = labelled.read(features, task=config.task(self.options.store), seen=selection)
+        selection = feature_selection.select(features, outputs=inputs.outputs, views=inputs.expanded_views)
+        data = labelled.load(features, task=config.task(self.options.store), selection=selection)
         labels_per_class = learning_curve.in_order(inputs.labels_per_class)[-1]
         self.data = learning_curve.drawn(data, labels_per_class, self.fit.seed)
         if self.data.val is None:
             raise IceboxError("expected items in val, which the best epoch is chosen on; raise the dataset's split.val")
         where = f"stores.{self.options.store}.fit.class_weights"
-        self.weigh = class_weights.weigher(inputs.class_weights, self.data.classes, where)
+        self.weigh = class_weights.sample_weighter(inputs.class_weights, self.data.classes, where)
         rows = {row.item_id: row for row in manifest.read(paths.manifest(self.store.dataset))}
-        self.rows = {split: [rows[item_id] for item_id in part.item_ids] for split, part in self.data.parts.items()}
+        self.rows = {split: [rows[item_id] for item_id in part.item_ids] for split, part in self.data.splits.items()}
         self.source = datasets.source(config, self.store.dataset)
         self.siamese = self.store.extract.pairs == "siamese"
         if not self.siamese and selection.views != (IDENTITY,):
@@ -63,7 +63,7 @@ class FineTuningJob:
 
     def score(self, split: str, scores: np.ndarray) -> Scored:
         """The predictions and metrics of a split for which the network computed scores (n, k)."""
-        part = self.data.parts[split]
+        part = self.data.splits[split]
         if self.data.task == "regression":
             values = scores.reshape(-1).astype(np.float64)
             predictions = Answers(values, np.empty((len(part), 0)), probable=False)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
-from icebox.pipeline.data.labelled import Part
+from icebox.pipeline.data.labelled import LabelledSplit
 
 
 class Always(ClassifierMixin, BaseEstimator):
@@ -56,8 +56,8 @@ class EarlyStopped(Always):
         return {"epochs": self.stopped_}
 
 
-def part(*labels: float, groups: str = "") -> Part:
+def part(*labels: float, groups: str = "") -> LabelledSplit:
     """Items i0, i1, … with these labels; their one feature is the label."""
     ids = np.array([f"i{n}" for n in range(len(labels))])
     features = np.array(labels, np.float32)[:, None]
-    return Part(ids, features, np.array(labels), np.array(list(groups)) if groups else ids)
+    return LabelledSplit(ids, features, np.array(labels), np.array(list(groups)) if groups else ids)

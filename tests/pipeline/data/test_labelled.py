@@ -23,7 +23,7 @@ def store(tmp_path, labels: str, splits: str) -> FeatureStore:
 
 
 def test_features_and_labels_come_by_split(tmp_path):
-    data = labelled.read(store(tmp_path, "baabab", "rrrvvt"))
+    data = labelled.load(store(tmp_path, "baabab", "rrrvvt"))
     assert data.classes == ["a", "b"]
     assert data.train.features[:, 0].tolist() == [0, 1, 2]
     assert data.train.labels.tolist() == [1, 0, 0]
@@ -33,17 +33,17 @@ def test_features_and_labels_come_by_split(tmp_path):
 
 
 def test_there_need_not_be_a_val(tmp_path):
-    data = labelled.read(store(tmp_path, "abab", "rrtt"))
+    data = labelled.load(store(tmp_path, "abab", "rrtt"))
     assert data.val is None
     assert data.train_and_val is data.train
 
 
 def test_a_regressions_labels_are_numbers(tmp_path):
-    data = labelled.read(store(tmp_path, "1324", "rrvt"), task="regression")
+    data = labelled.load(store(tmp_path, "1324", "rrvt"), task="regression")
     assert data.classes == []
     assert data.train.labels.tolist() == [1.0, 3.0]
     with pytest.raises(IceboxError, match="expected labels that are numbers"):
-        labelled.read(store(tmp_path, "1a24", "rrvt"), task="regression")
+        labelled.load(store(tmp_path, "1a24", "rrvt"), task="regression")
 
 
 def test_groups_come_from_the_manifest_and_an_item_without_one_is_its_own(tmp_path):
@@ -54,20 +54,20 @@ def test_groups_come_from_the_manifest_and_an_item_without_one_is_its_own(tmp_pa
         )
     ]
     extract(items, read=lambda s: s, backbone=Doubling(), cache_root=tmp_path / "cache", store=tmp_path / "s")
-    data = labelled.read(FeatureStore(tmp_path / "s"))
+    data = labelled.load(FeatureStore(tmp_path / "s"))
     assert data.train.groups.tolist() == ["p1", "p1", "item2"]
 
 
 def test_few_labels_cut_train_and_val_but_not_test(tmp_path):
-    data = labelled.few(labelled.read(store(tmp_path, "ab" * 9, "rrrrrrvvvvvvtttttt")), 2, seed=0)
+    data = labelled.subsample_per_class(labelled.load(store(tmp_path, "ab" * 9, "rrrrrrvvvvvvtttttt")), 2, seed=0)
     assert np.bincount(data.train.labels).tolist() == [2, 2]
     assert np.bincount(data.val.labels).tolist() == [2, 2]
     assert len(data.tests["test"]) == 6
 
 
 def test_few_labels_are_drawn_from_the_seed(tmp_path):
-    full = labelled.read(store(tmp_path, "ab" * 60, "r" * 100 + "v" * 10 + "t" * 10))
-    drawn = [labelled.few(full, 5, seed=seed).train.item_ids.tolist() for seed in (0, 0, 1)]
+    full = labelled.load(store(tmp_path, "ab" * 60, "r" * 100 + "v" * 10 + "t" * 10))
+    drawn = [labelled.subsample_per_class(full, 5, seed=seed).train.item_ids.tolist() for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
 
 
@@ -81,15 +81,18 @@ def test_few_labels_are_drawn_from_the_seed(tmp_path):
 )
 def test_splits_that_no_head_can_learn_from_are_refused(tmp_path, labels, splits, message):
     with pytest.raises(IceboxError, match=message):
-        labelled.read(store(tmp_path, labels, splits))
+        labelled.load(store(tmp_path, labels, splits))
 
 
 def test_outputs_lie_side_by_side_in_the_order_asked_for(tmp_path):
     full = store(tmp_path, "abab", "rrvt")
-    data = labelled.read(full, seen=feature_selection.of(full, outputs=["grid", "last"]))
+    data = labelled.load(full, selection=feature_selection.select(full, outputs=["grid", "last"]))
     assert data.train.features[1].tolist() == [1, 1, 1, 1, 1, 2]
-    assert feature_selection.of(full, outputs=["grid", "last"]).columns(full) == {"grid": [(0, 4)], "last": [(4, 6)]}
-    data = labelled.read(full, seen=feature_selection.of(full, outputs=["last"]))
+    assert feature_selection.select(full, outputs=["grid", "last"]).column_ranges(full) == {
+        "grid": [(0, 4)],
+        "last": [(4, 6)],
+    }
+    data = labelled.load(full, selection=feature_selection.select(full, outputs=["last"]))
     assert data.train.features[1].tolist() == [1, 2]
 
 
@@ -102,14 +105,14 @@ def test_train_holds_each_item_in_every_view_and_val_and_test_in_the_first(tmp_p
     options = {"read": picture, "backbone": backbone, "cache_root": tmp_path / "cache", "store": tmp_path / "s"}
     extract(items, views=["identity", "hflip"], **options)
     full = FeatureStore(tmp_path / "s")
-    data = labelled.read(full, seen=feature_selection.of(full, views=["hflip", "identity"]))
+    data = labelled.load(full, selection=feature_selection.select(full, views=["hflip", "identity"]))
     assert data.train.item_ids.tolist() == ["item0", "item1"] * 2
     assert data.train.labels.tolist() == [0, 1] * 2
     assert data.train.features[:, 0].tolist() == pytest.approx([0, 0.2, 0, 0])
     assert data.train.features[:, 1].tolist() == pytest.approx([0, 0, 0, 0.2])
     assert data.val.features.tolist() == [pytest.approx([0.4, 0, 0.4, 0])]
     assert len(data.tests["test"].labels) == 1
-    alone = labelled.read(full)
+    alone = labelled.load(full)
     assert alone.train.features[:, 1].tolist() == pytest.approx([0, 0.2])
 
 
@@ -128,11 +131,11 @@ def test_heads_see_pairs_as_both_texts_their_difference_and_their_product(tmp_pa
         views=["first", "second"],
     )
     full = FeatureStore(tmp_path / "s")
-    data = labelled.read(full, seen=feature_selection.of(full, outputs=["last"]))
+    data = labelled.load(full, selection=feature_selection.select(full, outputs=["last"]))
     assert data.train.features.tolist() == [[1, 2, 3, 6, 2, 4, 3, 12], [2, 4, 2, 4, 0, 0, 4, 16]]
-    both = feature_selection.of(full, outputs=["last", "grid"])
-    columns = both.columns(full)["last"]
-    shown = labelled.read(full, seen=both).train.features
+    both = feature_selection.select(full, outputs=["last", "grid"])
+    columns = both.column_ranges(full)["last"]
+    shown = labelled.load(full, selection=both).train.features
     assert np.hstack([shown[:, start:end] for start, end in columns]).tolist() == data.train.features.tolist()
-    second = labelled.read(full, seen=feature_selection.of(full, outputs=["last"], views=["second"]))
+    second = labelled.load(full, selection=feature_selection.select(full, outputs=["last"], views=["second"]))
     assert second.train.features.tolist() == [[3, 6], [2, 4]]

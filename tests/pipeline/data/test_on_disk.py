@@ -1,11 +1,11 @@
-"""Rows on disk give what the array gives."""
+"""Features on disk give what the array gives."""
 
 import numpy as np
 import pytest
 
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.data import feature_selection, on_disk
-from icebox.pipeline.data.labelled import Labelled, Part, read
+from icebox.pipeline.data.labelled import LabelledData, LabelledSplit, load
 from icebox.pipeline.evaluation import predictions
 from icebox.pipeline.heads import knn, logreg, ridge
 from tests.features.store.test_streaming import made
@@ -18,32 +18,35 @@ def store(tmp_path, monkeypatch) -> FeatureStore:
 
 
 def test_they_are_read_by_slice_and_positions_and_whole(store):
-    X = on_disk.Rows(store, np.arange(300), feature_selection.of(store))
+    X = on_disk.DiskFeatures(store, np.arange(300), feature_selection.select(store))
     whole = store.load().astype(np.float32)
     assert (X.shape, len(X), X.dtype) == (whole.shape, 300, np.float32)
     np.testing.assert_array_equal(X[10:20], whole[10:20])
     np.testing.assert_array_equal(X[np.array([5, 1])], whole[[5, 1]])
     np.testing.assert_array_equal(np.asarray(X), whole)
-    np.testing.assert_array_equal(X.take(np.arange(5, 9)).through(lambda block: 2 * block)[:], 2 * whole[5:9])
+    np.testing.assert_array_equal(X.take(np.arange(5, 9)).with_transform(lambda block: 2 * block)[:], 2 * whole[5:9])
 
 
 @pytest.mark.parametrize("scale", ["each", "overall", "l2", "none"])
 @pytest.mark.parametrize("family", [logreg, ridge, knn])
 def test_a_head_learns_the_same_from_them_as_from_the_array(store, family, scale):
-    X, y = on_disk.Rows(store, np.arange(300), feature_selection.of(store)), (np.arange(300) % 100 < 50).astype(int)
+    X, y = (
+        on_disk.DiskFeatures(store, np.arange(300), feature_selection.select(store)),
+        (np.arange(300) % 100 < 50).astype(int),
+    )
     one, other = (family.build(scale=scale).fit(features, y) for features in (X, np.asarray(X)))
-    parts = [Part(store.item_ids, features, y, store.item_ids) for features in (X, np.asarray(X))]
-    data = Labelled(["a", "b"], {})
+    parts = [LabelledSplit(store.item_ids, features, y, store.item_ids) for features in (X, np.asarray(X))]
+    data = LabelledData(["a", "b"], {})
     said = [predictions.scored(head, part, data).answers.scores for head, part in zip((one, other), parts, strict=True)]
     np.testing.assert_allclose(said[0], said[1], rtol=2e-3, atol=2e-3)
 
 
 def test_a_store_too_large_for_memory_stays_on_disk(store, monkeypatch):
-    assert isinstance(read(store_with_tests(store)).train.features, np.ndarray)
-    monkeypatch.setattr(on_disk, "SHARE", 1e-12)
-    data = read(store_with_tests(store))
-    assert isinstance(data.train.features, on_disk.Rows)
-    assert isinstance(data.train.take(np.arange(3)).features, on_disk.Rows)
+    assert isinstance(load(store_with_tests(store)).train.features, np.ndarray)
+    monkeypatch.setattr(on_disk, "MEMORY_SHARE", 1e-12)
+    data = load(store_with_tests(store))
+    assert isinstance(data.train.features, on_disk.DiskFeatures)
+    assert isinstance(data.train.take(np.arange(3)).features, on_disk.DiskFeatures)
 
 
 @pytest.mark.parametrize(("step", "released"), [(1, 1), (5, 5)])
@@ -51,7 +54,7 @@ def test_pages_between_items_that_lie_apart_count_as_read(store, monkeypatch, st
     monkeypatch.setattr(on_disk, "RELEASE_BYTES", store.load().astype(np.float32).nbytes // 6)
     seen = []
     monkeypatch.setattr(FeatureStore, "release", lambda self: seen.append(self))
-    X = on_disk.Rows(store, np.arange(0, 300, step), feature_selection.of(store))
+    X = on_disk.DiskFeatures(store, np.arange(0, 300, step), feature_selection.select(store))
     for start in range(0, len(X), 12):  # of every fifth item 12 lie in 60 rows, a fifth of all
         X[start : start + 12]
         if start == 48:

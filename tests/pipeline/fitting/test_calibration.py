@@ -5,7 +5,7 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
-from icebox.pipeline.data.labelled import Part
+from icebox.pipeline.data.labelled import LabelledSplit
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.predictions import answers
 from icebox.pipeline.evaluation.sample import Sample
@@ -20,7 +20,10 @@ def noisy():
     X = (np.eye(3)[y] + random.normal(scale=1.0, size=(900, 3))).astype(np.float32)
     X = np.hstack([X, random.normal(size=(900, 60)).astype(np.float32)])
     ids = np.arange(900).astype(str)
-    return [Part(ids[rows], X[rows], y[rows], ids[rows]) for rows in (slice(0, 150), slice(150, 500), slice(500, 900))]
+    return [
+        LabelledSplit(ids[rows], X[rows], y[rows], ids[rows])
+        for rows in (slice(0, 150), slice(150, 500), slice(500, 900))
+    ]
 
 
 def test_a_temperature_is_the_one_that_minimises_vals_log_loss_and_changes_no_prediction(noisy):

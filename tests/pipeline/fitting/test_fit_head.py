@@ -2,20 +2,20 @@ import pytest
 
 from icebox.features.errors import IceboxError
 from icebox.pipeline.config.schema import Fit
-from icebox.pipeline.data.class_weights import weigher
-from icebox.pipeline.data.labelled import Labelled
+from icebox.pipeline.data.class_weights import sample_weighter
+from icebox.pipeline.data.labelled import LabelledData
 from icebox.pipeline.fitting import fit_head, learning_curve
 from icebox.pipeline.fitting.head_factory import Maker
 from tests.pipeline.labels import Always, EarlyStopped, part
 
-DATA = Labelled(
+DATA = LabelledData(
     ["a", "b"], {"train": part(0, 0, 1, 1), "val": part(1, 1, 0), "test": part(0, 1), "test-far": part(1, 1)}
 )
 SETTINGS = [{"answer": 0}, {"answer": 1}]
 
 
 def learnt(data=DATA, build=Always, fills=(), weights="none", **fit):
-    weigh = weigher(weights, data.classes, "")
+    weigh = sample_weighter(weights, data.classes, "")
     return fit_head.learn(Maker(build, "classification", frozenset(fills)), SETTINGS, data, Fit(**fit), weigh=weigh)
 
 
@@ -39,7 +39,7 @@ def test_a_head_that_stopped_early_is_refitted_for_as_long_without_val():
 
 
 def test_without_val_the_winner_is_fitted_on_all_of_train():
-    data = Labelled(["a", "b"], {"train": part(0, 1, 1, 0, 1), "test": part(0)})
+    data = LabelledData(["a", "b"], {"train": part(0, 1, 1, 0, 1), "test": part(0)})
     head = learnt(data, EarlyStopped).seeds[0].fitted.head
     assert (head.answer, head.n_) == (1, 5)
     assert head.stopped_ == 2  # items judged in a fold, on average 2.5
@@ -57,13 +57,13 @@ def test_weights_reach_the_head():
 
 
 def test_calibration_without_val_is_refused():
-    data = Labelled(["a", "b"], {"train": part(0, 1, 1, 0), "test": part(0)})
+    data = LabelledData(["a", "b"], {"train": part(0, 1, 1, 0), "test": part(0)})
     with pytest.raises(IceboxError, match="calibrate: temperature: expected items in val"):
         learnt(data, calibrate="temperature")
 
 
 def test_the_few_label_curve_has_several_draws_a_point_and_ends_in_the_main_result():
-    data = Labelled(["a", "b"], {"train": part(*[0, 1] * 20), "val": part(*[0, 1] * 10), "test": part(0, 1, 1)})
+    data = LabelledData(["a", "b"], {"train": part(*[0, 1] * 20), "val": part(*[0, 1] * 10), "test": part(0, 1, 1)})
     fit, made = Fit(seeds=3), Maker(Always)
     points = learning_curve.in_order(["all", 5, 1])
     main = fit_head.learn(made, SETTINGS, data, fit, weigh=lambda labels: None)

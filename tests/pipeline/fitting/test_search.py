@@ -5,12 +5,12 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from icebox.pipeline.config.schema import Fit, PluginEntry
-from icebox.pipeline.data.labelled import Labelled, Part
+from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
 from icebox.pipeline.fitting import head_factory, path_fitting, search
 from icebox.pipeline.fitting.head_factory import Maker
 from tests.pipeline.labels import Always, Mean, part
 
-DATA = Labelled(["a", "b"], {"train": part(0, 1), "val": part(1, 1, 0), "test": part(0, 0, 0)})
+DATA = LabelledData(["a", "b"], {"train": part(0, 1), "val": part(1, 1, 0), "test": part(0, 0, 0)})
 
 
 def find(settings, data=DATA, build=Always, **fit):
@@ -29,7 +29,7 @@ def test_val_chooses_even_where_test_would_choose_otherwise():
 
 
 def test_among_equals_the_first_of_the_grid_wins():
-    tied = Labelled(["a", "b"], {"train": part(0, 1), "val": part(0, 1), "test": part(0, 1)})
+    tied = LabelledData(["a", "b"], {"train": part(0, 1), "val": part(0, 1), "test": part(0, 1)})
     assert find(answers(1, 0), tied).setting == {"answer": 1}
 
 
@@ -51,14 +51,14 @@ def test_the_smallest_log_loss_wins():
 
 
 def test_the_smallest_error_of_a_regression_wins():
-    data = Labelled([], {"train": part(1, 3), "val": part(5, 5), "test": part(0)}, "regression")
+    data = LabelledData([], {"train": part(1, 3), "val": part(5, 5), "test": part(0)}, "regression")
     found = find([{"more": 0.0}, {"more": 2.5}, {"more": 9.0}], data, Mean, choose="rmse")
     assert found.setting == {"more": 2.5}
     assert found.scores["rmse"] == 0.5
 
 
 def test_without_val_folds_of_train_choose_and_every_item_is_judged_once():
-    data = Labelled(["a", "b"], {"train": part(*[0] * 5, *[1] * 10), "test": part(0)})
+    data = LabelledData(["a", "b"], {"train": part(*[0] * 5, *[1] * 10), "test": part(0)})
     found = find(answers(0, 1), data)
     assert (found.setting, found.chosen_on) == ({"answer": 1}, "5-fold in train")
     assert found.scores["n"] == 15
@@ -68,7 +68,7 @@ def test_without_val_folds_of_train_choose_and_every_item_is_judged_once():
 
 
 def test_folds_leave_each_ones_score_and_a_name_that_tells_them_from_others():
-    data = Labelled(["a", "b"], {"train": part(*[0, 1] * 6), "test": part(0, 1)})
+    data = LabelledData(["a", "b"], {"train": part(*[0, 1] * 6), "test": part(0, 1)})
     found, again = (find(answers(0, 1), data, folds=3) for _ in range(2))
     assert [np.mean(line["by_fold"]) for line in found.table] == [line["accuracy"] for line in found.table]
     assert [len(line["by_fold"]) for line in found.table] == [3, 3]
@@ -79,7 +79,7 @@ def test_folds_leave_each_ones_score_and_a_name_that_tells_them_from_others():
 
 
 def test_folds_may_be_asked_for_and_take_val_in_where_the_refit_does():
-    data = Labelled(["a", "b"], {"train": part(0, 0, 1, 1), "val": part(1, 1), "test": part(0)})
+    data = LabelledData(["a", "b"], {"train": part(0, 0, 1, 1), "val": part(1, 1), "test": part(0)})
     assert find(answers(0, 1), data, folds=2).scores["n"] == 4
     both = find(answers(0, 1), data, folds=2, refit="train+val")
     assert (both.scores["n"], both.chosen_on) == (6, "2-fold in train+val")
@@ -87,7 +87,7 @@ def test_folds_may_be_asked_for_and_take_val_in_where_the_refit_does():
 
 def test_halving_ends_with_the_best_few_on_all_items():
     labels = [0] * 30 + [1] * 60
-    data = Labelled(["a", "b"], {"train": part(*labels), "val": part(1, 1, 0), "test": part(0)})
+    data = LabelledData(["a", "b"], {"train": part(*labels), "val": part(1, 1, 0), "test": part(0)})
     seen: list[tuple[float, int]] = []
 
     class Noted(Always):
@@ -142,7 +142,7 @@ def test_outputs_are_tried_in_one_go_with_the_rest_of_the_grid():
     noise = features.copy()
     noise[:, :3] *= 9
     parts = {
-        split: Part(np.array([f"{split}{i}" for i in range(len(y))]), x, y, np.arange(len(y)).astype(str))
+        split: LabelledSplit(np.array([f"{split}{i}" for i in range(len(y))]), x, y, np.arange(len(y)).astype(str))
         for split, x, y in (("train", features, labels), ("val", noise, labels), ("test", features, labels))
     }
     made = head_factory.maker(
@@ -150,7 +150,7 @@ def test_outputs_are_tried_in_one_go_with_the_rest_of_the_grid():
     )
     settings = [{"learning_rate": 0.01, "outputs": outputs} for outputs in (["a"], None, ["b"], ["c"])]
     assert path_fitting.groups(made.under(0), settings) == [[0, 1, 2, 3]]
-    found = search.search(made, settings, Labelled(["x", "y"], parts), Fit(), weigh=lambda labels: None)
+    found = search.search(made, settings, LabelledData(["x", "y"], parts), Fit(), weigh=lambda labels: None)
     assert found.setting["outputs"] == ["b"]
     assert found.table[0]["accuracy"] < 0.7 < found.table[2]["accuracy"]
     assert "expected some of what the heads see: a, b; found c" in found.table[3]["failed"]

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from icebox.pipeline.data import feature_selection
-from icebox.pipeline.data.on_disk import Rows
+from icebox.pipeline.data.on_disk import DiskFeatures
 from icebox.pipeline.heads import lightgbm
 from tests.features.store.test_streaming import made
 
@@ -39,7 +39,7 @@ def test_values():
 def test_it_learns_the_same_from_rows_on_disk_as_from_the_array(tmp_path):
     store = made(tmp_path, range(400), shard_rows=50)
     y = (np.arange(400) % 100 < 50).astype(int)
-    rows = Rows(store, np.arange(400), feature_selection.of(store))
+    rows = DiskFeatures(store, np.arange(400), feature_selection.select(store))
     from_disk, from_array = (lightgbm.build(trees=5).fit(data, y) for data in (rows, np.asarray(rows)))
     np.testing.assert_array_equal(from_disk.predict_proba(rows[:]), from_array.predict_proba(rows[:]))
     assert from_disk.score(rows[:], y) > 0.9

@@ -77,6 +77,6 @@ def record(spec: dict[str, Any], precision: str, folder: Path) -> None:
 
 
 def file_of(spec: dict[str, Any], folder: Path) -> Path:
-    """Where the plan of a backbone's spec lies: every precision of it has the same, and so has every `stored`."""
+    """The record of a backbone's spec: one for all its precisions and for every `stored`."""
     settings = {key: value for key, value in spec.items() if key not in ("precision", "stored")}
     return folder / f"{fingerprint.of_settings(settings)}.json"

@@ -1,22 +1,27 @@
-"""Load a backbone that `fetch` or `pretrain` left in `data/backbones/`."""
+"""Load a backbone that `fetch`, `pretrain` or `unfreeze` left in `data/backbones/`, by name or for a store."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from icebox.features import plugins
 from icebox.features.abc.backbone import SETTINGS_FILE, Backbone
-from icebox.features.abc.dataset import Content
+from icebox.features.abc.dataset import Content, Dataset
 from icebox.features.errors import IceboxError, located
-from icebox.features.extraction import precision_trial
-from icebox.features.extraction.precision import Precision, resolve
+from icebox.features.extraction import draft_decoding, precision_trial
+from icebox.features.extraction.precision import resolve
+from icebox.features.extraction.views import text_of
+from icebox.features.manifest.manifest import Row
+from icebox.features.text.pairs import TEXTS
+from icebox.pipeline.config.schema import Config
 from icebox.pipeline.project import paths
 
 
 def load(name: str, family: str, outputs: list[str] | None, *, precision: str, **options: Any) -> Backbone:
-    """The frozen network, giving the outputs asked for or else its family's own, on a GPU where torch sees one.
+    """The frozen backbone with the given outputs, or else its family's default ones; on a GPU where torch sees one.
 
-    `options` are more keywords of the family's `load`: `size`, `decode`.
+    `options` are further keywords of the family's `load`: `size`, `decode`.
     """
     folder = paths.backbone(name)
     if not (folder / SETTINGS_FILE).exists():
@@ -29,27 +34,62 @@ def load(name: str, family: str, outputs: list[str] | None, *, precision: str, *
     return loaded
 
 
-def load_for(
-    name: str,
-    family: str,
-    outputs: list[str] | None,
-    *,
-    precision: Precision,
-    contents: Callable[[], list[Content]],
-    **options: Any,
-) -> Backbone:
-    """The network in the precision asked for; `auto` is tried on `contents`, unless it was found before."""
+def load_for_store(config: Config, key: str, source: Dataset, rows: Sequence[Row]) -> Backbone:
+    """The backbone of a store in the precision that its entry asks for; `auto` is resolved on a sample of `rows`.
+
+    `source` and `rows` are the store's dataset. Raises IceboxError where the backbone can't take its items.
+    """
+    store = config.stores[key]
+    siamese = store.extract.pairs == "siamese"
+    if siamese and source.modality != "pair":
+        raise IceboxError(
+            f"stores.{key}: pairs: siamese needs pairs; dataset '{store.dataset}' holds {source.modality}s"
+        )
+    family = config.backbone(store.backbone).family
     plugins.load("icebox.features.backbones", family)  # so that device() knows whether it is a network
-    fast = resolve(precision, device()) if "torch" in sys.modules else "float32"
-    if precision != "auto" or fast == "float32":
-        return load(name, family, outputs, precision=fast, **options)
+    precision = store.extract.precision
+    resolved = resolve(precision, device()) if "torch" in sys.modules else "float32"
 
-    def load_in(format_: str) -> Backbone:
-        return load(name, family, outputs, precision=format_, **options)
+    def load_in(number_format: str) -> Backbone:
+        return load(store.backbone, family, store.extract.outputs, precision=number_format, **store.extract.options)
 
-    network, why = precision_trial.choose(fast, load_in, contents, paths.PLANS)
-    print(f"{name}: {network.spec['precision']} ({why})")
-    return network
+    if precision == "auto" and resolved != "float32":
+        sample = partial(sample_contents, rows, source, store.extract.expanded_views[0])
+        backbone, reason = precision_trial.choose(resolved, load_in, sample, paths.PRECISIONS)
+        print(f"{store.backbone}: {backbone.spec['precision']} ({reason})")
+    else:
+        backbone = load_in(resolved)
+    modality = "text" if siamese else source.modality
+    if backbone.modality != modality and not (modality == "pair" and backbone.takes_pairs):
+        raise IceboxError(
+            f"stores.{key}: dataset '{store.dataset}' holds {source.modality}s, "
+            f"backbone '{store.backbone}' takes {backbone.modality}s"
+            + ("; perhaps with extract: {pairs: siamese}" if (modality, backbone.modality) == ("pair", "text") else "")
+        )
+    return backbone
+
+
+def sample_contents(rows: Sequence[Row], source: Dataset, view: str) -> list[Content]:
+    """A few contents to try a backbone on, chosen by their hashes: at random, yet the same on every machine."""
+    sample = sorted(rows, key=lambda row: row.item_key)[: precision_trial.ITEMS]
+    contents = [source.read(row.source) for row in sample]
+    return [text_of(content, view) for content in contents] if view in TEXTS else contents
+
+
+def draft_shift(config: Config, key: str, draft: Backbone, contents: Sequence[Content]) -> float:
+    """The mean relative distance between a store's features of `contents` with `decode: draft` and with exact decoding.
+
+    `draft` is the store's backbone as it was loaded.
+    """
+    store = config.stores[key]
+    exact = load(
+        store.backbone,
+        config.backbone(store.backbone).family,
+        list(draft.outputs),
+        precision=draft.spec["precision"],
+        **store.extract.options | {"decode": "exact"},
+    )
+    return draft_decoding.moved(draft, exact, contents)
 
 
 def device() -> str:

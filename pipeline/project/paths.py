@@ -5,7 +5,7 @@ from pathlib import Path
 PARAMS = Path("params.yaml")
 SHARDS = Path(".icebox/shards")
 STORES = Path("data/stores")
-PLANS = Path(".icebox/plans")
+PRECISIONS = Path(".icebox/plans")  # `precision: auto` as resolved; under its first name, since records must last
 UNFREEZE = Path(".icebox/unfreeze")
 TRAININGS = Path(".icebox/trainings")
 TEMPLATES = Path(".icebox/templates")

@@ -63,5 +63,5 @@ def adopt(store: str) -> None:
     cache = ShardCache(paths.SHARDS, found.fingerprint)
     with cache.locked():
         cache.adopt(folder)
-    if precision_trial.recorded(found.spec, paths.PLANS) is None:
-        precision_trial.record(found.spec, found.spec["precision"], paths.PLANS)
+    if precision_trial.recorded(found.spec, paths.PRECISIONS) is None:
+        precision_trial.record(found.spec, found.spec["precision"], paths.PRECISIONS)

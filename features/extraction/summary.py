@@ -1,0 +1,33 @@
+"""A finished extraction in lines of text."""
+
+from collections.abc import Iterator
+
+from icebox.features.abc.backbone import Backbone
+from icebox.features.extraction.extract import Extracted
+
+
+def lines(
+    extracted: Extracted, backbone: Backbone, *, name: str, views: int, siamese: bool, stored: str, seconds: float
+) -> Iterator[str]:
+    """Skipped items, texts that were cut, passes that pairs saved, and last the counts and where the time went.
+
+    `name` is the backbone's, `views` how many there are of each item, `stored` the number format on disk.
+    """
+    items, passed = extracted.items, extracted.passed
+    for item_id, reason in extracted.skipped.items():
+        yield f"skipped '{item_id}': {reason}"
+    if extracted.cut:
+        yield f"{extracted.cut:,} of {passed:,} are longer than {name} takes; the rest was cut off"
+    if siamese:
+        texts, distinct = views * items, extracted.distinct
+        yield f"{items:,} pairs hold {texts:,} texts, {distinct:,} distinct: {texts - distinct:,} passes saved"
+    in_views = f" in {views} views" if views > 1 else ""
+    compiled = ", compiled" if extracted.compiled else ""
+    spent = extracted.seconds
+    yield (
+        f"{items:,} items{in_views}, {passed:,} distinct ones passed through {name} "
+        f"in {seconds:.1f} s ({passed / seconds:,.0f} items/s); {len(extracted.skipped)} skipped; "
+        f"{backbone.spec['precision']}{compiled}, stored as {stored}; "
+        f"waited for decode {spent.waiting / seconds:.0%}, forward {spent.forward / seconds:.0%}, "
+        f"waited for write {spent.writing / seconds:.0%}"
+    )

@@ -1,1 +1,1 @@
-"""Networks that are trained here: small image encoders, GANs, language models; and the glyphs they learn from."""
+"""Networks that are trained here: GANs, language models, encoders of small images; and the glyphs for glyphnet."""

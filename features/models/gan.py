@@ -1,9 +1,11 @@
-"""Two networks against each other (Goodfellow et al. 2014): one draws pictures, one tells them from real ones.
+"""Generative adversarial networks (Goodfellow et al. 2014): a generator makes images, a critic scores them.
 
-Two losses: the original one, the drawing network's in its non-saturating form, and Wasserstein's with a gradient
-penalty (Gulrajani et al. 2017). With classes, both networks are given the label: it is a part of the code that is drawn
-from, and the critic compares its features with a vector of the class (Miyato and Koyama 2018), so that the features
-themselves need no label.
+Two losses: the original one, with the generator's in its non-saturating form, and Wasserstein's with a gradient
+penalty (Gulrajani et al. 2017). With classes, both networks are conditioned on the label: the generator takes it as a
+part of its code, and the critic compares its features with a vector of the class (Miyato and Koyama 2018), so that the
+features themselves need no label.
+
+The names of the modules below (`artist`, `reader`, `of_class` …) are keys of the stored weights: they stay.
 
 Letters: b batch, d features, z size of a code, k classes, r pixels.
 """
@@ -31,13 +33,13 @@ from icebox.features.models.small_images import (
 )
 
 Loss = Literal["original", "wgan-gp"]
-Several = tuple[Tensor, ...] | list[Tensor]
-AVERAGED = 0.999  # how much of the drawing network's running average a late step keeps
-AT_ONCE = 500  # pictures
+Tensors = tuple[Tensor, ...] | list[Tensor]
+AVERAGE_DECAY = 0.999  # the share of the generator's running average that a late step keeps
+BATCH_SIZE = 500  # images of a forward pass when generating and evaluating
 
 
 class GanGenerator(nn.Module):
-    """Codes, and labels where there are classes, → pictures."""
+    """Codes, and labels where there are classes, → images."""
 
     def __init__(self, *, z: int, width: int, classes: int) -> None:
         super().__init__()
@@ -46,13 +48,13 @@ class GanGenerator(nn.Module):
 
     def forward(self, codes: Tensor, labels: Tensor) -> Tensor:
         """(b, z), (b,) → (b, 1, r, r) in 0..1."""
-        given = F.one_hot(labels, self.classes).to(codes.dtype) if self.classes else codes[:, :0]
-        pictures: Tensor = self.drawer(torch.cat([codes, given], dim=1))
-        return pictures
+        one_hot = F.one_hot(labels, self.classes).to(codes.dtype) if self.classes else codes[:, :0]
+        images: Tensor = self.drawer(torch.cat([codes, one_hot], dim=1))
+        return images
 
 
 class Critic(nn.Module):
-    """Pictures, and labels where there are classes, → a score each: high for real."""
+    """Images, and labels where there are classes, → one score per image: high for real."""
 
     def __init__(self, *, d: int, width: int, classes: int) -> None:
         super().__init__()
@@ -60,15 +62,15 @@ class Critic(nn.Module):
         self.score = nn.Linear(d, 1)
         self.of_class = nn.Embedding(classes, d) if classes else None
 
-    def forward(self, pictures: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """(b, 1, r, r), (b,) → (b,)."""
-        features = self.reader(pictures)
+        features = self.reader(images)
         score: Tensor = self.score(features)[:, 0]
         return score if self.of_class is None else score + (features * self.of_class(labels)).sum(1)
 
 
 class GanNetworks(nn.Module):
-    """Both, and the average over many steps of the one that draws, which draws better than any one step's."""
+    """Generator, critic, and the generator's average over many steps, which makes better images than any one step's."""
 
     def __init__(self, *, z: int, d: int, width: int, classes: int) -> None:
         super().__init__()
@@ -77,17 +79,17 @@ class GanNetworks(nn.Module):
         self.averaged = AveragedModel(self.artist, multi_avg_fn=update_average, use_buffers=True)
 
 
-def update_average(means: Several, now: Several, steps: Tensor | int) -> None:
-    """Let running averages that hold `steps` steps take in another one: the fewer they hold, the more of it.
+def update_average(means: Tensors, current: Tensors, steps: Tensor | int) -> None:
+    """Update running averages over `steps` steps with the current parameters: the fewer steps, the larger their share.
 
-    With one share for all, the network of the first step, which draws noise, would be most of the first thousand.
+    With a constant decay, the network of the first step, which makes noise, would dominate the first thousand steps.
     """
-    keep = min(AVERAGED, (1 + int(steps)) / (10 + int(steps)))
-    get_ema_multi_avg_fn(keep)(means, now, steps)
+    decay = min(AVERAGE_DECAY, (1 + int(steps)) / (10 + int(steps)))
+    get_ema_multi_avg_fn(decay)(means, current, steps)
 
 
 class GanPretraining(Pretraining):
-    """Both take a step on each batch; with wgan-gp the critic takes `critic_steps` for each of the other's."""
+    """Both networks take a step on each batch; with wgan-gp the critic takes `critic_steps` per generator step."""
 
     def __init__(
         self,
@@ -116,55 +118,56 @@ class GanPretraining(Pretraining):
             torch.manual_seed(seed)
             self.networks = GanNetworks(**network, classes=len(self.classes))
         self.network = self.networks
-        artist, critic = self.networks.artist, self.networks.critic
         betas = (0.5, 0.999) if loss == "original" else (0.0, 0.9)
-        self.optimizers = [torch.optim.Adam(each.parameters(), learning_rate, betas) for each in (artist, critic)]
+        self.generator_optimizer = torch.optim.Adam(self.networks.artist.parameters(), learning_rate, betas)
+        self.critic_optimizer = torch.optim.Adam(self.networks.critic.parameters(), learning_rate, betas)
 
     @property
     def parts(self) -> dict[str, nn.Module | Optimizer]:
-        """The networks and their optimisers."""
-        return {"networks": self.networks, "artist": self.optimizers[0], "critic": self.optimizers[1]}
+        """The networks and their optimizers."""
+        return {"networks": self.networks, "generator": self.generator_optimizer, "critic": self.critic_optimizer}
 
     def step(self, index: int) -> float:
-        """A batch for the critic, and for the other where it is its turn; the critic's loss."""
+        """One critic step, and a generator step where it is due; returns the critic's loss."""
         rows = batch_rows(len(self.pictures), self.batch_size, seed=self.seed, index=index)
         real, labels = self.pictures[rows].to(self.device).float() / 255, self.labels[rows].to(self.device)
-        artist, critic = self.networks.artist, self.networks.critic
-        turn = (index + 1) % self.critic_steps == 0
-        with torch.set_grad_enabled(turn):
-            made = artist(torch.randn(len(rows), artist.z, device=self.device), labels)
-        fake = made.detach()
+        generator, critic = self.networks.artist, self.networks.critic
+        generator_step = (index + 1) % self.critic_steps == 0
+        with torch.set_grad_enabled(generator_step):
+            generated = generator(torch.randn(len(rows), generator.z, device=self.device), labels)
+        fake = generated.detach()
         loss = CRITIC_LOSSES[self.loss](critic(real, labels), critic(fake, labels))
         if self.loss == "wgan-gp":
             loss = loss + self.penalty * gradient_penalty(lambda x: critic(x, labels), real, fake)
-        take_step(self.optimizers[1], loss)
-        if turn:
+        take_step(self.critic_optimizer, loss)
+        if generator_step:
             critic.requires_grad_(False)  # its own gradients are not wanted here, and would cost time
-            take_step(self.optimizers[0], GENERATOR_LOSSES[self.loss](critic(made, labels)))
+            take_step(self.generator_optimizer, GENERATOR_LOSSES[self.loss](critic(generated, labels)))
             critic.requires_grad_(True)
-            self.networks.averaged.update_parameters(artist)
+            self.networks.averaged.update_parameters(generator)
         return loss.item()
 
     @torch.inference_mode()
     def evaluate(self) -> dict[str, float]:
-        """How often the critic scores above 0 what is real, held out from training, and what is made."""
-        pictures, labels = self.held_out
+        """The critic's mean scores of held-out and of generated images, and how often the real one scores higher."""
+        images, labels = self.held_out
         real, fake = [], []
-        for start in range(0, len(pictures), AT_ONCE):
-            given = labels[start : start + AT_ONCE].to(self.device)
-            made = self.networks.averaged(torch.randn(len(given), self.networks.artist.z, device=self.device), given)
-            real.append(self.networks.critic(pictures[start : start + AT_ONCE].to(self.device).float() / 255, given))
-            fake.append(self.networks.critic(made, given))
+        for start in range(0, len(images), BATCH_SIZE):
+            batch_labels = labels[start : start + BATCH_SIZE].to(self.device)
+            codes = torch.randn(len(batch_labels), self.networks.artist.z, device=self.device)
+            batch = images[start : start + BATCH_SIZE].to(self.device).float() / 255
+            real.append(self.networks.critic(batch, batch_labels))
+            fake.append(self.networks.critic(self.networks.averaged(codes, batch_labels), batch_labels))
         scores = {"real_score": torch.cat(real).mean().item(), "made_score": torch.cat(fake).mean().item()}
         return {**scores, "real_above_made": (torch.cat(real) > torch.cat(fake)).float().mean().item()}
 
     def settings(self) -> dict[str, Any]:
-        """What `load` builds the networks from."""
+        """Sizes, classes and loss: `load` builds the networks from them."""
         return {"network": self.sizes, "classes": self.classes, "loss": self.loss}
 
 
 def take_step(optimizer: Optimizer, loss: Tensor) -> None:
-    """One step down the loss."""
+    """One optimizer step on a loss."""
     optimizer.zero_grad()
     torch.autograd.backward(loss)
     optimizer.step()
@@ -172,44 +175,44 @@ def take_step(optimizer: Optimizer, loss: Tensor) -> None:
 
 # Scores (b,) of real and of generated images → the loss.
 CRITIC_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "original": lambda real, made: F.softplus(-real).mean() + F.softplus(made).mean(),  # -log p(real) - log p(made)
-    "wgan-gp": lambda real, made: made.mean() - real.mean(),
+    "original": lambda real, fake: F.softplus(-real).mean() + F.softplus(fake).mean(),  # -log p(real) - log p(fake)
+    "wgan-gp": lambda real, fake: fake.mean() - real.mean(),
 }
 # Scores (b,) of generated images → the loss.
 GENERATOR_LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
-    "original": lambda made: F.softplus(-made).mean(),
-    "wgan-gp": lambda made: -made.mean(),
+    "original": lambda fake: F.softplus(-fake).mean(),
+    "wgan-gp": lambda fake: -fake.mean(),
 }
 
 
-def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, made: Tensor) -> Tensor:
-    """Mean of (|gradient| - 1)² of the critic at random points between real and made pictures (b, …)."""
+def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+    """Mean of (|gradient| - 1)² of the critic at random points between real and generated images (b, …)."""
     share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
-    between = (share * real + (1 - share) * made).requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    mixed = (share * real + (1 - share) * fake).requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)
     penalty: Tensor = ((gradient.flatten(1).norm(dim=1) - 1) ** 2).mean()
     return penalty
 
 
 class GanSampler(Generator):
-    """Draws with the averaged network."""
+    """Makes images with the averaged generator."""
 
     modality: ClassVar[Modality] = "image"
 
     def __init__(self, networks: GanNetworks, classes: Sequence[str], device: str) -> None:
-        self.artist, self.classes, self.device = networks.averaged.module.to(device).eval(), tuple(classes), device
+        self.network, self.classes, self.device = networks.averaged.module.to(device).eval(), tuple(classes), device
         self.z = networks.artist.z
 
     @torch.inference_mode()
     def make(self, labels: Sequence[str], *, seed: int) -> list[Content]:
-        """A picture (r, r) for each label."""
+        """An image (r, r) for each label."""
         codes = torch.randn(len(labels), self.z, generator=torch.Generator().manual_seed(seed))
-        numbers = torch.tensor([self.classes.index(label) if self.classes else 0 for label in labels])
-        made: list[Content] = []
-        for start in range(0, len(labels), AT_ONCE):
-            part = slice(start, start + AT_ONCE)
-            made += to_contents(self.artist(codes[part].to(self.device), numbers[part].to(self.device)))
-        return made
+        classes = torch.tensor([self.classes.index(label) if self.classes else 0 for label in labels])
+        images: list[Content] = []
+        for start in range(0, len(labels), BATCH_SIZE):
+            batch = slice(start, start + BATCH_SIZE)
+            images += to_contents(self.network(codes[batch].to(self.device), classes[batch].to(self.device)))
+        return images
 
 
 def load_networks(folder: Path) -> GanNetworks:

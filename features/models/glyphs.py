@@ -1,6 +1,6 @@
-"""Characters rendered from printed fonts, and endless seeded variations of them: what glyphnet learns from.
+"""Characters rendered from printed fonts, and endless seeded variations of them: glyphnet's training data.
 
-A glyph is kept as two distance fields, not as a picture, so that a stroke of any width is one comparison away:
+A glyph is kept as two distance fields, not as an image, so that a stroke of any width is one comparison away:
 `outline` is the signed distance to the printed edge (below 0 inside), `spine` the distance to the strokes' middle
 lines, which gives pen-like strokes of even width. Between two fonts' fields lie the shapes of fonts that don't exist.
 
@@ -32,8 +32,8 @@ FONTS = (
 )
 CANVAS = 64  # pixels of a distance field's side
 INK = 48  # pixels of the longer side of a character on it
-SIDE = 32  # pixels of a drawn picture's side
-RESOLUTIONS = (8, 8, 10, 12, 16, 20, 24, 28)  # pixels a side that pictures are taken down to, in equal shares
+SIDE = 32  # pixels of a generated image's side
+RESOLUTIONS = (8, 8, 10, 12, 16, 20, 24, 28)  # pixels a side that images are reduced to, in equal shares
 SPINE_SLOPE = 0.55  # below it the outline field has a ridge: 0 on a straight stroke, 0.71 into a square corner
 
 
@@ -45,7 +45,7 @@ class Glyphs:
     spine: Tensor
 
     def draw(self, labels: Tensor, generator: torch.Generator) -> Tensor:
-        """One new picture of each character in `labels` (b,) → float32 (b, 1, r, r), light (1) on dark (0)."""
+        """One new image of each character in `labels` (b,) → float32 (b, 1, r, r), light (1) on dark (0)."""
         field = self._shapes(labels, generator)
         field = F.grid_sample(field, warp(len(labels), generator), padding_mode="border", align_corners=False)
         softness = uniform(len(labels), 0.6, 1.6, generator)
@@ -53,7 +53,7 @@ class Glyphs:
         return stretch(degrade(ink, generator))
 
     def _shapes(self, labels: Tensor, generator: torch.Generator) -> Tensor:
-        """A field (b, 1, s, s) below 0 where ink will be: two fonts mixed, printed or pen-like, thin or bold."""
+        """Distance fields (b, 1, s, s), below 0 on ink: two fonts interpolated, printed or pen-like, thin or bold."""
         size = len(labels)
         first, second = torch.randint(len(self.outline), (2, size), generator=generator)
         share = uniform(size, 0, 1, generator)
@@ -64,37 +64,37 @@ class Glyphs:
 
 
 def uniform(size: int, low: float, high: float, generator: torch.Generator) -> Tensor:
-    """One number a picture, (b, 1, 1, 1)."""
+    """A uniform random number per image, (b, 1, 1, 1)."""
     return torch.rand(size, 1, 1, 1, generator=generator) * (high - low) + low
 
 
 def warp(size: int, generator: torch.Generator) -> Tensor:
-    """Where each output pixel looks on the canvas: a random affine map, then elastic bends. (b, r, r, 2) in [-1, 1]."""
+    """Sampling grids for `grid_sample`, (b, r, r, 2) in [-1, 1]: a random affine map, then elastic deformation."""
 
-    def draw(low: float, high: float) -> Tensor:
+    def uniform_vector(low: float, high: float) -> Tensor:
         return torch.rand(size, generator=generator) * (high - low) + low
 
-    turn, lean = draw(-0.26, 0.26), draw(-0.35, 0.35)
-    height = draw(0.56, 1.0) * CANVAS / INK  # of the picture
-    width = height * torch.exp(draw(-0.3, 0.3))
+    rotation, shear = uniform_vector(-0.26, 0.26), uniform_vector(-0.35, 0.35)
+    height = uniform_vector(0.56, 1.0) * CANVAS / INK  # of the image
+    width = height * torch.exp(uniform_vector(-0.3, 0.3))
     width = width.clamp(max=1.0 * CANVAS / INK)
-    cos, sin = torch.cos(turn), torch.sin(turn)
-    x_row = torch.stack([cos, sin + lean, draw(-0.1, 0.1)], dim=1) / width[:, None]
-    y_row = torch.stack([-sin, cos, draw(-0.1, 0.1)], dim=1) / height[:, None]
+    cos, sin = torch.cos(rotation), torch.sin(rotation)
+    x_row = torch.stack([cos, sin + shear, uniform_vector(-0.1, 0.1)], dim=1) / width[:, None]
+    y_row = torch.stack([-sin, cos, uniform_vector(-0.1, 0.1)], dim=1) / height[:, None]
     grid = F.affine_grid(torch.stack([x_row, y_row], dim=1), [size, 1, SIDE, SIDE], align_corners=False)
-    for knots, most in ((4, 0.16), (7, 0.06)):
-        strength = uniform(size, 0, most, generator)
-        bends = torch.randn(size, 2, knots, knots, generator=generator) * strength
-        bends = F.interpolate(bends, size=(SIDE, SIDE), mode="bicubic", align_corners=True)
-        grid = grid + bends.permute(0, 2, 3, 1)
+    for knots, strength_max in ((4, 0.16), (7, 0.06)):
+        strength = uniform(size, 0, strength_max, generator)
+        displacement = torch.randn(size, 2, knots, knots, generator=generator) * strength
+        displacement = F.interpolate(displacement, size=(SIDE, SIDE), mode="bicubic", align_corners=True)
+        grid = grid + displacement.permute(0, 2, 3, 1)
     return grid
 
 
 def degrade(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Coarser, fainter, noisier, as scans are. (b, 1, r, r) → the same shape.
+    """Lower the resolution, change the contrast and add noise, as scans do. (b, 1, r, r) → (b, 1, r, r).
 
-    The first pictures of the batch get the first resolution and so on; labels are drawn at random, so no
-    character is tied to one.
+    The first images of the batch get the first resolution and so on; labels are drawn at random, so no character is
+    tied to one.
     """
     parts = [
         F.interpolate(F.adaptive_avg_pool2d(part, side), size=(SIDE, SIDE), mode="bilinear", align_corners=False)
@@ -107,26 +107,26 @@ def degrade(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def stretch(pictures: Tensor) -> Tensor:
-    """Each picture's darkest pixel to 0 and its lightest to 1, as glyphnet's preprocess does."""
+    """Scale each image so that its darkest pixel is 0 and its lightest 1, as glyphnet's preprocess does."""
     low, high = pictures.amin(dim=(1, 2, 3), keepdim=True), pictures.amax(dim=(1, 2, 3), keepdim=True)
     return (pictures - low) / (high - low).clamp(min=1e-6)
 
 
 @cache
 def render(fonts: tuple[str, ...] = FONTS, characters: str = CHARACTERS) -> Glyphs:
-    """Draw every character of every font and measure its distance fields (about 3 s for all)."""
-    ink = np.stack([[glyph(font, character) for character in characters] for font in map(typeface, fonts)])
+    """Render every character of every font and compute its distance fields (about 3 s for all)."""
+    ink = np.stack([[rasterize(font, character) for character in characters] for font in map(load_font, fonts)])
     flat = ink.reshape(-1, CANVAS, CANVAS)
-    outline = distance(flat) - distance(~flat)
+    outline = distance_field(flat) - distance_field(~flat)
     slope = np.hypot(*np.gradient(outline, axis=(1, 2)))
-    spine = distance(flat & (slope < SPINE_SLOPE))
+    spine = distance_field(flat & (slope < SPINE_SLOPE))
     return Glyphs(
         outline=torch.from_numpy(outline.reshape(ink.shape)), spine=torch.from_numpy(spine.reshape(ink.shape))
     )
 
 
-def typeface(name: str) -> ImageFont.FreeTypeFont:
-    """A font that ships with matplotlib, found without importing it."""
+def load_font(name: str) -> ImageFont.FreeTypeFont:
+    """A font that ships with matplotlib, located without importing matplotlib."""
     package = importlib.util.find_spec("matplotlib")
     if package is None or package.origin is None:
         raise IceboxError("glyphs: the fonts that ship with matplotlib are needed; `pip install matplotlib`")
@@ -136,19 +136,19 @@ def typeface(name: str) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(path, 2 * INK)
 
 
-def glyph(font: ImageFont.FreeTypeFont, character: str) -> np.ndarray:
-    """The character's ink, its longer side INK pixels, in the canvas' middle: bool (s, s)."""
+def rasterize(font: ImageFont.FreeTypeFont, character: str) -> np.ndarray:
+    """The character's ink, its longer side INK pixels, centered on the canvas: bool (s, s)."""
     mask = font.getmask(character)
-    batch_rows = Image.frombytes("L", mask.size, bytes(mask))
-    batch_rows = batch_rows.crop(batch_rows.getbbox())
-    scale = INK / max(batch_rows.size)
-    batch_rows = batch_rows.resize((max(1, round(batch_rows.width * scale)), max(1, round(batch_rows.height * scale))))
+    image = Image.frombytes("L", mask.size, bytes(mask))
+    image = image.crop(image.getbbox())
+    scale = INK / max(image.size)
+    image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
     canvas = Image.new("L", (CANVAS, CANVAS))
-    canvas.paste(batch_rows, ((CANVAS - batch_rows.width) // 2, (CANVAS - batch_rows.height) // 2))
+    canvas.paste(image, ((CANVAS - image.width) // 2, (CANVAS - image.height) // 2))
     return np.asarray(canvas) > 127
 
 
-def distance(ink: np.ndarray) -> np.ndarray:
+def distance_field(ink: np.ndarray) -> np.ndarray:
     """Euclidean distance of each pixel to the nearest ink, in pixels: bool (n, s, s) → float32 (n, s, s)."""
     places = np.arange(CANVAS, dtype=np.float32)
     steps = (places[:, None] - places) ** 2  # (s, s)

@@ -1,8 +1,8 @@
-"""An LSTM that says what word comes next.
+"""An LSTM language model, the texts that it writes, and its perplexity on texts of others.
 
-What keeps one of this size from learning a small corpus by heart: word vectors tied to the softmax (Press and Wolf
+Two things keep a network of this size from overfitting a small corpus: word vectors tied to the softmax (Press and Wolf
 2017; Inan et al. 2017) and one dropout mask for all positions of a text (Gal and Ghahramani 2016). The softmax is
-adaptive (Grave et al. 2017): rare words have shorter vectors, and the time goes where the text is.
+adaptive (Grave et al. 2017): rare words have shorter vectors, so most of the time is spent on the frequent words.
 
 Letters: b batch, t tokens, d features, v words of the vocabulary.
 """
@@ -21,16 +21,19 @@ from icebox.features.abc.dataset import Content, Modality
 from icebox.features.text import tokenization
 
 CUTOFFS = (2000, 10000)  # ranks at which the softmax's vectors become shorter
-EVALUATION_TOKENS = 1024  # at a time
-LENGTH = 80  # words of a text written here
-PROMPTS, PROMPT = 5, 20  # how many real beginnings are continued, and their words
-TEMPERATURE = 0.8  # below 1, likely words are drawn more often than they are expected
+EVALUATION_TOKENS = 1024  # of a forward pass
+GENERATED_WORDS = 80  # of a text written here
+PROMPTS, PROMPT_WORDS = 5, 20  # how many real beginnings are continued, and their length
+TEMPERATURE = 0.8  # below 1, likely words are sampled more often than the network predicts
 
-States = list[tuple[Tensor, Tensor]]  # of each layer, (1, b, d) each
+States = list[tuple[Tensor, Tensor]]  # one pair (hidden, cell) per layer, (1, b, d) each
 
 
 class LSTMLanguageModel(nn.Module):
-    """Word vectors, LSTM layers one above the other, and the softmax whose vectors those of the words are."""
+    """Word vectors, stacked LSTM layers, and an adaptive softmax that shares its vectors with the words.
+
+    The names of the modules are keys of the stored weights.
+    """
 
     def __init__(self, *, words: int, width: int, hidden: int, layers: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -39,39 +42,40 @@ class LSTMLanguageModel(nn.Module):
         sizes = [width, *[hidden] * (layers - 1), width]
         self.layers = nn.ModuleList(nn.LSTM(a, b, batch_first=True) for a, b in itertools.pairwise(sizes))
         self.sizes = sizes[1:]
-        self.words = nn.Identity()  # a place where word vectors can be had
+        self.words = nn.Identity()  # makes the word vectors available as the output `words`
         self.dropout = dropout
         self.width = width
 
     def forward(self, tokens: Tensor, states: States | None = None) -> tuple[Tensor, States]:
-        """(b, t) and the states of the text before → (b, t, d) and the states behind it."""
+        """Tokens (b, t) and the states after the text before them → features (b, t, d) and the states after them."""
         x = self.locked_dropout(self.words(self.embed(tokens)))
-        after: States = []
+        new_states: States = []
         for number, layer in enumerate(self.layers):
             x, state = layer(x, states[number] if states else None)
-            after.append(state)
+            new_states.append(state)
             x = self.locked_dropout(x)
-        return x, after
+        return x, new_states
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """(b, t) → (b, t, d): the softmax's own vectors, those of rare words through its projections."""
+        """Tokens (b, t) → the softmax's vectors (b, t, d), those of rare words through its projections."""
         flat = tokens.flatten()
-        first = self.softmax.shortlist_size
-        table = self.softmax.head.weight
-        vectors = F.embedding(flat.clamp(max=first - 1), table)
-        for (narrow, wide), (low, high) in zip(self.tails(), itertools.pairwise(self.softmax.cutoffs), strict=True):
-            places = ((flat >= low) & (flat < high)).nonzero().squeeze(1)
-            if len(places):
-                rare = F.embedding(flat[places] - low, wide) @ narrow
-                vectors = vectors.index_copy(0, places, rare.to(vectors.dtype))
+        shortlist = self.softmax.shortlist_size
+        vectors = F.embedding(flat.clamp(max=shortlist - 1), self.softmax.head.weight)
+        for (projection, table), (low, high) in zip(
+            self.tails(), itertools.pairwise(self.softmax.cutoffs), strict=True
+        ):
+            positions = ((flat >= low) & (flat < high)).nonzero().squeeze(1)
+            if len(positions):
+                rare = F.embedding(flat[positions] - low, table) @ projection
+                vectors = vectors.index_copy(0, positions, rare.to(vectors.dtype))
         return vectors.view(*tokens.shape, -1) * math.sqrt(self.width)
 
     def tails(self) -> list[tuple[Tensor, Tensor]]:
-        """Of each group of rare words: the projection from d, and the vectors (words, shorter)."""
+        """For each group of rare words: the projection (shorter, d) and the vectors (words, shorter)."""
         return [tuple(tail.parameters()) for tail in self.softmax.tail]  # type: ignore[misc]
 
     def locked_dropout(self, x: Tensor) -> Tensor:
-        """(b, t, d) → the same, without some features, which are the same ones at every position of a text."""
+        """Dropout (b, t, d) → (b, t, d) that drops the same features at every position of a text."""
         if not self.training or not self.dropout:
             return x
         keep = 1 - self.dropout
@@ -80,20 +84,23 @@ class LSTMLanguageModel(nn.Module):
 
 @torch.inference_mode()
 def mean_nll(network: LSTMLanguageModel, text: Tensor, *, first: int) -> float:
-    """Mean of -log p of every word (t,), in nats, the state carried from first to last; `first` stands before them."""
+    """Mean negative log-likelihood of the words (t,), in nats, with the state carried from the first to the last.
+
+    `first` is the token before them.
+    """
     device = next(network.parameters()).device
     states: States | None = None
     total = 0.0
-    behind = torch.cat([torch.tensor([first]), text])
+    tokens = torch.cat([torch.tensor([first]), text])
     for start in range(0, len(text), EVALUATION_TOKENS):
-        piece = behind[None, start : start + EVALUATION_TOKENS + 1].to(device)
-        hidden, states = network(piece[:, :-1], states)
-        total -= network.softmax(hidden[0], piece[0, 1:]).output.double().sum().item()
+        window = tokens[None, start : start + EVALUATION_TOKENS + 1].to(device)
+        hidden, states = network(window[:, :-1], states)
+        total -= network.softmax(hidden[0], window[0, 1:]).output.double().sum().item()
     return total / len(text)
 
 
 class CarriedStates(nn.Module):
-    """The layers' states between two steps, kept as buffers so that a checkpoint has them."""
+    """The layers' states between two steps, kept as buffers so that a checkpoint contains them."""
 
     def __init__(self, network: LSTMLanguageModel, batch_size: int) -> None:
         super().__init__()
@@ -103,18 +110,18 @@ class CarriedStates(nn.Module):
         self.layers = len(network.layers)
 
     def get(self) -> States:
-        """A pair of each layer's states."""
+        """The states of every layer."""
         return [(self.get_buffer(f"h{number}"), self.get_buffer(f"c{number}")) for number in range(self.layers)]
 
     def set(self, states: States | None) -> None:
-        """Keep these, without the graph that led to them; None: begin anew."""
+        """Store the states, detached from the graph that computed them; None sets them to zero."""
         for number, pair in enumerate(self.get()):
-            for kept, new in zip(pair, states[number] if states else (None, None), strict=True):
-                kept.zero_() if new is None else kept.copy_(new.detach())
+            for buffer, new in zip(pair, states[number] if states else (None, None), strict=True):
+                buffer.zero_() if new is None else buffer.copy_(new.detach())
 
 
 class TextGenerator(Generator):
-    """Word by word, each drawn from what the network expects next; UNKNOWN is never drawn."""
+    """Samples texts word by word from the network's predictions; UNKNOWN is never sampled."""
 
     modality: ClassVar[Modality] = "text"
 
@@ -123,54 +130,53 @@ class TextGenerator(Generator):
         self.end, self.unknown = vocabulary.index(tokenization.END), vocabulary.index(tokenization.UNKNOWN)
 
     def make(self, labels: Sequence[str], *, seed: int) -> list[Content]:
-        """A text of LENGTH words for each label, begun behind a line's end."""
-        written = self.continue_texts(torch.full((len(labels), 1), self.end), seed=seed)
-        return [tokenization.joined(self.vocabulary[number] for number in row).strip() for row in written.tolist()]
+        """A text of GENERATED_WORDS words for each label, each beginning after a line's end."""
+        texts = self.continue_texts(torch.full((len(labels), 1), self.end), seed=seed)
+        return [tokenization.joined(self.vocabulary[number] for number in row).strip() for row in texts.tolist()]
 
     def sheets(self, contents: Sequence[Content], *, seed: int) -> dict[str, list[list[Content]]]:
-        """Beginnings of real texts, and how they go on here and there."""
+        """Rows of: the beginning of a real text, its continuation by the network, its real continuation."""
         number = {word: i for i, word in enumerate(self.vocabulary)}
         rows: list[list[Content]] = []
-        for place, content in enumerate(contents[:PROMPTS]):
-            real = [word for word in tokenization.of_lines(str(content)) if word != tokenization.END][: PROMPT + LENGTH]
-            begun = torch.tensor([[number.get(word, self.unknown) for word in real[:PROMPT]]])
-            written = [self.vocabulary[n] for n in self.continue_texts(begun, seed=seed + place)[0].tolist()]
-            rows.append(
-                [tokenization.joined(real[:PROMPT]), tokenization.joined(written), tokenization.joined(real[PROMPT:])]
-            )
+        for position, content in enumerate(contents[:PROMPTS]):
+            words = [word for word in tokenization.of_lines(str(content)) if word != tokenization.END]
+            prompt, real = words[:PROMPT_WORDS], words[PROMPT_WORDS : PROMPT_WORDS + GENERATED_WORDS]
+            tokens = torch.tensor([[number.get(word, self.unknown) for word in prompt]])
+            generated = [self.vocabulary[n] for n in self.continue_texts(tokens, seed=seed + position)[0].tolist()]
+            rows.append([tokenization.joined(part) for part in (prompt, generated, real)])
         return {"continued": rows}
 
     @torch.inference_mode()
-    def continue_texts(self, begun: Tensor, *, seed: int) -> Tensor:
-        """(b, t) → the next LENGTH words (b, LENGTH), which are drawn from a sharpened distribution."""
+    def continue_texts(self, prompts: Tensor, *, seed: int) -> Tensor:
+        """Tokens (b, t) → the next GENERATED_WORDS tokens (b, GENERATED_WORDS), sampled at TEMPERATURE."""
         generator = torch.Generator(self.device).manual_seed(seed)
         states: States | None = None
-        piece = begun.to(self.device)
+        tokens = prompts.to(self.device)
         sampled: list[Tensor] = []
-        for _ in range(LENGTH):
-            hidden, states = self.network(piece, states)
+        for _ in range(GENERATED_WORDS):
+            hidden, states = self.network(tokens, states)
             logits = self.network.softmax.log_prob(hidden[:, -1]) / TEMPERATURE  # (b, v)
             logits[:, self.unknown] = float("-inf")
-            piece = torch.multinomial(logits.softmax(1), 1, generator=generator)  # (b, 1)
-            sampled.append(piece)
+            tokens = torch.multinomial(logits.softmax(1), 1, generator=generator)  # (b, 1)
+            sampled.append(tokens)
         return torch.cat(sampled, dim=1)
 
 
 class PerplexityJudge(TextJudge):
-    """Words never seen count as UNKNOWN."""
+    """The perplexity of texts under the network; words outside the vocabulary count as UNKNOWN."""
 
     def __init__(self, network: LSTMLanguageModel, vocabulary: Sequence[str], device: str) -> None:
         self.network, self.device = network, device
         self.number = {word: i for i, word in enumerate(vocabulary)}
 
     def perplexity(self, contents: Sequence[Content]) -> float:
-        """Of all words and line ends of these texts."""
+        """Perplexity over all words and line ends of these texts."""
         total, count = 0.0, 0
         for content in contents:
-            found = [
+            words = [
                 word for line in str(content).split("\n") for word in (*tokenization.of_text(line), tokenization.END)
             ]
-            text = torch.tensor([self.number.get(word, self.number[tokenization.UNKNOWN]) for word in found])
+            text = torch.tensor([self.number.get(word, self.number[tokenization.UNKNOWN]) for word in words])
             total += mean_nll(self.network, text, first=self.number[tokenization.END]) * len(text)
             count += len(text)
         return math.exp(total / count)

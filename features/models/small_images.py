@@ -1,4 +1,6 @@
-"""Small grey pictures: how any picture becomes one, and the convolutions that read and draw them.
+"""Small grey images: how any image becomes one, and the convolutional encoder and decoder for them.
+
+The names of the networks' modules are keys of the stored weights.
 
 Letters: b batch, n items, d features, r = SIDE pixels, w width.
 """
@@ -23,48 +25,48 @@ from icebox.features.nn.layer_outputs import Capture, Inputs
 from icebox.features.nn.transfer import sent
 
 SIDE = 28
-LEAK = 0.2
+NEGATIVE_SLOPE = 0.2  # of the leaky ReLUs
 PREPROCESS = {"mode": "grey", "resize": f"{SIDE}x{SIDE}, bilinear, antialiased", "scale": "1/255"}
 
 
 def to_small_image(content: Content) -> np.ndarray:
-    """One picture → uint8 (r, r), squeezed to a square."""
-    picture = to_image(content).convert("L")
-    if picture.size != (SIDE, SIDE):
-        picture = picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    return np.asarray(picture)
+    """One image → uint8 (r, r), grey, resized to a square without keeping its proportions."""
+    image = to_image(content).convert("L")
+    if image.size != (SIDE, SIDE):
+        image = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    return np.asarray(image)
 
 
 def load_split(data: Examples, split: str) -> Tensor:
-    """All pictures of a split, uint8 (n, 1, r, r)."""
+    """All images of a split, uint8 (n, 1, r, r)."""
     return torch.from_numpy(np.stack([to_small_image(content) for content in data.contents(split)])[:, None])
 
 
 def batch_rows(rows: int, batch_size: int, *, seed: int, index: int) -> Tensor:
-    """The rows (b,) of batch `index`: every row once an epoch, in an order drawn for each, a short rest left out."""
+    """The rows (b,) of batch `index`. Each epoch has its own random order; an incomplete last batch is left out."""
     epoch, position = divmod(index, rows // batch_size)
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     return torch.randperm(rows, generator=generator)[position * batch_size :][:batch_size]
 
 
 class SmallImageEncoder(nn.Module):
-    """Pictures in 0..1, (b, 1, r, r) → features (b, d), above three convolutions that halve the side."""
+    """Images in 0..1, (b, 1, r, r) → features (b, d): three strided convolutions and a linear layer."""
 
     def __init__(self, *, d: int, width: int, norm: bool) -> None:
         super().__init__()
-        self.stage1 = nn.Sequential(nn.Conv2d(1, width, 4, stride=2, padding=1), nn.LeakyReLU(LEAK))
+        self.stage1 = nn.Sequential(nn.Conv2d(1, width, 4, stride=2, padding=1), nn.LeakyReLU(NEGATIVE_SLOPE))
         self.stage2 = strided_convolution(width, 2 * width, size=4, norm=norm)
         self.stage3 = strided_convolution(2 * width, 4 * width, size=3, norm=norm)
-        self.flat = nn.Sequential(nn.Flatten(), nn.Linear(4 * width * 16, d), nn.LeakyReLU(LEAK))
+        self.flat = nn.Sequential(nn.Flatten(), nn.Linear(4 * width * 16, d), nn.LeakyReLU(NEGATIVE_SLOPE))
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """(b, 1, r, r) → (b, w, 14, 14) → (b, 2w, 7, 7) → (b, 4w, 4, 4) → (b, d)."""
-        features: Tensor = self.flat(self.stage3(self.stage2(self.stage1(2 * pictures - 1))))
+        features: Tensor = self.flat(self.stage3(self.stage2(self.stage1(2 * images - 1))))
         return features
 
 
 class SmallImageDecoder(nn.Module):
-    """Codes (b, d) → pictures in 0..1, (b, 1, r, r)."""
+    """Codes (b, d) → images in 0..1, (b, 1, r, r): a linear layer and two transposed convolutions."""
 
     def __init__(self, *, d: int, width: int) -> None:
         super().__init__()
@@ -82,21 +84,21 @@ class SmallImageDecoder(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         """(b, d) → (b, 4w, 7, 7) → (b, 2w, 14, 14) → (b, 1, r, r)."""
-        pictures: Tensor = self.body(codes)
-        return pictures
+        images: Tensor = self.body(codes)
+        return images
 
 
 def strided_convolution(d_in: int, d_out: int, *, size: int, norm: bool) -> nn.Sequential:
-    """A convolution to half the side, a leaky ReLU, and batch norm between them where asked for."""
-    between = [nn.BatchNorm2d(d_out)] if norm else []
+    """A convolution of stride 2, batch norm with `norm`, and a leaky ReLU: half the height and width."""
+    batch_norm = [nn.BatchNorm2d(d_out)] if norm else []
     convolution = nn.Conv2d(d_in, d_out, size, stride=2, padding=1, bias=not norm)
-    return nn.Sequential(convolution, *between, nn.LeakyReLU(LEAK))
+    return nn.Sequential(convolution, *batch_norm, nn.LeakyReLU(NEGATIVE_SLOPE))
 
 
 class SmallImageBackbone(NetworkBackbone):
-    """Any picture as a small grey one, then a network that takes (b, 1, r, r) in 0..1.
+    """Features of small grey images from a network that takes (b, 1, r, r) in 0..1.
 
-    It may be a part of a larger one, `whole`, which is what `folder` holds the weights of.
+    The network may be a part of a larger one, `whole`, whose weights are in `folder`.
     """
 
     modality: ClassVar[Modality] = "image"
@@ -131,22 +133,22 @@ class SmallImageBackbone(NetworkBackbone):
         }
 
     def prepare(self, content: Content) -> np.ndarray:
-        """One picture → uint8 (r, r)."""
+        """One image → uint8 (r, r)."""
         return to_small_image(content)
 
     def inputs(self, prepared: Sequence[np.ndarray]) -> Inputs:
-        """uint8 (r, r) each → (b, 1, r, r) in 0..1."""
+        """b images, uint8 (r, r) each → (b, 1, r, r) in 0..1."""
         pictures = sent(torch.from_numpy(np.stack(prepared)[:, None]), self.device)
         return Inputs((pictures.float() / 255,))
 
     def save(self, folder: Path) -> None:
-        """Write the weights of the whole and the settings."""
+        """Write the weights of the whole network and the settings."""
         write_settings(folder, read_settings(self.folder))
         state = {name: tensor.contiguous().cpu() for name, tensor in self.whole.state_dict().items()}
         save_file(state, folder / WEIGHTS_FILE)
 
 
-def to_contents(pictures: Tensor) -> list[Content]:
-    """Pictures in 0..1, (b, 1, r, r) → b arrays uint8 (r, r), as a dataset gives them."""
-    grey = (pictures[:, 0] * 255).round().to(torch.uint8).cpu().numpy()
+def to_contents(images: Tensor) -> list[Content]:
+    """Images in 0..1, (b, 1, r, r) → b arrays uint8 (r, r), the form in which datasets give them."""
+    grey = (images[:, 0] * 255).round().to(torch.uint8).cpu().numpy()
     return list(grey)

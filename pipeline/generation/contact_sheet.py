@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from icebox.features import files
-from icebox.features.models.glyphs import typeface
+from icebox.features.models.glyphs import load_font
 
 SCALE = 3  # each pixel becomes this many a side
 GAP = 4  # pixels between pictures
@@ -32,7 +32,7 @@ def pictures(path: Path, rows: Sequence[Sequence[np.ndarray]]) -> None:
 def texts(path: Path, rows: Sequence[Sequence[str]]) -> None:
     """Write a PNG of paragraphs, a blank line between rows; the parts of a row are set off by a bar."""
     lines = [line for row in rows for line in (*textwrap.wrap(" | ".join(row), COLUMNS), "")]
-    font = typeface("DejaVuSans").font_variant(size=LETTER)  # Pillow's own font lacks even dashes
+    font = load_font("DejaVuSans").font_variant(size=LETTER)  # Pillow's own font lacks even dashes
     paper = Image.new("L", (COLUMNS * LETTER * 6 // 10, (len(lines) + 1) * LINE), PAPER)
     pen = ImageDraw.Draw(paper)
     for number, line in enumerate(lines):

@@ -11,10 +11,10 @@ from icebox.features.models.glyphs import (
     RESOLUTIONS,
     SIDE,
     Glyphs,
-    distance,
-    glyph,
+    distance_field,
+    load_font,
+    rasterize,
     render,
-    typeface,
 )
 
 
@@ -29,18 +29,18 @@ def draw(few: Glyphs, seed: int, labels: tuple[int, ...] = (0, 1, 2)) -> torch.T
 
 def test_every_font_of_the_list_ships_with_matplotlib_and_tells_all_characters_apart():
     for name in glyphs.FONTS:
-        font = typeface(name)
+        font = load_font(name)
         shapes = {bytes(font.getmask(character)) for character in CHARACTERS}
         assert len(shapes) == len(CHARACTERS) == 62, name
 
 
 def test_a_missing_font_is_named():
     with pytest.raises(IceboxError, match=r"no font Comic\.ttf"):
-        typeface("Comic")
+        load_font("Comic")
 
 
 def test_a_glyph_is_centred_with_its_longer_side_of_the_agreed_size():
-    ink = glyph(typeface("DejaVuSans"), "H")
+    ink = rasterize(load_font("DejaVuSans"), "H")
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
     assert len(rows) == INK
     assert abs(rows[0] + rows[-1] - (CANVAS - 1)) <= 1
@@ -50,7 +50,7 @@ def test_a_glyph_is_centred_with_its_longer_side_of_the_agreed_size():
 def test_distance_is_that_to_the_nearest_ink():
     ink = np.zeros((1, CANVAS, CANVAS), dtype=bool)
     ink[0, 10, 20] = ink[0, 40, 20] = True
-    found = distance(ink)[0]
+    found = distance_field(ink)[0]
     assert found[10, 20] == 0
     assert found[13, 24] == 5  # 3, 4, 5
     assert found[26, 20] == 14  # the lower one is nearer

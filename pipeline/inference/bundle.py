@@ -16,6 +16,10 @@ from icebox.features.errors import IceboxError
 from icebox.features.extraction.precision import Precision, Stored
 from icebox.features.extraction.views import IDENTITY
 from icebox.features.manifest.validation import Task
+from icebox.features.store.feature_store import FeatureStore
+from icebox.pipeline.catalog import datasets
+from icebox.pipeline.config.schema import Config
+from icebox.pipeline.data.feature_selection import FeatureSelection
 from icebox.pipeline.project import paths
 
 FORMAT = 2  # of the card and of what is pickled beside it: raised when the classes inside have moved or changed
@@ -46,6 +50,36 @@ class Bundle:
     view: str = IDENTITY
     pairs: bool = False
     clean: list[str] = field(default_factory=list)
+
+
+def for_store(
+    config: Config,
+    name: str,
+    store: FeatureStore,
+    head: Any,
+    *,
+    classes: list[str],
+    selection: FeatureSelection,
+) -> Bundle:
+    """The bundle of a head that was fitted on a selection of features of the store called `name`."""
+    entry = config.stores[name]
+    return Bundle(
+        head=head,
+        task=config.task(name),
+        classes=classes,
+        store=name,
+        fingerprint=store.fingerprint,
+        backbone=entry.backbone,
+        family=store.spec["family"],
+        outputs=list(store.spec["outputs"]),
+        precision=store.spec["precision"],
+        stored=store.spec["stored"],
+        options=entry.extract.options,
+        sees=list(selection.outputs),
+        view=selection.views[0],
+        pairs=datasets.source(config, entry.dataset).modality == "pair",
+        clean=list(config.datasets[entry.dataset].parameters.get("clean", [])),
+    )
 
 
 def save(bundle: Bundle, *, store: str, head: str) -> None:

@@ -117,7 +117,7 @@ def fit(folder: Path, family: str) -> dict[str, float]:
         head = build().fit(train, numbers[train.items])
         fit_s, fit_peak_bytes = time.perf_counter() - started_s, status_bytes("VmHWM")
         right = [
-            predictions.answers(head, test[rows], len(classes)).predicted == numbers[test.items[rows]]
+            predictions.predict(head, test[rows], len(classes)).predicted == numbers[test.items[rows]]
             for rows in test.blocks()
         ]
     return {

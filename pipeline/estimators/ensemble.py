@@ -21,9 +21,9 @@ class Mean(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities (n, k)."""
-        from icebox.pipeline.evaluation.predictions import answers
+        from icebox.pipeline.evaluation.predictions import predict
 
-        return mean([answers(head, X, self.classes).scores for head in self.heads])
+        return mean([predict(head, X, self.classes).scores for head in self.heads])
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class (n,)."""

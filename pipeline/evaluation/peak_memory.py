@@ -1,4 +1,4 @@
-"""How much memory this process has had at once."""
+"""The peak memory of this process."""
 
 import resource
 import sys

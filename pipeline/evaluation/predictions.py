@@ -1,4 +1,4 @@
-"""What a fitted head says of items, and how good that is."""
+"""Predictions of a fitted head for the items of a split, and their scores."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,67 +13,68 @@ from icebox.pipeline.evaluation.sample import Sample
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a head says of n items: class numbers (n,) and scores (n, k), which are probabilities or else margins.
+class Predictions:
+    """Of a classifier for n items: class numbers (n,) and `scores` (n, k), which are probabilities or else margins.
 
     Of a regression: values (n,) and no scores (n, 0).
     """
 
     predicted: np.ndarray
     scores: np.ndarray
-    probable: bool
+    has_probabilities: bool
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A split, what the head said of it, and how good that was."""
+class ScoredSplit:
+    """A split, a head's predictions for it, and their scores by metric."""
 
-    part: LabelledSplit
-    answers: Answers
+    split: LabelledSplit
+    predictions: Predictions
     scores: dict[str, float]
 
 
-def scored(head: Any, part: LabelledSplit, data: LabelledData) -> Scored:
-    """Ask a head once for all that is written about a split."""
+def score_head(head: Any, split: LabelledSplit, data: LabelledData) -> ScoredSplit:
+    """Predict a split once and compute its scores; a block at a time where the features stay on disk."""
+    blocks = feature_blocks(split.features)
     if data.task == "regression":
-        values = np.concatenate([head.predict(block) for block in blocks(part.features)]).astype(np.float64)
-        said = Answers(values, np.empty((len(part), 0)), probable=False)
-        return judged(part, said, 0)
-    pieces = [answers(head, block, len(data.classes)) for block in blocks(part.features)]
-    said = Answers(
+        values = np.concatenate([head.predict(block) for block in blocks]).astype(np.float64)
+        return score_predictions(split, Predictions(values, np.empty((len(split), 0)), has_probabilities=False), 0)
+    pieces = [predict(head, block, len(data.classes)) for block in blocks]
+    predictions = Predictions(
         np.concatenate([piece.predicted for piece in pieces]),
         np.concatenate([piece.scores for piece in pieces]),
-        pieces[0].probable,
+        pieces[0].has_probabilities,
     )
-    return judged(part, said, len(data.classes))
+    return score_predictions(split, predictions, len(data.classes))
 
 
-def judged(part: LabelledSplit, said: Answers, classes: int) -> Scored:
-    """A split with what was said of it and how good that is; without classes it is a regression."""
-    probabilities = said.scores if said.probable else None
-    return Scored(part, said, metrics.scores(Sample(part.labels, said.predicted, classes, probabilities)))
+def score_predictions(split: LabelledSplit, predictions: Predictions, classes: int) -> ScoredSplit:
+    """A split with its scores; `classes` is 0 for a regression."""
+    probabilities = predictions.scores if predictions.has_probabilities else None
+    sample = Sample(split.labels, predictions.predicted, classes, probabilities)
+    return ScoredSplit(split, predictions, metrics.scores(sample))
 
 
-def blocks(features: np.ndarray | DiskFeatures) -> Iterator[np.ndarray]:
-    """The features as they are, or those that stay on disk a block at a time."""
+def feature_blocks(features: np.ndarray | DiskFeatures) -> Iterator[np.ndarray]:
+    """The features in one piece, or a block at a time where they stay on disk."""
     return (features[rows] for rows in features.blocks()) if isinstance(features, DiskFeatures) else iter([features])
 
 
-def answers(head: Any, features: np.ndarray, classes: int) -> Answers:
-    """What a classifier says of features (n, d), one column of scores for each of `classes`."""
-    probable = hasattr(head, "predict_proba")
-    scores = head.predict_proba(features) if probable else margins(head, features)
-    seen = np.asarray(head.classes_)
-    if len(seen) < classes:  # a fold of few items may have lacked a class: that one is never its answer
-        wide = np.full((len(scores), classes), 0.0 if probable else -np.inf)
-        wide[:, seen] = scores
+def predict(head: Any, features: np.ndarray, classes: int) -> Predictions:
+    """A classifier's predictions for features (n, d), with one column of scores for each of `classes`."""
+    has_probabilities = hasattr(head, "predict_proba")
+    scores = head.predict_proba(features) if has_probabilities else margins(head, features)
+    fitted_classes = np.asarray(head.classes_)
+    if len(fitted_classes) < classes:  # a fold of few items may have lacked a class: it is never predicted then
+        wide = np.full((len(scores), classes), 0.0 if has_probabilities else -np.inf)
+        wide[:, fitted_classes] = scores
         scores = wide
-    if probable:  # some heads compute in float32, and then miss 1 by 1e-7
+    if has_probabilities:  # some heads compute in float32, and then miss 1 by 1e-7
         scores = scores / scores.sum(axis=1, keepdims=True, dtype=np.float64)
-    return Answers(head.predict(features), scores, probable)
+    return Predictions(head.predict(features), scores, has_probabilities)
 
 
 def margins(head: Any, features: np.ndarray) -> np.ndarray:
-    """(n, k) values of the decision function, one column a class."""
-    found: np.ndarray = head.decision_function(features)
-    return np.column_stack([-found, found]) if found.ndim == 1 else found
+    """(n, k) values of the decision function, one column a class, also where scikit-learn gives one for two."""
+    values: np.ndarray = head.decision_function(features)
+    return np.column_stack([-values, values]) if values.ndim == 1 else values

@@ -8,7 +8,7 @@ from icebox.features.errors import IceboxError
 from icebox.pipeline.config.schema import Fit
 from icebox.pipeline.data.class_weights import SampleWeighter
 from icebox.pipeline.data.labelled import LabelledData
-from icebox.pipeline.evaluation.predictions import Scored, scored
+from icebox.pipeline.evaluation.predictions import ScoredSplit, score_head
 from icebox.pipeline.fitting import calibration, refit, search
 from icebox.pipeline.fitting.head_factory import Maker, Setting
 from icebox.pipeline.fitting.refit import Refitted
@@ -21,7 +21,7 @@ class Seeded:
 
     fitted: Refitted
     val: dict[str, float] | None
-    tests: dict[str, Scored]
+    tests: dict[str, ScoredSplit]
     predict_s: float
 
 
@@ -32,21 +32,21 @@ class Learnt:
 
     found: Found
     seeds: list[Seeded]
-    val: Scored | None
+    val: ScoredSplit | None
 
 
 def learn(made: Maker, settings: Sequence[Setting], data: LabelledData, fit: Fit, *, weigh: SampleWeighter) -> Learnt:
     """Choose on val or by folds, refit, calibrate, and score once on the test sets."""
     found = search.search(made, settings, data, fit, weigh=weigh)
     heads = refit.refit(made, found, data, fit, weigh=weigh)
-    val = scored(found.tried[0].head, data.val, data) if found.chosen_on == "val" and data.val else None
+    val = score_head(found.tried[0].head, data.val, data) if found.chosen_on == "val" and data.val else None
     return Learnt(found, [seeded(each, data, fit, val is not None) for each in heads], val)
 
 
 def seeded(fitted: Refitted, data: LabelledData, fit: Fit, val_chose: bool) -> Seeded:
     """Score one head."""
     unseen = data.val is not None and val_chose and fit.refit == "train"
-    val = scored(fitted.head, data.val, data).scores if unseen and data.val else None
+    val = score_head(fitted.head, data.val, data).scores if unseen and data.val else None
     if fit.calibrate != "none":
         if data.val is None:
             raise IceboxError(f"calibrate: {fit.calibrate}: expected items in val to learn from, found none")
@@ -54,5 +54,5 @@ def seeded(fitted: Refitted, data: LabelledData, fit: Fit, val_chose: bool) -> S
             fitted.seed, calibration.calibrated(fitted.head, data.val, fit.calibrate), fitted.fit_s, fitted.converged
         )
     started_s = time.perf_counter()
-    tests = {split: scored(fitted.head, part, data) for split, part in data.tests.items()}
+    tests = {split: score_head(fitted.head, part, data) for split, part in data.tests.items()}
     return Seeded(fitted, val, tests, time.perf_counter() - started_s)

@@ -16,7 +16,7 @@ from icebox.pipeline.config.schema import Fit
 from icebox.pipeline.data.class_weights import SampleWeighter
 from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
 from icebox.pipeline.evaluation import metrics
-from icebox.pipeline.evaluation.predictions import scored
+from icebox.pipeline.evaluation.predictions import score_head
 from icebox.pipeline.fitting import convergence, path_fitting, successive_halving
 from icebox.pipeline.fitting import cross_validation as folds
 from icebox.pipeline.fitting.head_factory import Maker, Setting
@@ -156,7 +156,7 @@ def tried_of(
         fits = path_fitting.fit(made.under(fit.seed), list(settings.values()), on.features, on.labels, **given)
         for i, head, fit_s in fits:
             converged = convergence.converged(head, complaints.taken())
-            scores = scored(head, judged, data).scores
+            scores = score_head(head, judged, data).scores
             stopped = head.refit_parameters() if hasattr(head, "refit_parameters") else {}
             left.remove(positions[i])
             yield Tried(positions[i], scores, fit_s, converged, stopped, head)

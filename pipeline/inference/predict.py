@@ -66,7 +66,7 @@ def write(stream: Any, opened: bundle.Bundle, network: Backbone, items: Iterator
             values = head.predict(features)
             writer.writerows([name, f"{value:.6g}"] for (name, _), value in zip(batch, values, strict=True))
             continue
-        said = predictions.answers(head, features, len(opened.classes))
+        said = predictions.predict(head, features, len(opened.classes))
         for (name, _), label, row in zip(batch, said.predicted, said.scores, strict=True):
             writer.writerow([name, opened.classes[label], *(f"{value:.6f}" for value in row)])
 

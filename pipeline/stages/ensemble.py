@@ -13,7 +13,7 @@ from icebox.pipeline.config.schema import Config
 from icebox.pipeline.data.labelled import LabelledSplit
 from icebox.pipeline.estimators.ensemble import Mean, mean
 from icebox.pipeline.evaluation import metrics, peak_memory, results
-from icebox.pipeline.evaluation.predictions import Answers, Scored, judged
+from icebox.pipeline.evaluation.predictions import Predictions, ScoredSplit, score_predictions
 from icebox.pipeline.inference import bundle
 from icebox.pipeline.project import paths
 
@@ -94,9 +94,11 @@ def read(store: str, head: str) -> dict[str, Said]:
     return {name: Said(ids[rows], labels[rows], values[rows]) for name, rows in of.items()}
 
 
-def scored(said: Said, probabilities: np.ndarray, classes: list[str]) -> Scored:
+def scored(said: Said, probabilities: np.ndarray, classes: list[str]) -> ScoredSplit:
     """A split with probabilities (n, k) for it, and their scores."""
     probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)  # they were kept as float32
     labels = np.array([classes.index(label) for label in said.labels])
     part = LabelledSplit(said.item_ids, np.empty((len(labels), 0), np.float32), labels, said.item_ids)
-    return judged(part, Answers(probabilities.argmax(axis=1), probabilities, probable=True), len(classes))
+    return score_predictions(
+        part, Predictions(probabilities.argmax(axis=1), probabilities, has_probabilities=True), len(classes)
+    )

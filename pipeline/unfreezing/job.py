@@ -12,7 +12,7 @@ from icebox.pipeline.catalog import backbones, datasets
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.data import class_weights, feature_selection, labelled
 from icebox.pipeline.estimators import torch_module
-from icebox.pipeline.evaluation.predictions import Answers, Scored, judged
+from icebox.pipeline.evaluation.predictions import Predictions, ScoredSplit, score_predictions
 from icebox.pipeline.fitting import learning_curve
 from icebox.pipeline.inference import bundle
 from icebox.pipeline.project import paths
@@ -61,12 +61,12 @@ class FineTuningJob:
             raise IceboxError(f"backbone '{name}': family '{family}' has no network to train; take another store")
         return backbone
 
-    def score(self, split: str, scores: np.ndarray) -> Scored:
+    def score(self, split: str, scores: np.ndarray) -> ScoredSplit:
         """The predictions and metrics of a split for which the network computed scores (n, k)."""
         part = self.data.splits[split]
         if self.data.task == "regression":
             values = scores.reshape(-1).astype(np.float64)
-            predictions = Answers(values, np.empty((len(part), 0)), probable=False)
+            predictions = Predictions(values, np.empty((len(part), 0)), has_probabilities=False)
         else:
-            predictions = Answers(scores.argmax(1), torch_module.probabilities(scores), probable=True)
-        return judged(part, predictions, len(self.data.classes))
+            predictions = Predictions(scores.argmax(1), torch_module.probabilities(scores), has_probabilities=True)
+        return score_predictions(part, predictions, len(self.data.classes))

@@ -13,7 +13,7 @@ from torch import nn
 from icebox.features.nn.backbone import NetworkBackbone
 from icebox.pipeline.config.schema import FRESH
 from icebox.pipeline.estimators import torch_conversion
-from icebox.pipeline.evaluation.predictions import Scored
+from icebox.pipeline.evaluation.predictions import ScoredSplit
 from icebox.pipeline.unfreezing import activation_cache, augmentation, initialization
 from icebox.pipeline.unfreezing.activation_cache import ActivationCache
 from icebox.pipeline.unfreezing.end_to_end import EndToEndModel
@@ -36,7 +36,7 @@ class RunResult:
 
     seed: int
     progress: Progress
-    splits: dict[str, Scored]
+    splits: dict[str, ScoredSplit]
     model: EndToEndModel
     backbone: NetworkBackbone
     schedule: FreezingSchedule

@@ -37,7 +37,10 @@ def test_a_head_learns_the_same_from_them_as_from_the_array(store, family, scale
     one, other = (family.build(scale=scale).fit(features, y) for features in (X, np.asarray(X)))
     parts = [LabelledSplit(store.item_ids, features, y, store.item_ids) for features in (X, np.asarray(X))]
     data = LabelledData(["a", "b"], {})
-    said = [predictions.scored(head, part, data).answers.scores for head, part in zip((one, other), parts, strict=True)]
+    said = [
+        predictions.score_head(head, part, data).predictions.scores
+        for head, part in zip((one, other), parts, strict=True)
+    ]
     np.testing.assert_allclose(said[0], said[1], rtol=2e-3, atol=2e-3)
 
 

@@ -12,7 +12,7 @@ class Margin(Always):
 
 def test_margins_of_two_classes_become_two_columns():
     head = Margin().fit(np.zeros((2, 1)), np.array([0, 1]))
-    assert predictions.answers(head, np.zeros((2, 2)), 2).scores.tolist() == [[-1.5, 1.5], [2.0, -2.0]]
+    assert predictions.predict(head, np.zeros((2, 2)), 2).scores.tolist() == [[-1.5, 1.5], [2.0, -2.0]]
 
 
 def test_a_class_that_a_fold_lacked_is_never_the_answer():
@@ -21,9 +21,9 @@ def test_a_class_that_a_fold_lacked_is_never_the_answer():
             return np.tile([0.25, 0.75], (len(X), 1))
 
     head = Sure(answer=2).fit(np.zeros((2, 1)), np.array([0, 2]))
-    assert predictions.answers(head, np.zeros((1, 1)), 3).scores.tolist() == [[0.25, 0, 0.75]]
+    assert predictions.predict(head, np.zeros((1, 1)), 3).scores.tolist() == [[0.25, 0, 0.75]]
     head = Margin(answer=2).fit(np.zeros((2, 1)), np.array([0, 2]))
-    assert predictions.answers(head, np.zeros((2, 1)), 3).scores.tolist() == [
+    assert predictions.predict(head, np.zeros((2, 1)), 3).scores.tolist() == [
         [-1.5, -np.inf, 1.5],
         [2.0, -np.inf, -2.0],
     ]
@@ -31,5 +31,5 @@ def test_a_class_that_a_fold_lacked_is_never_the_answer():
 
 def test_a_regression_is_scored_by_its_errors():
     data = LabelledData([], {"train": part(1, 3)}, "regression")
-    scored = predictions.scored(Mean().fit(np.zeros((2, 1)), [1, 3]), part(1, 5), data)
+    scored = predictions.score_head(Mean().fit(np.zeros((2, 1)), [1, 3]), part(1, 5), data)
     assert scored.scores == {"n": 2, "rmse": 2.236068, "mae": 2.0, "r2": -0.25}

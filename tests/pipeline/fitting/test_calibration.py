@@ -7,7 +7,7 @@ from sklearn.svm import LinearSVC
 
 from icebox.pipeline.data.labelled import LabelledSplit
 from icebox.pipeline.evaluation import metrics
-from icebox.pipeline.evaluation.predictions import answers
+from icebox.pipeline.evaluation.predictions import predict
 from icebox.pipeline.evaluation.sample import Sample
 from icebox.pipeline.fitting.calibration import calibrated
 
@@ -45,7 +45,7 @@ def test_a_temperature_is_the_one_that_minimises_vals_log_loss_and_changes_no_pr
 def test_confidence_comes_close_to_the_share_of_right_answers(noisy, method):
     train, val, test = noisy
     head = LogisticRegression(C=100, max_iter=1000).fit(train.features, train.labels)
-    before, after = (answers(h, test.features, 3).scores for h in (head, calibrated(head, val, method)))
+    before, after = (predict(h, test.features, 3).scores for h in (head, calibrated(head, val, method)))
     errors = [metrics.scores(Sample(test.labels, p.argmax(axis=1), 3, p))["ece"] for p in (before, after)]
     assert errors[1] < errors[0] / 2
 
@@ -54,6 +54,6 @@ def test_confidence_comes_close_to_the_share_of_right_answers(noisy, method):
 def test_a_head_without_probabilities_gets_them(noisy, method):
     train, val, test = noisy
     head = LinearSVC(dual=False).fit(train.features, train.labels)
-    said = answers(calibrated(head, val, method), test.features, 3)
-    assert said.probable
+    said = predict(calibrated(head, val, method), test.features, 3)
+    assert said.has_probabilities
     assert metrics.scores(Sample(test.labels, said.predicted, 3, said.scores))["ece"] < 0.15

@@ -70,7 +70,7 @@ def test_a_missing_bundle_says_what_to_run(saved):
 
 def test_a_bundle_of_another_version_is_one_line_that_says_to_fit_anew(saved):
     """Pickles name classes by their module: one whose module has moved can't be opened."""
-    saved.write_bytes(saved.read_bytes().replace(b"icebox.pipeline.inference.bundle", b"icebox.pipeline.bandle"))
+    saved.write_bytes(saved.read_bytes().replace(b"inference.bundle", b"inference.bandle"))
     with pytest.raises(IceboxError, match=r"another \(No module named .*bandle'\); .*dvc repro -f fit@s-h"):
         bundle.load(saved, trust=True)
 

@@ -137,7 +137,7 @@ def generate(
         return
     from icebox.pipeline.generation import generate
 
-    generate.run(key, n=n, label=label, seed=seed, out=out)
+    generate.write_items(key, n=n, label=label, seed=seed, out=out)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`python -m pipeline generate BACKBONE --n 10 --out DIR`: new items of a backbone of our own, as PNGs or texts."""
+"""Generate new items with a backbone that was trained here: load its generator, and write items to files."""
 
 import re
 from pathlib import Path
@@ -17,55 +17,58 @@ from icebox.pipeline.generation import contact_sheet
 from icebox.pipeline.project import paths
 
 
-def run(name: str, *, n: int, label: str | None, seed: int, out: Path) -> None:
-    """Write `n` items to `out`, of the class `label` or, where the backbone knows classes, of each in turn."""
+def write_items(name: str, *, n: int, label: str | None, seed: int, out: Path) -> None:
+    """Write `n` new items of a backbone to the folder `out`: PNGs, or texts.
+
+    They are of the class `label` or, where the backbone knows classes, of each in turn.
+    """
     if n < 1:
         raise IceboxError(f"--n: expected 1 or more, found {n}")
-    settings = loader.load()
-    references.check_known("backbone that is trained here", name, list(settings.pretrain), "generate")
-    made_by = generator(settings, name)
-    labels = wanted(made_by, n, label, name)
-    width = len(str(n - 1))
-    for number, (item, of) in enumerate(zip(made_by.make(labels, seed=seed), labels, strict=True)):
-        stem = "-".join([name, f"{number:0{width}}", *([safe(of)] if of else [])])
+    config = loader.load()
+    references.check_known("backbone that is trained here", name, list(config.pretrain), "generate")
+    generator = load_generator(config, name)
+    labels = labels_to_generate(generator, n, label, name)
+    digits = len(str(n - 1))
+    for number, (item, item_label) in enumerate(zip(generator.make(labels, seed=seed), labels, strict=True)):
+        stem = "-".join([name, f"{number:0{digits}}", *([file_name_part(item_label)] if item_label else [])])
         if isinstance(item, np.ndarray):
-            contact_sheet.write(out / f"{stem}.png", Image.fromarray(item))
+            contact_sheet.write_png(out / f"{stem}.png", Image.fromarray(item))
         else:
             files.write_text(out / f"{stem}.txt", str(item) + "\n")
-    print(f"{name}: {n} new {made_by.modality}s in {out}")
+    print(f"{name}: {n} new {generator.modality}s in {out}")
 
 
-def generator(settings: Config, name: str) -> Generator:
-    """The half of a backbone that makes new items; raises IceboxError where it has none or is not trained yet."""
-    made: Generator = part(settings, name, "generator", "makes no new items")
-    return made
+def load_generator(config: Config, name: str) -> Generator:
+    """The generator of a backbone; raises IceboxError where its family has none, or where it is not trained yet."""
+    generator: Generator = load_part(config, name, "generator", "makes no new items")
+    return generator
 
 
-def judge(settings: Config, name: str) -> PictureJudge | TextJudge:
+def load_judge(config: Config, name: str) -> PictureJudge | TextJudge:
     """A backbone as a judge of new items; raises IceboxError where it can't be one."""
-    made: PictureJudge | TextJudge = part(settings, name, "judge", "can't judge new items")
-    return made
+    judge: PictureJudge | TextJudge = load_part(config, name, "judge", "can't judge new items")
+    return judge
 
 
-def part(settings: Config, name: str, function: str, lacking: str) -> Any:
-    """What `function` of the backbone's family makes of its folder."""
-    family, folder = settings.pretrain[name].family, paths.backbone(name)
-    able = [each for each in plugins.names("icebox.features.backbones") if has(each, function)]
+def load_part(config: Config, name: str, function: str, shortcoming: str) -> Any:
+    """Call `function` of a backbone's family on its folder; `shortcoming` words the error where there is none."""
+    family, folder = config.pretrain[name].family, paths.backbone(name)
+    able = [each for each in plugins.names("icebox.features.backbones") if defines(each, function)]
     if family not in able:
-        raise IceboxError(f"backbone '{name}': its family, {family}, {lacking}; those that do: {', '.join(able)}")
+        raise IceboxError(f"backbone '{name}': its family, {family}, {shortcoming}; those that do: {', '.join(able)}")
     if not (folder / SETTINGS_FILE).exists():
         raise IceboxError(f"{folder}: no backbone here; run: dvc repro pretrain@{name}, or dvc pull {folder}")
     module = plugins.load("icebox.features.backbones", family)
     return vars(module)[function](folder, device=backbones.device())
 
 
-def has(family: str, function: str) -> bool:
-    """Whether the family's file defines the function, found without importing it."""
+def defines(family: str, function: str) -> bool:
+    """Whether a family's file defines a function; the file is parsed, not imported."""
     return plugin_schema.defines(plugins.file("icebox.features.backbones", family), function)
 
 
-def wanted(generator: Generator, n: int, label: str | None, name: str) -> list[str]:
-    """The labels to ask for."""
+def labels_to_generate(generator: Generator, n: int, label: str | None, name: str) -> list[str]:
+    """The labels of `n` new items: all `label`, or each class in turn, or "" where the generator knows no classes."""
     if label is None:
         return [generator.classes[i % len(generator.classes)] if generator.classes else "" for i in range(n)]
     if not generator.classes:
@@ -74,6 +77,6 @@ def wanted(generator: Generator, n: int, label: str | None, name: str) -> list[s
     return [label] * n
 
 
-def safe(label: str) -> str:
-    """A class's name as a part of a file's name."""
+def file_name_part(label: str) -> str:
+    """A class's name with only such characters as file names may hold."""
     return re.sub(r"[^\w.]+", "_", label)

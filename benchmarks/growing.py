@@ -21,7 +21,7 @@ from icebox.features import fingerprint
 from icebox.features.backbones import torchvision
 from icebox.features.extraction.extract import extract
 from icebox.features.extraction.precision import resolve
-from icebox.features.manifest.manifest import Row
+from icebox.features.manifest.manifest import ManifestRow
 
 TIME_PIXELS, MEMORY_PIXELS = 64, 32
 
@@ -40,15 +40,17 @@ class Growing:
         """Item number `source`: uint8 (pixels, pixels, 3)."""
         return np.random.default_rng(int(source)).integers(0, 256, (self.pixels, self.pixels, 3), dtype=np.uint8)
 
-    def rows(self, start: int, stop: int) -> list[Row]:
+    def rows(self, start: int, stop: int) -> list[ManifestRow]:
         """Their lines of a manifest, which is not what is measured here."""
         return [
-            Row(item_id=f"{i}", item_key=fingerprint.of_content(self.read(f"{i}")), label="ab"[i % 2], split="train",
-                group="", source=f"{i}")
+            ManifestRow(
+                item_id=f"{i}", item_key=fingerprint.of_content(self.read(f"{i}")), label="ab"[i % 2],
+                split="train", group="", source=f"{i}",
+            )
             for i in range(start, stop)
         ]  # fmt: skip
 
-    def extract(self, rows: list[Row]) -> dict[str, float]:
+    def extract(self, rows: list[ManifestRow]) -> dict[str, float]:
         """Seconds until the store holds these."""
         with Clock() as clock:
             extract(rows, read=self.read, backbone=self.network, cache_root=self.folder / "cache",

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from icebox.features import fingerprint
-from icebox.features.manifest.manifest import Row
+from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.store import index
 from icebox.features.store import shards as shard
-from icebox.features.store.cache import Place
+from icebox.features.store.cache import RowLocation
 from icebox.features.store.feature_store import FeatureStore
 
 SHARD_ROWS = 50_000
@@ -61,14 +61,14 @@ def make(folder: Path, n: int, d: int, k: int) -> None:
         path = shard.write(folder, of="made up", item_keys=keys, features={"last": X.astype(np.float16)}, errors={})
         shards.append(shard.read(path))
 
-    def row(i: int) -> Row:
+    def row(i: int) -> ManifestRow:
         split = "test" if i % 5 == 0 else "train"
-        return Row(item_id=f"{i}", item_key="", label=f"{labels[i]}", split=split, group="", source="")
+        return ManifestRow(item_id=f"{i}", item_key="", label=f"{labels[i]}", split=split, group="", source="")
 
     index.write(
         folder,
         rows=Lazily(n, row),
-        places={"identity": Lazily(n, lambda i: Place(shards[i // SHARD_ROWS], i % SHARD_ROWS))},
+        places={"identity": Lazily(n, lambda i: RowLocation(shards[i // SHARD_ROWS], i % SHARD_ROWS))},
         spec={"outputs": ["last"], "made": fingerprint.of_settings([n, d, k])},
         fingerprint="made up",
         skipped={},

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.clock import Clock
-from icebox.features.compat import mend
+from icebox.features.compat import allow_mismatched_torchvision
 
 BATCH = 32
 
@@ -101,7 +101,7 @@ TOOLS = {"img2vec": img2vec, "timm": timm, "loader": loader, "sentences": senten
 
 def main(tool: str, source: str) -> None:
     """Time one tool."""
-    mend()
+    allow_mismatched_torchvision()
     path = Path(source)
     files = sorted(path.rglob("*.jpg")) if path.is_dir() else [path]
     small = files[:BATCH] if len(files) > 1 else files

@@ -16,9 +16,9 @@ import h5py
 import numpy as np
 
 from icebox.features import fingerprint
-from icebox.features.manifest.manifest import Row
+from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.store import index, shards
-from icebox.features.store.cache import Place
+from icebox.features.store.cache import RowLocation
 from icebox.features.store.feature_store import FeatureStore
 from icebox.features.store.shards import SHARD_ROWS
 
@@ -29,15 +29,19 @@ BATCHES = 10
 def make_store(folder: Path, features: np.ndarray) -> FeatureStore:
     """A store of these features, cut as extraction cuts them."""
     rows = [
-        Row(item_id=f"{i}", item_key=fingerprint.of_content(f"{i}"), label="", split="train", group="", source="")
+        ManifestRow(
+            item_id=f"{i}", item_key=fingerprint.of_content(f"{i}"), label="", split="train", group="", source=""
+        )
         for i in range(len(features))
     ]
     places = []
     for start in range(0, len(rows), SHARD_ROWS):
         part = slice(start, start + SHARD_ROWS)
         keys = [row.item_key for row in rows[part]]
-        path = shards.write(folder, of="benchmark", item_keys=keys, features={"last": features[part]}, errors={})
-        places += [Place(shards.read(path), row) for row in range(len(keys))]
+        path = shards.write(
+            folder, store_fingerprint="benchmark", item_keys=keys, features={"last": features[part]}, errors={}
+        )
+        places += [RowLocation(shards.read(path), row) for row in range(len(keys))]
     index.write(folder, rows=rows, places={"identity": places}, spec={}, fingerprint="benchmark", skipped={})
     return FeatureStore(folder)
 

@@ -56,8 +56,8 @@ PAIRS = {  # name → (the slow way, ours, store, whether ours has features to e
 }
 LOADS = """
 import icebox.pipeline.config.loader, icebox.pipeline.stages.{stage}, icebox.features.backbones.torchvision
-from icebox.features import compat as torch_pair
-torch_pair.mend()
+from icebox.features import compat
+compat.allow_mismatched_torchvision()
 import torchvision
 """
 

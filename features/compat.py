@@ -1,4 +1,4 @@
-"""The cure for a torch and a torchvision from different builds.
+"""Workaround for a torch and a torchvision from different builds.
 
 PyPI's torchvision is built for CUDA; beside a CPU torch its compiled part does not load, and `import torchvision`
 (with it most of `transformers`) dies of "operator torchvision::nms does not exist". It only misses the schemas of two
@@ -23,8 +23,8 @@ MISSING_SCHEMAS = {  # as torchvision/csrc/ops/{nms,quantized/cpu/qnms_kernel}.c
 
 
 @functools.cache  # keeps the Library alive: torch takes the schemas back when it is collected
-def mend() -> "Library | None":
-    """Make `import torchvision` and `import transformers` work; call it before either.
+def allow_mismatched_torchvision() -> "Library | None":
+    """Declare the missing schemas, so that `import torchvision` and `import transformers` work; call it before either.
 
     Does nothing, and returns None, where torchvision matches torch or is not installed.
     """
@@ -41,7 +41,7 @@ def mend() -> "Library | None":
 
 def torchvision() -> "ModuleType":
     """torchvision itself, importable also beside a torch of another build."""
-    mend()
+    allow_mismatched_torchvision()
     return importlib.import_module("torchvision")
 
 

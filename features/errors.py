@@ -1,6 +1,7 @@
-"""The one error that is meant for the person at the keyboard."""
+"""The error that is meant for the person at the keyboard, and the parts that its messages share."""
 
 import copy
+import difflib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, Self
@@ -48,3 +49,11 @@ def located(place: str, *, separator: str = ": ") -> Iterator[None]:
         yield
     except IceboxError as error:
         raise error.at(place, separator=separator) from error
+
+
+def suggestion(name: str, known: list[str]) -> str:
+    """ "did you mean 'x'?" where a known name is near, else the list of all known names."""
+    folded = {k.lower(): k for k in reversed(known)}
+    near = [folded[f] for f in difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)]
+    near = near or [k for k in known if name and name in k][:1]
+    return f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known) or 'none'}"

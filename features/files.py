@@ -16,13 +16,13 @@ FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 @contextmanager
 def temporary_in(folder: Path) -> Iterator[Path]:
-    """Yield a path in `folder` to write to, and remove it at the end unless `publish` has given it its name.
+    """Yield a temporary path in `folder` to write to, and remove it at the end unless `publish` has renamed it.
 
     Raises IceboxError where the disk is full or read-only.
     """
     path = folder / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}"
     try:
-        with explained(folder):
+        with refusal_explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
             yield path
     finally:
@@ -31,7 +31,7 @@ def temporary_in(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def explained(folder: Path) -> Iterator[None]:
+def refusal_explained(folder: Path) -> Iterator[None]:
     """Turn the operating system's refusal to write into `folder` into an IceboxError that says what to do."""
     try:
         yield
@@ -73,7 +73,7 @@ def write_text(target: Path, text: str) -> None:
 
 
 def flush(path: Path) -> None:
-    """Have the operating system put a file, or a folder's list of names, on the disk."""
+    """fsync a file, or a folder's list of names."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -98,7 +98,7 @@ def locked(path: Path) -> Iterator[None]:
 
     # without the fallback, a lock file that outlives a killed process would stand in where flock is missing
     lock = filelock.FileLock(path, blocking=False, fallback_to_soft=False)
-    with explained(path.parent):
+    with refusal_explained(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire()

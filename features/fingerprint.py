@@ -1,4 +1,4 @@
-"""sha256 of content and of settings: the identities that every cached row hangs on."""
+"""sha256 of contents, files and settings: the identities under which rows are cached."""
 
 import hashlib
 import json
@@ -16,19 +16,19 @@ CHUNK_BYTES = 1 << 20
 def of_settings(settings: object) -> str:
     """sha256 (hex) of a JSON-able value, the same for equal values whatever the order of their keys.
 
-    Raises IceboxError for what has no stable text (a function, an object, NaN): an identity must never be a guess.
+    Raises IceboxError for values without a stable text (a function, an object, NaN): an identity must not be a guess.
     """
     return hashlib.sha256(canonical_json(settings).encode()).hexdigest()
 
 
 def canonical_json(value: object) -> str:
-    """JSON with sorted keys and no spaces; refuses whatever it can't write exactly."""
+    """JSON with sorted keys and no spaces. Raises IceboxError for values that JSON can't hold exactly."""
     refuse_unstable(value, "settings")
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def refuse_unstable(value: object, where: str) -> None:
-    """Raise unless `value` is made of None, bool, int, finite float, str, list, tuple and string-keyed dict only."""
+    """Raise IceboxError unless `value` is None, bool, int, finite float, str, or a list, tuple or dict of these."""
     match value:
         case None | bool() | int() | str():
             return

@@ -1,4 +1,4 @@
-"""Outputs with as many vectors as an item has tokens, end to end in one array.
+"""Ragged outputs: one vector for each of an item's tokens, all items end to end in one array.
 
 Letters: n items, t tokens of an item, d features.
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-OFFSETS = "offsets/"  # an array of this name and an output's says where the output's items begin
+OFFSETS = "offsets/"  # prefix of the array that holds where each item of an output begins
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Ragged:
 
     @property
     def nbytes(self) -> int:
-        """Of the values and the offsets."""
+        """Bytes of the values and the offsets."""
         return self.values.nbytes + self.offsets.nbytes
 
 
@@ -45,17 +45,17 @@ def joined(arrays: Sequence[np.ndarray]) -> Ragged:
 
 
 def offsets_of(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Where arrays of these lengths begin, one after the other, and where the last one ends."""
+    """Offsets (n + 1,) of arrays of these lengths, end to end: where each begins, and where the last one ends."""
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 
 def flat(values: Values) -> np.ndarray:
-    """All vectors of an output, whichever items they are of."""
+    """All vectors of an output in one array, whichever items they belong to."""
     return values.values if isinstance(values, Ragged) else values
 
 
-class Scattered:
-    """n rows of every output, filled in by their numbers in any order; what is never filled in is zeros, or empty."""
+class ScatteredRows:
+    """n rows of every output, filled in by row number in any order; rows that never are, are zeros, or empty."""
 
     def __init__(self, n: int) -> None:
         self.n = n

@@ -1,4 +1,4 @@
-"""Splits: which of train, val, test and further test sets an item lies in, and how those without one are drawn."""
+"""Splits: the names of train, val, test and further test sets, and the draw for items that have none."""
 
 import hashlib
 import re
@@ -16,8 +16,8 @@ FURTHER_TEST = re.compile(r"test-[a-z0-9_.]+")  # test-mismatched: scored like t
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Unit:
-    """What is drawn as one: the items of a group, or those of equal content. `label` is the commonest of theirs."""
+class SplitUnit:
+    """Items that are drawn as one: those of a group, or those of equal content. `label` is their most frequent one."""
 
     identity: str
     label: str
@@ -36,62 +36,66 @@ def canonical_split_name(name: str) -> str:
 
 
 def side(split: str) -> str:
-    """train, val or test: all test sets are one side, since nothing is learnt from any of them."""
+    """train, val or test: all test sets are one side, since nothing is learned from any of them."""
     return split if split in ("train", "val") else "test"
 
 
 def in_order(splits: Iterable[str]) -> list[str]:
-    """The splits that occur: train, val and test first, further test sets by name."""
-    found = set(splits)
-    return [*(split for split in SPLITS if split in found), *sorted(found - set(SPLITS))]
+    """The distinct splits: train, val and test first, further test sets by name."""
+    distinct = set(splits)
+    return [*(split for split in SPLITS if split in distinct), *sorted(distinct - set(SPLITS))]
 
 
-def units(items: Iterable[tuple[str, str]]) -> list[Unit]:
-    """The units of (identity, label) items, in the order of their first."""
+def split_units(items: Iterable[tuple[str, str]]) -> list[SplitUnit]:
+    """The units of (identity, label) items, in the order of their first item."""
     labels: dict[str, Counter[str]] = {}
     for identity, label in items:
         labels.setdefault(identity, Counter())[label] += 1
     return [
-        Unit(identity=identity, label=min(of, key=lambda label: (-of[label], label)), items=of.total())
-        for identity, of in labels.items()
+        SplitUnit(
+            identity=identity,
+            label=min(counts, key=lambda label: (-counts[label], label)),
+            items=counts.total(),
+        )
+        for identity, counts in labels.items()
     ]
 
 
-def draw(drawn: Sequence[Unit], *, val: float, test: float, seed: int, stratify: bool) -> dict[str, str]:
+def draw(units: Sequence[SplitUnit], *, val: float, test: float, seed: int, stratify: bool) -> dict[str, str]:
     """A split for each unit's identity; `val` and `test` are fractions.
 
-    Plain: a unit's hash alone says its split, so new items never move old ones, and the fractions hold as well as a
-    die would keep them. Stratified: within each class the units stand in the order of their hashes and are cut at the
-    fractions, exactly where each is one item, else to the nearest unit. New items may then move those next to a cut;
-    both at once can't be had without remembering what was drawn before.
+    Plain: a unit's hash alone decides, so new items never move old ones, and the fractions hold as well as a die would
+    keep them. Stratified: within each class the units stand in the order of their hashes and are divided at the
+    fractions, exactly where each is one item, else to the nearest unit. New items may then move those next to a
+    boundary; both at once can't be had without remembering what was drawn before.
     """
-    place = {unit.identity: position(unit.identity, seed) for unit in drawn}
+    positions = {unit.identity: position(unit.identity, seed) for unit in units}
     if stratify:
-        place = ranked(drawn, place)
-    return {identity: cut(at, val=val, test=test) for identity, at in place.items()}
+        positions = stratified_positions(units, positions)
+    return {identity: split_at(place, val=val, test=test) for identity, place in positions.items()}
 
 
 def position(identity: str, seed: int) -> float:
-    """Where in [0, 1) an identity falls: it hangs on nothing else."""
+    """A unit's position in [0, 1): a hash of its identity and the seed, and of nothing else."""
     digest = hashlib.sha256(f"{seed}:{identity}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def ranked(drawn: Sequence[Unit], place: dict[str, float]) -> dict[str, float]:
-    """Each unit's middle, as a share of its class's items, where they stand in the order of `place`."""
+def stratified_positions(units: Sequence[SplitUnit], positions: dict[str, float]) -> dict[str, float]:
+    """Each unit's middle as a share of its class's items, with the units in the order of `positions`."""
     total = Counter[str]()
-    for unit in drawn:
+    for unit in units:
         total[unit.label] += unit.items
     before = Counter[str]()
     shares = {}
-    for unit in sorted(drawn, key=lambda unit: place[unit.identity]):
+    for unit in sorted(units, key=lambda unit: positions[unit.identity]):
         shares[unit.identity] = (before[unit.label] + unit.items / 2) / total[unit.label]
         before[unit.label] += unit.items
     return shares
 
 
-def cut(at: float, *, val: float, test: float) -> str:
-    """The split of a place in [0, 1)."""
-    if at < test:
+def split_at(place: float, *, val: float, test: float) -> str:
+    """The split of a position in [0, 1): test comes first, then val, then train."""
+    if place < test:
         return "test"
-    return "val" if at < test + val else "train"
+    return "val" if place < test + val else "train"

@@ -6,7 +6,7 @@ import numpy as np
 
 from icebox.features import fingerprint
 from icebox.features.abc.dataset import Content, Modality
-from icebox.features.manifest.manifest import Row
+from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.manifest.reading import Examples
 
 SPLITS = ("train", "val", "test")
@@ -32,7 +32,7 @@ def pictures(n: int = 40) -> Examples:
 def examples(modality: Modality, items: Sequence[tuple[str, Content, str]]) -> Examples:
     """A dataset of (split, content, label)."""
     manifest = [
-        Row(
+        ManifestRow(
             item_id=f"item{i}",
             item_key=fingerprint.of_content(content),
             label=label,

@@ -10,7 +10,7 @@ from icebox.features import fingerprint
 from icebox.features.abc.backbone import Backbone
 from icebox.features.abc.dataset import Content, Pair
 from icebox.features.errors import ItemError
-from icebox.features.manifest.manifest import Row
+from icebox.features.manifest.manifest import ManifestRow
 
 
 class Doubling(Backbone):
@@ -44,10 +44,10 @@ class Doubling(Backbone):
         return {"last": np.stack([values, 2 * values], 1), "grid": np.repeat(values, 4).reshape(-1, 2, 2)}
 
 
-def rows(*contents: str, split: str = "train") -> list[Row]:
+def rows(*contents: str, split: str = "train") -> list[ManifestRow]:
     """A manifest of these contents; item ids are "item0", "item1", …; the label is the content's parity."""
     return [
-        Row(
+        ManifestRow(
             item_id=f"item{i}",
             item_key=fingerprint.of_content(content),
             label=str(len(content) % 2),
@@ -59,7 +59,7 @@ def rows(*contents: str, split: str = "train") -> list[Row]:
     ]
 
 
-def pictures(*numbers: int, split: str = "train") -> list[Row]:
+def pictures(*numbers: int, split: str = "train") -> list[ManifestRow]:
     """A manifest of the pictures that `picture` gives for these numbers."""
     return [
         replace(row, item_key=fingerprint.of_content(picture(row.source)))
@@ -76,7 +76,7 @@ def picture(source: str) -> np.ndarray:
     return pixels
 
 
-def pairs(*texts: tuple[str, str]) -> tuple[list[Row], dict[str, Pair]]:
+def pairs(*texts: tuple[str, str]) -> tuple[list[ManifestRow], dict[str, Pair]]:
     """A manifest of pairs, and what to read them from."""
     known = {f"pair{number}": Pair(*both) for number, both in enumerate(texts)}
     return [replace(row, item_key=fingerprint.of_content(known[row.source])) for row in rows(*known)], known

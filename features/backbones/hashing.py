@@ -17,8 +17,7 @@ import numpy as np
 
 from icebox.features.abc.backbone import Backbone, read_settings, write_settings
 from icebox.features.abc.dataset import Content, Pair
-from icebox.features.errors import IceboxError, ItemError
-from icebox.features.plugins import suggestion
+from icebox.features.errors import IceboxError, ItemError, suggestion
 
 VERSION = 1
 DEFAULT_OUTPUTS: tuple[str, ...] = ("last",)

@@ -17,14 +17,13 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from icebox.features import fingerprint
 from icebox.features.abc.backbone import WEIGHTS_FILE, read_settings, write_settings
 from icebox.features.abc.dataset import Content, Modality
-from icebox.features.errors import IceboxError
+from icebox.features.errors import IceboxError, suggestion
 from icebox.features.images.decoding import to_pixels
 from icebox.features.images.input_size import refuse_unfit, sized
 from icebox.features.images.resizing import resized, resized_crop
 from icebox.features.nn.backbone import NetworkBackbone
 from icebox.features.nn.layer_outputs import LAST, Capture, Inputs
 from icebox.features.nn.normalization import normalised
-from icebox.features.plugins import suggestion
 from icebox.features.weights import checkpoints, torchvision_models
 
 VERSION = 4  # 3: batch norm folded into the convolutions; 4: resized by vector instructions, `exact` by Pillow

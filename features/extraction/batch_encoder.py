@@ -14,7 +14,7 @@ from icebox.features.errors import IceboxError, ItemError
 from icebox.features.extraction import compilation, views
 from icebox.features.extraction.views import Unit
 from icebox.features.manifest.reading import Read, content_of
-from icebox.features.ragged import Ragged, Scattered, Values, flat
+from icebox.features.ragged import Ragged, ScatteredRows, Values, flat
 
 BATCHES_AHEAD = 4
 RAGGED_TRIED = 64  # units
@@ -48,7 +48,7 @@ class Pass:
 
     def run(self, units: Sequence[Unit], done: Done) -> tuple[dict[str, Values], dict[int, str]]:
         """Features {output: (n, …)} of the rows of one shard, and {row: why} where a content can't be read."""
-        features = Scattered(len(units))
+        features = ScatteredRows(len(units))
         errors: dict[int, str] = {}
         begun: deque[tuple[list[int], Begun]] = deque()
 

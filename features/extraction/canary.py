@@ -15,12 +15,12 @@ from icebox.features.extraction import views
 from icebox.features.extraction.precision import TOLERANCE
 from icebox.features.extraction.views import Unit
 from icebox.features.manifest.reading import Read
-from icebox.features.store.cache import Place
+from icebox.features.store.cache import RowLocation
 
 ROWS = 4
 
 
-def check(stored: Sequence[tuple[Unit, Place]], read: Read, backbone: Backbone) -> None:
+def check(stored: Sequence[tuple[Unit, RowLocation]], read: Read, backbone: Backbone) -> None:
     """Recompute up to ROWS of the rows that are about to be used again. Raises IceboxError where one differs."""
     # the smallest content hashes are a sample that is random yet the same on every machine
     for unit, place in sorted(stored, key=lambda pair: pair[0].key)[:ROWS]:

@@ -16,11 +16,11 @@ from icebox.features.extraction.batch_encoder import Done, Pass, Seconds, unread
 from icebox.features.extraction.compilation import Compile
 from icebox.features.extraction.precision import Stored, features_as_stored
 from icebox.features.extraction.views import IDENTITY, Unit, parted, refuse_unfit, units_of
-from icebox.features.manifest.manifest import Row
+from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.manifest.reading import Read
 from icebox.features.ragged import Values
 from icebox.features.store import index, shards
-from icebox.features.store.cache import Place, ShardCache
+from icebox.features.store.cache import RowLocation, ShardCache
 from icebox.features.store.shards import SHARD_BYTES, SHARD_ROWS, Shard
 
 STORE_FORMAT = 2
@@ -41,7 +41,7 @@ class Extracted:
 
 
 def extract(
-    rows: Sequence[Row],
+    rows: Sequence[ManifestRow],
     *,
     read: Read,
     backbone: Backbone,
@@ -86,7 +86,7 @@ def extract(
             if compiled:
                 files.write_text(cache.folder / COMPILED, "features here are a compiled network's\n")
             for written in write_behind(parted(missing, size), work, cache, stored=stored, done=done):
-                places |= {key: Place(written, number) for number, key in enumerate(written.item_keys)}
+                places |= {key: RowLocation(written, number) for number, key in enumerate(written.item_keys)}
         skipped = unreadable(chain(*units.values()), places)
         if skipped and not skip_unreadable:
             item_id, reason = next(iter(skipped.items()))
@@ -111,7 +111,9 @@ def write_behind(
     def write(units: Sequence[Unit], features: dict[str, Values], errors: dict[int, str]) -> Shard:
         arrays = {output: features_as_stored(values, stored) for output, values in features.items()}
         keys = [unit.key for unit in units]
-        path = shards.write(cache.folder, of=cache.fingerprint, item_keys=keys, features=arrays, errors=errors)
+        path = shards.write(
+            cache.folder, store_fingerprint=cache.fingerprint, item_keys=keys, features=arrays, errors=errors
+        )
         return shards.read(path)
 
     with ThreadPoolExecutor(1) as writer:
@@ -137,7 +139,7 @@ def fingerprint_of(spec: dict[str, Any]) -> str:
 def finish(
     store: Path,
     units: Mapping[str, Sequence[Unit]],
-    places: Mapping[str, Place],
+    places: Mapping[str, RowLocation],
     cache: ShardCache,
     spec: dict[str, Any],
     skipped: dict[str, str],
@@ -158,7 +160,7 @@ def finish(
             path.unlink()
 
 
-def unreadable(units: Iterable[Unit], places: Mapping[str, Place]) -> dict[str, str]:
+def unreadable(units: Iterable[Unit], places: Mapping[str, RowLocation]) -> dict[str, str]:
     """{item_id: why} of the items of which a view is stored as one that can't be read."""
     return {
         unit.row.item_id: places[unit.key].shard.errors[places[unit.key].row]

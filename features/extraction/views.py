@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from icebox.features import fingerprint
 from icebox.features.abc.dataset import Content, Modality, Pair
-from icebox.features.errors import IceboxError
-from icebox.features.manifest.manifest import Row
+from icebox.features.errors import IceboxError, suggestion
+from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.manifest.reading import Read, content_of
-from icebox.features.plugins import suggestion
 from icebox.features.text.pairs import FIRST, SECOND, TEXTS
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ MEMBER = re.compile(rf"{FIVE_CROP}\.({'|'.join(PLACES)})|{RANDOM_CROP}\.[1-9]\d*
 class Unit(NamedTuple):
     """What one row of a store is of: an item as one view shows it."""
 
-    row: Row
+    row: ManifestRow
     view: str
     key: str  # sha256 (hex)
 
@@ -64,7 +63,7 @@ def expanded(names: Sequence[str], where: str, *, also: Sequence[str] = ()) -> t
     return tuple(dict.fromkeys(found))
 
 
-def units_of(rows: Sequence[Row], views: Sequence[str], read: Read) -> dict[str, list[Unit]]:
+def units_of(rows: Sequence[ManifestRow], views: Sequence[str], read: Read) -> dict[str, list[Unit]]:
     """{view: a unit for each row}. Only the texts of pairs are read, since their keys are their own."""
     found: dict[str, list[Unit]] = {view: [] for view in views}
     for row in rows:

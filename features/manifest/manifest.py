@@ -6,18 +6,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from icebox.features import files, fingerprint
-from icebox.features import splits as split
+from icebox.features import files, fingerprint, splits
 from icebox.features.abc.dataset import Dataset, Item
-from icebox.features.manifest.validation import Task, refuse_unsound
+from icebox.features.manifest.validation import Task, validate_items
 
 COLUMNS = ("item_id", "item_key", "label", "split", "group", "source")
-SLICE = "slice_"  # what the columns of `slices` begin with
+SLICE = "slice_"  # prefix of the columns with slices
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """One line of a manifest: an Item, its content's sha256 (`item_key`), and the split it was given."""
+class ManifestRow:
+    """One line of a manifest: an Item, its content's sha256 (`item_key`), and the split it was assigned."""
 
     item_id: str
     item_key: str
@@ -37,44 +36,44 @@ def build(
     stratify: bool = False,
     task: Task = "classification",
     progress: Callable[[Sequence[Item]], Iterable[Item]] = iter,
-) -> list[Row]:
-    """Read every item once, take its content's sha256 and give it a split.
+) -> list[ManifestRow]:
+    """The rows of a new manifest: reads every item once, takes its content's sha256 and assigns a split.
 
     Official splits are kept: val is drawn only where none is official, test likewise, as fractions of the items in
     an official train and of those without a split. Groups stay together, and so do equal contents without a group.
-    `progress` may watch the items go by. Raises IceboxError for items that no later step could make sense of.
+    `progress` may watch the items pass. Raises IceboxError for items that no later step could use.
     """
     items = list(dataset.items())
-    refuse_unsound(items, task)
+    validate_items(items, task)
     keys = [fingerprint.of_content(dataset.read(item.source)) for item in progress(items)]
     identities = [item.group or key for item, key in zip(items, keys, strict=True)]
     official = {item.split for item in items}
     free = [i for i, item in enumerate(items) if item.split in ("", "train")]
-    drawn = split.draw(
-        split.units((identities[i], items[i].label) for i in free),
+    drawn = splits.draw(
+        splits.split_units((identities[i], items[i].label) for i in free),
         val=0 if "val" in official else val,
         test=0 if "test" in official else test,
         seed=seed,
         stratify=stratify,
     )
-    splits = [item.split for item in items]
+    assigned = [item.split for item in items]
     for i in free:
-        splits[i] = drawn[identities[i]]
+        assigned[i] = drawn[identities[i]]
     return [
-        Row(
+        ManifestRow(
             item_id=item.item_id,
             item_key=key,
             label=item.label,
-            split=given,
+            split=split,
             group=item.group,
             source=item.source,
             slices=item.slices,
         )
-        for item, key, given in zip(items, keys, splits, strict=True)
+        for item, key, split in zip(items, keys, assigned, strict=True)
     ]
 
 
-def write(path: Path, rows: Sequence[Row]) -> None:
+def write(path: Path, rows: Sequence[ManifestRow]) -> None:
     """Write the manifest as CSV, whole or not at all; a slice NAME is the column `slice_NAME`."""
     slices = list(dict.fromkeys(name for row in rows for name in row.slices))
     with files.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
@@ -86,14 +85,14 @@ def write(path: Path, rows: Sequence[Row]) -> None:
         )
 
 
-def read(path: Path) -> list[Row]:
+def read(path: Path) -> list[ManifestRow]:
     """The rows of a manifest, in its order."""
     csv.field_size_limit(sys.maxsize)  # a text may be longer than csv's default of 128 KiB
     with path.open(newline="", encoding="utf-8") as stream:
         lines = csv.reader(stream)
         slices = [name.removeprefix(SLICE) for name in next(lines)[len(COLUMNS) :]]
         return [
-            Row(
+            ManifestRow(
                 **dict(zip(COLUMNS, cells, strict=False)),
                 slices=dict(zip(slices, cells[len(COLUMNS) :], strict=True)),
             )

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from icebox.features import fingerprint
 from icebox.features.abc.dataset import Content, Modality
 from icebox.features.errors import IceboxError
-from icebox.features.manifest.manifest import Row
+from icebox.features.manifest.manifest import ManifestRow
 
 Read = Callable[[str], Content]
 
 
-def content_of(row: Row, read: Read) -> Content:
+def content_of(row: ManifestRow, read: Read) -> Content:
     """The item's content; raises IceboxError where it is gone or no longer the one in the manifest."""
     try:
         content = read(row.source)
@@ -33,10 +33,10 @@ class Examples:
 
     name: str
     modality: Modality
-    rows: Sequence[Row]
+    rows: Sequence[ManifestRow]
     read: Read
 
-    def of(self, split: str) -> list[Row]:
+    def of(self, split: str) -> list[ManifestRow]:
         """The rows of one split, in manifest order. Raises IceboxError where there are none."""
         rows = [row for row in self.rows if row.split == split]
         if not rows:

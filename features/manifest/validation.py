@@ -1,4 +1,4 @@
-"""What no later step could make sense of is refused before anything is read."""
+"""Validate a dataset's items before any content is read."""
 
 import math
 import re
@@ -15,20 +15,20 @@ SLICE_NAME = re.compile(r"\w+")
 SHOWN = 3  # names in an error
 
 
-def refuse_unsound(items: Sequence[Item], task: Task = "classification") -> None:
+def validate_items(items: Sequence[Item], task: Task = "classification") -> None:
     """Raise IceboxError for no items, repeated ids, missing or unusable labels, unknown splits and broken Unicode."""
     if not items:
         raise IceboxError("expected items, found none")
-    twice = [item_id for item_id, count in Counter(item.item_id for item in items).items() if count > 1]
-    if twice:
-        raise IceboxError(f"expected unique item ids, found {len(twice):,} repeated: {some(twice)}")
+    repeated = [item_id for item_id, count in Counter(item.item_id for item in items).items() if count > 1]
+    if repeated:
+        raise IceboxError(f"expected unique item ids, found {len(repeated):,} repeated: {first_names(repeated)}")
     if unlabelled := [item.item_id for item in items if not item.label.strip()]:
         raise IceboxError(
             f"expected a label for every item, found none for {len(unlabelled):,} of {len(items):,}: "
-            f"{some(unlabelled)}; label them or leave them out"
+            f"{first_names(unlabelled)}; label them or leave them out"
         )
     for item in items:
-        refuse_texts(item)
+        validate_texts(item)
         if item.split and not splits.is_split(item.split):
             raise IceboxError(
                 f"item '{item.item_id}': expected a split of {', '.join(splits.SPLITS)} or test-NAME (lower-case "
@@ -45,11 +45,11 @@ def refuse_unsound(items: Sequence[Item], task: Task = "classification") -> None
         )
 
 
-def refuse_texts(item: Item) -> None:
-    """Raise for what a manifest in UTF-8, or a store's column of texts, can't hold."""
-    for what, text in (("id", item.item_id), ("label", item.label), ("group", item.group), ("split", item.split)):
+def validate_texts(item: Item) -> None:
+    """Raise IceboxError for texts that a manifest in UTF-8, or a store's column of texts, can't hold."""
+    for field, text in (("id", item.item_id), ("label", item.label), ("group", item.group), ("split", item.split)):
         if "\0" in text:
-            raise IceboxError(f"item {item.item_id!r}: its {what} holds a NUL character, found {text!r}; remove it")
+            raise IceboxError(f"item {item.item_id!r}: its {field} holds a NUL character, found {text!r}; remove it")
     for text in (item.item_id, item.label, item.group, item.source, *item.slices, *item.slices.values()):
         try:
             text.encode()
@@ -64,13 +64,13 @@ def refuse_texts(item: Item) -> None:
 
 
 def is_number(label: str) -> bool:
-    """Whether a label says a finite number."""
+    """Whether a label is a finite number."""
     try:
         return math.isfinite(float(label))
     except ValueError:
         return False
 
 
-def some(names: Sequence[str]) -> str:
-    """The first few names."""
+def first_names(names: Sequence[str]) -> str:
+    """The first few names, with "…" where there are more."""
     return ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else "")

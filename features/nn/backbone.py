@@ -11,7 +11,7 @@ import torch
 
 from icebox.features.abc.backbone import Backbone
 from icebox.features.nn.layer_outputs import Capture, Inputs
-from icebox.features.ragged import Scattered, Values
+from icebox.features.ragged import ScatteredRows, Values
 
 # What a layer gives should still be in the processor's cache when the next one takes it. With 32 pictures of 224×224 at
 # once instead of 8, ResNet-18 takes a sixth longer for each, ResNet-50 and ConvNeXt a quarter, EfficientNet-B0 a half.
@@ -34,7 +34,7 @@ class NetworkBackbone(Backbone):
 
     def encode(self, prepared: Sequence[Any]) -> dict[str, Values]:
         """b prepared items → {output: float32 (b, …)}; of pooling `tokens` b arrays (t, d)."""
-        found = Scattered(len(prepared))
+        found = ScatteredRows(len(prepared))
         for rows, features in self.begin(prepared):
             found.put(rows, features())
         return found.features()

@@ -12,11 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from icebox.features.errors import IceboxError
+from icebox.features.errors import IceboxError, suggestion
 from icebox.features.nn.fusion import folded
 from icebox.features.nn.pooling import EACH, pool
 from icebox.features.nn.transfer import coming
-from icebox.features.plugins import suggestion
 from icebox.features.ragged import Ragged, Values, offsets_of
 
 LAST = "last"

@@ -18,7 +18,7 @@ from icebox.features.store.shards import Shard
 
 
 @dataclass(frozen=True)
-class Place:
+class RowLocation:
     """The location of one content's row."""
 
     shard: Shard
@@ -36,13 +36,13 @@ class ShardCache:
         """The lock that a writer must hold. Raises IceboxError where another process holds it."""
         return files.locked(self.folder / "lock")
 
-    def places(self) -> dict[str, Place]:
+    def places(self) -> dict[str, RowLocation]:
         """{item_key: place} of every row, for the holder of the lock.
 
         A damaged shard is removed, with a line on stderr; its rows will be computed again.
         """
         files.sweep(self.folder)
-        places: dict[str, Place] = {}
+        places: dict[str, RowLocation] = {}
         for path in sorted(self.folder.glob("shard-*.h5")):
             try:
                 shard = shards.read(path)
@@ -51,7 +51,7 @@ class ShardCache:
                 path.unlink()
                 continue
             for row, item_key in enumerate(shard.item_keys):
-                places.setdefault(item_key, Place(shard, row))
+                places.setdefault(item_key, RowLocation(shard, row))
         return places
 
     def adopt(self, store: Path) -> None:

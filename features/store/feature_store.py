@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icebox.features.errors import IceboxError
-from icebox.features.plugins import suggestion
+from icebox.features.errors import IceboxError, suggestion
 from icebox.features.ragged import OFFSETS, Ragged, offsets_of
 from icebox.features.splits import SPLITS, in_order
 from icebox.features.store import index, shards, virtual_datasets

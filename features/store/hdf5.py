@@ -1,4 +1,4 @@
-"""HDF5 files written without HDF5 touching the disk, and the errors that h5py has for broken ones."""
+"""Write HDF5 files without HDF5 accessing the disk, and the errors that h5py raises for broken ones."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import h5py
 
-# What a flipped byte can make of a read: a wrong signature, a lost name, a group where a dataset was, text that is no
-# UTF-8, JSON that is none, a size beyond all memory.
+# The errors of reading a file with a flipped byte: a wrong signature, a lost name, a group where a dataset was, text
+# that is no UTF-8, JSON that is none, a size beyond all memory.
 BROKEN = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError, OverflowError)
 
 

@@ -25,11 +25,11 @@ import numpy as np
 from icebox.features import files
 from icebox.features.errors import IceboxError
 from icebox.features.fingerprint import canonical_json
-from icebox.features.manifest.manifest import Row
+from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.ragged import OFFSETS, offsets_of
 from icebox.features.store import hdf5, virtual_datasets
-from icebox.features.store.cache import Place
-from icebox.features.store.shards import Array
+from icebox.features.store.cache import RowLocation
+from icebox.features.store.shards import ArrayLocation
 
 FILE = "index.h5"
 COLUMNS = ("item_id", "label", "split")
@@ -43,7 +43,7 @@ class ShardEntry:
     name: str
     size_bytes: int
     rows: int
-    arrays: dict[str, Array]
+    arrays: dict[str, ArrayLocation]
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,8 @@ def broken_index(path: Path, problem: object) -> IceboxError:
 def write(
     store: Path,
     *,
-    rows: Sequence[Row],
-    places: Mapping[str, Sequence[Place]],
+    rows: Sequence[ManifestRow],
+    places: Mapping[str, Sequence[RowLocation]],
     spec: dict[str, Any],
     fingerprint: str,
     skipped: dict[str, str],
@@ -216,7 +216,7 @@ def in_requested_order(outputs: Sequence[str], requested: Sequence[str]) -> tupl
 def shard_entry(entry: dict[str, Any]) -> ShardEntry:
     """A shard's entry from its JSON."""
     arrays = {
-        output: Array(array["dtype"], tuple(array["shape"]), array["offset_bytes"])
+        output: ArrayLocation(array["dtype"], tuple(array["shape"]), array["offset_bytes"])
         for output, array in entry["arrays"].items()
     }
     return ShardEntry(entry["name"], entry["bytes"], entry["rows"], arrays)

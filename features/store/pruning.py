@@ -1,4 +1,4 @@
-"""Empty the shard cache of what no finished store needs."""
+"""Remove from the shard cache the shards that no finished store needs."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from icebox.features.store.cache import ShardCache
 
 @dataclass(frozen=True)
 class Freed:
-    """What went from one fingerprint's folder: shards, and the bytes of those that had no other name."""
+    """The number of shards removed from one fingerprint's folder, and the bytes of those without another hard link."""
 
     folder: Path
     shards: int
@@ -19,12 +19,12 @@ class Freed:
 
 
 def prune(cache_root: Path, stores: Iterable[Path]) -> list[Freed]:
-    """Remove every shard that none of these finished stores lists, and what killed writers left.
+    """Remove every shard that none of these finished stores lists, and the temporary files of killed writers.
 
     The lock files stay: removing one that another process is about to take would give it to two.
-    Raises IceboxError where an index can't be read: what its store needs is then unknown.
+    Raises IceboxError where an index can't be read: its store's shards are then unknown.
     """
-    keep = needed(stores)
+    keep = shards_in_use(stores)
     freed = []
     for folder in sorted(path for path in cache_root.glob("*") if path.is_dir()):
         cache = ShardCache(cache_root, folder.name)
@@ -39,6 +39,6 @@ def prune(cache_root: Path, stores: Iterable[Path]) -> list[Freed]:
     return freed
 
 
-def needed(stores: Iterable[Path]) -> set[str]:
-    """The names of all shards that these stores are made of."""
+def shards_in_use(stores: Iterable[Path]) -> set[str]:
+    """The names of all shards of these stores."""
     return {entry.name for store in stores for entry in index.read(store).shards}

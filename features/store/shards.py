@@ -20,21 +20,21 @@ from icebox.features.ragged import OFFSETS, Ragged, Values, flat
 from icebox.features.store import hdf5
 
 KEY_BYTES = 32
-SHARD_ROWS = 1024  # at most: what a kill can cost
+SHARD_ROWS = 1024  # at most: a kill loses one shard's work
 SHARD_BYTES = 32 << 20
 NAME_DIGITS = 32  # 128 bits of the file's sha256: enough to tell any damage, short enough to read
 
 
 @dataclass(frozen=True)
-class Array:
-    """Where one array lies in a shard's file, for a memory map."""
+class ArrayLocation:
+    """The dtype, shape and position of one array in a shard's file, for a memory map."""
 
     dtype: str
     shape: tuple[int, ...]
     offset_bytes: int
 
     def map(self, path: Path) -> np.ndarray:
-        """The array, read from disk only where it is touched."""
+        """The array, read from disk only where it is accessed."""
         if 0 in self.shape:
             return np.empty(self.shape, self.dtype)
         return np.memmap(path, dtype=self.dtype, mode="r", offset=self.offset_bytes, shape=self.shape)
@@ -42,7 +42,7 @@ class Array:
 
 @dataclass(frozen=True)
 class Shard:
-    """What a shard says of itself: its rows' contents, where its arrays lie, and which rows have an error.
+    """The header of a shard: the sha256 of each row's content, the arrays' locations, and the error of each failed row.
 
     `arrays` are named by their outputs, and `offsets/<output>`.
     """
@@ -50,15 +50,15 @@ class Shard:
     path: Path
     fingerprint: str
     item_keys: list[str]
-    arrays: dict[str, Array]
+    arrays: dict[str, ArrayLocation]
     errors: dict[int, str]
 
     def row(self, output: str, row: int) -> np.ndarray:
         """One row of an output, in its own shape."""
         array = self.arrays[output].map(self.path)
         if OFFSETS + output not in self.arrays:
-            found: np.ndarray = array[row]
-            return found
+            values: np.ndarray = array[row]
+            return values
         start, stop = self.arrays[OFFSETS + output].map(self.path)[row : row + 2]
         return array[start:stop]
 
@@ -66,15 +66,18 @@ class Shard:
 def write(
     folder: Path,
     *,
-    of: str,
+    store_fingerprint: str,
     item_keys: Sequence[str],
     features: Mapping[str, Values],
     errors: Mapping[int, str],
 ) -> Path:
-    """Write rows under fingerprint `of` into `folder`, atomically, read-only, and return the file's path."""
+    """Write rows as a read-only shard into `folder`, atomically, and return the file's path.
+
+    `features` are the rows of each output, `errors` the messages of the rows that have one.
+    """
     with files.temporary_in(folder) as temporary:
         with hdf5.created(temporary) as file:
-            file.attrs["fingerprint"] = of
+            file.attrs["fingerprint"] = store_fingerprint
             keys = np.frombuffer(bytes.fromhex("".join(item_keys)), np.uint8)
             file["item_key"] = keys.reshape(len(item_keys), KEY_BYTES)
             group = file.create_group("features")  # stays empty where no content of the shard could be read
@@ -91,18 +94,18 @@ def write(
 
 
 def name_of(path: Path) -> str:
-    """The name that a shard with this file's bytes must have."""
+    """The name of a shard with this file's bytes."""
     return f"shard-{fingerprint.of_file(path)[:NAME_DIGITS]}.h5"
 
 
 def read(path: Path) -> Shard:
-    """Open a shard. Raises IceboxError where the file is truncated or no shard."""
+    """Read a shard's header. Raises IceboxError where the file is truncated or no shard."""
     try:
         with h5py.File(path) as file:
             datasets = dict(file["features"].items())
             datasets |= {OFFSETS + name: dataset for name, dataset in file.get(OFFSETS, {}).items()}
             arrays = {
-                name: Array(dataset.dtype.str, dataset.shape, dataset.id.get_offset() or 0)
+                name: ArrayLocation(dataset.dtype.str, dataset.shape, dataset.id.get_offset() or 0)
                 for name, dataset in datasets.items()
             }
             errors = file["error"].asstr()[:] if "error" in file else []

@@ -7,8 +7,7 @@ import html as entities
 import re
 from collections.abc import Callable, Sequence
 
-from icebox.features.errors import IceboxError
-from icebox.features.plugins import suggestion
+from icebox.features.errors import IceboxError, suggestion
 
 MENTION = re.compile(r"(?<![\w@.])@\w+")  # not within an e-mail address
 LINK = re.compile(r"(?:https?://|www\.)\S+", re.I)

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from icebox.features.compat import torchvision as library
-from icebox.features.errors import IceboxError
-from icebox.features.plugins import suggestion
+from icebox.features.errors import IceboxError, suggestion
 
 CLASSES = 1000  # ImageNet's; the layer with as many outputs is the classifier
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # GoogLeNet's and Inception's second classifiers, for training only

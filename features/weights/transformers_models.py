@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from icebox.features.compat import mend
+from icebox.features.compat import allow_mismatched_torchvision
 from icebox.features.errors import IceboxError
 from icebox.features.nn.layer_outputs import split_output
 
@@ -19,7 +19,7 @@ FAILURES = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, pickle
 
 def library() -> Any:
     """transformers itself, importable also beside a torch and a torchvision of different builds."""
-    mend()
+    allow_mismatched_torchvision()
     import transformers
 
     return transformers

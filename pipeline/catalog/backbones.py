@@ -12,7 +12,7 @@ from icebox.features.errors import IceboxError, located
 from icebox.features.extraction import draft_decoding, precision_trial
 from icebox.features.extraction.precision import resolve
 from icebox.features.extraction.views import text_of
-from icebox.features.manifest.manifest import Row
+from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.text.pairs import TEXTS
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.project import paths
@@ -34,7 +34,7 @@ def load(name: str, family: str, outputs: list[str] | None, *, precision: str, *
     return loaded
 
 
-def load_for_store(config: Config, key: str, source: Dataset, rows: Sequence[Row]) -> Backbone:
+def load_for_store(config: Config, key: str, source: Dataset, rows: Sequence[ManifestRow]) -> Backbone:
     """The backbone of a store in the precision that its entry asks for; `auto` is resolved on a sample of `rows`.
 
     `source` and `rows` are the store's dataset. Raises IceboxError where the backbone can't take its items.
@@ -69,7 +69,7 @@ def load_for_store(config: Config, key: str, source: Dataset, rows: Sequence[Row
     return backbone
 
 
-def sample_contents(rows: Sequence[Row], source: Dataset, view: str) -> list[Content]:
+def sample_contents(rows: Sequence[ManifestRow], source: Dataset, view: str) -> list[Content]:
     """A few contents to try a backbone on, chosen by their hashes: at random, yet the same on every machine."""
     sample = sorted(rows, key=lambda row: row.item_key)[: precision_trial.ITEMS]
     contents = [source.read(row.source) for row in sample]

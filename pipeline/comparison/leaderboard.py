@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from icebox.features.errors import IceboxError
-from icebox.features.plugins import suggestion
+from icebox.features.errors import IceboxError, suggestion
 from icebox.pipeline.comparison import fold_tests
 from icebox.pipeline.comparison.fold_tests import OnFolds
 from icebox.pipeline.config.schema import Config

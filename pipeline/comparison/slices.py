@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icebox.features.manifest.manifest import Row
+from icebox.features.manifest.manifest import ManifestRow
 from icebox.pipeline.comparison import bootstrap, statistics
 from icebox.pipeline.comparison.significance import Seen
 from icebox.pipeline.comparison.statistics import Interval
@@ -26,13 +26,13 @@ class Slice:
     interval: Interval
 
 
-def of(seen: Seen, rows: Mapping[str, Row]) -> list[Slice]:
+def of(seen: Seen, rows: Mapping[str, ManifestRow]) -> list[Slice]:
     """Every slice that holds some of the items, by column, largest first; none of a column with more than MOST."""
     columns = dict.fromkeys(name for item_id in seen.item_ids if item_id in rows for name in rows[item_id].slices)
     return [each for column in columns for each in by_value(seen, column, values(seen.item_ids, rows, column))]
 
 
-def values(item_ids: Sequence[str], rows: Mapping[str, Row], column: str) -> np.ndarray:
+def values(item_ids: Sequence[str], rows: Mapping[str, ManifestRow], column: str) -> np.ndarray:
     """The column's value (n,) for each item; empty where it has none."""
     return np.array([rows[item_id].slices.get(column, "") if item_id in rows else "" for item_id in item_ids])
 

@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from icebox.features import plugins
-from icebox.features.errors import IceboxError
+from icebox.features.errors import IceboxError, suggestion
 from icebox.features.manifest.validation import Task
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.references import check_references
@@ -38,7 +38,7 @@ def load(path: Path = paths.PARAMS) -> Config:
     raw = read_yaml(path)
     for name in raw:
         if name not in SECTIONS:
-            raise IceboxError(f"{name}: no such section; {plugins.suggestion(str(name), list(SECTIONS))}")
+            raise IceboxError(f"{name}: no such section; {suggestion(str(name), list(SECTIONS))}")
     config = Config(
         select=parse_section(Select, raw.get("select", {}), "select"),
         datasets=catalog(raw, "datasets", "icebox.features.datasets", "Source.__init__", key_of_family="source"),
@@ -124,9 +124,7 @@ def dataset_keys(parameters: dict[str, Any], where: str) -> dict[str, Any]:
     split = parse_section(Split, keys, f"{where}.split")
     task = parameters.pop("task", "classification")
     if task not in get_args(Task):
-        raise IceboxError(
-            f"{where}.task: no task named '{task}'; {plugins.suggestion(str(task), list(get_args(Task)))}"
-        )
+        raise IceboxError(f"{where}.task: no task named '{task}'; {suggestion(str(task), list(get_args(Task)))}")
     if split.val + split.test >= 1:
         raise IceboxError(
             f"{where}.split: expected val + test below 1, so that train gets items, found {split.val} + {split.test}"

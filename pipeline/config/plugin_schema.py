@@ -11,8 +11,7 @@ from typing import Annotated, Any, Literal
 import annotated_types
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from icebox.features import plugins
-from icebox.features.errors import IceboxError
+from icebox.features.errors import IceboxError, suggestion
 
 NAMES: dict[str, Any] = {  # what an annotation may be made of; a path and a sequence are text and list in params.yaml
     "bool": bool, "dict": dict, "float": float, "int": int, "list": list, "str": str, "tuple": tuple,
@@ -39,7 +38,7 @@ def check(file: Path, function: str, parameters: dict[str, Any], *, where: str, 
     accepted = {argument.arg: argument.annotation for argument in arguments.kwonlyargs}
     for name, value in parameters.items():
         if name not in accepted:
-            raise IceboxError(f"{where}.{name}: no such parameter; {plugins.suggestion(name, sorted(accepted))}")
+            raise IceboxError(f"{where}.{name}: no such parameter; {suggestion(name, sorted(accepted))}")
         for element in value if grid and isinstance(value, list) else [value]:
             check_type(element, accepted[name], file, f"{where}.{name}")
         if grid and value == []:

@@ -1,7 +1,7 @@
 """Checks across sections of params.yaml: every name refers to an entry, and no option contradicts another."""
 
 from icebox.features import plugins
-from icebox.features.errors import IceboxError, located
+from icebox.features.errors import IceboxError, located, suggestion
 from icebox.features.text.pairs import PAIR, TEXTS
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import FRESH, NO_DATA, Config, Store
@@ -126,4 +126,4 @@ def unfrozen_ancestors(config: Config, store: str) -> set[str]:
 def check_known(kind: str, name: str, known: list[str], where: str) -> None:
     """Raise IceboxError unless `name` is known."""
     if name not in known:
-        raise IceboxError(f"{where}: no {kind} named '{name}'; {plugins.suggestion(name, known)}")
+        raise IceboxError(f"{where}: no {kind} named '{name}'; {suggestion(name, known)}")

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Gt
 
-from icebox.features.errors import IceboxError
-from icebox.features.plugins import suggestion
+from icebox.features.errors import IceboxError, suggestion
 
 ClassWeights = Literal["none", "balanced"] | dict[str | int, Annotated[float, Gt(0)]]
 SampleWeighter = Callable[[np.ndarray], np.ndarray | None]  # labels (n,) → item weights (n,), or None for all alike

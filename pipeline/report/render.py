@@ -6,7 +6,7 @@ import jinja2
 from markupsafe import Markup
 
 from icebox.features import files
-from icebox.features.manifest.manifest import Row
+from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.splits import in_order
 from icebox.pipeline.comparison import formats, leaderboard
 from icebox.pipeline.config.schema import Config
@@ -66,6 +66,6 @@ def pictures(section: Section, item_ids: list[str]) -> bool:
     return any(section.gallery.show(item_id).picture for item_id in item_ids)
 
 
-def splits(rows: list[Row]) -> list[str]:
+def splits(rows: list[ManifestRow]) -> list[str]:
     """The splits that occur."""
     return in_order(row.split for row in rows)

@@ -10,7 +10,7 @@ from typing import Any
 
 from icebox.features import plugins
 from icebox.features.manifest import manifest
-from icebox.features.manifest.manifest import Row
+from icebox.features.manifest.manifest import ManifestRow
 from icebox.pipeline.comparison import classification_predictions, leaderboard, search_table, slices, statistics
 from icebox.pipeline.comparison import recommendations as advice
 from icebox.pipeline.comparison import significance as standing
@@ -119,7 +119,7 @@ class Section:
     """One dataset: its leaderboard, best on val first, and its stores."""
 
     name: str
-    rows: dict[str, Row]
+    rows: dict[str, ManifestRow]
     classes: list[str]
     reference: tuple[str, float] | None  # the commonest label of test and its share; or the mean, and the error of it
     lines: list[Line]
@@ -212,7 +212,7 @@ def section(config: Config, name: str, entries: list[leaderboard.Entry]) -> Sect
     )
 
 
-def lines_of(config: Config, entries: list[leaderboard.Entry], rows: dict[str, Row]) -> list[Line]:
+def lines_of(config: Config, entries: list[leaderboard.Entry], rows: dict[str, ManifestRow]) -> list[Line]:
     """A line for each entry, with its predictions where they are here."""
     metric = leaderboard.ranked_by(config, entries[0])
     ranks = statistics.ranks([entry.val.get(metric.name) for entry in entries])
@@ -245,14 +245,14 @@ def mistakes(seen: Seen) -> list[Mistake]:
     return [Mistake(seen.item_ids[i], *seen.said(i), float(seen.sure[i])) for i in seen.mistakes(MISTAKES)]
 
 
-def classes_of(rows: dict[str, Row], seen: Seen | None, *, regression: bool) -> list[str]:
+def classes_of(rows: dict[str, ManifestRow], seen: Seen | None, *, regression: bool) -> list[str]:
     """The labels' names, from the manifest or else from predictions."""
     if regression:
         return []
     return sorted({row.label for row in rows.values()}) or (seen.classes if isinstance(seen, Judged) else [])
 
 
-def reference(seen: Seen | None, rows: dict[str, Row], *, regression: bool) -> tuple[str, float] | None:
+def reference(seen: Seen | None, rows: dict[str, ManifestRow], *, regression: bool) -> tuple[str, float] | None:
     """What an answer without features would score: the commonest label of test, or its mean.
 
     A store may have skipped items of the manifest, so predictions go first.

@@ -10,7 +10,7 @@ from PIL import Image
 from icebox.features.abc.dataset import Content, Pair
 from icebox.features.errors import IceboxError
 from icebox.features.images.decoding import to_image
-from icebox.features.manifest.manifest import Row
+from icebox.features.manifest.manifest import ManifestRow
 from icebox.pipeline.catalog import datasets
 from icebox.pipeline.config.schema import Config
 
@@ -32,7 +32,7 @@ class Exhibit:
 class Gallery:
     """The items of one dataset by id, as far as its raw data is here. Each is made at most once."""
 
-    def __init__(self, config: Config, dataset: str, rows: Sequence[Row]) -> None:
+    def __init__(self, config: Config, dataset: str, rows: Sequence[ManifestRow]) -> None:
         self._sources = {row.item_id: row.source for row in rows}
         self._source = datasets.source(config, dataset)
         self._shown: dict[tuple[str, int], Exhibit] = {}

@@ -9,7 +9,7 @@ from icebox.features import files
 from icebox.features.errors import IceboxError
 from icebox.features.extraction import precision_trial
 from icebox.features.manifest import manifest
-from icebox.features.manifest.leakage import settle
+from icebox.features.manifest.leakage import resolve_leakage
 from icebox.features.splits import in_order
 from icebox.features.store import index
 from icebox.features.store.cache import ShardCache
@@ -33,7 +33,7 @@ def run(config: Config, key: str) -> None:
             task=entry.task,
             progress=lambda items: tqdm(items, desc=f"manifest {key}", unit="item", disable=None),
         )
-        rows, found = settle(rows, leakage=split.leakage, conflicts=split.conflicts, task=entry.task)
+        rows, found = resolve_leakage(rows, leakage=split.leakage, conflicts=split.conflicts, task=entry.task)
     except IceboxError as error:
         raise error.at(f"datasets.{key}") from error
     except OSError as reason:

@@ -7,7 +7,7 @@ from icebox.features.extraction import canary
 from icebox.features.extraction.extract import fingerprint_of
 from icebox.features.extraction.views import units_of
 from icebox.features.manifest import manifest
-from icebox.features.store.cache import Place
+from icebox.features.store.cache import RowLocation
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.catalog import backbones, datasets
 from icebox.pipeline.config.schema import Config
@@ -32,7 +32,7 @@ def check(config: Config, name: str) -> str:
         )
     source = datasets.source(config, entry.dataset)
     places = {
-        store.shards[number].item_keys[row]: Place(store.shards[number], row)
+        store.shards[number].item_keys[row]: RowLocation(store.shards[number], row)
         for number, row in zip(store.index.shard_of.ravel().tolist(), store.index.row_of.ravel().tolist(), strict=True)
     }
     units = chain(*units_of(manifest.read(paths.manifest(entry.dataset)), store.views, source.read).values())

@@ -11,7 +11,7 @@ from torch import Tensor
 from icebox.features.abc.dataset import Content, Pair
 from icebox.features.errors import ItemError
 from icebox.features.extraction.batch_encoder import unreadable_item
-from icebox.features.manifest.manifest import Row
+from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.manifest.reading import Read, content_of
 from icebox.features.nn.backbone import NetworkBackbone
 from icebox.features.nn.layer_outputs import Inputs
@@ -41,7 +41,7 @@ class PreparedItems:
 
     def __init__(
         self,
-        rows: Sequence[Row],
+        rows: Sequence[ManifestRow],
         read: Read,
         backbone: NetworkBackbone,
         pool: ThreadPoolExecutor,

@@ -110,7 +110,7 @@ def listed(tmp_path_factory):
 @pytest.mark.parametrize("name", NAMES)
 def test_ids_are_unique_and_the_manifest_accepts_them(name, listed):
     _, items = listed(name)
-    validation.refuse_unsound(items)
+    validation.validate_items(items)
     assert len({item.label for item in items}) > 1
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import extract
-from icebox.features.ragged import Ragged, Scattered, joined
+from icebox.features.ragged import Ragged, ScatteredRows, joined
 from icebox.features.store import verification
 from icebox.features.store.compaction import compact
 from icebox.features.store.feature_store import FeatureStore
@@ -172,7 +172,7 @@ def test_a_ragged_output_is_a_sequence_of_arrays():
 
 
 def test_rows_may_be_filled_in_in_any_order():
-    rows_ = Scattered(3)
+    rows_ = ScatteredRows(3)
     rows_.put([2, 0], {"a": np.array([[2.0], [0.0]]), "b": joined([np.full((2, 1), 2.0), np.full((1, 1), 9.0)])})
     found = rows_.features()
     assert found["a"].tolist() == [[0], [0], [2]]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icebox.features import splits
-from icebox.features.splits import Unit
+from icebox.features.splits import SplitUnit
 
 FRACTIONS = {"val": 0.2, "test": 0.3, "seed": 0}
 names = st.text("abcdefgh", min_size=1, max_size=3)
@@ -14,7 +14,7 @@ items = st.lists(st.tuples(names, st.sampled_from("xyz")), max_size=80)  # (iden
 
 
 def drawn(of: list[tuple[str, str]], *, stratify: bool = False, seed: int = 0) -> dict[str, str]:
-    return splits.draw(splits.units(of), val=0.2, test=0.3, seed=seed, stratify=stratify)
+    return splits.draw(splits.split_units(of), val=0.2, test=0.3, seed=seed, stratify=stratify)
 
 
 @given(items, items)
@@ -31,7 +31,7 @@ def test_every_identity_has_one_split_whatever_the_order(of, stratify):
 
 @given(st.dictionaries(names, st.tuples(st.sampled_from("xyz"), weights), max_size=60), st.integers(0, 5))
 def test_stratified_fractions_are_kept_within_the_largest_unit_of_each_class(of, seed):
-    units = [Unit(identity=name, label=label, items=n) for name, (label, n) in of.items()]
+    units = [SplitUnit(identity=name, label=label, items=n) for name, (label, n) in of.items()]
     found = splits.draw(units, val=0.2, test=0.3, seed=seed, stratify=True)
     for label in "xyz":
         mine = [unit for unit in units if unit.label == label]
@@ -63,9 +63,9 @@ def test_another_seed_draws_another_split():
 
 
 def test_a_units_label_is_its_commonest_the_first_by_name_among_equals():
-    assert splits.units([("p", "y"), ("q", "z"), ("p", "x"), ("q", "z"), ("q", "a")]) == [
-        Unit(identity="p", label="x", items=2),
-        Unit(identity="q", label="z", items=3),
+    assert splits.split_units([("p", "y"), ("q", "z"), ("p", "x"), ("q", "z"), ("q", "a")]) == [
+        SplitUnit(identity="p", label="x", items=2),
+        SplitUnit(identity="q", label="z", items=3),
     ]
 
 

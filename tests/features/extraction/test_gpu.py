@@ -10,7 +10,7 @@ from icebox.features import fingerprint
 from icebox.features.backbones import torchvision
 from icebox.features.extraction.extract import extract
 from icebox.features.extraction.precision import TOLERANCE
-from icebox.features.manifest.manifest import Row
+from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.store.feature_store import FeatureStore
 
 pytestmark = [
@@ -23,9 +23,9 @@ def picture(source: str) -> np.ndarray:
     return np.random.default_rng(int(source)).integers(0, 256, (80, 64, 3), dtype=np.uint8)
 
 
-def rows(count: int) -> list[Row]:
+def rows(count: int) -> list[ManifestRow]:
     return [
-        Row(item_id=str(i), item_key=fingerprint.of_content(picture(str(i))), label="", split="train", group="",
+        ManifestRow(item_id=str(i), item_key=fingerprint.of_content(picture(str(i))), label="", split="train", group="",
             source=str(i))
         for i in range(count)
     ]  # fmt: skip

@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from icebox.features.errors import IceboxError
 from icebox.features.manifest import leakage
-from icebox.features.manifest.leakage import settle
-from icebox.features.manifest.manifest import Row
+from icebox.features.manifest.leakage import resolve_leakage
+from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.splits import side
 
 
-def row(item_id: str, content: str, *, split: str = "train", label: str = "a", group: str = "") -> Row:
-    return Row(item_id=item_id, item_key=content, label=label, split=split, group=group, source="")
+def row(item_id: str, content: str, *, split: str = "train", label: str = "a", group: str = "") -> ManifestRow:
+    return ManifestRow(item_id=item_id, item_key=content, label=label, split=split, group=group, source="")
 
 
 def kinds(found: list[leakage.Finding]) -> dict[str, tuple[int, int]]:
@@ -24,12 +24,12 @@ TWICE = [row("x", "1"), row("y", "1", split="test"), *OTHERS]
 
 
 def test_nothing_to_find_is_nothing():
-    assert settle(OTHERS, leakage="error", conflicts="keep") == (OTHERS, [])
+    assert resolve_leakage(OTHERS, leakage="error", conflicts="keep") == (OTHERS, [])
 
 
 def test_a_content_on_two_sides_is_an_error_that_names_it_and_says_what_to_do():
     with pytest.raises(IceboxError) as caught:
-        settle(TWICE, leakage="error", conflicts="keep")
+        resolve_leakage(TWICE, leakage="error", conflicts="keep")
     assert "contents on two sides of the split: 1 (2 items), x (train, a) = y (test, a)" in str(caught.value)
     assert caught.value.hint == "allow leakage"
 
@@ -37,11 +37,11 @@ def test_a_content_on_two_sides_is_an_error_that_names_it_and_says_what_to_do():
 def test_a_group_on_two_sides_is_an_error_too():
     rows = [row("x", "1", group="ann"), row("y", "2", group="ann", split="val"), *OTHERS]
     with pytest.raises(IceboxError, match=r"groups on two sides of the split: 1 \(2 items\), x .* = y "):
-        settle(rows, leakage="error", conflicts="keep")
+        resolve_leakage(rows, leakage="error", conflicts="keep")
 
 
 def test_dropped_items_leave_train_and_are_counted():
-    kept, found = settle(TWICE, leakage="drop", conflicts="keep")
+    kept, found = resolve_leakage(TWICE, leakage="drop", conflicts="keep")
     assert [r.item_id for r in kept] == ["y", "o1", "o2"]
     assert found[0].dropped == {"train": 1}
     assert found[0].sentence().endswith("; 1 left out of train")
@@ -49,20 +49,20 @@ def test_dropped_items_leave_train_and_are_counted():
 
 def test_val_loses_to_test_and_train_to_both():
     rows = [row("x", "1"), row("y", "1", split="val"), row("z", "1", split="test-other"), *OTHERS]
-    kept, found = settle(rows, leakage="drop", conflicts="keep")
+    kept, found = resolve_leakage(rows, leakage="drop", conflicts="keep")
     assert [r.item_id for r in kept] == ["z", "o1", "o2"]
     assert found[0].dropped == {"train": 1, "val": 1}
 
 
 def test_allowed_leakage_is_still_found():
-    kept, found = settle(TWICE, leakage="allow", conflicts="keep")
+    kept, found = resolve_leakage(TWICE, leakage="allow", conflicts="keep")
     assert kept == TWICE
     assert kinds(found) == {"content_on_two_sides": (1, 2)}
 
 
 def test_two_test_sets_may_share_a_content():
     rows = [row("x", "1", split="test"), row("y", "1", split="test-other"), *OTHERS]
-    kept, found = settle(rows, leakage="error", conflicts="keep")
+    kept, found = resolve_leakage(rows, leakage="error", conflicts="keep")
     assert kept == rows
     assert kinds(found) == {"repeated_contents": (1, 2)}
 
@@ -70,17 +70,17 @@ def test_two_test_sets_may_share_a_content():
 def test_conflicting_labels_are_found_and_on_choice_dropped_but_never_from_a_test_set():
     rows = [row("x", "1"), row("y", "1", label="b"), *OTHERS]
     rows += [row("s", "2", split="test"), row("t", "2", split="test", label="b")]
-    kept, found = settle(rows, leakage="error", conflicts="keep")
+    kept, found = resolve_leakage(rows, leakage="error", conflicts="keep")
     assert kept == rows
     assert kinds(found) == {"conflicting_labels": (2, 4), "repeated_contents": (2, 4)}
-    kept, found = settle(rows, leakage="error", conflicts="drop")
+    kept, found = resolve_leakage(rows, leakage="error", conflicts="drop")
     assert [r.item_id for r in kept] == ["o1", "o2", "s", "t"]
     assert found[0].dropped == {"train": 2}
 
 
 def test_a_regressions_labels_conflict_as_numbers():
     rows = [row("x", "1", label="1"), row("y", "1", label="1.0"), row("s", "2", label="1"), row("t", "2", label="2")]
-    _, found = settle(rows, leakage="error", conflicts="keep", task="regression")
+    _, found = resolve_leakage(rows, leakage="error", conflicts="keep", task="regression")
     assert kinds(found) == {"conflicting_labels": (1, 2), "repeated_contents": (2, 4)}
 
 
@@ -91,7 +91,7 @@ def test_what_leaves_for_two_reasons_is_counted_once():
         row("z", "3", group="ann", split="test"),
         *OTHERS,
     ]
-    kept, found = settle(rows, leakage="drop", conflicts="drop")
+    kept, found = resolve_leakage(rows, leakage="drop", conflicts="drop")
     assert [r.item_id for r in kept] == ["y", "z", "o1", "o2"]
     assert [(f.kind, f.dropped.total()) for f in found] == [
         ("content_on_two_sides", 1),
@@ -102,19 +102,19 @@ def test_what_leaves_for_two_reasons_is_counted_once():
 
 def test_classes_that_look_alike_and_classes_that_train_lacks_are_found():
     rows = [row("x", "1", label="Café"), row("y", "2", label="cafe\u0301 "), row("z", "3", label="new", split="val")]
-    _, found = settle(rows, leakage="error", conflicts="keep")
+    _, found = resolve_leakage(rows, leakage="error", conflicts="keep")
     assert kinds(found) == {"similar_classes": (1, 2), "classes_not_in_train": (1, 1)}
 
 
 def test_a_long_cluster_names_one_item_of_each_split_first():
     rows = [*(row(f"t{n}", "1") for n in range(9)), row("v", "1", split="val"), *OTHERS]
-    _, found = settle(rows, leakage="allow", conflicts="keep")
+    _, found = resolve_leakage(rows, leakage="allow", conflicts="keep")
     assert found[0].sentence().endswith("t0 (train, a) = v (val, a) = t1 (train, a) = …")
 
 
 def test_the_findings_file_counts_all_and_lists_the_first():
     rows = [row(f"{part}{n}", str(n), split=part) for part in ("train", "test") for n in range(60)]
-    written = json.loads(json.dumps(settle(rows, leakage="drop", conflicts="keep")[1][0].as_json()))
+    written = json.loads(json.dumps(resolve_leakage(rows, leakage="drop", conflicts="keep")[1][0].as_json()))
     assert (written["count"], written["items"], written["dropped"], len(written["first"])) == (
         60,
         120,
@@ -131,7 +131,7 @@ many = st.lists(st.tuples(st.sampled_from("123456"), splits, st.sampled_from("ab
 @given(many, st.sampled_from(["keep", "drop"]))
 def test_after_dropping_nothing_straddles_and_every_test_item_is_there(cells, conflicts):
     rows = [row(f"i{n}", content, split=s, label=la, group=g) for n, (content, s, la, g) in enumerate(cells)]
-    kept, _ = settle(rows, leakage="drop", conflicts=conflicts)
+    kept, _ = resolve_leakage(rows, leakage="drop", conflicts=conflicts)
     for key in ("item_key", "group"):
         sides: dict[str, set[str]] = {}
         for r in kept:
@@ -139,4 +139,4 @@ def test_after_dropping_nothing_straddles_and_every_test_item_is_there(cells, co
                 sides.setdefault(getattr(r, key), set()).add(side(r.split))
         assert all(len(found) == 1 for found in sides.values())
     assert [r for r in kept if side(r.split) == "test"] == [r for r in rows if side(r.split) == "test"]
-    assert settle(kept, leakage="error", conflicts=conflicts)[0] == kept
+    assert resolve_leakage(kept, leakage="error", conflicts=conflicts)[0] == kept

@@ -83,7 +83,7 @@ printable = st.text(st.characters(exclude_categories=["Cs"]))
 def test_what_was_written_is_what_is_read(tmp_path_factory, pairs, sliced):
     path = tmp_path_factory.mktemp("m") / "m.csv"
     rows = [
-        manifest.Row(
+        manifest.ManifestRow(
             item_id=f"i{n}",
             item_key="0",
             label=label,
@@ -100,6 +100,9 @@ def test_what_was_written_is_what_is_read(tmp_path_factory, pairs, sliced):
 
 def test_an_item_without_a_slice_that_others_have_is_empty_there(tmp_path):
     common = {"item_key": "0", "label": "a", "split": "train", "group": "", "source": ""}
-    rows = [manifest.Row(item_id="1", **common, slices={"genre": "fiction"}), manifest.Row(item_id="2", **common)]
+    rows = [
+        manifest.ManifestRow(item_id="1", **common, slices={"genre": "fiction"}),
+        manifest.ManifestRow(item_id="2", **common),
+    ]
     manifest.write(tmp_path / "m.csv", rows)
     assert [row.slices for row in manifest.read(tmp_path / "m.csv")] == [{"genre": "fiction"}, {"genre": ""}]

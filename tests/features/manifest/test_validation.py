@@ -2,7 +2,7 @@ import pytest
 
 from icebox.features.abc.dataset import Item
 from icebox.features.errors import IceboxError
-from icebox.features.manifest.validation import refuse_unsound
+from icebox.features.manifest.validation import validate_items
 
 GOOD = Item(item_id="good", source="1", label="a")
 
@@ -27,15 +27,15 @@ def item(item_id: str = "x", label: str = "b", **others) -> Item:
 )
 def test_what_makes_no_sense_is_refused(items, message):
     with pytest.raises(IceboxError, match=message):
-        refuse_unsound(items)
+        validate_items(items)
 
 
 def test_any_language_and_any_further_test_set_is_fine():
-    refuse_unsound([GOOD, item("снимок 📷", label="猫", split="test-mis_matched.2", slices={"жанр": "é"})])
+    validate_items([GOOD, item("снимок 📷", label="猫", split="test-mis_matched.2", slices={"жанр": "é"})])
 
 
 @pytest.mark.parametrize("label", ["three", "nan", "inf", "1,5"])
 def test_a_regressions_labels_must_be_finite_numbers(label):
     with pytest.raises(IceboxError, match=f"item 'x': expected a finite number as its label .* found '{label}'"):
-        refuse_unsound([item("1", "1.5"), item(label=label)], "regression")
-    refuse_unsound([item("1", "-1.5e3"), item("2", "7")], "regression")
+        validate_items([item("1", "1.5"), item(label=label)], "regression")
+    validate_items([item("1", "-1.5e3"), item("2", "7")], "regression")

@@ -81,7 +81,7 @@ def test_a_batch_of_no_items_is_an_error(tmp_path):
 
 
 def test_more_shards_than_maps_may_be_open_read_all_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory_maps, "OPEN", 2)
+    monkeypatch.setattr(memory_maps, "MAX_OPEN", 2)
     store = made(tmp_path, range(9), shard_rows=1)
     wanted = np.array([8, 0, 4, 4, 1])
     assert store.rows(wanted, "last")[:, 0].tolist() == wanted.tolist()

@@ -144,7 +144,9 @@ def test_predictions_of_another_run_are_left_out():
 def test_items_in_groups_widen_the_intervals():
     alone = formats.records(loader.load())[1]
     rows = [
-        manifest.Row(item_id=f"t-{i}", item_key=str(i), label="red", split="test", group=f"g{i // 5}", source="")
+        manifest.ManifestRow(
+            item_id=f"t-{i}", item_key=str(i), label="red", split="test", group=f"g{i // 5}", source=""
+        )
         for i in range(20)
     ]
     manifest.write(paths.manifest("words"), rows)

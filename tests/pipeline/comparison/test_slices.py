@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from icebox.features.manifest.manifest import Row
+from icebox.features.manifest.manifest import ManifestRow
 from icebox.pipeline.comparison import slices, statistics
 from icebox.pipeline.comparison.classification_predictions import Judged
 from icebox.pipeline.comparison.regression_predictions import Measured
@@ -9,9 +9,9 @@ from icebox.pipeline.comparison.regression_predictions import Measured
 IDS = [f"t-{i}" for i in range(6)]
 
 
-def rows(*genres: str) -> dict[str, Row]:
+def rows(*genres: str) -> dict[str, ManifestRow]:
     return {
-        item_id: Row(
+        item_id: ManifestRow(
             item_id=item_id, item_key="k", label="a", split="test", group="", source="", slices={"genre": genre}
         )
         for item_id, genre in zip(IDS, genres, strict=False)

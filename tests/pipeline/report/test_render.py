@@ -57,7 +57,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     paths.PARAMS.write_text(PARAMS)
     labels = ["blue", "blue", "blue", "<b>red</b>"]
     rows = [
-        manifest.Row(item_id=f"t-{i}", item_key=str(i), label=label, split="test", group="", source=text)
+        manifest.ManifestRow(item_id=f"t-{i}", item_key=str(i), label=label, split="test", group="", source=text)
         for i, (label, text) in enumerate(zip(labels, TEXTS, strict=True))
     ]
     manifest.write(paths.manifest("words"), rows)
@@ -278,7 +278,7 @@ def digit_mistaken() -> None:
 
 def test_a_picture_lies_in_the_page_once_whatever_shows_it(project: Path) -> None:
     digit_mistaken()
-    row = manifest.Row(item_id="digits-0000", item_key="0", label="blue", split="test", group="", source="0")
+    row = manifest.ManifestRow(item_id="digits-0000", item_key="0", label="blue", split="test", group="", source="0")
     manifest.write(paths.manifest("digits"), [row])
     html = page()
     assert html.count("data:image/png;base64,") == 1
@@ -287,7 +287,9 @@ def test_a_picture_lies_in_the_page_once_whatever_shows_it(project: Path) -> Non
 
 def test_pictures_that_cannot_be_read_leave_their_id(project: Path) -> None:
     digit_mistaken()
-    row = manifest.Row(item_id="digits-0000", item_key="0", label="blue", split="test", group="", source="99999")
+    row = manifest.ManifestRow(
+        item_id="digits-0000", item_key="0", label="blue", split="test", group="", source="99999"
+    )
     manifest.write(paths.manifest("digits"), [row])
     assert '<span class="exhibit">digits-0000</span>' in page()
 
@@ -351,11 +353,11 @@ def test_slices_of_the_manifest_are_scored_apart(project: Path) -> None:
 
 def test_doubts_of_the_manifest_stage_are_told(project: Path) -> None:
     cluster = [
-        manifest.Row(item_id=f"t-{i}", item_key="k", label="blue", split=split, group="", source="")
+        manifest.ManifestRow(item_id=f"t-{i}", item_key="k", label="blue", split=split, group="", source="")
         for i, split in enumerate(("test", "train"))
     ]
     says = "equal contents on two sides"
-    doubt = leakage.Finding(kind="content", says=says, clusters=[cluster], dropped=Counter({"train": 1}))
+    doubt = leakage.Finding(kind="content", description=says, clusters=[cluster], dropped=Counter({"train": 1}))
     paths.findings("words").write_text(json.dumps([doubt.as_json()]))
     html = page()
     assert "Doubts about the data: equal contents on two sides (2 items)" in html
@@ -369,7 +371,8 @@ def test_a_regression_has_errors_instead_of_confusions(project: Path) -> None:
     metrics = {"val": scores, "test": scores, "train_n": 20, "fit_s": 0.1, "predict_s": 0.1}
     results.write_json(paths.metrics("words-minilm", "logreg"), metrics)
     rows = [
-        manifest.Row(item_id=f"t-{i}", item_key="k", label=f"{i}", split="test", group="", source="x") for i in range(4)
+        manifest.ManifestRow(item_id=f"t-{i}", item_key="k", label=f"{i}", split="test", group="", source="x")
+        for i in range(4)
     ]
     manifest.write(paths.manifest("words"), rows)
     table = {"item_id": [f"t-{i}" for i in range(4)], "split": ["test"] * 4, "label": [0.0, 1.0, 2.0, 3.0]}

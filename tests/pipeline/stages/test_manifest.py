@@ -7,7 +7,7 @@ import pytest
 from icebox.features.errors import IceboxError
 from icebox.features.extraction import precision_trial
 from icebox.features.extraction.extract import extract
-from icebox.features.manifest.manifest import Row, read
+from icebox.features.manifest.manifest import ManifestRow, read
 from icebox.features.store.cache import ShardCache
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.config import loader
@@ -73,11 +73,11 @@ more,x,val
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch) -> Callable[[str], list[Row]]:
+def run(tmp_path, monkeypatch) -> Callable[[str], list[ManifestRow]]:
     """Run the stage with this `split:` of params.yaml; the manifest that it wrote."""
     monkeypatch.chdir(tmp_path)
 
-    def with_split(split: str) -> list[Row]:
+    def with_split(split: str) -> list[ManifestRow]:
         paths.PARAMS.write_text(PARAMS.replace("SPLIT", split))
         manifest.run(loader.load(), "notes")
         return read(paths.manifest("notes"))

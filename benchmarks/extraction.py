@@ -109,14 +109,14 @@ def limit(kind: str, source: Path, way: str) -> Clock:
         return clock
     prepared = [network.prepare(Path(name).read_bytes()) for name in contents[:BATCH]]
     network.encode(prepared)
-    size = network.at_once(prepared)
+    size = network.sub_batch_size(prepared)
     network.compile(BATCH if way == "compiled" else None)
     batches = [network.inputs(prepared[start : start + size]) for start in range(0, BATCH, size)]
-    network.capture(batches[0])
+    network.layer_outputs(batches[0])
     with Clock() as clock:
         for _ in range(len(contents) // BATCH):
             for batch in batches:
-                network.capture(batch)
+                network.layer_outputs(batch)
     return clock
 
 

@@ -23,9 +23,9 @@ from icebox.features.abc.backbone import WEIGHTS_FILE, Pretraining, read_setting
 from icebox.features.abc.dataset import Content, Modality
 from icebox.features.images.decoding import to_image
 from icebox.features.models.glyphs import CHARACTERS, FONTS, SIDE, render
-from icebox.features.nn.backbone import NetworkBackbone
-from icebox.features.nn.layer_outputs import LAST, Capture, Inputs
-from icebox.features.nn.transfer import sent
+from icebox.features.nn.backbone import TorchBackbone
+from icebox.features.nn.layer_outputs import LAST, Inputs, LayerOutputs
+from icebox.features.nn.transfer import to_device_async
 
 VERSION = 2  # 2: batch norm folded into the convolutions
 DEFAULT_OUTPUTS = (LAST,)
@@ -66,7 +66,7 @@ def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = 
     return GlyphNetBackbone(network.to(device), spec, device)
 
 
-class GlyphNetBackbone(NetworkBackbone):
+class GlyphNetBackbone(TorchBackbone):
     """Any picture as a small one of light strokes on dark, then the network."""
 
     modality: ClassVar[Modality] = "image"
@@ -74,7 +74,7 @@ class GlyphNetBackbone(NetworkBackbone):
     def __init__(self, network: "GlyphNet", spec: dict[str, Any], device: str) -> None:
         self._spec = spec
         self.outputs = tuple(spec["outputs"])
-        self.capture = Capture(network, self.outputs, precision=spec["precision"])
+        self.layer_outputs = LayerOutputs(network, self.outputs, precision=spec["precision"])
         self.device = device
 
     @property
@@ -98,13 +98,13 @@ class GlyphNetBackbone(NetworkBackbone):
 
     def inputs(self, prepared: Sequence[np.ndarray]) -> Inputs:
         """b pictures, uint8 (r, r) each → float32 (b, 1, r, r) in 0..1."""
-        pictures = sent(torch.from_numpy(np.stack(prepared)[:, None]), self.device)
+        pictures = to_device_async(torch.from_numpy(np.stack(prepared)[:, None]), self.device)
         return Inputs((pictures.float() / 255,))
 
     def save(self, folder: Path) -> None:
         """Write weights and settings."""
         write_settings(folder, {"family": "glyphnet", "width": self._spec["width"]})
-        state = {name: tensor.contiguous().cpu() for name, tensor in self.capture.network.state_dict().items()}
+        state = {name: tensor.contiguous().cpu() for name, tensor in self.layer_outputs.network.state_dict().items()}
         save_file(state, folder / WEIGHTS_FILE)
 
 

@@ -22,9 +22,9 @@ from icebox.features import fingerprint
 from icebox.features.abc.backbone import WEIGHTS_FILE, read_settings, write_settings
 from icebox.features.abc.dataset import Content, Modality
 from icebox.features.errors import IceboxError, ItemError
-from icebox.features.nn.backbone import NetworkBackbone
-from icebox.features.nn.layer_outputs import LAST, Capture, Inputs
-from icebox.features.nn.transfer import sent
+from icebox.features.nn.backbone import TorchBackbone
+from icebox.features.nn.layer_outputs import LAST, Inputs, LayerOutputs
+from icebox.features.nn.transfer import to_device_async
 
 VERSION = 1
 DEFAULT_OUTPUTS = (LAST,)
@@ -101,7 +101,7 @@ class RecurrentNet(nn.Module):
         return state
 
 
-class RecurrentBackbone(NetworkBackbone):
+class RecurrentBackbone(TorchBackbone):
     """Sequences in, the state after their last step out."""
 
     modality: ClassVar[Modality] = "sequence"
@@ -109,7 +109,7 @@ class RecurrentBackbone(NetworkBackbone):
     def __init__(self, network: RecurrentNet, settings: dict[str, Any], spec: dict[str, Any], device: str) -> None:
         self.settings, self._spec, self.device = settings, spec, device
         self.outputs = tuple(spec["outputs"])
-        self.capture = Capture(network, self.outputs, precision=spec["precision"])
+        self.layer_outputs = LayerOutputs(network, self.outputs, precision=spec["precision"])
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -130,12 +130,12 @@ class RecurrentBackbone(NetworkBackbone):
 
     def inputs(self, prepared: Sequence[Tensor]) -> Inputs:
         """Padded with zeros to the longest: (b, t, d), and the mask (b, t)."""
-        x = sent(pad_sequence(list(prepared), batch_first=True), self.device)
-        mask = sent(pad_sequence([torch.ones(len(row)) for row in prepared], batch_first=True), self.device)
+        x = to_device_async(pad_sequence(list(prepared), batch_first=True), self.device)
+        mask = to_device_async(pad_sequence([torch.ones(len(row)) for row in prepared], batch_first=True), self.device)
         return Inputs((x,), {"real": mask})
 
     def save(self, folder: Path) -> None:
         """Write weights and settings."""
         write_settings(folder, self.settings)
-        state = {name: tensor.contiguous().cpu() for name, tensor in self.capture.network.state_dict().items()}
+        state = {name: tensor.contiguous().cpu() for name, tensor in self.layer_outputs.network.state_dict().items()}
         save_file(state, folder / WEIGHTS_FILE)

@@ -27,9 +27,9 @@ from icebox.features.models.language_model import (
     TextGenerator,
     mean_nll,
 )
-from icebox.features.nn.backbone import NetworkBackbone
-from icebox.features.nn.layer_outputs import Capture, Inputs
-from icebox.features.nn.transfer import sent
+from icebox.features.nn.backbone import TorchBackbone
+from icebox.features.nn.layer_outputs import Inputs, LayerOutputs
+from icebox.features.nn.transfer import to_device_async
 from icebox.features.text import tokenization
 from icebox.features.text.batching import packed
 
@@ -108,7 +108,7 @@ def read_vocabulary(folder: Path) -> list[str]:
     return (folder / VOCABULARY_FILE).read_text(encoding="utf-8").splitlines()
 
 
-class LanguageModelBackbone(NetworkBackbone):
+class LanguageModelBackbone(TorchBackbone):
     """A text's words, then the network's state behind each."""
 
     modality: ClassVar[Modality] = "text"
@@ -121,7 +121,7 @@ class LanguageModelBackbone(NetworkBackbone):
         self.outputs = tuple(outputs)
         self.precision = precision
         self.number = {word: number for number, word in enumerate(read_vocabulary(folder))}
-        self.capture = Capture(network, outputs, precision=precision)
+        self.layer_outputs = LayerOutputs(network, outputs, precision=precision)
         self.device = next(network.parameters()).device
 
     @property
@@ -150,7 +150,7 @@ class LanguageModelBackbone(NetworkBackbone):
         """Whether the text had more than MOST_WORDS words."""
         return len(prepared) > MOST_WORDS
 
-    def parts(self, prepared: Sequence[list[int]]) -> Sequence[Sequence[int]]:
+    def sub_batches(self, prepared: Sequence[list[int]]) -> Sequence[Sequence[int]]:
         """Texts of about one length pass together."""
         return packed([len(tokens) for tokens in prepared], BATCH_TOKENS)
 
@@ -161,8 +161,9 @@ class LanguageModelBackbone(NetworkBackbone):
         the maximum, heads would learn from its rounding.
         """
         texts = [torch.tensor(tokens) for tokens in prepared]
-        tokens = sent(pad_sequence(texts, batch_first=True), self.device)  # (b, t)
-        mask = sent(pad_sequence([torch.ones_like(text) for text in texts], batch_first=True), self.device)  # (b, t)
+        tokens = to_device_async(pad_sequence(texts, batch_first=True), self.device)  # (b, t)
+        ones = [torch.ones_like(text) for text in texts]
+        mask = to_device_async(pad_sequence(ones, batch_first=True), self.device)  # (b, t)
         mask[:, 0] = mask.sum(1) == 1
         return Inputs((tokens,), mask=mask)
 
@@ -174,7 +175,7 @@ class LanguageModelBackbone(NetworkBackbone):
         """Write weights, vocabulary and settings."""
         write_settings(folder, read_settings(self.folder))
         shutil.copyfile(self.folder / VOCABULARY_FILE, folder / VOCABULARY_FILE)
-        state = {name: tensor.contiguous().cpu() for name, tensor in self.capture.network.state_dict().items()}
+        state = {name: tensor.contiguous().cpu() for name, tensor in self.layer_outputs.network.state_dict().items()}
         save_file(state, folder / WEIGHTS_FILE)
 
 

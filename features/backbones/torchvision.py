@@ -21,9 +21,9 @@ from icebox.features.errors import IceboxError, suggestion
 from icebox.features.images.decoding import to_pixels
 from icebox.features.images.input_size import refuse_unfit, sized
 from icebox.features.images.resizing import resized, resized_crop
-from icebox.features.nn.backbone import NetworkBackbone
-from icebox.features.nn.layer_outputs import LAST, Capture, Inputs
-from icebox.features.nn.normalization import normalised
+from icebox.features.nn.backbone import TorchBackbone
+from icebox.features.nn.layer_outputs import LAST, Inputs, LayerOutputs
+from icebox.features.nn.normalization import normalize_images
 from icebox.features.weights import checkpoints, torchvision_models
 
 VERSION = 4  # 3: batch norm folded into the convolutions; 4: resized by vector instructions, `exact` by Pillow
@@ -124,14 +124,14 @@ def load(
     return backbone
 
 
-class TorchvisionBackbone(NetworkBackbone):
+class TorchvisionBackbone(TorchBackbone):
     """Pictures are decoded, resized and cropped on the processor; scaled, normalised and encoded on `device`."""
 
     modality: ClassVar[Modality] = "image"
 
     def __init__(self, network: nn.Module, spec: dict[str, Any], *, device: str) -> None:
         self.outputs = tuple(spec["outputs"])
-        self.capture = Capture(network, self.outputs, precision=spec["precision"])
+        self.layer_outputs = LayerOutputs(network, self.outputs, precision=spec["precision"])
         self.device = device
         self._spec = spec
 
@@ -159,12 +159,13 @@ class TorchvisionBackbone(NetworkBackbone):
     def inputs(self, prepared: Sequence[Tensor]) -> Inputs:
         """b pictures, uint8 (3, h, w) each → the network's precision (b, 3, h, w), normalised."""
         mean, std = (self._spec["preprocess"][name] for name in ("mean", "std"))
-        return Inputs((normalised(prepared, mean=mean, std=std, dtype=self.capture.dtype, device=self.device),))
+        dtype = self.layer_outputs.dtype
+        return Inputs((normalize_images(prepared, mean=mean, std=std, dtype=dtype, device=self.device),))
 
     def save(self, folder: Path) -> None:
         """Write weights and settings."""
         folder.mkdir(parents=True, exist_ok=True)
-        state = {name: tensor.contiguous().cpu() for name, tensor in self.capture.network.state_dict().items()}
+        state = {name: tensor.contiguous().cpu() for name, tensor in self.layer_outputs.network.state_dict().items()}
         safetensors.torch.save_file(state, folder / WEIGHTS_FILE)
         steps = {key: value for key, value in self._spec["preprocess"].items() if key != "decode"}
         write_settings(folder, {"model": self._spec["model"], "preprocess": steps})

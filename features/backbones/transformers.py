@@ -18,9 +18,9 @@ from icebox.features import fingerprint
 from icebox.features.abc.backbone import read_settings, write_settings
 from icebox.features.abc.dataset import Content, Modality, Pair
 from icebox.features.errors import IceboxError, ItemError
-from icebox.features.nn.backbone import NetworkBackbone
-from icebox.features.nn.layer_outputs import Capture, Inputs
-from icebox.features.nn.transfer import sent
+from icebox.features.nn.backbone import TorchBackbone
+from icebox.features.nn.layer_outputs import Inputs, LayerOutputs
+from icebox.features.nn.transfer import to_device_async
 from icebox.features.text.batching import packed
 from icebox.features.weights import sources
 from icebox.features.weights.transformers_models import (
@@ -91,7 +91,7 @@ class TokenizedText:
     cut: bool = False  # the text was longer
 
 
-class TransformersTextBackbone(NetworkBackbone):
+class TransformersTextBackbone(TorchBackbone):
     """A transformer over the tokens of a text, or of two in one input; padding is masked: batch-mates don't count."""
 
     modality: ClassVar[Modality] = "text"
@@ -118,7 +118,7 @@ class TransformersTextBackbone(NetworkBackbone):
         self.instead_of_nothing = first_not_none(tokenizer.eos_token_id, self.padding)
         self.precision = precision
         self.half = half
-        self.capture = Capture(network, outputs, precision=precision)
+        self.layer_outputs = LayerOutputs(network, outputs, precision=precision)
         self.device = next(network.parameters()).device
         self.prepare("")  # the first call sets the tokenizer's truncation; in threads it would fail, "Already borrowed"
 
@@ -161,19 +161,21 @@ class TransformersTextBackbone(NetworkBackbone):
         """Whether the text was longer than `max_tokens`."""
         return prepared.cut
 
-    def parts(self, prepared: Sequence[TokenizedText]) -> Sequence[Sequence[int]]:
+    def sub_batches(self, prepared: Sequence[TokenizedText]) -> Sequence[Sequence[int]]:
         """Texts of about one length pass together, so that little is padded; how many, the tokens decide."""
         return packed([len(tokens.ids) for tokens in prepared], BATCH_TOKENS[self.device.type])
 
     def inputs(self, prepared: Sequence[TokenizedText]) -> Inputs:
         """b texts' tokens → (b, t), padded, the padding masked."""
         rows = [torch.tensor(tokens.ids) for tokens in prepared]
-        tokens = sent(pad_sequence(rows, batch_first=True, padding_value=self.padding), self.device)  # (b, t)
-        mask = sent(pad_sequence([torch.ones_like(row) for row in rows], batch_first=True), self.device)  # (b, t)
+        padded = pad_sequence(rows, batch_first=True, padding_value=self.padding)
+        tokens = to_device_async(padded, self.device)  # (b, t)
+        ones = [torch.ones_like(row) for row in rows]
+        mask = to_device_async(pad_sequence(ones, batch_first=True), self.device)  # (b, t)
         kwargs = {"input_ids": tokens, "attention_mask": mask}
         if any(tokens.sides for tokens in prepared):
             sides = [torch.tensor(tokens.sides or [0] * len(tokens.ids)) for tokens in prepared]
-            kwargs["token_type_ids"] = sent(pad_sequence(sides, batch_first=True), self.device)  # (b, t)
+            kwargs["token_type_ids"] = to_device_async(pad_sequence(sides, batch_first=True), self.device)  # (b, t)
         return Inputs(kwargs=kwargs, mask=mask)
 
     def compile(self, batch_size: int | None) -> bool:
@@ -188,7 +190,7 @@ class TransformersTextBackbone(NetworkBackbone):
         for name in ("config.json", *TOKENIZER_FILES):
             if (self.folder / name).is_file():
                 shutil.copyfile(self.folder / name, folder / name)
-        state = {name: tensor.contiguous().cpu() for name, tensor in self.capture.network.state_dict().items()}
+        state = {name: tensor.contiguous().cpu() for name, tensor in self.layer_outputs.network.state_dict().items()}
         save_file(state, folder / SAVED, metadata={"format": "pt"})
         write_settings(folder, {**self.settings, "weights_file": SAVED, "sha256": fingerprint.of_file(folder / SAVED)})
 

@@ -21,9 +21,9 @@ from icebox.features.abc.dataset import Content, Modality
 from icebox.features.errors import IceboxError
 from icebox.features.images.decoding import to_image
 from icebox.features.images.input_size import refuse_unfit, sized, taken
-from icebox.features.nn.backbone import NetworkBackbone
-from icebox.features.nn.layer_outputs import Capture, Inputs, first_tensor
-from icebox.features.nn.transfer import sent
+from icebox.features.nn.backbone import TorchBackbone
+from icebox.features.nn.layer_outputs import Inputs, LayerOutputs, first_tensor
+from icebox.features.nn.transfer import to_device_async
 from icebox.features.weights import sources
 from icebox.features.weights.transformers_models import (
     FAILURES,
@@ -141,7 +141,7 @@ def load(
     return backbone
 
 
-class TransformersVisionBackbone(NetworkBackbone):
+class TransformersVisionBackbone(TorchBackbone):
     """Pictures are resized and cropped on the processor; scaled, normalised and encoded on the network's device.
 
     The tokens before the patches (class, registers) count for `cls` only: `avg` and `max` are over the patches.
@@ -167,7 +167,7 @@ class TransformersVisionBackbone(NetworkBackbone):
         network.eval()
         blank = self.normalised(torch.zeros(1, 3, *self.height_width(), dtype=torch.uint8))
         self.tokens, self.before_patches = count_tokens(network, blank)
-        self.capture = Capture(network, outputs, precision=precision)
+        self.layer_outputs = LayerOutputs(network, outputs, precision=precision)
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -203,7 +203,7 @@ class TransformersVisionBackbone(NetworkBackbone):
         """uint8 (b, 3, h, w) → float32, on the network's device."""
         mean, std = (torch.tensor(self.preprocess[key], device=self.device)[:, None, None] for key in ("mean", "std"))
         scale: float = self.preprocess["scale"]
-        return (sent(pixels, self.device).float() * scale - mean) / std
+        return (to_device_async(pixels, self.device).float() * scale - mean) / std
 
     def height_width(self) -> tuple[int, int]:
         """The size of a prepared picture, in pixels. Raises IceboxError where the pictures would differ in size."""
@@ -217,13 +217,13 @@ class TransformersVisionBackbone(NetworkBackbone):
         return size[0], size[1]
 
     def compile(self, batch_size: int | None) -> bool:
-        """Compile the network, as Capture can; not where tokens are masked, which a compiled pass leaves out."""
+        """Compile the network, as LayerOutputs can; not where tokens are masked, which a compiled pass leaves out."""
         return False if self.before_patches else super().compile(batch_size)
 
     def save(self, folder: Path) -> None:
         """Write weights, config and settings."""
         folder.mkdir(parents=True, exist_ok=True)
-        network: Any = self.capture.network
+        network: Any = self.layer_outputs.network
         network.config.save_pretrained(folder)
         state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
         save_file(state, folder / SAVED, metadata={"format": "pt"})

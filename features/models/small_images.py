@@ -20,9 +20,9 @@ from icebox.features.abc.backbone import WEIGHTS_FILE, read_settings, write_sett
 from icebox.features.abc.dataset import Content, Modality
 from icebox.features.images.decoding import to_image
 from icebox.features.manifest.reading import Examples
-from icebox.features.nn.backbone import NetworkBackbone
-from icebox.features.nn.layer_outputs import Capture, Inputs
-from icebox.features.nn.transfer import sent
+from icebox.features.nn.backbone import TorchBackbone
+from icebox.features.nn.layer_outputs import Inputs, LayerOutputs
+from icebox.features.nn.transfer import to_device_async
 
 SIDE = 28
 NEGATIVE_SLOPE = 0.2  # of the leaky ReLUs
@@ -95,7 +95,7 @@ def strided_convolution(d_in: int, d_out: int, *, size: int, norm: bool) -> nn.S
     return nn.Sequential(convolution, *batch_norm, nn.LeakyReLU(NEGATIVE_SLOPE))
 
 
-class SmallImageBackbone(NetworkBackbone):
+class SmallImageBackbone(TorchBackbone):
     """Features of small grey images from a network that takes (b, 1, r, r) in 0..1.
 
     The network may be a part of a larger one, `whole`, whose weights are in `folder`.
@@ -115,7 +115,7 @@ class SmallImageBackbone(NetworkBackbone):
     ) -> None:
         self.folder, self.whole, self.version, self.precision = folder, whole, version, precision
         self.outputs = tuple(outputs)
-        self.capture = Capture(network, self.outputs, precision=precision)
+        self.layer_outputs = LayerOutputs(network, self.outputs, precision=precision)
         self.device = next(network.parameters()).device
 
     @property
@@ -138,7 +138,7 @@ class SmallImageBackbone(NetworkBackbone):
 
     def inputs(self, prepared: Sequence[np.ndarray]) -> Inputs:
         """b images, uint8 (r, r) each → (b, 1, r, r) in 0..1."""
-        pictures = sent(torch.from_numpy(np.stack(prepared)[:, None]), self.device)
+        pictures = to_device_async(torch.from_numpy(np.stack(prepared)[:, None]), self.device)
         return Inputs((pictures.float() / 255,))
 
     def save(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""A backbone that is a torch network: how a batch becomes its inputs is said once, for extracting and unfreezing."""
+"""The base class of backbones that are torch networks; extraction and unfreezing share its `inputs`."""
 
 import math
 import sys
@@ -10,55 +10,56 @@ from typing import Any
 import torch
 
 from icebox.features.abc.backbone import Backbone
-from icebox.features.nn.layer_outputs import Capture, Inputs
+from icebox.features.nn.layer_outputs import Inputs, LayerOutputs
 from icebox.features.ragged import ScatteredRows, Values
 
-# What a layer gives should still be in the processor's cache when the next one takes it. With 32 pictures of 224×224 at
+# A layer's output should still be in the processor's cache when the next layer reads it. With 32 images of 224×224 at
 # once instead of 8, ResNet-18 takes a sixth longer for each, ResNet-50 and ConvNeXt a quarter, EfficientNet-B0 a half.
 CACHE_BYTES = 24 << 20
 
 
-class NetworkBackbone(Backbone):
-    """The network is `capture.network`, frozen in eval mode until somebody frees parts of it."""
+class TorchBackbone(Backbone):
+    """A backbone around `layer_outputs.network`, frozen, in eval mode, until unfreezing frees parts of it."""
 
-    capture: Capture
-    _at_once: int | None = None
+    layer_outputs: LayerOutputs
+    _sub_batch_size: int | None = None
 
     @abstractmethod
     def inputs(self, prepared: Sequence[Any]) -> Inputs:
-        """What the network is called with for b prepared items, on its device."""
+        """The arguments of the network's forward pass for b prepared items, on its device."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Write the network as it is now so that the family's `load` finds it in `folder`, like one fetched there."""
 
     def encode(self, prepared: Sequence[Any]) -> dict[str, Values]:
-        """b prepared items → {output: float32 (b, …)}; of pooling `tokens` b arrays (t, d)."""
-        found = ScatteredRows(len(prepared))
-        for rows, features in self.begin(prepared):
-            found.put(rows, features())
-        return found.features()
+        """b prepared items → {output: float32 (b, …)}; with pooling `tokens` b arrays (t, d)."""
+        features = ScatteredRows(len(prepared))
+        for rows, wait_for_features in self.begin(prepared):
+            features.put(rows, wait_for_features())
+        return features.features()
 
     @torch.inference_mode()  # inputs too: torch.compile would compile again for those made outside of it
     def begin(self, prepared: Sequence[Any]) -> Iterator[tuple[Sequence[int], Callable[[], Mapping[str, Values]]]]:
-        """The same in the parts in which they pass: (their positions, what waits for their features and gives them)."""
-        for rows in self.parts(prepared):
-            yield rows, self.capture.begin(self.inputs([prepared[row] for row in rows]))
+        """Like `encode`, in sub-batches: yields (row positions, a function that waits for their features)."""
+        for rows in self.sub_batches(prepared):
+            yield rows, self.layer_outputs.begin(self.inputs([prepared[row] for row in rows]))
 
-    def parts(self, prepared: Sequence[Any]) -> Sequence[Sequence[int]]:
-        """Which of b prepared items pass together: all, or on a processor a few after each other."""
-        size = self.at_once(prepared[:1])
+    def sub_batches(self, prepared: Sequence[Any]) -> Sequence[Sequence[int]]:
+        """Positions of the items of each forward pass: on a GPU all b at once, on a CPU a few at a time."""
+        size = self.sub_batch_size(prepared[:1])
         return [range(start, min(start + size, len(prepared))) for start in range(0, len(prepared), size)]
 
-    def at_once(self, one: Sequence[Any]) -> int:
-        """How many items like this `one` pass together on this device: a power of two, the same on every processor."""
-        if self._at_once is None:
-            inputs = self.inputs(one)
-            on_processor = next(self.capture.network.parameters()).device.type == "cpu"
-            fitting = CACHE_BYTES // max(self.capture.largest_bytes(inputs), 1) if on_processor else sys.maxsize
-            self._at_once = 1 << int(math.log2(max(fitting, 1)))
-        return self._at_once
+    def sub_batch_size(self, sample: Sequence[Any]) -> int:
+        """How many items share a forward pass here: a power of two, equal on all CPUs. `sample` is one item."""
+        if self._sub_batch_size is None:
+            items = sys.maxsize
+            inputs = self.inputs(sample)
+            if next(self.layer_outputs.network.parameters()).device.type == "cpu":
+                items = CACHE_BYTES // max(self.layer_outputs.largest_output_bytes(inputs), 1)
+            self._sub_batch_size = 1 << int(math.log2(max(items, 1)))
+        return self._sub_batch_size
 
     def compile(self, batch_size: int | None) -> bool:
-        """Compile the network, as Capture can."""
-        return self.capture.compile(batch_size and min(batch_size, self._at_once or batch_size))
+        """Compile the network for batches of at most this size (see LayerOutputs.compile); False where it can't."""
+        return self.layer_outputs.compile(batch_size and min(batch_size, self._sub_batch_size or batch_size))

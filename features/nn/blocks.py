@@ -15,29 +15,29 @@ def names(network: nn.Module, run: Callable[[], Iterable[Tensor]]) -> list[str]:
     encoder.layer.0 … 11. `run` passes one batch and gives the outputs: what none of them hangs on (a pooler) is no
     block.
     """
-    passed, used = followed(network, run)
-    found = [part for name in children(network, "") for part in unwrapped(network, name)]
+    passed, used = trace(network, run)
+    found = [part for name in children(network, "") for part in unwrap(network, name)]
     while len(found) < BLOCKS_MIN:
         splittable = [name for name in found if children(network, name)]
         if not splittable:
             break
         largest = max(splittable, key=lambda name: sum(p.numel() for p in network.get_submodule(name).parameters()))
         place = found.index(largest)
-        found[place : place + 1] = [part for name in children(network, largest) for part in unwrapped(network, name)]
-    reached = [name for name in found if any(within(parameter, name) for parameter in used)]
+        found[place : place + 1] = [part for name in children(network, largest) for part in unwrap(network, name)]
+    reached = [name for name in found if any(is_within(parameter, name) for parameter in used)]
 
     def when(block: str) -> int:  # word vectors that are read off a softmax are used without a call, and come first
-        return min((at for part, at in passed.items() if within(part, block)), default=-1)
+        return min((at for part, at in passed.items() if is_within(part, block)), default=-1)
 
     return sorted(reached, key=when)
 
 
-def unwrapped(network: nn.Module, name: str) -> list[str]:
+def unwrap(network: nn.Module, name: str) -> list[str]:
     """A module, or its parts where it only holds them together: a list, or one thing around another."""
     module, parts = network.get_submodule(name), children(network, name)
     own = any(True for _ in module.parameters(recurse=False))
     if parts and not own and (len(parts) == 1 or isinstance(module, nn.ModuleList | nn.ModuleDict)):
-        return [inner for part in parts for inner in unwrapped(network, part)]
+        return [inner for part in parts for inner in unwrap(network, part)]
     return [name]
 
 
@@ -47,7 +47,7 @@ def children(network: nn.Module, name: str) -> list[str]:
     return [f"{name}.{part}".lstrip(".") for part, child in parts if any(True for _ in child.parameters())]
 
 
-def followed(network: nn.Module, run: Callable[[], Iterable[Tensor]]) -> tuple[dict[str, int], set[str]]:
+def trace(network: nn.Module, run: Callable[[], Iterable[Tensor]]) -> tuple[dict[str, int], set[str]]:
     """({module: when it was first called}, the parameters that the outputs hang on), of one `run`."""
     passed: dict[str, int] = {}
 
@@ -73,11 +73,11 @@ def followed(network: nn.Module, run: Callable[[], Iterable[Tensor]]) -> tuple[d
     return passed, {name for name, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
 
 
-def within(name: str, block: str) -> bool:
+def is_within(name: str, block: str) -> bool:
     """Whether a module or parameter is this block or lies in it."""
     return name == block or name.startswith(f"{block}.")
 
 
-def block_of(parameter: str, blocks: Sequence[str]) -> int:
+def block_index(parameter: str, blocks: Sequence[str]) -> int:
     """The number of the block that a parameter lies in; what lies in none (a class token) counts as the first's."""
-    return next((i for i, block in enumerate(blocks) if within(parameter, block)), 0)
+    return next((i for i, block in enumerate(blocks) if is_within(parameter, block)), 0)

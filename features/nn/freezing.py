@@ -14,7 +14,7 @@ ALL, NONE = "all", "none"
 LAST = re.compile(r"last ([1-9]\d*)")
 
 
-def plan(free: Any, epochs: int) -> list[Any]:
+def free_by_epoch(free: Any, epochs: int) -> list[Any]:
     """What is free in each epoch: `free` itself, or the latest entry of {first epoch: what is free}."""
     if not isinstance(free, Mapping):
         return [free] * epochs
@@ -23,7 +23,7 @@ def plan(free: Any, epochs: int) -> list[Any]:
     return [free[max(first for first in free if first <= epoch)] for epoch in range(epochs)]
 
 
-def parameters(free: Any, network: nn.Module, order: Sequence[str]) -> set[str]:
+def free_parameters(free: Any, network: nn.Module, order: Sequence[str]) -> set[str]:
     """Names of the parameters that are free: `all`, `none`, those of the `last K` blocks, or those that match patterns.
 
     `order` are the network's blocks, first passed first. A pattern is matched against a parameter's whole name, with
@@ -40,7 +40,7 @@ def parameters(free: Any, network: nn.Module, order: Sequence[str]) -> set[str]:
             raise IceboxError(f"free: expected all, none, `last K` or a list of patterns, found '{free}'")
         if int(found[1]) > len(order):
             raise IceboxError(f"free: '{free}', but there are {len(order)} blocks: {', '.join(order)}")
-        return {name for name in every if any(blocks.within(name, block) for block in order[-int(found[1]) :])}
+        return {name for name in every if any(blocks.is_within(name, block) for block in order[-int(found[1]) :])}
     for pattern in free:
         if not any(fnmatchcase(name, pattern) for name in every):
             raise IceboxError(f"free: pattern '{pattern}' matches no parameter; the blocks are {', '.join(order)}")
@@ -60,7 +60,7 @@ def set_modes(network: nn.Module, free: set[str], order: Sequence[str], *, norm_
     """
     network.eval()
     for block in order:
-        if any(blocks.within(name, block) for name in free):
+        if any(blocks.is_within(name, block) for name in free):
             network.get_submodule(block).train()
     for module in network.modules():
         if norm_statistics_frozen and isinstance(module, nn.modules.batchnorm._BatchNorm):

@@ -16,13 +16,13 @@ NORMS = {nn.Conv1d: nn.BatchNorm1d, nn.Conv2d: nn.BatchNorm2d, nn.Conv3d: nn.Bat
 UNTRACEABLE = (RuntimeError, TypeError, ValueError, AttributeError, KeyError, IndexError, NotImplementedError)
 
 
-def folded(network: nn.Module, *, keep: Collection[str] = ()) -> nn.Module:
+def fuse_conv_batchnorm(network: nn.Module, *, keep: Collection[str] = ()) -> nn.Module:
     """A copy of a network in eval mode with all such pairs folded; itself where there are none, or none to be found.
 
     Layers keep their names: where a batch norm stood is an `nn.Identity` now, and its convolution gives what the batch
     norm gave, unless the convolution is named in `keep`.
     """
-    pairs = [(conv, norm) for conv, norm in pairs_in(network) if conv not in keep]
+    pairs = [(conv, norm) for conv, norm in conv_batchnorm_pairs(network) if conv not in keep]
     if not pairs:
         return network
     copied = copy.deepcopy(network)
@@ -33,7 +33,7 @@ def folded(network: nn.Module, *, keep: Collection[str] = ()) -> nn.Module:
     return copied
 
 
-def pairs_in(network: nn.Module) -> list[tuple[str, str]]:
+def conv_batchnorm_pairs(network: nn.Module) -> list[tuple[str, str]]:
     """Names of (convolution, batch norm) such that the second takes what the first gives, and nothing else does."""
     modules = dict(network.named_modules())
     if not any(isinstance(module, tuple(NORMS.values())) for module in modules.values()):

@@ -15,22 +15,26 @@ from torch.nn import functional as F
 
 from icebox.features.errors import IceboxError
 
-SPATIAL: dict[str, Callable[[Tensor], Tensor]] = {  # (b, d, h, w) → (b, …)
+SPATIAL_POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {  # (b, d, h, w) → (b, …)
     "avg": lambda x: x.mean(dim=(2, 3)),
     "mean": lambda x: x.mean(dim=(2, 3)),
     "max": lambda x: x.amax(dim=(2, 3)),
     "flatten": lambda x: x.flatten(1),
 }
-TOKENS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # (b, t, d), mask (b, t) of 0 and 1 → (b, d)
+TOKEN_POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # (b, t, d), mask (b, t) of 0 and 1 → (b, d)
     "cls": lambda x, mask: x[:, 0],
-    "final": lambda x, mask: x[torch.arange(len(x), device=x.device), last_of(mask)],
+    "final": lambda x, mask: x[torch.arange(len(x), device=x.device), last_position(mask)],
     "avg": lambda x, mask: masked_mean(x, mask),
     "mean": lambda x, mask: masked_mean(x, mask),
     "max": lambda x, mask: x.masked_fill(mask[..., None] == 0, float("-inf")).amax(1),
 }
-EACH = "tokens"  # no pooling: every token that counts keeps its own vector
+EACH_TOKEN = "tokens"  # no pooling: every token that counts keeps its own vector
 GRID = re.compile(r"grid-([1-9]\d*)")
-FITTING = {2: ["no pooling"], 3: sorted([*TOKENS, EACH]), 4: sorted([*SPATIAL, "grid-K"])}  # by number of axes
+POOLINGS_BY_AXES = {
+    2: ["no pooling"],
+    3: sorted([*TOKEN_POOLINGS, EACH_TOKEN]),
+    4: sorted([*SPATIAL_POOLINGS, "grid-K"]),
+}  # by number of axes
 
 
 def pool(x: Tensor, how: str, mask: Tensor | None = None) -> Tensor:
@@ -42,22 +46,22 @@ def pool(x: Tensor, how: str, mask: Tensor | None = None) -> Tensor:
     """
     if x.ndim == 2 and how in ("", "flatten"):
         return x
-    if x.ndim == 4 and how in SPATIAL:
-        return SPATIAL[how](x)
+    if x.ndim == 4 and how in SPATIAL_POOLINGS:
+        return SPATIAL_POOLINGS[how](x)
     if x.ndim == 4 and (grid := GRID.fullmatch(how)):
-        return averaged_cells(x, int(grid[1]))
-    if x.ndim == 3 and how == EACH:
+        return grid_average(x, int(grid[1]))
+    if x.ndim == 3 and how == EACH_TOKEN:
         return x
-    if x.ndim == 3 and how in TOKENS:
+    if x.ndim == 3 and how in TOKEN_POOLINGS:
         full = torch.ones(x.shape[:2], dtype=x.dtype, device=x.device)
-        return TOKENS[how](x, full if mask is None else mask.to(x.dtype))
+        return TOKEN_POOLINGS[how](x, full if mask is None else mask.to(x.dtype))
     raise IceboxError(
         f"pooling '{how}' does not fit an output of shape {tuple(x.shape)}; "
-        f"fitting: {', '.join(FITTING.get(x.ndim, ['none']))}"
+        f"fitting: {', '.join(POOLINGS_BY_AXES.get(x.ndim, ['none']))}"
     )
 
 
-def last_of(mask: Tensor) -> Tensor:
+def last_position(mask: Tensor) -> Tensor:
     """(b, t) → (b,): the last position that counts."""
     return (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).argmax(1)
 
@@ -67,6 +71,6 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     return (x * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
 
 
-def averaged_cells(x: Tensor, k: int) -> Tensor:
+def grid_average(x: Tensor, k: int) -> Tensor:
     """(b, d, h, w) → (b, d·k·k): the mean of each cell of a k×k grid, for each feature row by row."""
     return F.adaptive_avg_pool2d(x, k).flatten(1)

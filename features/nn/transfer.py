@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 
-def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
+def to_device_async(tensor: Tensor, device: torch.device | str) -> Tensor:
     """A tensor on `device`; on a GPU it may still be on its way, which all that is computed from it there waits for."""
     there = torch.device(device)
     if there.type != "cuda":
         return tensor.to(there)
-    beside, computing = stream_beside(there), torch.cuda.current_stream(there)
+    beside, computing = copy_stream(there), torch.cuda.current_stream(there)
     with torch.cuda.stream(beside):
         found = tensor.pin_memory().to(there, non_blocking=True)
     computing.wait_stream(beside)
@@ -23,7 +23,7 @@ def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
     return found
 
 
-def coming(tensors: Mapping[str, Tensor]) -> Callable[[], dict[str, Tensor]]:
+def to_host_async(tensors: Mapping[str, Tensor]) -> Callable[[], dict[str, Tensor]]:
     """Starts to copy tensors back to the processor; what is returned waits for them and gives them."""
     if not any(tensor.is_cuda for tensor in tensors.values()):
         return lambda: {name: tensor.cpu() for name, tensor in tensors.items()}
@@ -42,6 +42,6 @@ def coming(tensors: Mapping[str, Tensor]) -> Callable[[], dict[str, Tensor]]:
 
 
 @cache
-def stream_beside(device: torch.device) -> torch.cuda.Stream:
+def copy_stream(device: torch.device) -> torch.cuda.Stream:
     """The one stream of this process that copies to `device`."""
     return torch.cuda.Stream(device)

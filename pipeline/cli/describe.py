@@ -14,7 +14,7 @@ from icebox.pipeline.catalog import backbones
 from icebox.pipeline.config import loader, references
 
 if TYPE_CHECKING:  # a floor without a network must not cost the two seconds of importing torch
-    from icebox.features.nn.layer_outputs import Capture
+    from icebox.features.nn.layer_outputs import LayerOutputs
 
 LENGTH = 16  # tokens, unless said otherwise
 Shape = tuple[int, ...]
@@ -24,7 +24,7 @@ Shape = tuple[int, ...]
 class Layered(Protocol):
     """A backbone with a network whose layers can be asked for."""
 
-    capture: "Capture"
+    layer_outputs: "LayerOutputs"
 
 
 @runtime_checkable
@@ -80,12 +80,12 @@ def table(network: Any, items: Sequence[Any]) -> str:
     """One line a layer, in the network's own order, `last` at the end."""
     from icebox.features.nn.layer_outputs import LAST
 
-    modules = {name or LAST: module for name, module in network.capture.network.named_modules()}
-    run = {name or LAST: module for name, module in network.capture.folded.named_modules()}
+    modules = {name or LAST: module for name, module in network.layer_outputs.network.named_modules()}
+    run = {name or LAST: module for name, module in network.layer_outputs.inference_network.named_modules()}
     shapes: dict[str, Shape] = {}
     hooks = [module.register_forward_hook(keep(shapes, name)) for name, module in run.items()]
     try:
-        network.capture(network.inputs(items))
+        network.layer_outputs(network.inputs(items))
     except RuntimeError as reason:  # torch's own, for pictures too small or of a size that the network can't take
         raise IceboxError(f"the network can't take this input: {reason}") from reason
     finally:
@@ -111,9 +111,9 @@ def table(network: Any, items: Sequence[Any]) -> str:
 
 def fitting(shape: Shape, batch: int) -> list[str]:
     """The poolings for a layer; none where it does not give a row an item, as a table of positions does not."""
-    from icebox.features.nn.pooling import FITTING
+    from icebox.features.nn.pooling import POOLINGS_BY_AXES
 
-    return FITTING.get(len(shape), ["none"]) if shape[:1] == (batch,) else ["none"]
+    return POOLINGS_BY_AXES.get(len(shape), ["none"]) if shape[:1] == (batch,) else ["none"]
 
 
 def keep(shapes: dict[str, Shape], name: str) -> Callable[..., None]:

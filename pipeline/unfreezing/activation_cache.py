@@ -7,10 +7,10 @@ import numpy as np
 
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import extract
-from icebox.features.nn.backbone import NetworkBackbone
+from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import Inputs
-from icebox.features.nn.partial_forward import Cut
-from icebox.features.nn.pooling import EACH
+from icebox.features.nn.partial_forward import PartialForward
+from icebox.features.nn.pooling import EACH_TOKEN
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.project import paths
 from icebox.pipeline.unfreezing.cached_inputs import CachedImages, CachedTexts
@@ -20,8 +20,8 @@ from icebox.pipeline.unfreezing.job import FineTuningJob
 
 
 def skip_frozen_part(
-    job: FineTuningJob, schedule: FreezingSchedule, backbone: NetworkBackbone, sample: Inputs
-) -> Cut | None:
+    job: FineTuningJob, schedule: FreezingSchedule, backbone: TorchBackbone, sample: Inputs
+) -> PartialForward | None:
     """The network from behind its frozen part on; tried on a `sample` of a few items.
 
     None where there is no frozen part, or its activations are not the same in every epoch and under every seed. Raises
@@ -42,7 +42,7 @@ def skip_frozen_part(
     if options.cut == "auto" and backbone.modality == "text" and schedule.last_frozen_block == schedule.blocks[0]:
         return None  # embeddings: to look a token's vector up costs no more than to read it
     try:
-        cut = Cut(backbone.capture, str(schedule.last_frozen_block), sample)
+        cut = PartialForward(backbone.layer_outputs, str(schedule.last_frozen_block), sample)
         if backbone.modality == "text" and len(cut.shape) != 2:
             raise IceboxError(f"what {cut.block} gives of a text is not a vector a token")
         return cut
@@ -60,7 +60,7 @@ class ActivationCache:
         self.job = job
         self.store: FeatureStore | None = None
 
-    def items(self, cut: Cut, prepared: Mapping[str, PreparedItems]) -> dict[str, Items]:
+    def items(self, cut: PartialForward, prepared: Mapping[str, PreparedItems]) -> dict[str, Items]:
         """Every split's items with their stored activations in place of the frozen part."""
         store = self.store = self.store or self._extract(cut)
         position_of = {item_id: i for i, item_id in enumerate(store.item_ids)}
@@ -73,13 +73,13 @@ class ActivationCache:
                 cached[split] = CachedImages(cut, store, positions, items.inputs([items.item(0)])[0])
         return cached
 
-    def _extract(self, cut: Cut) -> FeatureStore:
+    def _extract(self, cut: PartialForward) -> FeatureStore:
         """Pass every item through the frozen part; where that gives a vector a token, (t, d), each one is stored."""
         folder = self.job.folder / "cut"
         extract(
             [row for rows in self.job.rows.values() for row in rows],
             read=self.job.source.read,
-            backbone=self.job.load_backbone([f"{cut.block}:{EACH if len(cut.shape) == 2 else 'flatten'}"]),
+            backbone=self.job.load_backbone([f"{cut.block}:{EACH_TOKEN if len(cut.shape) == 2 else 'flatten'}"]),
             cache_root=paths.SHARDS,
             store=folder,
             batch_size=self.job.config.extract.batch_size,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from icebox.features.nn.layer_outputs import Inputs
-from icebox.features.nn.partial_forward import Cut
+from icebox.features.nn.partial_forward import PartialForward
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.unfreezing.inputs import PreparedItems
 
@@ -19,7 +19,7 @@ from icebox.pipeline.unfreezing.inputs import PreparedItems
 class CachedImages:
     """Images: an item is its position in the store, its input the stored activation, of one shape for all."""
 
-    def __init__(self, cut: Cut, store: FeatureStore, items: np.ndarray, like: Inputs) -> None:
+    def __init__(self, cut: PartialForward, store: FeatureStore, items: np.ndarray, like: Inputs) -> None:
         """`items` (n,) are positions in the store's manifest; `like` are the network's arguments for any one item."""
         self.cut, self.store, self.items, self.like = cut, store, items, like
         (self.output,) = store.outputs
@@ -52,7 +52,7 @@ class CachedImages:
 class CachedTexts:
     """Texts: an item is its position in the store and its tokens, which give the mask; its input a vector a token."""
 
-    def __init__(self, cut: Cut, store: FeatureStore, items: np.ndarray, prepared: PreparedItems) -> None:
+    def __init__(self, cut: PartialForward, store: FeatureStore, items: np.ndarray, prepared: PreparedItems) -> None:
         """`items` (n,) are the positions in the store's manifest of the items of `prepared`."""
         self.cut, self.store, self.items, self.prepared = cut, store, items, prepared
         (self.output,) = store.outputs

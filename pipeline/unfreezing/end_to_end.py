@@ -6,17 +6,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from icebox.features.nn.backbone import NetworkBackbone
+from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import Inputs
 
 
 class EndToEndModel(nn.Module):
     """Computes the features of b items and passes them to the head."""
 
-    def __init__(self, backbone: NetworkBackbone, head: nn.Module) -> None:
+    def __init__(self, backbone: TorchBackbone, head: nn.Module) -> None:
         super().__init__()
-        self.capture = backbone.capture
-        self.network = backbone.capture.network
+        backbone.layer_outputs.make_trainable()
+        self.layer_outputs = backbone.layer_outputs
+        self.network = backbone.layer_outputs.network
         self.head = head
 
     def forward(self, inputs: Sequence[Inputs]) -> Tensor:
@@ -29,5 +30,5 @@ class EndToEndModel(nn.Module):
 
     def features(self, inputs: Inputs) -> Tensor:
         """Features (b, d): every output flattened and concatenated, in the order of `FeatureStore.load`."""
-        outputs: dict[str, Any] = self.capture.tensors(inputs)
+        outputs: dict[str, Any] = self.layer_outputs.tensors(inputs)
         return torch.cat([values.flatten(1) for values in outputs.values()], dim=1)

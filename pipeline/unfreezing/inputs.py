@@ -13,7 +13,7 @@ from icebox.features.errors import ItemError
 from icebox.features.extraction.batch_encoder import unreadable_item
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.manifest.reading import Read, content_of
-from icebox.features.nn.backbone import NetworkBackbone
+from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import Inputs
 
 BUDGET_BYTES = 4 << 30
@@ -43,7 +43,7 @@ class PreparedItems:
         self,
         rows: Sequence[ManifestRow],
         read: Read,
-        backbone: NetworkBackbone,
+        backbone: TorchBackbone,
         pool: ThreadPoolExecutor,
         *,
         siamese: bool = False,
@@ -80,7 +80,7 @@ class PreparedItems:
         if not self.backbone.whole_shards:
             return [list(range(len(prepared)))]
         longest = [max(pair, key=size_bytes) for pair in prepared] if self.siamese else prepared
-        return [list(rows) for rows in self.backbone.parts(longest)]
+        return [list(rows) for rows in self.backbone.sub_batches(longest)]
 
     def item(self, i: int) -> Any:
         """Row i, prepared. Raises ItemError with the item's id where it can't be read."""

@@ -6,7 +6,7 @@ from icebox.features import fingerprint
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.views import IDENTITY
 from icebox.features.manifest import manifest
-from icebox.features.nn.backbone import NetworkBackbone
+from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.catalog import backbones, datasets
 from icebox.pipeline.config.schema import Config
@@ -50,14 +50,14 @@ class FineTuningJob:
         identity = [self.options.model_dump(mode="json"), features.fingerprint, train_keys]
         self.folder = paths.UNFREEZE / f"{key}-{fingerprint.of_settings(identity)[:16]}"
 
-    def load_backbone(self, outputs: list[str] | None = None) -> NetworkBackbone:
+    def load_backbone(self, outputs: list[str] | None = None) -> TorchBackbone:
         """The store's backbone in float32, with the outputs that the head takes or with others."""
         name = self.store.backbone
         family = self.config.backbone(name).family
         backbone = backbones.load(
             name, family, outputs or self.start_bundle.sees, precision="float32", **self.store.extract.options
         )
-        if not isinstance(backbone, NetworkBackbone):
+        if not isinstance(backbone, TorchBackbone):
             raise IceboxError(f"backbone '{name}': family '{family}' has no network to train; take another store")
         return backbone
 

@@ -26,7 +26,7 @@ def groups(
     """
     found: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
-        depth = len(order) - 1 - blocks.block_of(name, order)
+        depth = len(order) - 1 - blocks.block_index(name, order)
         decay = weight_decay if parameter.ndim > 1 else 0.0
         found.setdefault((learning_rate * layer_decay**depth, decay), []).append(parameter)
     for parameter in head.parameters():

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from icebox.features.nn.backbone import NetworkBackbone
+from icebox.features.nn.backbone import TorchBackbone
 from icebox.pipeline.config.schema import FRESH
 from icebox.pipeline.estimators import torch_conversion
 from icebox.pipeline.evaluation.predictions import ScoredSplit
@@ -38,7 +38,7 @@ class RunResult:
     progress: Progress
     splits: dict[str, ScoredSplit]
     model: EndToEndModel
-    backbone: NetworkBackbone
+    backbone: TorchBackbone
     schedule: FreezingSchedule
     frozen_block: str | None
 
@@ -59,7 +59,7 @@ def run(job: FineTuningJob, cache: ActivationCache, seed: int, *, on_epoch: Epoc
     with ThreadPoolExecutor(job.config.extract.workers) as pool, ExitStack() as stack:
         backbone = job.load_backbone()
         if options.init == "random":
-            initialization.reset_parameters(backbone.capture.network, seed)
+            initialization.reset_parameters(backbone.layer_outputs.network, seed)
         prepared = {
             split: PreparedItems(rows, job.source.read, backbone, pool, siamese=job.siamese)
             for split, rows in job.rows.items()
@@ -91,10 +91,10 @@ def run(job: FineTuningJob, cache: ActivationCache, seed: int, *, on_epoch: Epoc
     return RunResult(seed, progress, splits, model, backbone, schedule, cut.block if cut else None)
 
 
-def start_head(job: FineTuningJob, backbone: NetworkBackbone, items: Items) -> nn.Module:
+def start_head(job: FineTuningJob, backbone: TorchBackbone, items: Items) -> nn.Module:
     """The store's fitted head as a torch module, scaling included; or, for `start: fresh`, an unfitted one."""
     if job.options.start != FRESH:
-        device = next(backbone.capture.network.parameters()).device
+        device = next(backbone.layer_outputs.network.parameters()).device
         return torch_conversion.as_torch(job.start_bundle.head).to(device)
     order = np.random.default_rng(job.options.seed).permutation(len(items))[:STANDARDIZATION_ITEMS]
     model = EndToEndModel(backbone, nn.Identity())

@@ -14,7 +14,7 @@ from icebox.features.abc.backbone import Backbone, Generator, Pretraining
 from icebox.features.abc.dataset import Pair
 from icebox.features.extraction.extract import fingerprint_of
 from icebox.features.nn import blocks
-from icebox.features.nn.backbone import NetworkBackbone
+from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.weights import transformers_models
 from icebox.pipeline.training.checkpoint import Checkpoint
 from icebox.pipeline.training.pretrain_loop import pretrain
@@ -138,11 +138,12 @@ def test_it_gives_a_finite_float32_row_an_item_for_each_output(name, made):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_network_has_blocks_to_unfreeze(name, made):
     backbone = load(name, made(name))
-    if not isinstance(backbone, NetworkBackbone):
+    if not isinstance(backbone, TorchBackbone):
         pytest.skip("no network")
     inputs = backbone.inputs([backbone.prepare(content) for content in contents(backbone.modality)[:2]])
-    network = backbone.capture.network
-    found = blocks.names(network, lambda: backbone.capture.tensors(inputs).values())
+    backbone.layer_outputs.make_trainable()
+    network = backbone.layer_outputs.network
+    found = blocks.names(network, lambda: backbone.layer_outputs.tensors(inputs).values())
     assert found or list(network.parameters(recurse=False))  # one block as it is
     assert all(list(network.get_submodule(block).parameters()) for block in found)
 
@@ -178,7 +179,7 @@ def test_nothing_of_where_or_when_it_was_made_is_in_its_folder(name, made, tmp_p
 @pytest.mark.parametrize("name", NAMES)
 def test_a_network_saved_and_loaded_again_gives_the_same_features(name, made, tmp_path):
     first = load(name, made(name))
-    if not isinstance(first, NetworkBackbone):
+    if not isinstance(first, TorchBackbone):
         return
     first.save(tmp_path)
     items = [first.prepare(content) for content in contents(first.modality)[:3]]

@@ -306,7 +306,7 @@ def test_the_fingerprint_hangs_on_every_file_and_setting(tiny, tmp_path):
 
 def test_weights_pickled_as_tensors_give_the_same_features(tiny, tmp_path):
     old = shutil.copytree(tiny("bert"), tmp_path / "old")
-    torch.save(fetched(tmp_path / "a", tiny("bert")).capture.network.state_dict(), old / "pytorch_model.bin")
+    torch.save(fetched(tmp_path / "a", tiny("bert")).layer_outputs.network.state_dict(), old / "pytorch_model.bin")
     (old / "model.safetensors").unlink()
     rows = [encoded(fetched(tmp_path / name, path), *TEXTS) for name, path in [("b", tiny("bert")), ("c", old)]]
     np.testing.assert_array_equal(rows[0]["last:mean"], rows[1]["last:mean"])

@@ -58,7 +58,7 @@ def test_a_vanilla_rnn_is_torchs_own(tmp_path):
     import torch
 
     network = recurrent(tmp_path, kind="shared", hidden=5)
-    own = network.capture.network
+    own = network.layer_outputs.network
     library = torch.nn.RNN(10, 5, batch_first=True)
     with torch.no_grad():
         library.weight_ih_l0.copy_(own.from_input[0].T)

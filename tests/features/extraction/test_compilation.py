@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from icebox.features.extraction.compilation import consider
-from icebox.features.nn.layer_outputs import Capture, Inputs
+from icebox.features.nn.layer_outputs import Inputs, LayerOutputs
 from tests.tiny import Doubling
 
 
@@ -74,13 +74,13 @@ def test_a_compiled_network_that_is_no_better_is_dropped_with_one_line(backbone,
 def test_a_compiled_network_gives_the_same_features_of_inner_layers_too_and_for_a_short_batch():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Conv2d(4, 2, 3), nn.ReLU())
-    capture = Capture(network, ["1:max", "2:grid-2", "3:flatten"])
+    layer_outputs = LayerOutputs(network, ["1:max", "2:grid-2", "3:flatten"])
     x = torch.randn(4, 3, 6, 6).contiguous(memory_format=torch.channels_last)
-    plain = capture(Inputs((x,)))
-    assert capture.compile(4)
+    plain = layer_outputs(Inputs((x,)))
+    assert layer_outputs.compile(4)
     for items in (4, 1):
-        for output, values in capture(Inputs((x[:items],))).items():
+        for output, values in layer_outputs(Inputs((x[:items],))).items():
             np.testing.assert_allclose(values, plain[output][:items], atol=1e-5)
-    assert not capture.compile(None)
-    for output, values in capture(Inputs((x,))).items():
+    assert not layer_outputs.compile(None)
+    for output, values in layer_outputs(Inputs((x,))).items():
         np.testing.assert_array_equal(values, plain[output])

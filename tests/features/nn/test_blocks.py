@@ -48,4 +48,4 @@ def test_blocks_stand_in_the_order_of_the_data_and_what_it_never_reaches_is_none
 @pytest.mark.parametrize(("name", "number"), [("layer2.0.conv1.weight", 3), ("layer20.x", 0), ("class_token", 0)])
 def test_a_parameter_lies_in_the_block_whose_name_it_begins_with_or_else_in_the_first(name, number):
     _, order = resnet18_blocks()
-    assert blocks.block_of(name, order) == number
+    assert blocks.block_index(name, order) == number

@@ -16,22 +16,29 @@ ORDER = ["0", "1", "2", "3"]
 
 
 def test_a_schedule_holds_until_its_next_entry():
-    assert freezing.plan({0: "none", 2: "last 1", 4: "all"}, 6) == ["none", "none", "last 1", "last 1", "all", "all"]
-    assert freezing.plan("last 2", 2) == ["last 2", "last 2"]
+    assert freezing.free_by_epoch({0: "none", 2: "last 1", 4: "all"}, 6) == [
+        "none",
+        "none",
+        "last 1",
+        "last 1",
+        "all",
+        "all",
+    ]
+    assert freezing.free_by_epoch("last 2", 2) == ["last 2", "last 2"]
 
 
 @pytest.mark.parametrize("free", [{1: "all"}, {0: "none", 9: "all"}])
 def test_a_schedule_begins_at_0_and_ends_before_the_last_epoch(free):
     with pytest.raises(IceboxError, match="epochs from 0 to 2"):
-        freezing.plan(free, 3)
+        freezing.free_by_epoch(free, 3)
 
 
 def test_all_none_last_and_patterns():
     every = {name for name, _ in network().named_parameters()}
-    assert freezing.parameters("all", network(), ORDER) == every
-    assert freezing.parameters("none", network(), ORDER) == set()
-    assert freezing.parameters("last 1", network(), ORDER) == {"3.0.weight", "3.0.bias", "3.1.weight", "3.1.bias"}
-    assert freezing.parameters(["*.bias", "3.0.*"], network(), ORDER) == {
+    assert freezing.free_parameters("all", network(), ORDER) == every
+    assert freezing.free_parameters("none", network(), ORDER) == set()
+    assert freezing.free_parameters("last 1", network(), ORDER) == {"3.0.weight", "3.0.bias", "3.1.weight", "3.1.bias"}
+    assert freezing.free_parameters(["*.bias", "3.0.*"], network(), ORDER) == {
         *(f"{i}.{j}.bias" for i in range(4) for j in (0, 1)),
         "3.0.weight",
     }
@@ -42,12 +49,12 @@ def test_all_none_last_and_patterns():
 )
 def test_what_can_not_be_freed_is_said(free, message):
     with pytest.raises(IceboxError, match=message):
-        freezing.parameters(free, network(), ORDER)
+        freezing.free_parameters(free, network(), ORDER)
 
 
 def test_only_blocks_that_learn_are_in_training_mode_and_norms_keep_their_statistics():
     net = network()
-    free = freezing.parameters("last 1", net, ORDER)
+    free = freezing.free_parameters("last 1", net, ORDER)
     freezing.apply(net, free)
     freezing.set_modes(net, free, ORDER, norm_statistics_frozen=True)
     assert {name for name, p in net.named_parameters() if p.requires_grad} == free

@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from icebox.features.nn.fusion import folded, pairs_in
-from icebox.features.nn.layer_outputs import Capture, Inputs
+from icebox.features.nn.fusion import conv_batchnorm_pairs, fuse_conv_batchnorm
+from icebox.features.nn.layer_outputs import Inputs, LayerOutputs
 from icebox.features.weights import torchvision_models
 
 MODELS = torchvision_models.library().models
@@ -50,7 +50,7 @@ def norms(network: nn.Module) -> int:
 def test_a_real_network_gives_the_same_with_its_batch_norms_folded_away(make, left):
     network = trained_looking(make())
     before = norms(network)
-    small = folded(network)
+    small = fuse_conv_batchnorm(network)
     assert (norms(small), norms(network)) == (left, before)
     x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -89,8 +89,8 @@ class Asking(Shared):
 
 @pytest.mark.parametrize("network", [Shared(), Twice(), Asking(), nn.Linear(1, 1)])
 def test_what_can_not_be_folded_is_left_alone(network):
-    assert pairs_in(network) == []
-    assert folded(network) is network
+    assert conv_batchnorm_pairs(network) == []
+    assert fuse_conv_batchnorm(network) is network
 
 
 def network() -> nn.Sequential:
@@ -103,9 +103,9 @@ def test_a_convolution_that_is_asked_for_keeps_its_batch_norm():
     x = torch.randn(2, 1, 8, 8)
     with torch.inference_mode():
         expected = network()[0](x).flatten(1).numpy()
-    capture = Capture(network(), ["0:flatten", "4:flatten"])
-    assert norms(capture.folded) == 1
-    found = capture(Inputs((x,)))
+    layer_outputs = LayerOutputs(network(), ["0:flatten", "4:flatten"])
+    assert norms(layer_outputs.inference_network) == 1
+    found = layer_outputs(Inputs((x,)))
     np.testing.assert_allclose(found["0:flatten"], expected, atol=1e-6)
     with torch.inference_mode():
         np.testing.assert_allclose(found["4:flatten"], network()(x).flatten(1).numpy(), atol=1e-6)
@@ -113,11 +113,12 @@ def test_a_convolution_that_is_asked_for_keeps_its_batch_norm():
 
 def test_a_network_that_is_trained_is_no_longer_the_folded_one():
     x = torch.randn(2, 1, 8, 8)
-    capture = Capture(network(), ["last:flatten"])
-    before = capture(Inputs((x,)))["last:flatten"]
-    assert norms(capture.network) == 2
-    capture.network[4].bias.requires_grad_(True)
-    capture.tensors(Inputs((x,)))["last:flatten"].sum().backward()
+    layer_outputs = LayerOutputs(network(), ["last:flatten"])
+    before = layer_outputs(Inputs((x,)))["last:flatten"]
+    assert norms(layer_outputs.network) == 2
+    layer_outputs.make_trainable()
+    layer_outputs.network[4].bias.requires_grad_(True)
+    layer_outputs.tensors(Inputs((x,)))["last:flatten"].sum().backward()
     with torch.no_grad():
-        capture.network[4].bias -= capture.network[4].bias.grad
-    np.testing.assert_allclose(capture(Inputs((x,)))["last:flatten"], before - 2 * 4 * 4, atol=1e-4)
+        layer_outputs.network[4].bias -= layer_outputs.network[4].bias.grad
+    np.testing.assert_allclose(layer_outputs(Inputs((x,)))["last:flatten"], before - 2 * 4 * 4, atol=1e-4)

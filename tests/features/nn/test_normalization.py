@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from icebox.features.nn.normalization import normalised
+from icebox.features.nn.normalization import normalize_images
 from icebox.features.weights import torchvision_models
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -21,20 +21,21 @@ def trusted(batch: list[torch.Tensor]) -> torch.Tensor:
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_it_is_torchvisions_with_colours_last_in_memory(count):
-    found = normalised(pictures(count), mean=MEAN, std=STD, dtype=torch.float32, device="cpu")
+    found = normalize_images(pictures(count), mean=MEAN, std=STD, dtype=torch.float32, device="cpu")
     assert found.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(found.contiguous(), trusted(pictures(count)), rtol=1e-5, atol=1e-6)
 
 
 def test_half_precision_is_rounded_once_from_float32():
-    found = normalised(pictures(2), mean=MEAN, std=STD, dtype=torch.bfloat16, device="cpu")
-    exact = normalised(pictures(2), mean=MEAN, std=STD, dtype=torch.float32, device="cpu")
+    found = normalize_images(pictures(2), mean=MEAN, std=STD, dtype=torch.bfloat16, device="cpu")
+    exact = normalize_images(pictures(2), mean=MEAN, std=STD, dtype=torch.float32, device="cpu")
     assert torch.equal(found, exact.bfloat16())
 
 
 def test_pictures_laid_out_otherwise_give_the_same():
     rolled = [picture.contiguous() for picture in pictures(2)]
     one, other = (
-        normalised(batch, mean=MEAN, std=STD, dtype=torch.float32, device="cpu") for batch in (pictures(2), rolled)
+        normalize_images(batch, mean=MEAN, std=STD, dtype=torch.float32, device="cpu")
+        for batch in (pictures(2), rolled)
     )
     assert torch.equal(one, other)

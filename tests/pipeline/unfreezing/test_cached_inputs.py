@@ -13,7 +13,7 @@ from icebox.features import compat
 from icebox.features.abc.backbone import write_settings
 from icebox.features.backbones import transformers as family
 from icebox.features.extraction.extract import extract
-from icebox.features.nn.partial_forward import Cut
+from icebox.features.nn.partial_forward import PartialForward
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.config.schema import UnfreezeOptions
 from icebox.pipeline.unfreezing.cached_inputs import CachedTexts
@@ -75,7 +75,7 @@ def run(folder, work, *, cut):
         tried = items.inputs([items.item(i) for i in range(4)])[0]
         schedule = FreezingSchedule.for_backbone(network, how, tried)
         if cut:
-            entered = Cut(network.capture, schedule.last_frozen_block, tried)
+            entered = PartialForward(network.layer_outputs, schedule.last_frozen_block, tried)
             items = CachedTexts(entered, extracted(folder, work, entered.block), np.arange(len(TEXTS)), items)
             stack.enter_context(entered.entered())
         training = Noted(whole, schedule, how, train=items, val=items, **given)

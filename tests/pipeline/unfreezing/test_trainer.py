@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from icebox.features.errors import IceboxError
-from icebox.features.nn.layer_outputs import Capture, Inputs
-from icebox.features.nn.partial_forward import Cut
+from icebox.features.nn.layer_outputs import Inputs, LayerOutputs
+from icebox.features.nn.partial_forward import PartialForward
 from icebox.pipeline.config.schema import UnfreezeOptions
 from icebox.pipeline.unfreezing import trainer
 from icebox.pipeline.unfreezing.end_to_end import EndToEndModel
@@ -50,7 +50,7 @@ class Rows:
 class Activations(Rows):
     """The same items, known where the cut is."""
 
-    def __init__(self, rows: Rows, cut: Cut, capture: Capture) -> None:
+    def __init__(self, rows: Rows, cut: PartialForward, layer_outputs: LayerOutputs) -> None:
         self.cut, self.rows = cut, rows
         with torch.no_grad():
             self.values = cut._activation(Inputs((rows.values,)))
@@ -69,7 +69,7 @@ def data(seed: int = 0):
 def made(seed: int = 0):
     torch.manual_seed(seed)
     network = Chain()
-    return Capture(network, ["last"]), nn.Linear(D, 2)
+    return LayerOutputs(network, ["last"]), nn.Linear(D, 2)
 
 
 def accuracy(labels):
@@ -77,7 +77,7 @@ def accuracy(labels):
 
 
 def run(folder, *, cut=False, seed=0, on_epoch=None, **how):
-    capture, head = made()
+    layer_outputs, head = made()
     rows, labels = data()
     val, val_labels = data(1)
     settings = UnfreezeOptions(**{"epochs": 4, "batch_size": 16, "learning_rate": 0.01, "seed": seed, **how})
@@ -86,15 +86,15 @@ def run(folder, *, cut=False, seed=0, on_epoch=None, **how):
         pass
 
     backbone = Backbone()
-    backbone.capture = capture
+    backbone.layer_outputs = layer_outputs
     whole = EndToEndModel(backbone, head)
     schedule = FreezingSchedule.for_backbone(backbone, settings, *rows.inputs(range(4)))
     given = {"targets": labels, "score": accuracy(val_labels), "on_epoch": on_epoch}
     if not cut:
         work = FineTuner(whole, schedule, settings, train=rows, val=val, **given)
         return work.run(folder), whole
-    at = Cut(capture, schedule.last_frozen_block, *rows.inputs(range(4)))
-    known, known_val = Activations(rows, at, capture), Activations(val, at, capture)
+    at = PartialForward(layer_outputs, schedule.last_frozen_block, *rows.inputs(range(4)))
+    known, known_val = Activations(rows, at, layer_outputs), Activations(val, at, layer_outputs)
     with at.entered():
         progress = FineTuner(whole, schedule, settings, train=known, val=known_val, **given).run(folder)
     return progress, whole
@@ -208,9 +208,9 @@ def test_mixed_precision_trains_too(tmp_path, precision):
 
 
 def test_the_schedule_knows_where_the_frozen_part_ends():
-    capture, _ = made()
+    layer_outputs, _ = made()
     rows, _ = data()
-    backbone = type("Backbone", (), {"capture": capture})
+    backbone = type("Backbone", (), {"layer_outputs": layer_outputs})
     for free, block in (("all", None), ("last 1", "2"), ({0: "none", 1: "last 3"}, "0"), ("none", "3.0")):
         assert (
             FreezingSchedule.for_backbone(

@@ -1,9 +1,9 @@
-"""Does preparing pictures keep up? Pillow's decoder and torchvision's transforms against our own way, interleaved.
+"""Speed of image decoding and resizing: Pillow with torchvision's transforms against Icebox's decoders, interleaved.
 
     python -m benchmarks.decode [PICTURES] [ROUNDS]
 
 PICTURES JPEGs of 500×375 are made first (flowers where ICEBOX_REAL_DATA has them, else blurred noise, each with a
-little grain, quality 90), and a quarter as many of 2000×1500 for `draft`. A round times each way once, in 1 and in 2
+little grain, quality 90), and a quarter as many of 2000×1500 for `draft`. A round times each decoder once, in 1 and 2
 threads; printed are medians, and the median of the rounds' ratios.
 """
 
@@ -27,15 +27,15 @@ from icebox.features.weights import torchvision_models
 MODEL = "resnet18"
 SMALL, LARGE = (500, 375), (2000, 1500)
 THREADS = (1, 2)
-Way = Callable[[bytes], Tensor]
+Decoder = Callable[[bytes], Tensor]
 
 
 def pictures(count: int, size: tuple[int, int]) -> list[bytes]:
-    """JPEGs of photographs, or of something as smooth."""
+    """`count` JPEGs of photographs, or of blurred noise, of a size (width, height)."""
     random = np.random.default_rng(0)
     folder = Path(os.environ.get("ICEBOX_REAL_DATA", "")) / "flowers5"
     files = sorted(folder.rglob("*.jpg")) if "ICEBOX_REAL_DATA" in os.environ else []
-    made = []
+    jpegs = []
     for i in range(count):
         if files:
             picture = Image.open(files[i * 37 % len(files)]).convert("RGB")
@@ -44,11 +44,11 @@ def pictures(count: int, size: tuple[int, int]) -> list[bytes]:
         pixels = np.asarray(picture.resize(size, Image.Resampling.BICUBIC)) + random.normal(0, 3, (size[1], size[0], 1))
         stream = io.BytesIO()
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(stream, "JPEG", quality=90)
-        made.append(stream.getvalue())
-    return made
+        jpegs.append(stream.getvalue())
+    return jpegs
 
 
-def ways() -> dict[str, Way]:
+def decoders() -> dict[str, Decoder]:
     """{name: JPEG → uint8 (3, 224, 224)}."""
     transforms = torchvision_models.library().transforms
     functional = transforms.functional
@@ -60,38 +60,39 @@ def ways() -> dict[str, Way]:
         pixels: Tensor = functional.pil_to_tensor(functional.center_crop(picture, steps["crop"]))
         return pixels
 
-    def ours(decode: str) -> Way:
+    def ours(decode: str) -> Decoder:
         spec = {"outputs": [], "precision": "float32", "preprocess": steps | {"decode": decode}}
         return TorchvisionBackbone(nn.Identity(), spec, device="cpu").prepare
 
     return {"Pillow + torchvision": reference} | {decode: ours(decode) for decode in (EXACT, FAST, DRAFT)}
 
 
-def per_second(way: Way, contents: list[bytes], threads: int) -> float:
+def per_second(decoder: Decoder, contents: list[bytes], threads: int) -> float:
     """Pictures a second."""
     with ThreadPoolExecutor(threads) as pool:
         start = time.perf_counter()
-        for _ in pool.map(way, contents):
+        for _ in pool.map(decoder, contents):
             pass
         return len(contents) / (time.perf_counter() - start)
 
 
 def main(count: int = 512, rounds: int = 7) -> None:
-    """Print how far the ways differ, then a line a size, a way and a number of threads."""
+    """Print how far the decoders differ, then a line for each size, decoder and number of threads."""
     torch.set_num_threads(1)
     for size, many in ((SMALL, count), (LARGE, max(1, count // 4))):
         contents = pictures(many, size)
         print(f"{many} JPEGs of {size[0]}×{size[1]}, {statistics.mean(map(len, contents)) / 1000:.0f} kB on average")
-        compared = ways()
-        first, *others = compared
-        whole = torch.stack([compared[first](content) for content in contents]).int()
+        by_name = decoders()
+        first, *others = by_name
+        expected = torch.stack([by_name[first](content) for content in contents]).int()
         for name in others:
-            apart = (torch.stack([compared[name](content) for content in contents]).int() - whole).abs()
-            print(f"  {name}: apart by at most {apart.max()}, in {(apart > 0).float().mean():.4%} of the values")
-        speeds: dict[tuple[int, str], list[float]] = {(n, name): [] for n in THREADS for name in compared}
+            differences = (torch.stack([by_name[name](content) for content in contents]).int() - expected).abs()
+            share = (differences > 0).float().mean()
+            print(f"  {name}: apart by at most {differences.max()}, in {share:.4%} of the values")
+        speeds: dict[tuple[int, str], list[float]] = {(n, name): [] for n in THREADS for name in by_name}
         for _ in range(rounds):
             for (threads, name), measured in speeds.items():
-                measured.append(per_second(compared[name], contents, threads))
+                measured.append(per_second(by_name[name], contents, threads))
         for (threads, name), measured in speeds.items():
             ratio = statistics.median(a / b for a, b in zip(measured, speeds[threads, first], strict=True))
             print(f"  {threads} thread(s), {name}: {statistics.median(measured):.0f} pictures/s, ratio {ratio:.2f}")

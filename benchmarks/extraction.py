@@ -69,7 +69,7 @@ def network_of(kind: str, work: Path):  # type: ignore[no-untyped-def]
 
 
 def ours(kind: str, source: Path, way: str) -> Clock:
-    """From files to a finished store, the manifest counted; compiling, which takes 10 to 30 s, is not."""
+    """Time from files to a finished store, the manifest counted; compiling, which takes 10 to 30 s, is not."""
     from icebox.features.abc.dataset import Item
     from icebox.features.extraction.extract import extract
     from icebox.features.manifest import manifest
@@ -98,7 +98,7 @@ def ours(kind: str, source: Path, way: str) -> Clock:
 
 
 def limit(kind: str, source: Path, way: str) -> Clock:
-    """The network alone: what it takes lies in memory as it takes it, and what it gives is dropped."""
+    """Time of the network alone: its inputs are in memory, its outputs are dropped."""
     network = network_of(kind, Path(tempfile.mkdtemp()))
     contents = contents_of(kind, source)
     if kind == "texts":
@@ -121,7 +121,7 @@ def limit(kind: str, source: Path, way: str) -> Clock:
 
 
 def child(*command: str) -> dict[str, float]:
-    """What a command prints in its last line, run on one core with one thread."""
+    """Run a command on one core with one thread → the JSON in its last line of output."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MINILM": MINILM, "TOKENIZERS_PARALLELISM": "false"}
     core = min(os.sched_getaffinity(0))
     done = subprocess.run(
@@ -130,12 +130,12 @@ def child(*command: str) -> dict[str, float]:
     )  # fmt: skip
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
-    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    seconds: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return seconds
 
 
 def main(kind: str, rounds: int = 5, what: str = "") -> None:
-    """Interleave the contestants and print medians and ratios. `what`: how many images, or the file of texts."""
+    """Interleave the contestants and print medians and ratios. `what` is the number of images, or the file of texts."""
     work = Path(tempfile.mkdtemp())
     source = work / "images" if kind == "images" else Path(what or work / "texts.txt")
     if kind == "images":
@@ -150,17 +150,18 @@ def main(kind: str, rounds: int = 5, what: str = "") -> None:
     for way in LIMITS[kind]:
         contestants[f"icebox, {way}"] = [*me, "ours", kind, str(source), way]
     limits = {f"network alone, {way}": [*me, "limit", kind, str(source), way] for way in LIMITS[kind]}
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in contestants | limits}
+    seconds: dict[str, list[dict[str, float]]] = {name: [] for name in contestants | limits}
     for _ in range(rounds):
         for name, command in (contestants | limits).items():
-            found[name].append(child(*command))
-    for name, rows in found.items():
+            seconds[name].append(child(*command))
+    for name, rows in seconds.items():
         used, wall = (statistics.median(row[key] for row in rows) for key in ("cpu_s", "wall_s"))
         print(f"{name:25} {count / used:7.1f} {kind}/s of processor, {count / wall:7.1f} by the clock")
     for way in LIMITS[kind]:
         for name in [*PEERS[kind], f"network alone, {way}"]:
             ratios = [
-                other["cpu_s"] / own["cpu_s"] for other, own in zip(found[name], found[f"icebox, {way}"], strict=True)
+                other["cpu_s"] / own["cpu_s"]
+                for other, own in zip(seconds[name], seconds[f"icebox, {way}"], strict=True)
             ]
             rounds_ = ", ".join(f"{ratio:.2f}" for ratio in ratios)
             print(f"icebox, {way}: {statistics.median(ratios):.2f}× {name} (rounds: {rounds_})")

@@ -1,4 +1,4 @@
-"""How much does the frozen network add where labels are few? glyphnet against pixels on digits, paired by draw.
+"""Gain of a frozen network over pixels where labels are few: glyphnet against pixels on digits, paired by draw.
 
 Run after `make`, in the project's root: python -m benchmarks.few_labels [LABELS_PER_CLASS] [DRAWS]
 
@@ -34,13 +34,13 @@ def best_head(params: loader.Config, store: str, labels_per_class: int, seed: in
 
 
 def main(labels_per_class: int = 5, draws: int = 10) -> None:
-    """Print a line a draw, then the means and the paired difference."""
+    """Print a line for each draw, then the means and the paired difference."""
     params = loader.load()
     results = []
     for seed in range(draws):
-        found = [best_head(params, name, labels_per_class, seed) for name in STORES]
-        results.append([test for _, test in found])
-        print(f"draw {seed}: " + ", ".join(f"{n} {t:.4f} ({h})" for n, (h, t) in zip(STORES, found, strict=True)))
+        best = [best_head(params, name, labels_per_class, seed) for name in STORES]
+        results.append([test for _, test in best])
+        print(f"draw {seed}: " + ", ".join(f"{n} {t:.4f} ({h})" for n, (h, t) in zip(STORES, best, strict=True)))
     scores = np.array(results)
     for name, column in zip(STORES, scores.T, strict=True):
         print(f"{name}: {column.mean():.4f} ± {column.std(ddof=1):.4f} (sd over {draws} draws)")

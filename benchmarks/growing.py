@@ -1,9 +1,9 @@
-"""What does it cost to let a store grow? Time of 1% more items, peak memory of ten times the items, bytes on disk.
+"""Cost of a growing store: time of 1% more items, peak memory of ten times the items, bytes on disk.
 
     python -m benchmarks.growing time [ITEMS] [ROUNDS]      python -m benchmarks.growing memory [FEW] [MANY]
 
 Pictures of noise, made from their number as they are read, through ResNet-18 with random weights at 64×64 pixels (time)
-or at 32×32 (memory), a network of 1 ms and less an item: what does not hang on the network weighs heavier than usual.
+or at 32×32 (memory). At 1 ms and less an item for the network, all other costs weigh heavier than usual.
 """
 
 import json
@@ -41,7 +41,7 @@ class Growing:
         return np.random.default_rng(int(source)).integers(0, 256, (self.pixels, self.pixels, 3), dtype=np.uint8)
 
     def rows(self, start: int, stop: int) -> list[ManifestRow]:
-        """Their lines of a manifest, which is not what is measured here."""
+        """Rows of a manifest for items `start` to `stop`; building it is not measured here."""
         return [
             ManifestRow(
                 item_id=f"{i}", item_key=fingerprint.of_content(self.read(f"{i}")), label="ab"[i % 2],
@@ -51,18 +51,18 @@ class Growing:
         ]  # fmt: skip
 
     def extract(self, rows: list[ManifestRow]) -> dict[str, float]:
-        """Seconds until the store holds these."""
+        """Extract until the store holds these rows → seconds."""
         with Clock() as clock:
             extract(rows, read=self.read, backbone=self.network, cache_root=self.folder / "cache",
                     store=self.folder / "store", batch_size=64, workers=1, stored="float16")  # fmt: skip
         return clock.seconds
 
     def share_of_float32(self) -> float:
-        """Bytes of the store, index included, by those of the same features in float32."""
-        found = sum(path.stat().st_size for path in (self.folder / "store").iterdir())
+        """Bytes of the store, index included, as a share of those of the same features in float32."""
+        stored_bytes = sum(path.stat().st_size for path in (self.folder / "store").iterdir())
         from icebox.features.store.feature_store import FeatureStore
 
-        return found / (FeatureStore(self.folder / "store").load().size * 4)
+        return stored_bytes / (FeatureStore(self.folder / "store").load().size * 4)
 
 
 def time_of_growth(items: int = 20_000, rounds: int = 5) -> None:
@@ -73,21 +73,21 @@ def time_of_growth(items: int = 20_000, rounds: int = 5) -> None:
     whole = store.extract(rows)
     print(f"{items:,} items: {whole['cpu_s']:.1f} s of processor, {whole['wall_s']:.1f} s by the clock")
     print(f"on disk: {store.share_of_float32():.3f} of float32")
-    grown = []
+    growth_seconds = []
     for _ in range(rounds):
         rows += store.rows(len(rows), len(rows) + more)
-        grown.append(store.extract(rows))
+        growth_seconds.append(store.extract(rows))
     same = store.extract(rows)
     for key, name in (("cpu_s", "processor"), ("wall_s", "clock")):
-        took = [one[key] for one in grown]
+        seconds = [one[key] for one in growth_seconds]
         print(
-            f"{more:,} items more, by the {name}: {statistics.median(took):.2f} s, "
-            f"{statistics.median(took) / whole[key]:.1%} of the whole; none more: {same[key]:.2f} s"
+            f"{more:,} items more, by the {name}: {statistics.median(seconds):.2f} s, "
+            f"{statistics.median(seconds) / whole[key]:.1%} of the whole; none more: {same[key]:.2f} s"
         )
 
 
 def peak_bytes(items: int) -> int:
-    """The most memory that this process has held, once it has extracted so many items."""
+    """Peak memory of this process, once it has extracted so many items."""
     store = Growing(Path(tempfile.mkdtemp()), MEMORY_PIXELS)
     store.extract(store.rows(0, items))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

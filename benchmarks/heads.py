@@ -1,8 +1,8 @@
 """Heads against their peers: a path of penalties, boosted trees, a grid of probes: python -m benchmarks.heads [WHAT …]
 
-WHAT: logreg, logreg-folds, lightgbm, probe; all but logreg-folds without any. 50,000 × 512 features in float32 from a
-seed, 10 classes, and 10,000 more items to test on. One thread, of which the processor's seconds count: they hardly hang
-on what else a machine does. Contestants take turns; ratio: theirs by ours, median of rounds.
+WHAT: logreg, logreg-folds, lightgbm, probe; by default all but logreg-folds. 50,000 × 512 features in float32 from a
+seed, 10 classes, and 10,000 more items to test on. One thread, of which the seconds of the processor count: they depend
+little on other work. Contestants take turns; ratio: theirs by ours, median of rounds.
 """
 
 import sys

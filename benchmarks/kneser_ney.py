@@ -1,4 +1,4 @@
-"""The n-gram model to beat: interpolated modified Kneser–Ney (Chen and Goodman 1999), over running text.
+"""Baseline n-gram model: interpolated modified Kneser–Ney (Chen and Goodman 1999), over running text.
 
 Letters: w a word, h the words before it.
 """

@@ -1,4 +1,4 @@
-"""Is the LSTM language model worth its training? Its perplexity against Kneser–Ney n-grams on the same words.
+"""Perplexity of the LSTM language model against Kneser–Ney n-grams on the same words.
 
 Run where the recipe mnli-rnn has run: python -m benchmarks.language_model [BACKBONE [DATASET]]
 
@@ -20,7 +20,7 @@ ORDERS = (3, 5)
 
 
 def main(backbone: str = "rnn_lm", dataset: str = "wikitext2") -> None:
-    """Print a line a model, then the ratio."""
+    """Print a line for each model, then the ratio."""
     data = datasets.examples(loader.load(), dataset)
     vocabulary = read_vocabulary(paths.backbone(backbone))
     number = {word: i for i, word in enumerate(vocabulary)}

@@ -1,4 +1,4 @@
-"""Heads on stores that are not read into memory: the most memory each fit takes, in a process of its own.
+"""Peak memory of heads fitted on stores that are not read into memory, each in a process of its own.
 
 Run in the project's root: python -m benchmarks.out_of_core [FOLDER]
 
@@ -20,8 +20,7 @@ import numpy as np
 
 from icebox.features import fingerprint
 from icebox.features.manifest.manifest import ManifestRow
-from icebox.features.store import index
-from icebox.features.store import shards as shard
+from icebox.features.store import index, shards
 from icebox.features.store.cache import RowLocation
 from icebox.features.store.feature_store import FeatureStore
 
@@ -30,8 +29,8 @@ SIZES = {"logreg": (5_000_000, 256, 2), "lightgbm": (200_000, 512, 10)}
 NOISE = 4.0
 
 
-class Lazily(Sequence[Any]):
-    """n things, each made when it is asked for: as objects, 5,000,000 rows of a manifest would take gigabytes."""
+class LazySequence(Sequence[Any]):
+    """n objects, each created by `make(i)` on access: as a list, 5,000,000 rows of a manifest would take gigabytes."""
 
     def __init__(self, n: int, make: Any) -> None:
         self.n, self.make = n, make
@@ -50,16 +49,16 @@ def make(folder: Path, n: int, d: int, k: int) -> None:
     """Write a store of real shards."""
     random = np.random.default_rng(0)
     weights = random.normal(size=(d, k)).astype(np.float32) / np.sqrt(d)
-    labels, shards = np.empty(n, np.int8), []
+    labels, written = np.empty(n, np.int8), []
     folder.mkdir(parents=True)
     for start in range(0, n, SHARD_ROWS):
         rows = min(SHARD_ROWS, n - start)
         X = random.standard_normal((rows, d), np.float32)
-        said = X @ weights + NOISE * random.standard_normal((rows, k), np.float32) / np.sqrt(d)
-        labels[start : start + rows] = said.argmax(axis=1)
+        scores = X @ weights + NOISE * random.standard_normal((rows, k), np.float32) / np.sqrt(d)
+        labels[start : start + rows] = scores.argmax(axis=1)
         keys = [f"{start + i:064x}" for i in range(rows)]
-        path = shard.write(folder, of="made up", item_keys=keys, features={"last": X.astype(np.float16)}, errors={})
-        shards.append(shard.read(path))
+        path = shards.write(folder, of="made up", item_keys=keys, features={"last": X.astype(np.float16)}, errors={})
+        written.append(shards.read(path))
 
     def row(i: int) -> ManifestRow:
         split = "test" if i % 5 == 0 else "train"
@@ -67,8 +66,8 @@ def make(folder: Path, n: int, d: int, k: int) -> None:
 
     index.write(
         folder,
-        rows=Lazily(n, row),
-        places={"identity": Lazily(n, lambda i: RowLocation(shards[i // SHARD_ROWS], i % SHARD_ROWS))},
+        rows=LazySequence(n, row),
+        places={"identity": LazySequence(n, lambda i: RowLocation(written[i // SHARD_ROWS], i % SHARD_ROWS))},
         spec={"outputs": ["last"], "made": fingerprint.of_settings([n, d, k])},
         fingerprint="made up",
         skipped={},
@@ -76,22 +75,22 @@ def make(folder: Path, n: int, d: int, k: int) -> None:
 
 
 def status_bytes(name: str) -> int:
-    """A line of what Linux says of this process's memory."""
+    """An entry of Linux's /proc/self/status in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(name)).split()[1]) * 1024
 
 
-class Watch(threading.Thread):
-    """The most anonymous memory, looked at 20 times a second; the kernel keeps no peak of that alone."""
+class MemoryMonitor(threading.Thread):
+    """Peak of anonymous memory, sampled 20 times a second; the kernel keeps no peak of that alone."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.most_bytes = 0
+        self.peak_bytes = 0
 
     def run(self) -> None:
-        """Look."""
+        """Sample until the process ends."""
         while True:
-            self.most_bytes = max(self.most_bytes, status_bytes("RssAnon"))
+            self.peak_bytes = max(self.peak_bytes, status_bytes("RssAnon"))
             time.sleep(0.05)
 
 
@@ -104,8 +103,8 @@ def fit(folder: Path, family: str) -> dict[str, float]:
     from icebox.pipeline.data.on_disk import DiskFeatures
     from icebox.pipeline.evaluation import predictions
 
-    watch = Watch()
-    watch.start()
+    monitor = MemoryMonitor()
+    monitor.start()
     build = plugins.load("icebox.pipeline.heads", family).build
     store = FeatureStore(folder)
     selection = feature_selection.select(store)
@@ -126,28 +125,28 @@ def fit(folder: Path, family: str) -> dict[str, float]:
         "before_bytes": before_bytes,
         "fit_peak_bytes": fit_peak_bytes,
         "peak_bytes": status_bytes("VmHWM"),
-        "peak_anonymous_bytes": watch.most_bytes,
+        "peak_anonymous_bytes": monitor.peak_bytes,
     }
 
 
 def main(folder: Path) -> None:
-    """Make each store in one process, fit on it in another, and print a line."""
+    """Write each store in one process, fit on it in another, and print a line."""
     for family, (n, d, k) in SIZES.items():
         store = folder / family
         child = [sys.executable, "-m", "benchmarks.out_of_core"]
         if not store.exists():
             subprocess.run([*child, "make", str(store), family], check=True)
-        found = json.loads(
+        result = json.loads(
             subprocess.run([*child, "fit", str(store), family], check=True, stdout=subprocess.PIPE).stdout
         )
         size_bytes = n * d * 2
         print(
             f"{family} on {n:,} × {d} float16 ({size_bytes / 1e6:,.0f} MB), {k} classes: "
-            f"peak {found['fit_peak_bytes'] / 1e6:,.0f} MB in the fit and {found['peak_bytes'] / 1e6:,.0f} MB with the "
-            "scoring of test, the touched pages of files counted, "
-            f"{found['peak_anonymous_bytes'] / 1e6:,.0f} MB without; {found['before_bytes'] / 1e6:,.0f} MB before "
-            f"the fit (libraries, the index); {found['fit_peak_bytes'] / size_bytes:.2f}× the array; "
-            f"{found['fit_s']:.0f} s, test accuracy {found['accuracy']:.4f}"
+            f"peak {result['fit_peak_bytes'] / 1e6:,.0f} MB in the fit and {result['peak_bytes'] / 1e6:,.0f} MB with "
+            "the scoring of test, the touched pages of files counted, "
+            f"{result['peak_anonymous_bytes'] / 1e6:,.0f} MB without; {result['before_bytes'] / 1e6:,.0f} MB before "
+            f"the fit (libraries, the index); {result['fit_peak_bytes'] / size_bytes:.2f}× the array; "
+            f"{result['fit_s']:.0f} s, test accuracy {result['accuracy']:.4f}"
         )
 
 

@@ -1,4 +1,6 @@
-"""How other tools turn images or texts into features. Runs in .venv-bench: python -m benchmarks.peers TOOL FOLDER|FILE
+"""Time other tools that turn images or texts into features.
+
+    .venv-bench/bin/python -m benchmarks.peers TOOL FOLDER|FILE
 
 Prints the seconds, as JSON, from file names (or texts) to a saved array; loading the model and one warm-up batch are
 left out. Image networks have random weights, which are as fast as real ones.
@@ -62,7 +64,7 @@ def timm(files: list[Path]) -> Callable[[], np.ndarray]:
 
 
 def loader(files: list[Path]) -> Callable[[], np.ndarray]:
-    """The loop that everybody writes: torchvision's network and transforms, a DataLoader, float32."""
+    """A plain loop: torchvision's network and transforms, a DataLoader, float32."""
     import torch
     import torchvision
     from PIL import Image

@@ -1,9 +1,9 @@
-"""How fast does a store read? A whole one against np.load of the same array; shuffled minibatches against h5py.
+"""Reading speed of a store: all of it against np.load of the same array; shuffled minibatches against h5py.
 
 Run in the project's root: python -m benchmarks.reading [ITEMS] [WIDTH] [ROUNDS]
 
-Random features in a temporary folder, files in the page cache. What is compared takes turns; a ratio is the median over
-rounds of the other's seconds by ours, so above 1 is faster than the other.
+Random features in a temporary folder, files in the page cache. Contestants take turns; a ratio is the median over
+rounds of the other's seconds by ours, so above 1 Icebox is faster.
 """
 
 import sys
@@ -47,10 +47,10 @@ def make_store(folder: Path, features: np.ndarray) -> FeatureStore:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long one call takes."""
-    began = time.perf_counter()
+    """Duration of one call."""
+    started_s = time.perf_counter()
     work()
-    return time.perf_counter() - began
+    return time.perf_counter() - started_s
 
 
 def compare(name: str, ours: Callable[[], object], others: dict[str, Callable[[], object]], rounds: int) -> None:

@@ -1,5 +1,5 @@
-"""How long does it take to swap one head's parameter? `dvc repro` after a change of logreg's C, against one that has
-nothing to do, in a copy of this project with one store, digits through pixels, and all default heads.
+"""Time to swap one head's parameter: `dvc repro` after a change of logreg's C, against one that has nothing to do, in a
+copy of this project with one store, digits through pixels, and all default heads.
 
 Run in the project's root: python -m benchmarks.swap [ROUNDS]
 
@@ -21,7 +21,7 @@ import yaml
 
 from benchmarks.clock import Clock
 
-NEEDED = ("features", "pipeline", "dvc.yaml", "params.yaml", ".dvc/config", ".dvcignore", ".gitignore")
+NEEDED = ("icebox", "features", "pipeline", "dvc.yaml", "params.yaml", ".dvc/config", ".dvcignore", ".gitignore")
 
 
 def repro(folder: Path) -> dict[str, float]:
@@ -38,7 +38,10 @@ def copy(folder: Path) -> None:
     for name in NEEDED:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        (shutil.copytree if Path(name).is_dir() else shutil.copy)(name, target)
+        if Path(name).is_dir():
+            shutil.copytree(name, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(name, target)
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
     params = yaml.safe_load((folder / "params.yaml").read_text())
     for catalogue, kept in {"datasets": "digits", "backbones": "pixels", "stores": "digits-pixels"}.items():
@@ -62,16 +65,16 @@ def main(rounds: int = 5) -> None:
         folder = Path(name)
         copy(folder)
         print(f"everything, once: {repro(folder)['wall_s']:.1f} s")
-        found: dict[str, list[dict[str, float]]] = {"nothing to do": [], "logreg's C swapped": []}
+        seconds: dict[str, list[dict[str, float]]] = {"nothing to do": [], "logreg's C swapped": []}
         for i in range(rounds + 1):
             change(folder, ("heads", "logreg"), {"C": 0.1 + i / 1000})  # a value that no round had before
             swapped, idle = repro(folder), repro(folder)
             if i:
-                found["logreg's C swapped"].append(swapped)
-                found["nothing to do"].append(idle)
+                seconds["logreg's C swapped"].append(swapped)
+                seconds["nothing to do"].append(idle)
         for unit in ("wall_s", "cpu_s"):
-            idle_s, swapped_s = ([each[unit] for each in of] for of in found.values())
-            for what, each in zip(found, (idle_s, swapped_s), strict=True):
+            idle_s, swapped_s = ([each[unit] for each in of] for of in seconds.values())
+            for what, each in zip(seconds, (idle_s, swapped_s), strict=True):
                 print(f"{unit}: {what}: median {statistics.median(each):.2f} of {', '.join(f'{s:.2f}' for s in each)}")
             more = statistics.median(s - i for s, i in zip(swapped_s, idle_s, strict=True))
             print(f"{unit}: a swap takes {more:.2f} s more")

@@ -1,4 +1,4 @@
-"""What the caches are worth when training end to end: the head fitted on features, and the cut behind the frozen part.
+"""Savings of the caches in end-to-end training: the head fitted on features, and activations behind the frozen part.
 
     python -m benchmarks.unfreezing DATA WEIGHTS [ROUNDS [PAIR …]]
 
@@ -63,7 +63,7 @@ import torchvision
 
 
 @dataclass(frozen=True)
-class Ran:
+class Measurement:
     """Processor seconds of one contestant, those without starting Python and loading libraries, and its accuracy."""
 
     all_s: float
@@ -80,9 +80,9 @@ def python(folder: Path, *arguments: str) -> float:
     return clock.seconds["cpu_s"]
 
 
-def timed(made: Path, folder: Path, name: str, store: str, *, from_features: bool) -> Ran:
+def measure(project: Path, folder: Path, name: str, store: str, *, from_features: bool) -> Measurement:
     """One unfreezing, in a copy of the project without caches."""
-    shutil.copytree(made, folder)
+    shutil.copytree(project, folder)
     shutil.rmtree(folder / ".icebox")
     stages = {"unfreeze": name}
     if from_features:
@@ -91,32 +91,34 @@ def timed(made: Path, folder: Path, name: str, store: str, *, from_features: boo
     starting_s = sum(python(folder, "-c", LOADS.format(stage=stage)) for stage in stages)
     metrics = json.loads((folder / f"results/metrics/{store}/{name}.json").read_text())
     shutil.rmtree(folder)
-    return Ran(all_s, all_s - starting_s, metrics["test"]["accuracy"])
+    return Measurement(all_s, all_s - starting_s, metrics["test"]["accuracy"])
 
 
 def main(data: str, weights: str, rounds: str = "5", *pairs: str) -> None:
-    """Print a line a round and pair, then the medians of their ratios."""
+    """Print a line for each round and pair, then the medians of their ratios."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    found: dict[str, list[tuple[Ran, Ran]]] = {pair: [] for pair in pairs or PAIRS}
+    measurements: dict[str, list[tuple[Measurement, Measurement]]] = {pair: [] for pair in pairs or PAIRS}
     with tempfile.TemporaryDirectory() as temporary:
-        made = Path(temporary) / "made"
-        made.mkdir()
+        project = Path(temporary) / "project"
+        project.mkdir()
         for number in range(int(rounds)):
-            filled = PARAMS.format(data=Path(data).resolve(), weights=Path(weights).resolve(), seed=number)
-            (made / "params.yaml").write_text(filled)
+            params = PARAMS.format(data=Path(data).resolve(), weights=Path(weights).resolve(), seed=number)
+            (project / "params.yaml").write_text(params)
             for line in SHARED if number == 0 else SHARED[:1]:
-                python(made, "-m", "pipeline", *line.split())
-            for pair, ran in found.items():
+                python(project, "-m", "pipeline", *line.split())
+            for pair, pairs_of_runs in measurements.items():
                 slow_name, ours_name, store, from_features = PAIRS[pair]
-                slow = timed(made, Path(temporary) / "run", slow_name, store, from_features=False)
-                ours = timed(made, Path(temporary) / "run", ours_name, store, from_features=from_features)
-                ran.append((slow, ours))
+                slow = measure(project, Path(temporary) / "run", slow_name, store, from_features=False)
+                ours = measure(project, Path(temporary) / "run", ours_name, store, from_features=from_features)
+                pairs_of_runs.append((slow, ours))
                 print(f"{number}: {pair}: {slow} against ours {ours}", flush=True)
-    for pair, ran in found.items():
+    for pair, pairs_of_runs in measurements.items():
         for part in ("all_s", "working_s"):
-            ratios = [getattr(ours, part) / getattr(slow, part) for slow, ours in ran]
+            ratios = [getattr(ours, part) / getattr(slow, part) for slow, ours in pairs_of_runs]
             print(f"{pair}, {part}: {statistics.median(ratios):.2f} of it, {min(ratios):.2f} to {max(ratios):.2f}")
-        slow_mean, ours_mean = (statistics.mean(one.accuracy for one in side) for side in zip(*ran, strict=True))
+        slow_mean, ours_mean = (
+            statistics.mean(one.accuracy for one in side) for side in zip(*pairs_of_runs, strict=True)
+        )
         print(f"{pair}: mean accuracy {slow_mean:.4f}, ours {ours_mean:.4f}")
 
 

@@ -1,1 +1,1 @@
-"""What does a frozen backbone see in this dataset? From raw items to a feature store, and no further."""
+"""Datasets, frozen backbones and the feature stores made of both: from raw items to the store, and no further."""

@@ -94,7 +94,7 @@ def locked(path: Path) -> Iterator[None]:
     Raises IceboxError at once where another process holds it. The file stays: removing one that another process is
     about to lock would give the lock to two.
     """
-    import filelock  # here, since it takes 75 ms, which who only reads need not wait for
+    import filelock  # here, since the import takes 75 ms, and most commands take no lock
 
     # without the fallback, a lock file that outlives a killed process would stand in where flock is missing
     lock = filelock.FileLock(path, blocking=False, fallback_to_soft=False)

@@ -12,7 +12,7 @@ Read = Callable[[str], Content]
 
 
 def content_of(row: ManifestRow, read: Read) -> Content:
-    """The item's content; raises IceboxError where it is gone or no longer the one in the manifest."""
+    """Read a row's content. Raises IceboxError where it is gone, or no longer the one in the manifest."""
     try:
         content = read(row.source)
     except OSError as reason:
@@ -29,14 +29,17 @@ def content_of(row: ManifestRow, read: Read) -> Content:
 
 @dataclass(frozen=True)
 class Examples:
-    """The manifest's rows and how to read their contents; `name` is the dataset's, for errors."""
+    """A dataset for pretraining: its manifest's rows, and `read`, which reads a row's content from its `source`.
+
+    `name` is the dataset's, for errors.
+    """
 
     name: str
     modality: Modality
     rows: Sequence[ManifestRow]
     read: Read
 
-    def of(self, split: str) -> list[ManifestRow]:
+    def rows_of(self, split: str) -> list[ManifestRow]:
         """The rows of one split, in manifest order. Raises IceboxError where there are none."""
         rows = [row for row in self.rows if row.split == split]
         if not rows:
@@ -44,15 +47,15 @@ class Examples:
         return rows
 
     def contents(self, split: str) -> Iterator[Content]:
-        """Their contents; raises IceboxError for one that is no longer the manifest's."""
-        return (content_of(row, self.read) for row in self.of(split))
+        """Contents of one split's items. Raises IceboxError for one that is no longer the manifest's."""
+        return (content_of(row, self.read) for row in self.rows_of(split))
 
     def labels(self, split: str) -> list[str]:
-        """Their labels."""
-        return [row.label for row in self.of(split)]
+        """Labels of one split's items."""
+        return [row.label for row in self.rows_of(split)]
 
     def expect(self, modality: Modality, family: str) -> None:
-        """Raise IceboxError unless the dataset holds what the family trains on."""
+        """Raise IceboxError unless the dataset has the modality that the family trains on."""
         if self.modality != modality:
             raise IceboxError(
                 f"data: {family} trains on {modality}s, dataset '{self.name}' holds {self.modality}s; name another"

@@ -57,17 +57,17 @@ class FeatureStore:
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """Their labels (n,) str."""
+        """The items' labels (n,) str."""
         return index.decoded_texts(self.index.labels)
 
     @cached_property
     def splits(self) -> np.ndarray:
-        """Their splits (n,) str: train, val, test or a further test set, test-NAME."""
+        """The items' splits (n,) str: train, val, test or a further test set, test-NAME."""
         return index.decoded_texts(self.index.splits)
 
     @cached_property
     def groups(self) -> np.ndarray:
-        """Their groups (n,) str: items of one must share a split, and a fold. "" is none."""
+        """The items' groups (n,) str: items of one group share a split, and a fold. "" is none."""
         return index.decoded_texts(self.index.groups)
 
     @cached_property

@@ -1,1 +1,1 @@
-"""One file = one family of pretrained networks. See base.py for what such a file holds."""
+"""One file per family of pretrained networks; features/abc/backbone.py says what such a file holds."""

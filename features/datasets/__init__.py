@@ -1,1 +1,1 @@
-"""One file = one source of items. See base.py for what such a file holds."""
+"""One file per source of items; features/abc/dataset.py says what such a file holds."""

@@ -1,4 +1,4 @@
-"""Texts, or pairs of texts, from a table: CSV, TSV, JSON Lines or Parquet, one item a row."""
+"""Texts, or pairs of texts, from a table: CSV, TSV, JSON Lines or Parquet, one item per row."""
 
 import json
 import sys
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from icebox.features.abc.dataset import Content, Dataset, Item, Pair
-from icebox.features.datasets.readers.table_items import TableItems, by_split, chosen
-from icebox.features.datasets.readers.tables import Table, as_columns
+from icebox.features.datasets.readers.table_items import TableItems, named_columns, paths_by_split
+from icebox.features.datasets.readers.tables import Table, column_list
 from icebox.features.errors import IceboxError
 from icebox.features.text.cleaning import cleaned
 
@@ -18,7 +18,7 @@ Step = Literal["full_stop", "hashtags", "html", "links", "lower", "mentions", "r
 
 
 class Source(Dataset):
-    """One item a row, in the file's order; the cells of several text columns are joined by newlines."""
+    """One item per row, in the file's order; the cells of several text columns are joined by newlines."""
 
     def __init__(
         self,
@@ -41,31 +41,31 @@ class Source(Dataset):
     ) -> None:
         """`path` is relative to the project's root; several files go by the split that each holds, `{train: …}`.
 
-        `text` is the column of the texts, "text" unless said, or several; `first` and `second` instead make pairs.
-        Rows whose label is one of `drop_labels` are left out ("" for rows without). `slices` are columns to look at
-        results by. `clean` names steps of features/text/cleaning.py.
-        features/datasets/readers/tables.py says how files are read.
+        `text` is the column of the texts (default "text"), or several columns; `first` and `second` instead make pairs.
+        Rows whose label is one of `drop_labels` are left out ("" for rows without a label). `slices` are columns by
+        which results are broken down. `clean` names steps of features/text/cleaning.py.
+        features/datasets/readers/tables.py explains how files are read.
         """
         self.modality = "text" if first is None and second is None else "pair"
-        self.texts = [("text", column) for column in as_columns(text) or ["text"]]
+        self.texts = [("text", column) for column in column_list(text) or ["text"]]
         if self.modality == "pair":
             if text is not None or first is None or second is None:
                 raise IceboxError("datasets: pairs of texts need both `first` and `second`, and no `text`")
             self.texts = [("first", first), ("second", second)]
         self.clean = tuple(clean)
         self.rows = TableItems(
-            paths=by_split(path),
-            columns=chosen(label=label, split=split, id=id, group=group),
+            paths=paths_by_split(path),
+            columns=named_columns(label=label, split=split, id=id, group=group),
             slices=slices,
             drop_labels=drop_labels,
             table=partial(Table, encoding=encoding, delimiter=delimiter, quotes=quotes, header=header),
         )
 
     def items(self) -> Iterator[Item]:
-        """An item's id is its `id` column's cell or else its row's number, from 0; of several files, `SPLIT/` first.
+        """Items; an id is the cell of the `id` column or else the row's number, from 0; with several files, `SPLIT/ID`.
 
         Raises IceboxError for a missing file, column, label or cell, for a repeated id and for a wrong encoding.
-        Says on stderr how many rows were dropped and how many texts are empty.
+        Prints to stderr how many rows were dropped and how many texts are empty.
         """
         empty = 0
         for item in self.rows.items(self.texts, self._source):
@@ -76,10 +76,10 @@ class Source(Dataset):
             print(f"{empty:,} texts are empty; they stay, since they have a label", file=sys.stderr)
 
     def read(self, source: str) -> Content:
-        """The text: an item's source is the text itself, cleaned, or a pair of them as JSON."""
+        """The text, or the pair: an item's source is the cleaned text itself, or a pair of them as JSON."""
         return Pair(*json.loads(source)) if self.modality == "pair" else source
 
     def _source(self, cells: list[str]) -> str:
-        """The texts of a row, cleaned."""
+        """The source of an item: the cleaned texts of its row."""
         texts = [cleaned(text, self.clean) for text in cells]
         return json.dumps(texts, ensure_ascii=False) if self.modality == "pair" else "\n".join(texts)

@@ -1,4 +1,4 @@
-"""Which library is this docstring from? First paragraphs of public docstrings, its library being the class.
+"""First paragraphs of public docstrings; the class to predict is the library that a docstring comes from.
 
 The texts come with the installed libraries, so the dataset needs no download and has the versions that the
 requirements pin. Files are read with `ast`, nothing is imported.
@@ -46,7 +46,7 @@ MARKUP = re.compile(r"[`*~]+|\\[()\[\]]|\|")
 
 
 class Source(Dataset):
-    """Docstrings of public classes, functions and methods; one Item.group a source file."""
+    """Docstrings of public classes, functions and methods; each source file is one Item.group."""
 
     modality: Modality = "text"
 
@@ -58,7 +58,7 @@ class Source(Dataset):
         max_per_file: int = 10,
         min_words: int = 8,
     ) -> None:
-        """`libraries` by the names they are imported under; the caps keep large libraries and files from ruling.
+        """`libraries` are import names; the maxima keep large libraries and files from dominating.
 
         On 12 libraries of 300 (3,454 items), a file's items in one split, the best head's val accuracy was 0.57 on
         MiniLM and 0.47 on hashed words; with 400 of each 0.58 and 0.49.
@@ -87,28 +87,28 @@ class Source(Dataset):
 
         No file is read after the cap is reached: torch and transformers have thousands, 18 s of parsing.
         """
-        root = find(library)
-        files = sorted((p.relative_to(root).as_posix() for p in root.rglob("*.py")), key=draw)
-        found: dict[str, Item] = {}
+        root = package_folder(library)
+        files = sorted((p.relative_to(root).as_posix() for p in root.rglob("*.py")), key=random_key)
+        candidates: dict[str, Item] = {}
         for name in files:
             if SKIPPED_FOLDERS.isdisjoint(name.split("/")):
                 group = f"{library}:{name}"
                 for item in self._from_file(root / name, library, group):
-                    found.setdefault(item.source, item)
-                if len(found) >= self.max_per_library:
+                    candidates.setdefault(item.source, item)
+                if len(candidates) >= self.max_per_library:
                     break
-        return list(found.values())[: self.max_per_library]
+        return list(candidates.values())[: self.max_per_library]
 
     def _from_file(self, path: Path, library: str, group: str) -> list[Item]:
         """At most `max_per_file` items of one source file."""
-        texts = {name: clean(first_paragraph(doc)) for name, doc in docstrings(path)}
+        texts = {name: remove_giveaways(first_paragraph(doc)) for name, doc in public_docstrings(path)}
         long_enough = [name for name, text in texts.items() if len(text.split()) >= self.min_words]
-        drawn = sorted(long_enough, key=lambda name: draw(f"{group}:{name}"))[: self.max_per_file]
-        return [Item(item_id=f"{group}:{n}", source=texts[n], label=library, group=group) for n in drawn]
+        sampled = sorted(long_enough, key=lambda name: random_key(f"{group}:{name}"))[: self.max_per_file]
+        return [Item(item_id=f"{group}:{n}", source=texts[n], label=library, group=group) for n in sampled]
 
 
-def find(library: str) -> Path:
-    """The installed package's folder, found without importing it."""
+def package_folder(library: str) -> Path:
+    """The folder of an installed package, located without importing it."""
     spec = importlib.util.find_spec(library)
     if spec is None or not spec.submodule_search_locations:
         raise IceboxError(
@@ -118,31 +118,31 @@ def find(library: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def draw(key: str) -> str:
-    """A sort key that is random but the same everywhere."""
+def random_key(key: str) -> str:
+    """A sort key that orders at random, in the same order on every machine."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def docstrings(path: Path) -> Iterator[tuple[str, str]]:
-    """(qualified name, docstring) of the file's public definitions; the first one where a name comes twice."""
-    seen: dict[str, str] = {}
+def public_docstrings(path: Path) -> Iterator[tuple[str, str]]:
+    """(qualified name, docstring) of the file's public definitions; of two with one name the first."""
+    docstrings: dict[str, str] = {}
 
     def walk(body: list[ast.stmt], prefix: str) -> None:
         for node in body:
             if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.name[0] != "_":
-                seen.setdefault(prefix + node.name, ast.get_docstring(node) or "")
+                docstrings.setdefault(prefix + node.name, ast.get_docstring(node) or "")
                 if isinstance(node, ast.ClassDef):
                     walk(node.body, f"{prefix}{node.name}.")
 
     walk(ast.parse(path.read_bytes()).body, "")
-    yield from seen.items()
+    yield from docstrings.items()
 
 
 def first_paragraph(docstring: str) -> str:
-    """What stands before the first empty line or section."""
+    """The text before the first empty line or section."""
     return SECTION.split(re.split(r"\n\s*\n", docstring, maxsplit=1)[0], maxsplit=1)[0]
 
 
-def clean(text: str) -> str:
-    """Prose alone: no markup (its dialect tells the library), no library's name or dotted path, single spaces."""
+def remove_giveaways(text: str) -> str:
+    """Prose only: no markup (its dialect identifies the library), no library's name or dotted path, single spaces."""
     return " ".join(NAMES.sub(" ", MARKUP.sub(" ", ROLE.sub("", text))).split())

@@ -1,4 +1,4 @@
-"""Fashion-MNIST: 60,000 + 10,000 pieces of clothing, 28×28 grey (arXiv 1708.07747), as torchvision keeps them."""
+"""Fashion-MNIST: 60,000 + 10,000 pieces of clothing, 28×28 grey (arXiv 1708.07747), in torchvision's files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +12,12 @@ CLASSES = (
 
 
 class Source(Dataset):
-    """Its own train and test; val is drawn from train."""
+    """The published train and test splits; val is drawn from train."""
 
     modality: Modality = "image"
 
     def __init__(self, *, path: Path = Path("data/raw/fashion_mnist"), download: bool = False) -> None:
-        """`path` holds `FashionMNIST/raw/`, torchvision's layout; `download` lets torchvision fill it where empty."""
+        """`path` holds `FashionMNIST/raw/`, torchvision's layout; `download` lets torchvision fetch missing files."""
         self.files = IdxDataset("FashionMNIST", CLASSES, Path(path), download)
 
     def items(self) -> Iterator[Item]:

@@ -1,4 +1,4 @@
-"""A Hugging Face dataset of pictures, texts or pairs of texts: by its name on the hub, or saved to disk.
+"""A Hugging Face dataset of images, texts or pairs of texts: by its name on the hub, or saved to disk.
 
 Needs the library `datasets`, which Icebox does not install by itself: `pip install datasets`.
 """
@@ -23,7 +23,7 @@ Step = Literal["full_stop", "hashtags", "html", "links", "lower", "mentions", "r
 
 
 class Source(Dataset):
-    """One item a row, in its order; ids and sources are `SPLIT/ROW`, rows from 0, SPLIT its name there."""
+    """One item per row, in the dataset's order; ids and sources are `SPLIT/ROW` (its own name of the split)."""
 
     def __init__(
         self,
@@ -43,12 +43,11 @@ class Source(Dataset):
         slices: Sequence[str] = (),
         clean: Sequence[Step] = (),
     ) -> None:
-        """`name` is one on the hub (fetched, at `revision`) or `path` a folder that `save_to_disk` wrote.
+        """`name` is a dataset on the hub (downloaded, at `revision`) or `path` a folder that `save_to_disk` wrote.
 
-        `splits` says which of its splits to take as which, `{train: train, validation_matched: test}`; None: all, by
-        their names. The other keywords name columns: one of `image`, `text` (several are joined by newlines) or
-        `first` and `second`. Labels of a ClassLabel go by their names; `drop_labels`, `slices` and `clean` are as
-        csv_text has them.
+        `splits` maps the dataset's splits to ours, `{train: train, validation_matched: test}`; None: all, by their
+        names. The other keywords name columns: one of `image`, `text` (several are joined by newlines) or `first` and
+        `second`. Labels of a ClassLabel are its names; `drop_labels`, `slices` and `clean` are those of csv_text.
         """
         if (name is None) == (path is None):
             raise IceboxError("datasets: expected either `name` (on the hub) or `path` (of a folder saved to disk)")
@@ -60,10 +59,10 @@ class Source(Dataset):
             "text": [text] if text is None or isinstance(text, str) else list(text),
             "pair": [first, second],
         }
-        given = [kind for kind, names in columns.items() if names.count(None) < len(names)]
-        if len(given) != 1 or None in columns[given[0]]:
+        modalities = [modality for modality, names in columns.items() if names.count(None) < len(names)]
+        if len(modalities) != 1 or None in columns[modalities[0]]:
             raise IceboxError("datasets: expected `image`, or `text`, or `first` and `second`, and only one of these")
-        self.modality = given[0]
+        self.modality = modalities[0]
         self.contents = [column for column in columns[self.modality] if column is not None]
         self.label = label
         self.drop_labels = {str(value) for value in drop_labels}
@@ -72,7 +71,7 @@ class Source(Dataset):
         self.clean = tuple(clean)
 
     def items(self) -> Iterator[Item]:
-        """Raises IceboxError where it can't be loaded, lacks a column, or a row has no label."""
+        """The items; raises IceboxError for a dataset that can't be loaded, a missing column or a missing label."""
         dropped = 0
         for split, table in self._tables.items():
             labels = self._column(table, self.label)
@@ -99,24 +98,24 @@ class Source(Dataset):
             print(f"{self._where}: left out {dropped:,} rows for their label", file=sys.stderr)
 
     def read(self, source: str) -> Content:
-        """A picture's bytes, a text or a pair."""
+        """An image's bytes, a text or a pair."""
         split, _, row = source.rpartition("/")
         if split not in self._tables or not row.isdecimal() or int(row) >= len(self._tables[split]):
             raise IceboxError(f"datasets: {self._where} has no row '{source}'")
         cells = self._tables[split][int(row)]
         if self.modality == "image":
-            return self._picture(cells[self.contents[0]], source)
+            return self._image(cells[self.contents[0]], source)
         texts = [cleaned(as_text(cells[name], f"{self._where}, {source}", name), self.clean) for name in self.contents]
         return Pair(*texts) if self.modality == "pair" else "\n".join(texts)
 
-    def _picture(self, cell: Any, source: str) -> bytes:
-        """The bytes as published, undecoded."""
+    def _image(self, cell: Any, source: str) -> bytes:
+        """The bytes of an image, not decoded."""
         if not isinstance(cell, dict) or not (cell.get("bytes") or cell.get("path")):
             raise IceboxError(f"datasets: {self._where}, {source}: column '{self.contents[0]}' holds no picture")
         content: bytes | None = cell["bytes"]
         if content:
             return content
-        # what lies beside a table that somebody saved may be named by it, and nothing else; the hub's own cache may be
+        # a table that somebody saved may name files beside it and no others; one of the hub may name its own cache
         return files.read_contained(self.path or Path(cell["path"]).parent, cell["path"])
 
     @property
@@ -125,35 +124,35 @@ class Source(Dataset):
 
     @cached_property
     def _tables(self) -> "dict[str, datasets.Dataset]":
-        """{its split's name: the rows}; "" for a dataset without splits."""
-        library = required()
-        found = self._loaded(library)
-        tables = found if isinstance(found, dict) else {"": found}
+        """{the dataset's name of a split: its rows}; the key is "" for a dataset without splits."""
+        library = import_datasets()
+        loaded = self._load(library)
+        tables = loaded if isinstance(loaded, dict) else {"": loaded}
         names = self.splits if self.splits is not None else tables
-        lacking = [split for split in names if split not in tables]
-        odd = [split for split in names if self.splits is None and split and not known(split)]
-        if lacking or odd:
+        missing = [split for split in names if split not in tables]
+        unknown = [split for split in names if self.splits is None and split and not is_known_split(split)]
+        if missing or unknown:
             raise IceboxError(
                 f"datasets: {self._where}: splits are {', '.join(tables) or 'none'}; expected names such as train, "
-                f"validation and test: say what {', '.join(lacking or odd)} is with `splits: {{THEIRS: OURS}}`"
+                f"validation and test: say what {', '.join(missing or unknown)} is with `splits: {{THEIRS: OURS}}`"
             )
-        wanted = {*self.contents, self.label, *self.slices, *([self.group] if self.group else [])}
-        return {split: self._narrowed(tables[split], sorted(wanted), library) for split in names}
+        columns = {*self.contents, self.label, *self.slices, *([self.group] if self.group else [])}
+        return {split: self._select(tables[split], sorted(columns), library) for split in names}
 
-    def _narrowed(self, table: Any, wanted: list[str], library: Any) -> Any:
-        """Only the columns wanted, pictures left undecoded."""
-        for name in wanted:
+    def _select(self, table: Any, columns: list[str], library: Any) -> Any:
+        """The table with these columns only, images not decoded."""
+        for name in columns:
             if name not in table.column_names:
                 raise IceboxError(
                     f"datasets: {self._where} has no column '{name}'; there are: {', '.join(table.column_names)}"
                 )
-        table = table.with_format(None).select_columns(wanted)
+        table = table.with_format(None).select_columns(columns)
         if self.modality == "image" and isinstance(table.features[self.contents[0]], library.Image):
             table = table.cast_column(self.contents[0], library.Image(decode=False))
         return table
 
-    def _loaded(self, library: Any) -> Any:
-        """A Dataset, or a dictionary of them."""
+    def _load(self, library: Any) -> Any:
+        """A `datasets.Dataset`, or a dictionary of them."""
         try:
             if self.path is not None:
                 return library.load_from_disk(str(self.path))
@@ -167,20 +166,20 @@ class Source(Dataset):
             raise IceboxError(f"datasets: can't load {self._where}: {' '.join(str(error).split())}; {hint}") from error
 
     def _column(self, table: Any, name: str) -> list[str]:
-        """A column as text, a ClassLabel's numbers as names."""
-        values, kind = list(table[name]), table.features[name]
-        if isinstance(kind, required().ClassLabel):
-            return ["" if value is None or value < 0 else kind.names[value] for value in values]
+        """A column as text; the numbers of a ClassLabel become its names."""
+        values, feature = list(table[name]), table.features[name]
+        if isinstance(feature, import_datasets().ClassLabel):
+            return ["" if value is None or value < 0 else feature.names[value] for value in values]
         return [as_text(value, f"{self._where}, row {row}", name) for row, value in enumerate(values)]
 
 
-def known(split: str) -> bool:
-    """Whether a split's name is one that stands for one of ours."""
+def is_known_split(split: str) -> bool:
+    """Whether the name of a split corresponds to one of our splits."""
     return canonical_split_name(split) in PUBLISHED_NAMES.values()
 
 
-def required() -> Any:
-    """The library, or an error that says how to get it."""
+def import_datasets() -> Any:
+    """The library `datasets`; raises IceboxError, which says how to install it, where it is missing."""
     try:
         import datasets
     except ImportError as error:

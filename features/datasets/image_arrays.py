@@ -1,4 +1,4 @@
-"""Pictures as arrays in one `.npz` file, such as numpy.savez writes and MedMNIST and Keras publish."""
+"""Images as arrays in one `.npz` file, such as numpy.savez writes and MedMNIST and Keras publish."""
 
 import zipfile
 import zlib
@@ -14,12 +14,12 @@ from icebox.features.errors import IceboxError
 from icebox.features.splits import canonical_split_name
 
 SPLITS = ("train", "val", "test")
-# The names that the arrays of one part may have, tried in this order: ours and MedMNIST's, then Keras's.
-NAMES = (("{}images", "{}labels", "{}_"), ("x_{}", "y_{}", "{}"))
+# (images, labels, prefix of a split), tried in this order: our names and MedMNIST's, then Keras's.
+ARRAY_NAMES = (("{}images", "{}labels", "{}_"), ("x_{}", "y_{}", "{}"))
 
 
 class Source(Dataset):
-    """One item a row. Arrays: `images` uint8 (n, height, width[, 3]) and `labels` (n,), text or whole numbers.
+    """One item per row. Arrays: `images` uint8 (n, height, width[, 3]) and `labels` (n,), text or whole numbers.
 
     Optional, (n,) each: `split`, `ids` and `group`. Official splits may also be arrays of their own: `train_images`,
     `train_labels`, `test_images` … (MedMNIST), or `x_train`, `y_train` … (Keras).
@@ -32,9 +32,9 @@ class Source(Dataset):
         self.path = Path(path)
 
     def items(self) -> Iterator[Item]:
-        """Ids are `ids`, or else row numbers from 0, behind `train/` … where the splits are arrays of their own.
+        """Items with the ids of `ids`, or else row numbers from 0, after `train/` … where splits are separate arrays.
 
-        Raises IceboxError for a file that is missing, holds no such arrays, or holds pickled objects.
+        Raises IceboxError for a file that is missing, lacks these arrays, or holds pickled objects.
         """
         for part, (images, labels) in self._parts.items():
             ids = self._column("ids", len(images)) if not part else None
@@ -60,7 +60,7 @@ class Source(Dataset):
 
     @cached_property
     def _arrays(self) -> dict[str, np.ndarray]:
-        """Every array of the file, read whole."""
+        """Every array of the file, in memory."""
         if not self.path.is_file():
             raise IceboxError(
                 f"datasets: no file {self.path} (looked in {Path.cwd()}); put it there, or correct `path`"
@@ -81,12 +81,12 @@ class Source(Dataset):
     def _parts(self) -> dict[str, tuple[np.ndarray, list[str]]]:
         """{split, or "": (images, labels as text)}."""
         parts = {}
-        for images_name, labels_name, form in NAMES:
+        for images_name, labels_name, split_name in ARRAY_NAMES:
             for split in ("", *SPLITS):
-                prefix = form.format(split) if split else ""
+                prefix = split_name.format(split) if split else ""
                 images = self._arrays.get(images_name.format(prefix))
                 if images is not None and split not in parts:
-                    refuse_odd(images, self.path)
+                    validate_images(images, self.path)
                     parts[split] = images, self._column(labels_name.format(prefix), len(images)) or []
                     if not parts[split][1]:
                         raise IceboxError(f"datasets: {self.path}: no array {labels_name.format(prefix)!r}")
@@ -98,7 +98,7 @@ class Source(Dataset):
         return parts
 
     def _column(self, name: str, n: int) -> list[str] | None:
-        """A value a row, as text; None where there is no such array."""
+        """An array of one value per row, as text; None where there is no such array."""
         values = self._arrays.get(name)
         if values is None:
             return None
@@ -109,8 +109,8 @@ class Source(Dataset):
         return [as_text(value, f"{self.path}, row {row}", name) for row, value in enumerate(values.tolist())]
 
 
-def refuse_odd(images: np.ndarray, path: Path) -> None:
-    """Raise IceboxError for what are no 8-bit pictures."""
+def validate_images(images: np.ndarray, path: Path) -> None:
+    """Raise IceboxError for an array that does not hold 8-bit images."""
     if images.dtype != np.uint8 or not (images.ndim == 3 or images.shape[3:] == (3,)):
         raise IceboxError(
             f"datasets: {path}: images: expected uint8 (n, height, width) or (n, height, width, 3), "

@@ -1,4 +1,4 @@
-"""Pictures that a table lists: a CSV, TSV, JSON Lines or Parquet of path, label and perhaps split and group."""
+"""Images listed in a table: a CSV, TSV, JSON Lines or Parquet of path, label and perhaps split and group."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -6,14 +6,14 @@ from pathlib import Path
 
 from icebox.features import files
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
-from icebox.features.datasets.readers.table_items import TableItems, by_split, chosen
+from icebox.features.datasets.readers.table_items import TableItems, named_columns, paths_by_split
 from icebox.features.datasets.readers.tables import Table
 
 Column = str | int  # a name, or a number from 0
 
 
 class Source(Dataset):
-    """One item a row, in the table's order; its id, unless a column gives it, and its source are the picture's path."""
+    """One item per row, in the table's order; source, and id unless a column gives it, are the image's path."""
 
     modality: Modality = "image"
 
@@ -34,25 +34,26 @@ class Source(Dataset):
         quotes: bool | None = None,
         header: bool = True,
     ) -> None:
-        """`path` is the table, or several by the split that each holds; `image` the column of the pictures' paths.
+        """`path` is the table, or {split: table}; `image` the column of the images' paths.
 
-        These are relative to `folder`, or else to the (first) table's own folder. All else is as csv_text has it.
+        The paths are relative to `folder`, or else to the (first) table's own folder. The other parameters are those of
+        csv_text.
         """
-        paths = by_split(path)
+        paths = paths_by_split(path)
         self.folder = Path(folder) if folder is not None else next(iter(paths.values())).parent
         self.image = image
         self.rows = TableItems(
             paths=paths,
-            columns=chosen(label=label, split=split, id=id, group=group),
+            columns=named_columns(label=label, split=split, id=id, group=group),
             slices=slices,
             drop_labels=drop_labels,
             table=partial(Table, encoding=encoding, delimiter=delimiter, quotes=quotes, header=header),
         )
 
     def items(self) -> Iterator[Item]:
-        """Raises IceboxError for a missing table, column, cell or label, for a repeated id and for a wrong encoding."""
+        """The items; raises IceboxError for a missing table, column, cell or label, a repeated id, a wrong encoding."""
         return self.rows.items([("image", self.image)], lambda cells: cells[0].strip(), named_by_source=True)
 
     def read(self, source: str) -> Content:
-        """The picture's bytes; raises IceboxError for a file that is gone, unreadable or outside the folder."""
+        """The image's bytes; raises IceboxError for a file that is missing, unreadable or outside the folder."""
         return files.read_contained(self.folder, source)

@@ -1,4 +1,4 @@
-"""MNIST: 60,000 + 10,000 handwritten digits, 28×28 grey (LeCun, Cortes and Burges 1998), as torchvision keeps them."""
+"""MNIST: 60,000 + 10,000 handwritten digits, 28×28 grey (LeCun, Cortes and Burges 1998), in torchvision's files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,12 +8,12 @@ from icebox.features.datasets.readers.idx import IdxDataset
 
 
 class Source(Dataset):
-    """Its own train and test; val is drawn from train."""
+    """The published train and test splits; val is drawn from train."""
 
     modality: Modality = "image"
 
     def __init__(self, *, path: Path = Path("data/raw/mnist"), download: bool = False) -> None:
-        """`path` holds `MNIST/raw/`, torchvision's layout; `download` lets torchvision fill it where it is empty."""
+        """`path` holds `MNIST/raw/`, torchvision's layout; with `download`, torchvision fetches missing files."""
         self.files = IdxDataset("MNIST", "0123456789", Path(path), download)
 
     def items(self) -> Iterator[Item]:

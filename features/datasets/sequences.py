@@ -3,7 +3,7 @@
 The process that generates them, for item i of length T with steps x_t in R^10, t = 1 … T:
 
     x_t ~ N(0, I)                                        independent of each other
-    g_t = 1 + sin(2π t / 16) / 2                         what comes in counts more or less as time goes on
+    g_t = 1 + sin(2π t / 16) / 2                         the gain of the input, which varies with time
     s_t = 0.9 s_{t-1} + g_t · tanh(a · x_t) · (1 + b · x_{t-1} / 2),   s_0 = 0, x_0 = 0
     y   = s_T / 3 + noise · N(0, 1)
 
@@ -21,16 +21,16 @@ import numpy as np
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
 from icebox.features.errors import IceboxError
 
-WIDTH = 10  # numbers a step
-KEEP = 0.9
-PERIOD = 16
+WIDTH = 10  # numbers per step
+DECAY = 0.9  # of the state, per step
+PERIOD = 16  # of the gain, in steps
 
 
 class Source(Dataset):
-    """One item a sequence (t, 10) float32; its label is the number to predict (`task: regression`).
+    """One item per sequence (t, 10) float32; its label is the number to predict (`task: regression`).
 
-    `path` is an .npz of `x` (all steps of all sequences one after the other, (sum t, d)), `offsets` (n + 1) where each
-    begins, and `y` (n,); without it `items` sequences are generated.
+    `path` is an .npz of `x` (the steps of all sequences concatenated, (sum t, d)), `offsets` (n + 1,) of their first
+    steps, and `y` (n,); without it `number` sequences are generated.
     """
 
     modality: Modality = "sequence"
@@ -50,7 +50,7 @@ class Source(Dataset):
         self.noise, self.seed = noise, seed
 
     def items(self) -> Iterator[Item]:
-        """In the file's order, or the order of generation."""
+        """The items in the file's order, or the order of generation."""
         _, offsets, y = self._arrays
         for i in range(len(offsets) - 1):
             yield Item(item_id=f"{i:06}", source=str(i), label=f"{y[i]:.6g}")
@@ -76,7 +76,7 @@ class Source(Dataset):
         lengths = random.integers(self.length_min, self.length_max + 1, self.number)
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         x = random.normal(size=(offsets[-1], WIDTH)).astype(np.float32)
-        y = np.array([response(x[i:j], a, b) for i, j in pairwise(offsets)])
+        y = np.array([simulate_response(x[i:j], a, b) for i, j in pairwise(offsets)])
         return x, offsets, y + self.noise * random.normal(size=self.number)
 
     def _stored(self, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -94,11 +94,11 @@ class Source(Dataset):
         return x.astype(np.float32), offsets, y
 
 
-def response(x: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
+def simulate_response(x: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
     """The process above, without its noise, for one sequence (t, d)."""
-    state, before = 0.0, 0.0
-    for t, (now, other) in enumerate(zip(np.tanh(x @ a), x @ b, strict=True), start=1):
+    state, previous = 0.0, 0.0  # s_{t-1} and b · x_{t-1}
+    for t, (drive, modulation) in enumerate(zip(np.tanh(x @ a), x @ b, strict=True), start=1):
         gain = 1 + np.sin(2 * np.pi * t / PERIOD) / 2
-        state = KEEP * state + gain * now * (1 + before / 2)
-        before = other
+        state = DECAY * state + gain * drive * (1 + previous / 2)
+        previous = modulation
     return state / 3

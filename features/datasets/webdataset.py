@@ -1,6 +1,6 @@
-"""Pictures in a folder of WebDataset's tar archives: `00017.jpg` beside its label, `00017.cls` or `00017.json`.
+"""Images in a folder of WebDataset's tar archives: `00017.jpg` beside its label, `00017.cls` or `00017.json`.
 
-An archive is listed once; a picture is then read by its place in it, so that workers read side by side.
+An archive is listed once; an image is then read by its offset, so that workers can read in parallel.
 """
 
 import json
@@ -19,7 +19,7 @@ Member = tuple[int, int]  # offset and size in the archive, in bytes
 
 
 class Source(Dataset):
-    """One item a sample (the members that share a name up to its first dot), in the order of archives and members.
+    """One item per sample (the members that share a name up to its first dot), in the order of archives and members.
 
     Where every archive's path has a part such as train, val or test (`pets-train-000.tar`, `test/000.tar`), these
     are the official splits.
@@ -36,10 +36,10 @@ class Source(Dataset):
         key: str | None = None,
         group: str | None = None,
     ) -> None:
-        """`path` holds the archives. `image` are the endings of pictures, `label` that of the member with the label.
+        """`path` holds the archives. `image` are the extensions of images, `label` that of the member with the label.
 
-        A member ending in `json` is an object: `key` (label, unless said) names the value that is the label, `group`
-        the one that is the group.
+        A member with the extension `json` is an object: `key` (default: label) names the value that is the label,
+        `group` the value that is the group.
         """
         self.path = Path(path)
         self.image = tuple(image)
@@ -48,7 +48,10 @@ class Source(Dataset):
         self.group = group
 
     def items(self) -> Iterator[Item]:
-        """Ids are `ARCHIVE/SAMPLE`, without `.tar`. Raises IceboxError as `members` does, and for a lacking label."""
+        """Items with ids `ARCHIVE/SAMPLE`, without `.tar`.
+
+        Raises IceboxError as `list_samples` does, and for a missing image or label.
+        """
         if not self.path.is_dir():
             raise IceboxError(
                 f"datasets: there is no folder {self.path} (looked in {Path.cwd()}); put the .tar archives there, or "
@@ -61,10 +64,10 @@ class Source(Dataset):
                 f"datasets: {self.path}: expected .tar archives, found none"
                 + (f"; {zipped[0]} is compressed and can't be read by place: unpack it to .tar" if zipped else "")
             )
-        splits = {archive: split_of(archive) for archive in archives}
+        splits = {archive: split_in_name(archive) for archive in archives}
         official = all(splits.values())
         for archive in archives:
-            for sample, parts in samples(files.contained_path(self.path, archive)).items():
+            for sample, parts in list_samples(files.contained_path(self.path, archive)).items():
                 where = f"{self.path / archive}, sample '{sample}'"
                 pictures = [parts[ending] for ending in self.image if ending in parts]
                 if len(pictures) != 1:
@@ -83,12 +86,12 @@ class Source(Dataset):
                 )
 
     def read(self, source: str) -> Content:
-        """The picture's bytes. Raises IceboxError where the archive is gone, outside the folder or too short."""
+        """The image's bytes. Raises IceboxError for an archive that is missing, outside the folder or too short."""
         archive, offset, size = source.rsplit(":", 2)
         return self._bytes(archive, (int(offset), int(size)))
 
     def _bytes(self, archive: str, member: Member) -> bytes:
-        """A member's content."""
+        """The content of a member."""
         offset, size = member
         try:
             with files.contained_path(self.path, archive).open("rb") as stream:
@@ -103,7 +106,7 @@ class Source(Dataset):
         return content
 
     def _label(self, archive: str, parts: dict[str, Member], where: str) -> tuple[str, str]:
-        """A sample's label and group."""
+        """Label and group of a sample."""
         if self.label not in parts:
             raise IceboxError(
                 f"datasets: {where}: no member ending in '{self.label}' for the label, there are: "
@@ -123,12 +126,12 @@ class Source(Dataset):
         return cells[0].strip(), cells[1]
 
 
-def samples(archive: Path) -> dict[str, dict[str, Member]]:
-    """{sample: {ending: its place}} of an uncompressed tar, in its order.
+def list_samples(archive: Path) -> dict[str, dict[str, Member]]:
+    """{sample: {extension: member}} of an uncompressed tar, in its order.
 
     Raises IceboxError for a damaged archive, and for members that are links, devices or lead out of a folder.
     """
-    found: dict[str, dict[str, Member]] = {}
+    samples: dict[str, dict[str, Member]] = {}
     try:
         with tarfile.open(archive, "r:") as tar:
             for member in tar:
@@ -140,18 +143,18 @@ def samples(archive: Path) -> dict[str, dict[str, Member]]:
                         f"datasets: {archive}: member '{member.name}' is a link, a device or leads out of the archive; "
                         "expected plain files only; leave this archive alone unless you know where it comes from"
                     )
-                stem, _, ending = name.name.partition(".")
+                stem, _, extension = name.name.partition(".")
                 if stem:  # not .DS_Store and the like
-                    parts = found.setdefault((name.parent / stem).as_posix(), {})
-                    if ending.lower() in parts:
+                    parts = samples.setdefault((name.parent / stem).as_posix(), {})
+                    if extension.lower() in parts:
                         raise IceboxError(f"datasets: {archive}: member '{member.name}' is there twice")
-                    parts[ending.lower()] = member.offset_data, member.size
+                    parts[extension.lower()] = member.offset_data, member.size
     except (tarfile.TarError, OSError, EOFError) as error:
         raise IceboxError(f"datasets: {archive} is no whole, uncompressed tar: {error}") from error
-    return found
+    return samples
 
 
-def split_of(archive: str) -> str:
+def split_in_name(archive: str) -> str:
     """The split that a part of the path names, or "": `pets-train-000.tar` → train."""
-    named = [part for part in re.split(r"[^A-Za-z]+", archive.removesuffix(".tar")) if part.lower() in PUBLISHED_NAMES]
-    return canonical_split_name(named[0]) if named else ""
+    names = [part for part in re.split(r"[^A-Za-z]+", archive.removesuffix(".tar")) if part.lower() in PUBLISHED_NAMES]
+    return canonical_split_name(names[0]) if names else ""

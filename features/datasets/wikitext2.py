@@ -1,6 +1,6 @@
-"""WikiText (Merity et al. 2016), as published: `wiki.{train,valid,test}.tokens`, words parted by spaces.
+"""WikiText (Merity et al. 2016), as published: `wiki.{train,valid,test}.tokens`, words separated by spaces.
 
-An item is an article, with its line ends: articles put one behind the other are the file again, token for token.
+An item is an article, with its line ends: the articles joined give the file again, token for token.
 Meant for pretraining a language model. The label is the article's title; there is nothing to classify.
 """
 
@@ -18,7 +18,7 @@ TITLE = re.compile(r"^ = [^=\n]+ = $", re.M)  # deeper headings have more signs
 
 
 class Source(Dataset):
-    """One item an article, in the files' order; the official split."""
+    """One item per article, in the files' order; the official split."""
 
     modality: Modality = "text"
 
@@ -29,7 +29,7 @@ class Source(Dataset):
     def items(self) -> Iterator[Item]:
         """`train-0000` and so on. Raises IceboxError for a missing file or one of another format."""
         for split, name in FILES.items():
-            for number, text in enumerate(articles(self.path / name)):
+            for number, text in enumerate(read_articles(self.path / name)):
                 title = TITLE.search(text)
                 label = title[0].strip(" =") if title else "untitled"
                 yield Item(item_id=f"{split}-{number:04}", source=f"{split}:{number}", label=label, split=split)
@@ -37,15 +37,15 @@ class Source(Dataset):
     def read(self, source: str) -> str:
         """The article's text, from its title to the next one's."""
         split, _, number = source.partition(":")
-        found = articles(self.path / FILES[split]) if split in FILES else ()
-        if not number.isdecimal() or int(number) >= len(found):
+        articles = read_articles(self.path / FILES[split]) if split in FILES else ()
+        if not number.isdecimal() or int(number) >= len(articles):
             raise IceboxError(f"wikitext2: expected SPLIT:NUMBER of an article in {self.path}, found '{source}'")
-        return found[int(number)]
+        return articles[int(number)]
 
 
 @functools.lru_cache(maxsize=len(FILES))
-def articles(path: Path) -> tuple[str, ...]:
-    """The file cut before each title; what stands before the first belongs to it."""
+def read_articles(path: Path) -> tuple[str, ...]:
+    """The articles of a file, split before each title; text before the first title belongs to the first article."""
     if not path.is_file():
         raise IceboxError(
             f"wikitext2: no file {path}; expected {', '.join(FILES.values())} in the folder that `path` names"
@@ -55,5 +55,5 @@ def articles(path: Path) -> tuple[str, ...]:
     starts = [match.start() for match in TITLE.finditer(text)]
     if not starts:
         raise IceboxError(f"wikitext2: {path}: expected articles with titles like ' = Title = ', found none")
-    cuts = [0, *starts[1:], len(text)]
-    return tuple(text[begin:end] for begin, end in itertools.pairwise(cuts))
+    boundaries = [0, *starts[1:], len(text)]
+    return tuple(text[begin:end] for begin, end in itertools.pairwise(boundaries))

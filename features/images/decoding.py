@@ -12,6 +12,7 @@ from icebox.features.images import jpeg
 
 # Named one by one: left to itself Pillow also tries dozens of rare formats, and starts Ghostscript for an EPS.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}  # of the files listed in a folder
 PIXELS_MAX = 89_478_485  # where Pillow starts to warn: 256 MB as RGB, which a few kilobytes of PNG can claim
 ORIENTATION = 0x0112  # EXIF tag: 1 is upright
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")

@@ -11,11 +11,11 @@ import numpy as np
 
 from icebox.features.abc.backbone import Backbone
 from icebox.features.abc.dataset import Content, Pair
-from icebox.features.datasets.image_folder import SUFFIXES
 from icebox.features.errors import IceboxError, ItemError
 from icebox.features.extraction.extract import fingerprint_of
 from icebox.features.extraction.precision import as_stored
 from icebox.features.extraction.views import prepared
+from icebox.features.images.decoding import IMAGE_SUFFIXES
 from icebox.features.ragged import flat
 from icebox.features.text import cleaning
 from icebox.features.text.pairs import PAIR, TEXTS, combined
@@ -101,7 +101,7 @@ def images(inputs: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         path = Path(name)
         if not path.exists():
             raise IceboxError(f"{path}: no such file or folder")
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES) if path.is_dir() else [path]
         if not files:
             raise IceboxError(f"{path}: expected images in this folder, found none")
         for file in files:

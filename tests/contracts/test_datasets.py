@@ -1,4 +1,4 @@
-"""Every file in features/datasets is tested at birth: each needs a line in MAKERS."""
+"""Every file in features/datasets is tested as soon as it exists: each needs a line in MAKERS."""
 
 import io
 import tarfile

@@ -1,6 +1,6 @@
-"""MNIST and what was made in its likeness: four IDX files, as torchvision downloads and keeps them.
+"""MNIST and datasets of its format: four IDX files, in the layout in which torchvision stores them.
 
-An IDX file is a magic number that says type and number of axes, the size of each axis, then the values.
+An IDX file holds a magic number (type and number of axes), the size of each axis, then the values.
 """
 
 import gzip
@@ -23,10 +23,10 @@ UINT8 = 0x08  # the third byte of the magic number
 
 @dataclass(frozen=True)
 class IdxDataset:
-    """The items of torchvision's dataset `name` (a class there), its train and test as they are published.
+    """The items of torchvision's dataset `name` (a class there), with its published train and test splits.
 
-    `root` is the folder that torchvision calls so: the files lie in `root/NAME/raw`, or in `root` itself, with or
-    without `.gz`. They are fetched only where `download` says so and they are not there yet.
+    `root` has torchvision's meaning: the files lie in `root/NAME/raw`, or in `root` itself, with or without `.gz`.
+    With `download`, missing files are downloaded.
     """
 
     name: str
@@ -35,9 +35,9 @@ class IdxDataset:
     download: bool
 
     def items(self) -> Iterator[Item]:
-        """`train-00000` … in the files' order, then `test-00000` …; the source is `train/0`.
+        """`train-00000` … in the files' order, then `test-00000` …; sources are `train/0` ….
 
-        Raises IceboxError for files that are missing, damaged or not of images with a label each.
+        Raises IceboxError for files that are missing, damaged or do not hold one label per image.
         """
         if self.download and self._missing():
             self._fetch()
@@ -66,29 +66,29 @@ class IdxDataset:
         return {split: self._part(start) for split, start in SPLITS.items()}
 
     def _part(self, start: str) -> tuple[np.ndarray, np.ndarray]:
-        """Images and labels of one split, found to fit together."""
-        at, labels_at = self._path(f"{start}-{IMAGES}"), self._path(f"{start}-{LABELS}")
-        images, labels = read(at), read(labels_at)
+        """Images and labels of one split, checked for one valid label per image."""
+        images_path, labels_path = self._path(f"{start}-{IMAGES}"), self._path(f"{start}-{LABELS}")
+        images, labels = read_idx(images_path), read_idx(labels_path)
         if images.ndim != 3 or labels.shape != images.shape[:1]:
             raise IceboxError(
-                f"{self.name}: {at}: expected images (n, height, width) and as many labels, "
+                f"{self.name}: {images_path}: expected images (n, height, width) and as many labels, "
                 f"found {images.shape} and {labels.shape}"
             )
         if labels.size and labels.max() >= len(self.classes):
             raise IceboxError(
-                f"{self.name}: {labels_at}: expected labels below {len(self.classes)}, found {labels.max()}"
+                f"{self.name}: {labels_path}: expected labels below {len(self.classes)}, found {labels.max()}"
             )
         return images, labels
 
     def _missing(self) -> list[str]:
-        """Names of the files that are not there."""
+        """Names of the missing files."""
         return [name for name in FILES if not self._path(name).is_file()]
 
     def _path(self, name: str) -> Path:
-        """Where a file lies, else where it should."""
+        """The path of an existing file, else the path where it belongs."""
         folders = (self.root / self.name / "raw", self.root)
-        places = [folder / f"{name}{suffix}" for folder in folders for suffix in ("", ".gz")]
-        return next((place for place in places if place.is_file()), places[0])
+        candidates = [folder / f"{name}{suffix}" for folder in folders for suffix in ("", ".gz")]
+        return next((path for path in candidates if path.is_file()), candidates[0])
 
     def _fetch(self) -> None:
         """Let torchvision download its files, check their md5 and unpack them."""
@@ -103,8 +103,8 @@ class IdxDataset:
             ) from error
 
 
-def read(path: Path) -> np.ndarray:
-    """A file of unsigned bytes, gzipped or not → uint8, read-only. Raises IceboxError for any other or damaged one."""
+def read_idx(path: Path) -> np.ndarray:
+    """An IDX file of unsigned bytes, gzipped or not → uint8, read-only. Raises IceboxError for any other file."""
     try:
         content = path.read_bytes()
         if path.suffix == ".gz":

@@ -18,8 +18,8 @@ LONGEST_CELL_CHARACTERS = 2**31 - 1  # csv's own limit is 131,072, less than a l
 
 
 @dataclass(frozen=True)
-class Row:
-    """The cells that were asked for, as text; `where` is the file and the line (in Parquet the row, from 0)."""
+class TableRow:
+    """The requested cells of a row, as text; `where` is the file and the line (in Parquet the row, from 0)."""
 
     where: str
     cells: list[str]
@@ -27,11 +27,11 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A file and how it is to be read. The suffix tells the kind; what is neither JSON Lines nor Parquet is CSV.
+    """A file and how to read it. The suffix decides the format; any other than those of JSON Lines and Parquet is CSV.
 
-    `delimiter` None: a tab for .tsv, else a comma. `quotes` says whether " encloses a cell; None: not beside tabs
-    (where MNLI has it within sentences, and reading it as a quote would swallow rows), else yes. `header` says
-    whether the first line of a CSV holds the columns' names.
+    `delimiter` None: a tab for .tsv, else a comma. `quotes`: whether " encloses a cell; None: not with tabs (MNLI has
+    it within sentences, and reading it as a quote would swallow rows), else yes. `header`: whether the first line of a
+    CSV holds the columns' names.
     """
 
     path: Path
@@ -40,11 +40,11 @@ class Table:
     quotes: bool | None = None
     header: bool = True
 
-    def rows(self, wanted: Sequence[tuple[str, Column]]) -> Iterator[Row]:
-        """Each row's cells of the `wanted` columns, in that order. Columns go by name, or by number from 0.
+    def rows(self, wanted: Sequence[tuple[str, Column]]) -> Iterator[TableRow]:
+        """The cells of the `wanted` columns for each row, in that order. Columns go by name, or by number from 0.
 
-        `wanted` pairs a column with the parameter that named it, for the errors. Numbers become text as
-        Python writes them, truth values `true` and `false`, what is missing "".
+        `wanted` pairs the name of a parameter (for the errors) with a column. Numbers become text as
+        Python writes them, truth values `true` and `false`, missing values "".
         Raises IceboxError for a missing or empty file, a missing column, a wrong encoding and a broken row.
         """
         if not self.path.is_file():
@@ -57,12 +57,12 @@ class Table:
             return self._parquet(wanted)
         return self._json_lines(wanted) if kind in JSON_LINES else self._delimited(wanted)
 
-    def _delimited(self, wanted: Sequence[tuple[str, Column]]) -> Iterator[Row]:
+    def _delimited(self, wanted: Sequence[tuple[str, Column]]) -> Iterator[TableRow]:
         delimiter = self.delimiter or ("\t" if self.path.suffix.lower() in TABS else ",")
         quotes = delimiter != "\t" if self.quotes is None else self.quotes
         csv.field_size_limit(LONGEST_CELL_CHARACTERS)
         columns: list[str] = []
-        places: list[int] = []
+        positions: list[int] = []
         try:
             with self.path.open(encoding=self._encoding, newline="") as stream:
                 reader = csv.reader(
@@ -76,7 +76,7 @@ class Table:
                         continue  # a blank line
                     if not columns:
                         columns = cells
-                        places = [self._place(what, column, columns) for what, column in wanted]
+                        positions = [self._position(key, column, columns) for key, column in wanted]
                         if self.header:
                             continue
                     where = f"{self.path}, line {reader.line_num}"
@@ -85,7 +85,7 @@ class Table:
                             f"datasets: {where}: expected {len(columns)} columns like the first line, "
                             f"found {len(cells)}; mind the quotes, and the delimiter, which is {delimiter!r}"
                         )
-                    yield Row(where, [cells[place] for place in places])
+                    yield TableRow(where, [cells[position] for position in positions])
         except UnicodeDecodeError as error:
             raise self._wrong_encoding(error) from error
         except (LookupError, TypeError, csv.Error) as error:  # unknown encoding, delimiter of two letters, NUL
@@ -96,15 +96,15 @@ class Table:
         if not columns:
             raise self._empty()
 
-    def _json_lines(self, wanted: Sequence[tuple[str, Column]]) -> Iterator[Row]:
-        """An object a line; a key that some lines lack reads as missing there, one that all lack is an error."""
+    def _json_lines(self, wanted: Sequence[tuple[str, Column]]) -> Iterator[TableRow]:
+        """One object per line; a key that some lines lack is missing there, a key that all lines lack is an error."""
         objects: list[tuple[str, dict[str, Any]]] = []
         try:
             with self.path.open(encoding=self._encoding) as stream:
                 for number, line in enumerate(stream, 1):
                     if line.strip():
                         where = f"{self.path}, line {number}"
-                        objects.append((where, parsed(line, where)))
+                        objects.append((where, parse_json_line(line, where)))
         except UnicodeDecodeError as error:
             raise self._wrong_encoding(error) from error
         except LookupError as error:
@@ -112,25 +112,25 @@ class Table:
         columns = list(dict.fromkeys(key for _, values in objects for key in values))
         if not columns:
             raise self._empty()
-        names = [columns[self._place(what, column, columns)] for what, column in wanted]
+        names = [columns[self._position(key, column, columns)] for key, column in wanted]
         for where, values in objects:
-            yield Row(where, [as_text(values.get(name), where, name) for name in names])
+            yield TableRow(where, [as_text(values.get(name), where, name) for name in names])
 
-    def _parquet(self, wanted: Sequence[tuple[str, Column]]) -> Iterator[Row]:
+    def _parquet(self, wanted: Sequence[tuple[str, Column]]) -> Iterator[TableRow]:
         import pyarrow
         import pyarrow.parquet
 
         try:
             with pyarrow.parquet.ParquetFile(self.path) as file:
                 columns = file.schema_arrow.names
-                names = [columns[self._place(what, column, columns)] for what, column in wanted]
+                names = [columns[self._position(key, column, columns)] for key, column in wanted]
                 row = 0
                 for batch in file.iter_batches(columns=list(dict.fromkeys(names))):
                     lists = [batch.column(name).to_pylist() for name in names]
                     for cells in zip(*lists, strict=True):
                         where = f"{self.path}, row {row}"
                         pairs = zip(cells, names, strict=True)
-                        yield Row(where, [as_text(cell, where, name) for cell, name in pairs])
+                        yield TableRow(where, [as_text(cell, where, name) for cell, name in pairs])
                         row += 1
         except (pyarrow.ArrowException, OSError) as error:
             raise IceboxError(f"datasets: {self.path} is no whole Parquet file: {error}") from error
@@ -140,17 +140,17 @@ class Table:
         """Excel writes a byte order mark before UTF-8."""
         return "utf-8-sig" if self.encoding.lower() in {"utf-8", "utf8"} else self.encoding
 
-    def _place(self, what: str, column: Column, columns: Sequence[str]) -> int:
-        """Where a column stands."""
+    def _position(self, key: str, column: Column, columns: Sequence[str]) -> int:
+        """The position of a column; raises IceboxError for one that is missing or ambiguous."""
         named = self.header or self.path.suffix.lower() in JSON_LINES | PARQUET
         if isinstance(column, int) and 0 <= column < len(columns):
             return column
         if named and isinstance(column, str) and columns.count(column) == 1:
             return columns.index(column)
-        there = ", ".join(columns) if named else f"0 to {len(columns) - 1} (header: false, so by number)"
+        choices = ", ".join(columns) if named else f"0 to {len(columns) - 1} (header: false, so by number)"
         raise IceboxError(
             f"datasets: {self.path} has {'two columns' if columns.count(str(column)) > 1 else 'no column'} "
-            f"{column!r}, named by `{what}`; there are: {there}"
+            f"{column!r}, named by `{key}`; there are: {choices}"
         )
 
     def _empty(self) -> IceboxError:
@@ -163,8 +163,8 @@ class Table:
         )
 
 
-def parsed(line: str, where: str) -> dict[str, Any]:
-    """One line of JSON Lines."""
+def parse_json_line(line: str, where: str) -> dict[str, Any]:
+    """The object on one line of JSON Lines."""
     try:
         values = json.loads(line)
     except ValueError as error:
@@ -175,7 +175,7 @@ def parsed(line: str, where: str) -> dict[str, Any]:
 
 
 def as_text(value: Any, where: str, column: str) -> str:
-    """A cell as text. Raises IceboxError for a list, an object or bytes, which no text stands for."""
+    """A cell as text. Raises IceboxError for a list, an object or bytes."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool):
@@ -187,8 +187,8 @@ def as_text(value: Any, where: str, column: str) -> str:
     return str(value)
 
 
-def as_columns(given: Column | Iterable[Column] | None) -> list[Column]:
+def column_list(columns: Column | Iterable[Column] | None) -> list[Column]:
     """One column, several or none, as a list."""
-    if given is None:
+    if columns is None:
         return []
-    return [given] if isinstance(given, str | int) else list(given)
+    return [columns] if isinstance(columns, str | int) else list(columns)

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from icebox.features.datasets import docstrings
-from icebox.features.datasets.docstrings import Source, clean, first_paragraph
+from icebox.features.datasets.docstrings import Source, first_paragraph, remove_giveaways
 from icebox.features.errors import IceboxError
 from icebox.features.fingerprint import of_settings
 
@@ -126,7 +126,7 @@ def test_only_the_first_paragraphs_prose_is_taken(docstring, expected):
     ],
 )
 def test_names_and_markup_are_taken_out_and_words_are_left(text, expected):
-    assert clean(text) == expected
+    assert remove_giveaways(text) == expected
 
 
 def test_a_library_that_is_not_installed_is_named():

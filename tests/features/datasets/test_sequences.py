@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from icebox.features import plugins
-from icebox.features.datasets.sequences import Source, response
+from icebox.features.datasets.sequences import Source, simulate_response
 from icebox.features.errors import IceboxError
 
 
@@ -11,9 +11,9 @@ def test_the_response_is_the_process_as_written_down():
     a, b = np.array([1.0, 0]), np.array([0, 1.0])
     first = (1 + np.sin(2 * np.pi / 16) / 2) * np.tanh(1.0)
     second = 0.9 * first + (1 + np.sin(4 * np.pi / 16) / 2) * np.tanh(0.5) * (1 + 0.0 / 2)
-    assert response(x, a, b) == pytest.approx(second / 3)
+    assert simulate_response(x, a, b) == pytest.approx(second / 3)
     third = 0.9 * second + (1 + np.sin(6 * np.pi / 16) / 2) * np.tanh(0.2) * (1 - 1.0 / 2)
-    assert response(np.vstack([x, [0.2, 0]]), a, b) == pytest.approx(third / 3)
+    assert simulate_response(np.vstack([x, [0.2, 0]]), a, b) == pytest.approx(third / 3)
 
 
 def test_equal_seeds_give_equal_sequences_of_every_length_asked_for():

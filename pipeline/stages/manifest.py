@@ -1,4 +1,4 @@
-"""Stage `manifest@DATASET`: its items in order, with content hash, label and split; and what should make one look."""
+"""Stage `manifest@DATASET`: its items in order, with content hash, label and split; and findings to look at."""
 
 import json
 from collections import Counter
@@ -33,35 +33,38 @@ def run(config: Config, key: str) -> None:
             task=entry.task,
             progress=lambda items: tqdm(items, desc=f"manifest {key}", unit="item", disable=None),
         )
-        rows, found = resolve_leakage(rows, leakage=split.leakage, conflicts=split.conflicts, task=entry.task)
+        rows, findings = resolve_leakage(rows, leakage=split.leakage, conflicts=split.conflicts, task=entry.task)
     except IceboxError as error:
         raise error.at(f"datasets.{key}") from error
     except OSError as reason:
         raise IceboxError(f"datasets.{key}: can't be read: {reason}") from reason
     manifest.write(paths.manifest(key), rows)
-    findings = json.dumps([finding.as_json() for finding in found], indent=2, ensure_ascii=False)
-    files.write_text(paths.findings(key), findings + "\n")
+    text = json.dumps([finding.as_json() for finding in findings], indent=2, ensure_ascii=False)
+    files.write_text(paths.findings(key), text + "\n")
     counts = Counter(row.split for row in rows)
-    parts = ", ".join(f"{split} {counts[split]:,}" for split in in_order(counts))
-    of = f" of {len({row.label for row in rows})} classes" if entry.task == "classification" else ""
-    print(f"{key}: {len(rows):,} items{of} ({parts})")
-    for finding in found:
+    splits = ", ".join(f"{name} {counts[name]:,}" for name in in_order(counts))
+    classes = f" of {len({row.label for row in rows})} classes" if entry.task == "classification" else ""
+    print(f"{key}: {len(rows):,} items{classes} ({splits})")
+    for finding in findings:
         print(f"{key}: {finding.sentence()}")
     # DVC is about to delete these stores, since their manifest changed; what they hold must outlive that
     for name, store in config.stores.items():
         if store.dataset == key and paths.store(name).exists():
-            adopt(name)
+            keep_shards(name)
 
 
-def adopt(store: str) -> None:
-    """Keep a store's whole shards, and the precision that `auto` stood for when they were made, perhaps elsewhere."""
+def keep_shards(store: str) -> None:
+    """Put a store's whole shards into the cache, and record the precision that `auto` was resolved to for them.
+
+    A store that was pulled from elsewhere has no record on this machine yet.
+    """
     folder = paths.store(store)
     try:
-        found = index.read(folder)
+        stored = index.read(folder)
     except IceboxError:  # unfinished or damaged: nothing to go on from, and extraction will make it anew
         return
-    cache = ShardCache(paths.SHARDS, found.fingerprint)
+    cache = ShardCache(paths.SHARDS, stored.fingerprint)
     with cache.locked():
         cache.adopt(folder)
-    if precision_trial.recorded(found.spec, paths.PRECISIONS) is None:
-        precision_trial.record(found.spec, found.spec["precision"], paths.PRECISIONS)
+    if precision_trial.recorded(stored.spec, paths.PRECISIONS) is None:
+        precision_trial.record(stored.spec, stored.spec["precision"], paths.PRECISIONS)

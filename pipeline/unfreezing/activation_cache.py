@@ -42,10 +42,10 @@ def skip_frozen_part(
     if options.cut == "auto" and backbone.modality == "text" and schedule.last_frozen_block == schedule.blocks[0]:
         return None  # embeddings: to look a token's vector up costs no more than to read it
     try:
-        cut = PartialForward(backbone.layer_outputs, str(schedule.last_frozen_block), sample)
-        if backbone.modality == "text" and len(cut.shape) != 2:
-            raise IceboxError(f"what {cut.block} gives of a text is not a vector a token")
-        return cut
+        partial_forward = PartialForward(backbone.layer_outputs, str(schedule.last_frozen_block), sample)
+        if backbone.modality == "text" and len(partial_forward.shape) != 2:
+            raise IceboxError(f"what {partial_forward.block} gives of a text is not a vector a token")
+        return partial_forward
     except IceboxError as reason:
         if options.cut == "on":
             raise
@@ -60,26 +60,27 @@ class ActivationCache:
         self.job = job
         self.store: FeatureStore | None = None
 
-    def items(self, cut: PartialForward, prepared: Mapping[str, PreparedItems]) -> dict[str, Items]:
+    def items(self, partial_forward: PartialForward, prepared: Mapping[str, PreparedItems]) -> dict[str, Items]:
         """Every split's items with their stored activations in place of the frozen part."""
-        store = self.store = self.store or self._extract(cut)
+        store = self.store = self.store or self._extract(partial_forward)
         position_of = {item_id: i for i, item_id in enumerate(store.item_ids)}
         cached: dict[str, Items] = {}
         for split, items in prepared.items():
             positions = np.array([position_of[row.item_id] for row in items.rows])
             if items.backbone.modality == "text":
-                cached[split] = CachedTexts(cut, store, positions, items)
+                cached[split] = CachedTexts(partial_forward, store, positions, items)
             else:
-                cached[split] = CachedImages(cut, store, positions, items.inputs([items.item(0)])[0])
+                cached[split] = CachedImages(partial_forward, store, positions, items.inputs([items.item(0)])[0])
         return cached
 
-    def _extract(self, cut: PartialForward) -> FeatureStore:
+    def _extract(self, partial_forward: PartialForward) -> FeatureStore:
         """Pass every item through the frozen part; where that gives a vector a token, (t, d), each one is stored."""
         folder = self.job.folder / "cut"
+        pooling = EACH_TOKEN if len(partial_forward.shape) == 2 else "flatten"
         extract(
             [row for rows in self.job.rows.values() for row in rows],
             read=self.job.source.read,
-            backbone=self.job.load_backbone([f"{cut.block}:{EACH_TOKEN if len(cut.shape) == 2 else 'flatten'}"]),
+            backbone=self.job.load_backbone([f"{partial_forward.block}:{pooling}"]),
             cache_root=paths.SHARDS,
             store=folder,
             batch_size=self.job.config.extract.batch_size,

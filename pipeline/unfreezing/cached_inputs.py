@@ -19,9 +19,9 @@ from icebox.pipeline.unfreezing.inputs import PreparedItems
 class CachedImages:
     """Images: an item is its position in the store, its input the stored activation, of one shape for all."""
 
-    def __init__(self, cut: PartialForward, store: FeatureStore, items: np.ndarray, like: Inputs) -> None:
+    def __init__(self, partial_forward: PartialForward, store: FeatureStore, items: np.ndarray, like: Inputs) -> None:
         """`items` (n,) are positions in the store's manifest; `like` are the network's arguments for any one item."""
-        self.cut, self.store, self.items, self.like = cut, store, items, like
+        self.partial_forward, self.store, self.items, self.like = partial_forward, store, items, like
         (self.output,) = store.outputs
 
     def __len__(self) -> int:
@@ -44,17 +44,19 @@ class CachedImages:
             rows = self.store.ragged_rows(positions, self.output).values
         else:
             rows = self.store.rows(positions, self.output)
-        activations = torch.from_numpy(rows).reshape(n, *self.cut.shape)
+        activations = torch.from_numpy(rows).reshape(n, *self.partial_forward.shape)
         args = tuple(arg[:1].expand(n, *arg.shape[1:]) for arg in self.like.args)
-        return [self.cut.inputs(activations.to(self.cut.device), Inputs(args))]
+        return [self.partial_forward.inputs(activations.to(self.partial_forward.device), Inputs(args))]
 
 
 class CachedTexts:
     """Texts: an item is its position in the store and its tokens, which give the mask; its input a vector a token."""
 
-    def __init__(self, cut: PartialForward, store: FeatureStore, items: np.ndarray, prepared: PreparedItems) -> None:
+    def __init__(
+        self, partial_forward: PartialForward, store: FeatureStore, items: np.ndarray, prepared: PreparedItems
+    ) -> None:
         """`items` (n,) are the positions in the store's manifest of the items of `prepared`."""
-        self.cut, self.store, self.items, self.prepared = cut, store, items, prepared
+        self.partial_forward, self.store, self.items, self.prepared = partial_forward, store, items, prepared
         (self.output,) = store.outputs
 
     def __len__(self) -> int:
@@ -74,6 +76,6 @@ class CachedTexts:
         (like,) = self.prepared.inputs([tokens for _, tokens in prepared])
         stored = self.store.ragged_rows(np.array([position for position, _ in prepared]), self.output)
         assert like.mask is not None
-        activations = torch.zeros(*like.mask.shape, stored.values.shape[1], device=self.cut.device)
-        activations[like.mask.bool()] = torch.from_numpy(stored.values).to(self.cut.device)
-        return [self.cut.inputs(activations, like)]
+        activations = torch.zeros(*like.mask.shape, stored.values.shape[1], device=self.partial_forward.device)
+        activations[like.mask.bool()] = torch.from_numpy(stored.values).to(self.partial_forward.device)
+        return [self.partial_forward.inputs(activations, like)]

@@ -1,4 +1,4 @@
-"""AdamW for fine-tuning: small rates that shrink towards the input, and a schedule that hangs on the step alone."""
+"""AdamW for fine-tuning: learning rates that shrink towards the input, and a schedule of the step alone."""
 
 import math
 from collections.abc import Sequence
@@ -19,21 +19,22 @@ def groups(
     layer_decay: float,
     weight_decay: float,
 ) -> list[dict[str, object]]:
-    """A group of parameters for each rate and decay; `peak` is the rate that the schedule scales.
+    """AdamW's parameter groups, one for each rate and decay; `peak` is the rate that the schedule scales.
 
-    The last block learns at `learning_rate`, each one before it at `layer_decay` times the next one's. Norms and biases
-    (one axis or none) are not decayed.
+    `order` are the network's blocks. The last one is trained at `learning_rate`, each other one at `layer_decay` times
+    the next one's rate. Norms and biases (one axis or none) are not decayed.
     """
-    found: dict[tuple[float, float], list[nn.Parameter]] = {}
+    parameters_of: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         depth = len(order) - 1 - blocks.block_index(name, order)
         decay = weight_decay if parameter.ndim > 1 else 0.0
-        found.setdefault((learning_rate * layer_decay**depth, decay), []).append(parameter)
+        parameters_of.setdefault((learning_rate * layer_decay**depth, decay), []).append(parameter)
     for parameter in head.parameters():
-        found.setdefault((head_learning_rate, weight_decay if parameter.ndim > 1 else 0.0), []).append(parameter)
+        decay = weight_decay if parameter.ndim > 1 else 0.0
+        parameters_of.setdefault((head_learning_rate, decay), []).append(parameter)
     return [
         {"params": parameters, "lr": rate, "peak": rate, "weight_decay": decay}
-        for (rate, decay), parameters in found.items()
+        for (rate, decay), parameters in parameters_of.items()
     ]
 
 

@@ -68,11 +68,11 @@ def run(job: FineTuningJob, cache: ActivationCache, seed: int, *, on_epoch: Epoc
         sample = train.inputs([train.item(i) for i in range(min(SAMPLE_ITEMS, len(train)))])[0]
         model = EndToEndModel(backbone, start_head(job, backbone, train))
         schedule = FreezingSchedule.for_backbone(backbone, options, sample)
-        cut = activation_cache.skip_frozen_part(job, schedule, backbone, sample)
+        partial_forward = activation_cache.skip_frozen_part(job, schedule, backbone, sample)
         items: Mapping[str, Items] = prepared
-        if cut:
-            items = cache.items(cut, prepared)
-            stack.enter_context(cut.entered())
+        if partial_forward:
+            items = cache.items(partial_forward, prepared)
+            stack.enter_context(partial_forward.entered())
         tuner = FineTuner(
             model,
             schedule,
@@ -88,7 +88,9 @@ def run(job: FineTuningJob, cache: ActivationCache, seed: int, *, on_epoch: Epoc
         )
         progress = tuner.run(job.folder / f"seed-{seed}")
         splits = {split: job.score(split, tuner.predict_scores(items[split])) for split in ("val", *job.data.tests)}
-    return RunResult(seed, progress, splits, model, backbone, schedule, cut.block if cut else None)
+    return RunResult(
+        seed, progress, splits, model, backbone, schedule, partial_forward.block if partial_forward else None
+    )
 
 
 def start_head(job: FineTuningJob, backbone: TorchBackbone, items: Items) -> nn.Module:

@@ -32,7 +32,7 @@ def make_store() -> FeatureStore:
 def test_a_stores_shards_and_precision_outlive_what_dvc_deletes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     store = make_store()
-    manifest.adopt("s")
+    manifest.keep_shards("s")
     assert len(ShardCache(paths.SHARDS, store.fingerprint).places()) == 4
     assert precision_trial.recorded(store.spec, paths.PRECISIONS) == "float32"
 
@@ -43,7 +43,7 @@ def test_a_damaged_shard_does_not_stop_the_stage_and_costs_only_itself(tmp_path,
     victim = next(paths.store("s").glob("shard-*.h5"))
     victim.unlink()
     victim.write_bytes(b"not an HDF5 file")
-    manifest.adopt("s")
+    manifest.keep_shards("s")
     assert len(ShardCache(paths.SHARDS, store.fingerprint).places()) == 2
 
 
@@ -51,7 +51,7 @@ def test_a_store_without_an_index_is_left_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_store()
     (paths.store("s") / "index.h5").unlink()
-    manifest.adopt("s")
+    manifest.keep_shards("s")
     assert not paths.SHARDS.exists()
 
 

@@ -59,9 +59,9 @@ def contents_of(kind: str, source: Path) -> list[str]:
 def network_of(kind: str, work: Path):  # type: ignore[no-untyped-def]
     """Our ResNet-18 with random weights, or MiniLM."""
     from icebox.features.backbones import torchvision, transformers
-    from icebox.features.extraction.precision import resolve
+    from icebox.features.extraction.precision import resolve_for_device
 
-    precision = resolve("auto", "cpu")
+    precision = resolve_for_device("auto", "cpu")
     if kind == "texts":
         return transformers.load(Path(MINILM), outputs=["last:mean"], device="cpu", precision=precision)
     torchvision.fetch(work / "net", model="resnet18", weights="random")

@@ -20,7 +20,7 @@ from benchmarks.clock import Clock
 from icebox.features import fingerprint
 from icebox.features.backbones import torchvision
 from icebox.features.extraction.extract import extract
-from icebox.features.extraction.precision import resolve
+from icebox.features.extraction.precision import resolve_for_device
 from icebox.features.manifest.manifest import ManifestRow
 
 TIME_PIXELS, MEMORY_PIXELS = 64, 32
@@ -33,7 +33,7 @@ class Growing:
         torchvision.fetch(folder / "net", model="resnet18", weights="random")
         self.folder, self.pixels = folder, pixels
         self.network = torchvision.load(
-            folder / "net", outputs=["last"], device="cpu", precision=resolve("auto", "cpu"), size=pixels
+            folder / "net", outputs=["last"], device="cpu", precision=resolve_for_device("auto", "cpu"), size=pixels
         )
 
     def read(self, source: str) -> np.ndarray:

@@ -27,7 +27,7 @@ def main(backbone: str = "rnn_lm", dataset: str = "wikitext2") -> None:
     text = {
         split: [
             number.get(word, number[tokenization.UNKNOWN])
-            for word in tokenization.of_lines("".join(map(str, data.contents(split))))
+            for word in tokenization.tokenize_lines("".join(map(str, data.contents(split))))
         ]
         for split in ("train", "val", "test")
     }

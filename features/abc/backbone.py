@@ -125,7 +125,7 @@ class Generator(ABC):
         return {}
 
 
-class PictureJudge(ABC):
+class ImageJudge(ABC):
     """What a classifier of ours sees in pictures; such a file has `judge(folder, *, device)`."""
 
     @abstractmethod

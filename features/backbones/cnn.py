@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from icebox.features.abc.backbone import WEIGHTS_FILE, PictureJudge, Pretraining, read_settings
+from icebox.features.abc.backbone import WEIGHTS_FILE, ImageJudge, Pretraining, read_settings
 from icebox.features.abc.dataset import Content
 from icebox.features.manifest.reading import Examples
 from icebox.features.models.small_images import (
@@ -59,7 +59,7 @@ def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = 
     return SmallImageBackbone(folder, whole.reader, outputs, whole=whole, version=VERSION, precision=precision)
 
 
-def judge(folder: Path, *, device: str) -> PictureJudge:
+def judge(folder: Path, *, device: str) -> ImageJudge:
     """Features and labels of pictures, as this network sees them."""
     return CnnJudge(load_network(folder).to(device), read_settings(folder)["classes"], device)
 
@@ -86,7 +86,7 @@ class SmallCnn(nn.Module):
         return scores
 
 
-class CnnJudge(PictureJudge):
+class CnnJudge(ImageJudge):
     """The frozen network, in float32."""
 
     def __init__(self, network: SmallCnn, classes: Sequence[str], device: str) -> None:

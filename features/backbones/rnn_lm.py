@@ -31,7 +31,7 @@ from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import Inputs, LayerOutputs
 from icebox.features.nn.transfer import to_device_async
 from icebox.features.text import tokenization
-from icebox.features.text.batching import packed
+from icebox.features.text.batching import token_budget_batches
 
 VERSION = 1
 DEFAULT_OUTPUTS = ("last:final", "last:mean", "last:max")
@@ -143,7 +143,7 @@ class LanguageModelBackbone(TorchBackbone):
         if not isinstance(content, str):
             raise ItemError(f"rnn_lm: expected a text, found {type(content).__name__}")
         unknown = self.number[tokenization.UNKNOWN]
-        found = [self.number.get(word, unknown) for word in tokenization.of_text(content)[:MOST_WORDS]]
+        found = [self.number.get(word, unknown) for word in tokenization.tokenize(content)[:MOST_WORDS]]
         return [self.number[tokenization.END], *found]
 
     def was_cut(self, prepared: list[int]) -> bool:
@@ -152,7 +152,7 @@ class LanguageModelBackbone(TorchBackbone):
 
     def sub_batches(self, prepared: Sequence[list[int]]) -> Sequence[Sequence[int]]:
         """Texts of about one length pass together."""
-        return packed([len(tokens) for tokens in prepared], BATCH_TOKENS)
+        return token_budget_batches([len(tokens) for tokens in prepared], BATCH_TOKENS)
 
     def inputs(self, prepared: Sequence[list[int]]) -> Inputs:
         """b lists of word numbers → (b, t), padded behind; no state before the padding knows of it.
@@ -202,7 +202,8 @@ class LanguageModelPretraining(Pretraining):
         self.seed, self.batch_size, self.tokens = seed, batch_size, tokens
         self.learning_rate, self.clip, self.sizes = learning_rate, clip, network
         running = {
-            split: tokenization.of_lines("".join(map(str, data.contents(split)))) for split in ("train", "val", "test")
+            split: tokenization.tokenize_lines("".join(map(str, data.contents(split))))
+            for split in ("train", "val", "test")
         }
         self.vocabulary = tokenization.vocabulary(running["train"])
         number = {word: i for i, word in enumerate(self.vocabulary)}

@@ -19,8 +19,8 @@ from icebox.features.abc.backbone import WEIGHTS_FILE, read_settings, write_sett
 from icebox.features.abc.dataset import Content, Modality
 from icebox.features.errors import IceboxError, suggestion
 from icebox.features.images.decoding import to_pixels
-from icebox.features.images.input_size import refuse_unfit, sized
-from icebox.features.images.resizing import resized, resized_crop
+from icebox.features.images.input_size import refuse_unsupported_size, scale_preprocess
+from icebox.features.images.resizing import resize, resize_and_crop
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import LAST, Inputs, LayerOutputs
 from icebox.features.nn.normalization import normalize_images
@@ -46,8 +46,8 @@ def fetch(folder: Path, *, model: str, weights: str, sha256: str | None = None, 
         if sha256 is not None:
             raise IceboxError("`weights: random` has no file for `sha256` to pin; leave that out")
         preprocess = torchvision_models.preprocess_of(published["DEFAULT"])
-        network = torchvision_models.random_network(model, preprocess, seed)
-        torchvision_models.behead(network)
+        network = torchvision_models.build_random(model, preprocess, seed)
+        torchvision_models.remove_classifier(network)
         tensors = dict(network.state_dict())
     else:
         path, member = locate_weights(weights, published)
@@ -55,11 +55,13 @@ def fetch(folder: Path, *, model: str, weights: str, sha256: str | None = None, 
         if sha256 is None:
             print(f"{path.name}: not pinned; to pin it, set\n    sha256: {digest}", file=sys.stderr)
         preprocess = torchvision_models.preprocess_of(member)
-        network = torchvision_models.hollow_network(model, preprocess)
+        network = torchvision_models.build_empty(model, preprocess)
         found = torchvision_models.without_classifier(
-            checkpoints.read_tensors(path), torchvision_models.behead(network)
+            checkpoints.read_tensors(path), torchvision_models.remove_classifier(network)
         )
-        tensors = checkpoints.fitted(found, network.state_dict(), f"weights: {path} does not fit torchvision's {model}")
+        tensors = checkpoints.match_to_network(
+            found, network.state_dict(), f"weights: {path} does not fit torchvision's {model}"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     safetensors.torch.save_file(tensors, folder / WEIGHTS_FILE)
     write_settings(folder, {"model": model, "preprocess": preprocess})
@@ -84,7 +86,7 @@ def locate_weights(weights: str, published: Mapping[str, Any]) -> tuple[Path, An
             f"weights: expected '{RANDOM}', a file ({', '.join(sorted(checkpoints.SUFFIXES))}) or published "
             f"weights, found '{weights}'; {suggestion(weights, list(published))}"
         )
-    return checkpoints.downloaded(published[weights].url), published[weights]
+    return checkpoints.download(published[weights].url), published[weights]
 
 
 def load(
@@ -104,8 +106,8 @@ def load(
     if decode not in DECODES:
         raise IceboxError(f"decode: expected one of {', '.join(DECODES)}, found '{decode}'")
     settings = read_settings(folder)
-    network = torchvision_models.hollow_network(settings["model"], settings["preprocess"])
-    torchvision_models.behead(network)
+    network = torchvision_models.build_empty(settings["model"], settings["preprocess"])
+    torchvision_models.remove_classifier(network)
     state = network.state_dict()  # filled, not replaced: it carries the version that MNASNet insists on
     state.update(safetensors.torch.load_file(folder / WEIGHTS_FILE))
     network.load_state_dict(state, assign=True)
@@ -114,13 +116,13 @@ def load(
         "version": VERSION,
         "model": settings["model"],
         "weights": fingerprint.of_file(folder / WEIGHTS_FILE),
-        "preprocess": sized(settings["preprocess"], size) | {"decode": decode},
+        "preprocess": scale_preprocess(settings["preprocess"], size) | {"decode": decode},
         "outputs": list(outputs),
         "precision": precision,
     }
     network = convert_conv2d_weight_memory_format(network.to(device), torch.channels_last)
     backbone = TorchvisionBackbone(network, spec, device=device)
-    refuse_unfit(backbone, size)
+    refuse_unsupported_size(backbone, size)
     return backbone
 
 
@@ -146,7 +148,7 @@ class TorchvisionBackbone(TorchBackbone):
         (shorter,), crop = steps["resize"], tuple((steps["crop"] * 2)[:2])
         pixels = to_pixels(content, draft=shorter if steps["decode"] == DRAFT else None)
         exact = steps["decode"] == EXACT
-        kept = resized_crop(pixels, shorter=shorter, crop=crop, interpolation=steps["interpolation"], exact=exact)
+        kept = resize_and_crop(pixels, shorter=shorter, crop=crop, interpolation=steps["interpolation"], exact=exact)
         return to_color_tensor(kept)
 
     def prepare_framed(self, content: Content) -> Tensor:
@@ -154,7 +156,7 @@ class TorchvisionBackbone(TorchBackbone):
         steps = self._spec["preprocess"]
         size = tuple((steps["crop"] * 2)[:2])
         exact = steps["decode"] == EXACT
-        return to_color_tensor(resized(to_pixels(content), size, interpolation=steps["interpolation"], exact=exact))
+        return to_color_tensor(resize(to_pixels(content), size, interpolation=steps["interpolation"], exact=exact))
 
     def inputs(self, prepared: Sequence[Tensor]) -> Inputs:
         """b pictures, uint8 (3, h, w) each → the network's precision (b, 3, h, w), normalised."""

@@ -21,15 +21,15 @@ from icebox.features.errors import IceboxError, ItemError
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import Inputs, LayerOutputs
 from icebox.features.nn.transfer import to_device_async
-from icebox.features.text.batching import packed
+from icebox.features.text.batching import token_budget_batches
 from icebox.features.weights import sources
 from icebox.features.weights.transformers_models import (
     FAILURES,
     library,
-    network_in,
+    load_error,
+    load_network,
     refuse_untrained,
     silence,
-    unloadable,
 )
 
 VERSION = 1
@@ -59,7 +59,7 @@ def fetch(
     for needed in (["config.json"], VOCABULARIES):
         if not any((source / name).is_file() for name in needed):
             raise IceboxError(f"backbones: weights '{weights}': found no {' or '.join(needed)} in {source}")
-    taken = sources.take(source, folder, files=files, sha256=sha256, called=weights)
+    taken = sources.copy_into(source, folder, files=files, sha256=sha256, called=weights)
     write_settings(folder, {"family": "transformers", "max_tokens": max_tokens, **taken})
 
 
@@ -71,8 +71,8 @@ def load(
         with silence():
             tokenizer = library().AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except FAILURES as error:
-        raise unloadable(folder, error, also="tokenizer") from error
-    network, missing = network_in(folder, also="tokenizer")
+        raise load_error(folder, error, also="tokenizer") from error
+    network, missing = load_network(folder, also="tokenizer")
     refuse_untrained(missing, outputs, folder)
     parts = dict(network.named_children())
     half = {"encoder", "decoder"} <= parts.keys()  # T5 and BART read with the one and write with the other
@@ -163,7 +163,7 @@ class TransformersTextBackbone(TorchBackbone):
 
     def sub_batches(self, prepared: Sequence[TokenizedText]) -> Sequence[Sequence[int]]:
         """Texts of about one length pass together, so that little is padded; how many, the tokens decide."""
-        return packed([len(tokens.ids) for tokens in prepared], BATCH_TOKENS[self.device.type])
+        return token_budget_batches([len(tokens.ids) for tokens in prepared], BATCH_TOKENS[self.device.type])
 
     def inputs(self, prepared: Sequence[TokenizedText]) -> Inputs:
         """b texts' tokens → (b, t), padded, the padding masked."""

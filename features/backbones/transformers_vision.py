@@ -20,7 +20,7 @@ from icebox.features.abc.backbone import read_settings, write_settings
 from icebox.features.abc.dataset import Content, Modality
 from icebox.features.errors import IceboxError
 from icebox.features.images.decoding import to_image
-from icebox.features.images.input_size import refuse_unfit, sized, taken
+from icebox.features.images.input_size import explain_size_errors, refuse_unsupported_size, scale_preprocess
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import Inputs, LayerOutputs, first_tensor
 from icebox.features.nn.transfer import to_device_async
@@ -28,10 +28,10 @@ from icebox.features.weights import sources
 from icebox.features.weights.transformers_models import (
     FAILURES,
     library,
-    network_in,
+    load_error,
+    load_network,
     refuse_untrained,
     silence,
-    unloadable,
 )
 
 VERSION = 1
@@ -73,10 +73,10 @@ def fetch(
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / "config.json", folder / "config.json")
         save_file(random_parameters(source, seed), folder / SAVED, metadata={"format": "pt"})
-        taken = {"weights_file": SAVED, "sha256": fingerprint.of_file(folder / SAVED)}
+        copied = {"weights_file": SAVED, "sha256": fingerprint.of_file(folder / SAVED)}
     else:
-        taken = sources.take(source, folder, files=["config.json"], sha256=sha256, called=weights)
-    write_settings(folder, {"family": "transformers_vision", "preprocess": preprocess, **taken})
+        copied = sources.copy_into(source, folder, files=["config.json"], sha256=sha256, called=weights)
+    write_settings(folder, {"family": "transformers_vision", "preprocess": preprocess, **copied})
 
 
 def random_parameters(source: Path, seed: int) -> dict[str, Tensor]:
@@ -97,7 +97,7 @@ def preprocess_of(source: Path) -> dict[str, Any]:
         with silence():
             stated = library().AutoImageProcessor.from_pretrained(source, local_files_only=True).to_dict()
     except FAILURES as error:
-        raise unloadable(source, error, also="image processor") from error
+        raise load_error(source, error, also="image processor") from error
     kind, size, crop = stated["image_processor_type"], dict(stated.get("size") or {}), stated.get("crop_size")
     odd = [name for name, on in stated.items() if name.startswith("do_") and on and name not in STEPS]
     if stated.get("do_resize") and not (size.keys() == {"shortest_edge"} or size.keys() == {"height", "width"}):
@@ -130,14 +130,14 @@ def load(
     Pictures are made size×size pixels, None being as the weights want them. Raises IceboxError for a size that the
     network can't take: of its own accord DINOv2 takes any multiple of its patches, ViT and CLIP only theirs.
     """
-    network, missing = network_in(folder, also="image processor")
+    network, missing = load_network(folder, also="image processor")
     if TOWER in dict(network.named_children()):
         network = network.get_submodule(TOWER)
         missing = [key.removeprefix(f"{TOWER}.") for key in missing if key.startswith(f"{TOWER}.")]
     refuse_untrained(missing, outputs, folder)
-    with taken(size):
+    with explain_size_errors(size):
         backbone = TransformersVisionBackbone(folder, network.to(device), outputs, precision=precision, size=size)
-    refuse_unfit(backbone, size)
+    refuse_unsupported_size(backbone, size)
     return backbone
 
 
@@ -160,7 +160,7 @@ class TransformersVisionBackbone(TorchBackbone):
     ) -> None:
         self.folder = folder
         self.settings = read_settings(folder)
-        self.preprocess = sized(self.settings["preprocess"], size)
+        self.preprocess = scale_preprocess(self.settings["preprocess"], size)
         self.outputs = tuple(outputs)
         self.precision = precision
         self.device = next(network.parameters()).device

@@ -11,7 +11,7 @@ from icebox.features.abc.dataset import Content, Dataset, Item, Pair
 from icebox.features.datasets.readers.table_items import TableItems, named_columns, paths_by_split
 from icebox.features.datasets.readers.tables import Table, column_list
 from icebox.features.errors import IceboxError
-from icebox.features.text.cleaning import cleaned
+from icebox.features.text.cleaning import clean
 
 Column = str | int  # a name, or a number from 0
 Step = Literal["full_stop", "hashtags", "html", "links", "lower", "mentions", "repeats", "spaces"]
@@ -81,5 +81,5 @@ class Source(Dataset):
 
     def _source(self, cells: list[str]) -> str:
         """The source of an item: the cleaned texts of its row."""
-        texts = [cleaned(text, self.clean) for text in cells]
+        texts = [clean(text, self.clean) for text in cells]
         return json.dumps(texts, ensure_ascii=False) if self.modality == "pair" else "\n".join(texts)

@@ -14,7 +14,7 @@ from icebox.features.abc.dataset import Content, Dataset, Item, Modality, Pair
 from icebox.features.datasets.readers.tables import as_text
 from icebox.features.errors import IceboxError
 from icebox.features.splits import PUBLISHED_NAMES, canonical_split_name
-from icebox.features.text.cleaning import cleaned
+from icebox.features.text.cleaning import clean
 
 if TYPE_CHECKING:
     import datasets
@@ -105,7 +105,7 @@ class Source(Dataset):
         cells = self._tables[split][int(row)]
         if self.modality == "image":
             return self._image(cells[self.contents[0]], source)
-        texts = [cleaned(as_text(cells[name], f"{self._where}, {source}", name), self.clean) for name in self.contents]
+        texts = [clean(as_text(cells[name], f"{self._where}, {source}", name), self.clean) for name in self.contents]
         return Pair(*texts) if self.modality == "pair" else "\n".join(texts)
 
     def _image(self, cell: Any, source: str) -> bytes:

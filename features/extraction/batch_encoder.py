@@ -12,19 +12,19 @@ import numpy as np
 from icebox.features.abc.backbone import Backbone
 from icebox.features.errors import IceboxError, ItemError
 from icebox.features.extraction import compilation, views
-from icebox.features.extraction.views import Unit
+from icebox.features.extraction.views import ViewItem
 from icebox.features.manifest.reading import Read, content_of
 from icebox.features.ragged import Ragged, ScatteredRows, Values, flat
 
 BATCHES_AHEAD = 4
-RAGGED_TRIED = 64  # units
+RAGGED_SAMPLE_ITEMS = 64  # units
 
-Done = Callable[[int], None]
-Begun = Callable[[], Mapping[str, Values]]
+ReportDone = Callable[[int], None]
+PendingFeatures = Callable[[], Mapping[str, Values]]
 
 
 @dataclass
-class Seconds:
+class Timings:
     """Where the time of a pass went, as its one consumer saw it."""
 
     waiting: float = 0.0  # for items to be read and prepared
@@ -32,7 +32,7 @@ class Seconds:
     writing: float = 0.0  # for the shard before to be on the disk
 
 
-class Pass:
+class BatchEncoder:
     """Units → features, in batches that never cross a shard, prepared in threads a few batches ahead."""
 
     def __init__(
@@ -43,14 +43,14 @@ class Pass:
         self.pool = pool
         self.batch_size = batch_size
         self.skip_unreadable = skip_unreadable
-        self.seconds = Seconds()
+        self.seconds = Timings()
         self.cut = 0  # items whose content was longer than the network takes
 
-    def run(self, units: Sequence[Unit], done: Done) -> tuple[dict[str, Values], dict[int, str]]:
+    def run(self, units: Sequence[ViewItem], done: ReportDone) -> tuple[dict[str, Values], dict[int, str]]:
         """Features {output: (n, …)} of the rows of one shard, and {row: why} where a content can't be read."""
         features = ScatteredRows(len(units))
         errors: dict[int, str] = {}
-        begun: deque[tuple[list[int], Begun]] = deque()
+        begun: deque[tuple[list[int], PendingFeatures]] = deque()
 
         def finish_one() -> None:
             numbers, encoded = begun.popleft()
@@ -82,7 +82,7 @@ class Pass:
             self.seconds.forward += time.perf_counter() - began
         return features.features(), errors
 
-    def batches(self, units: Sequence[Unit]) -> Iterator[tuple[int, list[Future[Any]]]]:
+    def batches(self, units: Sequence[ViewItem]) -> Iterator[tuple[int, list[Future[Any]]]]:
         """(first row, prepared items to come) of each batch, with the next few already under way."""
         size = len(units) if self.backbone.whole_shards else self.batch_size
         ahead: deque[tuple[int, list[Future[Any]]]] = deque()
@@ -97,26 +97,28 @@ class Pass:
                 for future in futures:
                     future.cancel()
 
-    def prepare(self, unit: Unit) -> Any:
+    def prepare(self, unit: ViewItem) -> Any:
         """One unit, ready for a batch, or the ItemError that says why it can't be, where those are to be skipped."""
         content = content_of(unit.row, self.read)
         try:
-            return views.prepared(self.backbone, content, unit.view)
+            return views.prepare(self.backbone, content, unit.view)
         except ItemError as reason:
             if self.skip_unreadable:
                 return reason
             raise unreadable_item(unit.row.item_id, reason) from reason
 
-    def compile(self, units: Sequence[Unit], *, wanted: compilation.Compile, before: bool) -> bool:
+    def compile(self, units: Sequence[ViewItem], *, wanted: compilation.Compile, before: bool) -> bool:
         """Compile the backbone where that pays for these units; returns whether it is compiled now."""
         if wanted == "off" or len(units) < self.batch_size or self.backbone.whole_shards:
             return False
         outcomes = list(self.pool.map(self.prepare, units[: self.batch_size]))
         if any(isinstance(outcome, ItemError) for outcome in outcomes) or not outcomes:
             return False
-        return compilation.consider(self.backbone, outcomes, items_left=len(units), wanted=wanted, before=before)
+        return compilation.compile_if_faster(
+            self.backbone, outcomes, items_left=len(units), wanted=wanted, before=before
+        )
 
-    def rows_within(self, budget_bytes: int, missing: Sequence[Unit], among: Sequence[Unit]) -> int:
+    def rows_within(self, budget_bytes: int, missing: Sequence[ViewItem], among: Sequence[ViewItem]) -> int:
         """How many rows of features fit into the budget, found by passing the first unit that can be read.
 
         Where rows differ in length, by the mean of the first few units of all: the same for a run that is resumed.
@@ -126,7 +128,7 @@ class Pass:
             if not isinstance(prepared, ItemError):
                 encoded, count = self.backbone.encode([prepared]), 1
                 if any(isinstance(values, Ragged) for values in encoded.values()):
-                    tried = [self.prepare(other) for other in among[:RAGGED_TRIED]]
+                    tried = [self.prepare(other) for other in among[:RAGGED_SAMPLE_ITEMS]]
                     ready = [one for one in tried if not isinstance(one, ItemError)] or [prepared]
                     encoded, count = self.backbone.encode(ready), len(ready)
                 return max(1, budget_bytes * count // sum(values.nbytes for values in encoded.values()))
@@ -138,7 +140,7 @@ def unreadable_item(item_id: str, reason: object) -> IceboxError:
     return IceboxError(f"item '{item_id}': {reason}; mend or remove it", hint="skip unreadable items")
 
 
-def refuse_non_finite(values: Values, units: Sequence[Unit], output: str, backbone: Backbone) -> None:
+def refuse_non_finite(values: Values, units: Sequence[ViewItem], output: str, backbone: Backbone) -> None:
     """Raise IceboxError, naming the item and the backbone, where a feature is NaN or infinite."""
     if not np.isfinite(flat(values)).all():
         row = next(unit.row for unit, features in zip(units, values, strict=True) if not np.isfinite(features).all())

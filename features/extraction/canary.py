@@ -13,21 +13,21 @@ from icebox.features.abc.backbone import Backbone
 from icebox.features.errors import IceboxError, ItemError
 from icebox.features.extraction import views
 from icebox.features.extraction.precision import TOLERANCE
-from icebox.features.extraction.views import Unit
+from icebox.features.extraction.views import ViewItem
 from icebox.features.manifest.reading import Read
 from icebox.features.store.cache import RowLocation
 
 ROWS = 4
 
 
-def check(stored: Sequence[tuple[Unit, RowLocation]], read: Read, backbone: Backbone) -> None:
+def check(stored: Sequence[tuple[ViewItem, RowLocation]], read: Read, backbone: Backbone) -> None:
     """Recompute up to ROWS of the rows that are about to be used again. Raises IceboxError where one differs."""
     # the smallest content hashes are a sample that is random yet the same on every machine
     for unit, place in sorted(stored, key=lambda pair: pair[0].key)[:ROWS]:
         if place.row in place.shard.errors:
             continue
         try:
-            anew = backbone.encode([views.prepared(backbone, read(unit.row.source), unit.view)])
+            anew = backbone.encode([views.prepare(backbone, read(unit.row.source), unit.view)])
         except (ItemError, OSError) as reason:
             raise IceboxError(f"item '{unit.row.item_id}': was read before and can't be read now: {reason}") from reason
         for output, values in anew.items():

@@ -11,15 +11,18 @@ from icebox.features.ragged import Values
 
 Compile = Literal["auto", "on", "off"]
 
-COST_S = 30.0  # of compiling a ResNet-18 on a CPU, measured at 24 s; larger networks take longer and gain more
-GAIN = 0.15  # share of the forward time that compiling saves where it works: 10.9 → 9.2 ms a picture for ResNet-18
-WORTH = 2.0  # expected savings must be this many times the cost
+COMPILE_COST_S = 30.0  # of compiling a ResNet-18 on a CPU, measured at 24 s; larger networks take longer and gain more
+# share of the forward time that compiling saves where it works: 10.9 → 9.2 ms an image for ResNet-18
+FORWARD_TIME_SAVED = 0.15
+MIN_SAVINGS_PER_COST = 2.0  # expected savings must be this many times the cost
 # a missing gcc, an operator that it does not know, a cache folder that can't be written, a bug of its own
 FAILURES = (RuntimeError, OSError, ImportError, ValueError, TypeError, AttributeError, KeyError, AssertionError)
-FASTER = 1.05  # what a compiled network must show, else it is dropped
+MIN_SPEEDUP = 1.05  # what a compiled network must show, else it is dropped
 
 
-def consider(backbone: Backbone, prepared: Sequence[Any], *, items_left: int, wanted: Compile, before: bool) -> bool:
+def compile_if_faster(
+    backbone: Backbone, prepared: Sequence[Any], *, items_left: int, wanted: Compile, before: bool
+) -> bool:
     """Compile `backbone` where that pays; returns whether it is compiled now.
 
     `prepared` is one full batch to time; `before` says that this store's features so far are a compiled network's,
@@ -28,33 +31,33 @@ def consider(backbone: Backbone, prepared: Sequence[Any], *, items_left: int, wa
     if wanted == "off" or items_left == 0 or not prepared:
         return False
     if not before and wanted == "auto":
-        took_s = seconds(backbone, prepared)
-        if took_s * items_left / len(prepared) * GAIN < WORTH * COST_S:
+        took_s = batch_seconds(backbone, prepared)
+        if took_s * items_left / len(prepared) * FORWARD_TIME_SAVED < MIN_SAVINGS_PER_COST * COMPILE_COST_S:
             return False
-    plain, plain_s = timed(backbone, prepared)
+    plain, plain_s = time_batch(backbone, prepared)
     try:
         if not backbone.compile(len(prepared)):
             return False
-        fast, fast_s = timed(backbone, prepared)
+        fast, fast_s = time_batch(backbone, prepared)
     except FAILURES as reason:
         backbone.compile(None)
         print(f"torch.compile failed, going on without: {first_line(reason)}", file=sys.stderr)
         return False
     least = min(float(cosines(plain[output], fast[output]).min()) for output in plain)
-    if least < SAME or (not before and wanted == "auto" and plain_s < FASTER * fast_s):
+    if least < SAME or (not before and wanted == "auto" and plain_s < MIN_SPEEDUP * fast_s):
         backbone.compile(None)
         print(f"compiled network dropped: {plain_s / fast_s:.2f} times as fast, cosine {least:.6f}", file=sys.stderr)
         return False
     return True
 
 
-def timed(backbone: Backbone, prepared: Sequence[Any]) -> tuple[Mapping[str, Values], float]:
+def time_batch(backbone: Backbone, prepared: Sequence[Any]) -> tuple[Mapping[str, Values], float]:
     """The batch's features, and the seconds of a pass, the best of three after one that warms up (or compiles)."""
     features = backbone.encode(prepared)
-    return features, min(seconds(backbone, prepared) for _ in range(3))
+    return features, min(batch_seconds(backbone, prepared) for _ in range(3))
 
 
-def seconds(backbone: Backbone, prepared: Sequence[Any]) -> float:
+def batch_seconds(backbone: Backbone, prepared: Sequence[Any]) -> float:
     """How long one batch takes."""
     began = time.perf_counter()
     backbone.encode(prepared)

@@ -12,10 +12,10 @@ from icebox.features import files, fingerprint
 from icebox.features.abc.backbone import Backbone
 from icebox.features.errors import IceboxError
 from icebox.features.extraction import canary
-from icebox.features.extraction.batch_encoder import Done, Pass, Seconds, unreadable_item
+from icebox.features.extraction.batch_encoder import BatchEncoder, ReportDone, Timings, unreadable_item
 from icebox.features.extraction.compilation import Compile
-from icebox.features.extraction.precision import Stored, features_as_stored
-from icebox.features.extraction.views import IDENTITY, Unit, parted, refuse_unfit, units_of
+from icebox.features.extraction.precision import Stored, values_to_storage_dtype
+from icebox.features.extraction.views import IDENTITY, ViewItem, refuse_other_modality, shard_parts, view_items
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.manifest.reading import Read
 from icebox.features.ragged import Values
@@ -28,7 +28,7 @@ COMPILED = "compiled"  # a marker in the shard cache
 
 
 @dataclass(frozen=True)
-class Extracted:
+class ExtractionSummary:
     """What an extraction did, in items."""
 
     items: int
@@ -37,7 +37,7 @@ class Extracted:
     skipped: dict[str, str]  # item_id → why it could not be read
     cut: int  # of those passed now, how many were longer than the network takes
     compiled: bool
-    seconds: Seconds
+    seconds: Timings
 
 
 def extract(
@@ -54,8 +54,8 @@ def extract(
     stored: Stored = "float32",
     compiling: Compile = "off",
     shard_rows: int = SHARD_ROWS,
-    progress: Callable[[int], Done] = lambda total: lambda count: None,
-) -> Extracted:
+    progress: Callable[[int], ReportDone] = lambda total: lambda count: None,
+) -> ExtractionSummary:
     """Make `store` hold the features of `rows` in each of these views, computing only what the shard cache lacks.
 
     `read` gives the content behind Row.source; `progress(total)` returns what is called with each finished count.
@@ -65,34 +65,34 @@ def extract(
     Raises IceboxError on an unreadable item (unless `skip_unreadable`), a content that is not the manifest's, or a
     non-finite feature; finished shards stay, and the next run goes on from them.
     """
-    refuse_unfit(views, backbone.modality, backbone.spec["family"])
+    refuse_other_modality(views, backbone.modality, backbone.spec["family"])
     spec = {**backbone.spec, "stored": stored}
     cache = ShardCache(cache_root, fingerprint_of(spec))
     with cache.locked():
         if store.exists():
             cache.adopt(store)
         places = cache.places()
-        units = units_of(rows, views, read)
-        distinct: dict[str, Unit] = {}
+        units = view_items(rows, views, read)
+        distinct: dict[str, ViewItem] = {}
         for unit in chain(*units.values()):
             distinct.setdefault(unit.key, unit)
         canary.check([(unit, places[key]) for key, unit in distinct.items() if key in places], read, backbone)
         missing = [unit for key, unit in distinct.items() if key not in places]
         done = progress(len(missing))
         with ThreadPoolExecutor(workers) as pool:
-            work = Pass(read, backbone, pool, batch_size, skip_unreadable)
+            work = BatchEncoder(read, backbone, pool, batch_size, skip_unreadable)
             size = min(shard_rows, work.rows_within(SHARD_BYTES, missing, list(distinct.values())))
             compiled = work.compile(missing, wanted=compiling, before=(cache.folder / COMPILED).exists())
             if compiled:
                 files.write_text(cache.folder / COMPILED, "features here are a compiled network's\n")
-            for written in write_behind(parted(missing, size), work, cache, stored=stored, done=done):
+            for written in write_behind(shard_parts(missing, size), work, cache, stored=stored, done=done):
                 places |= {key: RowLocation(written, number) for number, key in enumerate(written.item_keys)}
-        skipped = unreadable(chain(*units.values()), places)
+        skipped = unreadable_items(chain(*units.values()), places)
         if skipped and not skip_unreadable:
             item_id, reason = next(iter(skipped.items()))
             raise unreadable_item(item_id, reason)
-        finish(store, units, places, cache, spec, skipped)
-    return Extracted(
+        assemble_store(store, units, places, cache, spec, skipped)
+    return ExtractionSummary(
         items=len(rows),
         distinct=len(distinct),
         passed=len(missing),
@@ -104,12 +104,12 @@ def extract(
 
 
 def write_behind(
-    parts: Iterable[Sequence[Unit]], work: Pass, cache: ShardCache, *, stored: Stored, done: Done
+    parts: Iterable[Sequence[ViewItem]], work: BatchEncoder, cache: ShardCache, *, stored: Stored, done: ReportDone
 ) -> Iterator[Shard]:
     """Pass each part and write it as a shard, while the next one is already in the network."""
 
-    def write(units: Sequence[Unit], features: dict[str, Values], errors: dict[int, str]) -> Shard:
-        arrays = {output: features_as_stored(values, stored) for output, values in features.items()}
+    def write(units: Sequence[ViewItem], features: dict[str, Values], errors: dict[int, str]) -> Shard:
+        arrays = {output: values_to_storage_dtype(values, stored) for output, values in features.items()}
         keys = [unit.key for unit in units]
         path = shards.write(
             cache.folder, store_fingerprint=cache.fingerprint, item_keys=keys, features=arrays, errors=errors
@@ -136,9 +136,9 @@ def fingerprint_of(spec: dict[str, Any]) -> str:
     return fingerprint.of_settings({**spec, "store_format": STORE_FORMAT})
 
 
-def finish(
+def assemble_store(
     store: Path,
-    units: Mapping[str, Sequence[Unit]],
+    units: Mapping[str, Sequence[ViewItem]],
     places: Mapping[str, RowLocation],
     cache: ShardCache,
     spec: dict[str, Any],
@@ -160,7 +160,7 @@ def finish(
             path.unlink()
 
 
-def unreadable(units: Iterable[Unit], places: Mapping[str, RowLocation]) -> dict[str, str]:
+def unreadable_items(units: Iterable[ViewItem], places: Mapping[str, RowLocation]) -> dict[str, str]:
     """{item_id: why} of the items of which a view is stored as one that can't be read."""
     return {
         unit.row.item_id: places[unit.key].shard.errors[places[unit.key].row]

@@ -15,7 +15,7 @@ Stored = Literal["float16", "float32"]
 TOLERANCE = {"float32": 2e-3, "float16": 1e-2, "bfloat16": 3e-2}
 
 
-def resolve(wanted: Precision, device: str) -> str:
+def resolve_for_device(wanted: Precision, device: str) -> str:
     """The format behind `auto`: bfloat16 where `device` computes it in hardware, else float32.
 
     Raises IceboxError for float16 on a CPU, which has no units for it and would be slower than float32.
@@ -32,14 +32,14 @@ def resolve(wanted: Precision, device: str) -> str:
     return "bfloat16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"
 
 
-def features_as_stored(features: Values, stored: Stored) -> Values:
+def values_to_storage_dtype(features: Values, stored: Stored) -> Values:
     """The same, of tokens' vectors too."""
     if isinstance(features, Ragged):
-        return Ragged(as_stored(features.values, stored), features.offsets)
-    return as_stored(features, stored)
+        return Ragged(to_storage_dtype(features.values, stored), features.offsets)
+    return to_storage_dtype(features, stored)
 
 
-def as_stored(values: np.ndarray, stored: Stored) -> np.ndarray:
+def to_storage_dtype(values: np.ndarray, stored: Stored) -> np.ndarray:
     """float32 features (n, …) in the format of the store; float16 only where it keeps what each row says.
 
     A row's largest value may be neither too large for it nor so small (below 6e-5) that fewer than 11 bits are left.

@@ -3,11 +3,18 @@
 from collections.abc import Iterator
 
 from icebox.features.abc.backbone import Backbone
-from icebox.features.extraction.extract import Extracted
+from icebox.features.extraction.extract import ExtractionSummary
 
 
 def lines(
-    extracted: Extracted, backbone: Backbone, *, name: str, views: int, siamese: bool, stored: str, seconds: float
+    extracted: ExtractionSummary,
+    backbone: Backbone,
+    *,
+    name: str,
+    views: int,
+    siamese: bool,
+    stored: str,
+    seconds: float,
 ) -> Iterator[str]:
     """Skipped items, texts that were cut, passes that pairs saved, and last the counts and where the time went.
 

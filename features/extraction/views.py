@@ -30,14 +30,14 @@ VERSION = 1  # raised whenever a view shows something else under the same name
 IDENTITY = "identity"
 HFLIP = "hflip"
 FIVE_CROP = "five-crop"
-PLACES = ("top-left", "top-right", "bottom-left", "bottom-right", "centre")
+CROP_POSITIONS = ("top-left", "top-right", "bottom-left", "bottom-right", "centre")
 RANDOM_CROP = "random-resized-crop"
 GROUPS = (IDENTITY, HFLIP, FIVE_CROP, f"{RANDOM_CROP}-N")
 RANDOM_CROPS = re.compile(rf"{RANDOM_CROP}-([1-9]\d*)")
-MEMBER = re.compile(rf"{FIVE_CROP}\.({'|'.join(PLACES)})|{RANDOM_CROP}\.[1-9]\d*")
+GROUP_MEMBER = re.compile(rf"{FIVE_CROP}\.({'|'.join(CROP_POSITIONS)})|{RANDOM_CROP}\.[1-9]\d*")
 
 
-class Unit(NamedTuple):
+class ViewItem(NamedTuple):
     """What one row of a store is of: an item as one view shows it."""
 
     row: ManifestRow
@@ -45,7 +45,7 @@ class Unit(NamedTuple):
     key: str  # sha256 (hex)
 
 
-def expanded(names: Sequence[str], where: str, *, also: Sequence[str] = ()) -> tuple[str, ...]:
+def expand_names(names: Sequence[str], where: str, *, also: Sequence[str] = ()) -> tuple[str, ...]:
     """The views of an image that these names stand for, each once, in this order; `also` are names for themselves.
 
     Raises IceboxError for any other name.
@@ -53,42 +53,42 @@ def expanded(names: Sequence[str], where: str, *, also: Sequence[str] = ()) -> t
     found: list[str] = []
     for name in names:
         if name == FIVE_CROP:
-            found += [f"{FIVE_CROP}.{place}" for place in PLACES]
+            found += [f"{FIVE_CROP}.{place}" for place in CROP_POSITIONS]
         elif crops := RANDOM_CROPS.fullmatch(name):
             found += [f"{RANDOM_CROP}.{number}" for number in range(1, int(crops[1]) + 1)]
-        elif name in (IDENTITY, HFLIP, *also) or MEMBER.fullmatch(name):
+        elif name in (IDENTITY, HFLIP, *also) or GROUP_MEMBER.fullmatch(name):
             found.append(name)
         else:
             raise IceboxError(f"{where}: no view '{name}'; {suggestion(name, [*GROUPS, *also])}")
     return tuple(dict.fromkeys(found))
 
 
-def units_of(rows: Sequence[ManifestRow], views: Sequence[str], read: Read) -> dict[str, list[Unit]]:
+def view_items(rows: Sequence[ManifestRow], views: Sequence[str], read: Read) -> dict[str, list[ViewItem]]:
     """{view: a unit for each row}. Only the texts of pairs are read, since their keys are their own."""
-    found: dict[str, list[Unit]] = {view: [] for view in views}
+    found: dict[str, list[ViewItem]] = {view: [] for view in views}
     for row in rows:
         content = content_of(row, read) if FIRST in found or SECOND in found else None
         for view, of_view in found.items():
-            key = key_of(row.item_key, view) if content is None else fingerprint.of_content(text_of(content, view))
-            of_view.append(Unit(row, view, key))
+            key = view_key(row.item_key, view) if content is None else fingerprint.of_content(text_of(content, view))
+            of_view.append(ViewItem(row, view, key))
     return found
 
 
-def parted(units: Sequence[Unit], size: int) -> Iterator[list[Unit]]:
+def shard_parts(units: Sequence[ViewItem], size: int) -> Iterator[list[ViewItem]]:
     """Cut units into shards' worth, anew at each view: so a view that is added later comes to the same shards."""
     for _, group in groupby(units, key=lambda unit: unit.view):
         of_view = list(group)
         yield from (of_view[start : start + size] for start in range(0, len(of_view), size))
 
 
-def key_of(item_key: str, view: str) -> str:
+def view_key(item_key: str, view: str) -> str:
     """The key of a view's row that follows from the item's."""
     if view == IDENTITY:
         return item_key
     return hashlib.sha256(f"view {VERSION} {view} of {item_key}".encode()).hexdigest()
 
 
-def prepared(backbone: "Backbone", content: Content, view: str) -> Any:
+def prepare(backbone: "Backbone", content: Content, view: str) -> Any:
     """A content as a view shows it, ready for a batch. Raises ItemError for one that can't be read."""
     if view == IDENTITY:
         return backbone.prepare(content)
@@ -97,8 +97,8 @@ def prepared(backbone: "Backbone", content: Content, view: str) -> Any:
     from icebox.features.images import crops
 
     if view == HFLIP:
-        return backbone.prepare(crops.mirrored(content))
-    return backbone.prepare_framed(crops.cut(content, view))
+        return backbone.prepare(crops.mirror(content))
+    return backbone.prepare_framed(crops.crop_view(content, view))
 
 
 def text_of(content: Content, view: str) -> str:
@@ -108,7 +108,7 @@ def text_of(content: Content, view: str) -> str:
     return content.first if view == FIRST else content.second
 
 
-def refuse_unfit(views: Sequence[str], modality: Modality, family: str) -> None:
+def refuse_other_modality(views: Sequence[str], modality: Modality, family: str) -> None:
     """Raise IceboxError for a view of what the backbone does not take."""
     for view in views:
         if view != IDENTITY and modality != (needed := "text" if view in TEXTS else "image"):

@@ -22,23 +22,23 @@ DRAWS = 10
 Box = tuple[int, int, int, int]  # left, upper, right, lower
 
 
-def mirrored(content: Content) -> np.ndarray:
+def mirror(content: Content) -> np.ndarray:
     """A picture, left and right exchanged → uint8 (h, w[, 3])."""
     return np.asarray(ImageOps.mirror(to_image(content)))
 
 
-def cut(content: Content, view: str) -> np.ndarray:
+def crop_view(content: Content, view: str) -> np.ndarray:
     """What a member of `five-crop` or `random-resized-crop` shows of a picture → uint8 (h, w[, 3])."""
     picture = to_image(content)
     group, _, member = view.partition(".")
     if group == "five-crop":
-        return np.asarray(picture.crop(square(picture, member)))
+        return np.asarray(picture.crop(five_crop_box(picture, member)))
     # from the content, not the item: equal contents share a row, whatever order they come in
     seed = fingerprint.of_content(f"{fingerprint.of_content(content)} {member}")
-    return np.asarray(picture.crop(drawn(picture, random.Random(int(seed, 16)))))
+    return np.asarray(picture.crop(random_crop_box(picture, random.Random(int(seed, 16)))))
 
 
-def square(picture: Image, place: str) -> Box:
+def five_crop_box(picture: Image, place: str) -> Box:
     """A square in a corner of the picture, or in its centre."""
     side = max(1, round(SHARE * min(picture.size)))
     right, lower = picture.width - side, picture.height - side
@@ -49,7 +49,7 @@ def square(picture: Image, place: str) -> Box:
     return left, upper, left + side, upper + side
 
 
-def drawn(picture: Image, draw: random.Random) -> Box:
+def random_crop_box(picture: Image, draw: random.Random) -> Box:
     """A part of the picture whose area and ratio of sides are drawn; after DRAWS that don't fit, the centre."""
     for _ in range(DRAWS):
         area = picture.width * picture.height * draw.uniform(*AREAS)

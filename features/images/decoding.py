@@ -26,15 +26,15 @@ def to_image(content: Content, *, draft: int | None = None) -> Image.Image:
     With `draft` a JPEG may come out 2, 4 or 8 times smaller, its shorter side no shorter than that many pixels.
     Raises ItemError, which does not know the item's name, for content that is no whole picture.
     """
-    return from_array(content) if isinstance(content, np.ndarray) else finished(*opened(content, draft))
+    return from_array(content) if isinstance(content, np.ndarray) else finish_image(*open_image(content, draft))
 
 
 def to_pixels(content: Content, *, draft: int | None = None) -> np.ndarray:
     """The same as uint8 (height, width) or (height, width, 3); of an upright JPEG without a copy on the way."""
     if isinstance(content, np.ndarray):
         return np.asarray(from_array(content))
-    image, pixels = opened(content, draft)
-    return pixels if pixels is not None and not turned(image) else np.asarray(finished(image, pixels))
+    image, pixels = open_image(content, draft)
+    return pixels if pixels is not None and not is_rotated(image) else np.asarray(finish_image(image, pixels))
 
 
 def from_array(pixels: np.ndarray) -> Image.Image:
@@ -46,7 +46,7 @@ def from_array(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
-def opened(content: Content, draft: int | None) -> tuple[Image.Image, np.ndarray | None]:
+def open_image(content: Content, draft: int | None) -> tuple[Image.Image, np.ndarray | None]:
     """Decode the first frame, whole or not at all: half a picture would give a plausible wrong feature.
 
     Where simplejpeg decoded it, Pillow's picture is the header alone, and the pixels come beside it.
@@ -76,12 +76,12 @@ def opened(content: Content, draft: int | None) -> tuple[Image.Image, np.ndarray
     return image, None
 
 
-def finished(image: Image.Image, pixels: np.ndarray | None) -> Image.Image:
+def finish_image(image: Image.Image, pixels: np.ndarray | None) -> Image.Image:
     """What `opened` gave as one picture, upright and of 8 bits."""
     if pixels is not None:
         header, image = image, Image.fromarray(pixels)
         image.info = header.info
-    return eight_bit(upright(image))
+    return to_eight_bit(to_upright(image))
 
 
 def refuse_bomb(image: Image.Image) -> None:
@@ -95,15 +95,15 @@ def refuse_bomb(image: Image.Image) -> None:
         )
 
 
-def upright(image: Image.Image) -> Image.Image:
+def to_upright(image: Image.Image) -> Image.Image:
     """Turned and mirrored as its EXIF orientation says."""
     try:
-        return ImageOps.exif_transpose(image) if turned(image) else image
+        return ImageOps.exif_transpose(image) if is_rotated(image) else image
     except UNREADABLE:
         return image
 
 
-def turned(image: Image.Image) -> bool:
+def is_rotated(image: Image.Image) -> bool:
     """Whether the picture is not stored upright; a damaged EXIF block leaves it as it is, as viewers do."""
     try:
         return bool(image.getexif().get(ORIENTATION, 1) != 1)
@@ -111,7 +111,7 @@ def turned(image: Image.Image) -> bool:
         return False
 
 
-def eight_bit(image: Image.Image) -> Image.Image:
+def to_eight_bit(image: Image.Image) -> Image.Image:
     """Any of Pillow's modes → "L" for grey, else "RGB"."""
     if image.mode in (*SIXTEEN_BIT, "I"):
         return from_sixteen_bit(image)

@@ -12,7 +12,7 @@ from icebox.features.errors import IceboxError
 Preprocess = Mapping[str, Any]  # `resize`: [shorter side] or [height, width], `crop`: a side or both, or None; and more
 
 
-def sized(preprocess: Preprocess, size: int | None) -> dict[str, Any]:
+def scale_preprocess(preprocess: Preprocess, size: int | None) -> dict[str, Any]:
     """The preprocessing for inputs of size×size pixels: as much of a picture is seen as the weights' own shows."""
     if size is None:
         return dict(preprocess)
@@ -26,7 +26,7 @@ def sized(preprocess: Preprocess, size: int | None) -> dict[str, Any]:
 
 
 @contextmanager
-def taken(size: int | None) -> Iterator[None]:
+def explain_size_errors(size: int | None) -> Iterator[None]:
     """Within it, what a network says of an input of a size that it can't take is an IceboxError."""
     try:
         yield
@@ -37,8 +37,8 @@ def taken(size: int | None) -> Iterator[None]:
         raise IceboxError(f"size: the network can't take pictures of {size}×{size} pixels: {line}") from reason
 
 
-def refuse_unfit(backbone: Backbone, size: int | None) -> None:
+def refuse_unsupported_size(backbone: Backbone, size: int | None) -> None:
     """Raise IceboxError where the network can't take its input size, found by passing a picture."""
     if size is not None:
-        with taken(size):
+        with explain_size_errors(size):
             backbone.encode([backbone.prepare(np.full((64, 64, 3), 127, np.uint8))])

@@ -18,23 +18,23 @@ from torch.nn import functional as F
 HEIGHT_PER_WIDTH_MAX = 1.9
 
 
-def resized_crop(
+def resize_and_crop(
     pixels: np.ndarray, *, shorter: int, crop: tuple[int, int], interpolation: str, exact: bool = False
 ) -> np.ndarray:
     """The central `crop` (height, width) of `pixels` resized to `shorter`; black where it reaches out.
 
     uint8 (h, w) or (h, w, 3) → the same of the crop's size. `interpolation` is `bilinear` or `bicubic`.
     """
-    height, width = resized_size(pixels.shape[0], pixels.shape[1], shorter)
-    whole = resized(pixels, (height, width), interpolation=interpolation, exact=exact)
-    top, left = corner(height, crop[0]), corner(width, crop[1])
+    height, width = resized_shape(pixels.shape[0], pixels.shape[1], shorter)
+    whole = resize(pixels, (height, width), interpolation=interpolation, exact=exact)
+    top, left = center_offset(height, crop[0]), center_offset(width, crop[1])
     if top < 0 or left < 0:
         picture = Image.fromarray(whole).crop((left, top, left + crop[1], top + crop[0]))
         return np.asarray(picture)
     return whole[top : top + crop[0], left : left + crop[1]]
 
 
-def resized(pixels: np.ndarray, size: tuple[int, int], *, interpolation: str, exact: bool = False) -> np.ndarray:
+def resize(pixels: np.ndarray, size: tuple[int, int], *, interpolation: str, exact: bool = False) -> np.ndarray:
     """uint8 (h, w) or (h, w, 3) → the same of `size` (height, width), by Pillow where `exact`."""
     if exact or pixels.shape[0] > HEIGHT_PER_WIDTH_MAX * pixels.shape[1]:
         resample = Image.Resampling[interpolation.upper()]
@@ -46,11 +46,11 @@ def resized(pixels: np.ndarray, size: tuple[int, int], *, interpolation: str, ex
     return values
 
 
-def resized_size(height: int, width: int, shorter: int) -> tuple[int, int]:
+def resized_shape(height: int, width: int, shorter: int) -> tuple[int, int]:
     """(height, width) once the shorter side is `shorter`; the longer is rounded down, as torchvision does."""
     return (int(shorter * height / width), shorter) if width <= height else (shorter, int(shorter * width / height))
 
 
-def corner(whole: int, kept: int) -> int:
+def center_offset(whole: int, kept: int) -> int:
     """Where the central `kept` pixels begin; below 0 where they are more than the whole. Rounds as torchvision does."""
     return round((whole - kept) / 2) if kept <= whole else -((kept - whole) // 2)

@@ -132,18 +132,18 @@ class TextGenerator(Generator):
     def make(self, labels: Sequence[str], *, seed: int) -> list[Content]:
         """A text of GENERATED_WORDS words for each label, each beginning after a line's end."""
         texts = self.continue_texts(torch.full((len(labels), 1), self.end), seed=seed)
-        return [tokenization.joined(self.vocabulary[number] for number in row).strip() for row in texts.tolist()]
+        return [tokenization.detokenize(self.vocabulary[number] for number in row).strip() for row in texts.tolist()]
 
     def sheets(self, contents: Sequence[Content], *, seed: int) -> dict[str, list[list[Content]]]:
         """Rows of: the beginning of a real text, its continuation by the network, its real continuation."""
         number = {word: i for i, word in enumerate(self.vocabulary)}
         rows: list[list[Content]] = []
         for position, content in enumerate(contents[:PROMPTS]):
-            words = [word for word in tokenization.of_lines(str(content)) if word != tokenization.END]
+            words = [word for word in tokenization.tokenize_lines(str(content)) if word != tokenization.END]
             prompt, real = words[:PROMPT_WORDS], words[PROMPT_WORDS : PROMPT_WORDS + GENERATED_WORDS]
             tokens = torch.tensor([[number.get(word, self.unknown) for word in prompt]])
             generated = [self.vocabulary[n] for n in self.continue_texts(tokens, seed=seed + position)[0].tolist()]
-            rows.append([tokenization.joined(part) for part in (prompt, generated, real)])
+            rows.append([tokenization.detokenize(part) for part in (prompt, generated, real)])
         return {"continued": rows}
 
     @torch.inference_mode()
@@ -174,7 +174,7 @@ class PerplexityJudge(TextJudge):
         total, count = 0.0, 0
         for content in contents:
             words = [
-                word for line in str(content).split("\n") for word in (*tokenization.of_text(line), tokenization.END)
+                word for line in str(content).split("\n") for word in (*tokenization.tokenize(line), tokenization.END)
             ]
             text = torch.tensor([self.number.get(word, self.number[tokenization.UNKNOWN]) for word in words])
             total += mean_nll(self.network, text, first=self.number[tokenization.END]) * len(text)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 
-def packed(lengths: Sequence[int], budget: int) -> list[list[int]]:
+def token_budget_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     """Positions of texts, shortest first, in batches whose padded size (texts × longest) is at most `budget` tokens.
 
     A text longer than the budget passes alone.

@@ -69,7 +69,7 @@ STEPS: dict[str, Callable[[str], str]] = {
 }
 
 
-def cleaned(text: str, steps: Sequence[str]) -> str:
+def clean(text: str, steps: Sequence[str]) -> str:
     """The text after the named steps; with any step at all, spaces are tidied last.
 
     Raises IceboxError for a name that is no step.

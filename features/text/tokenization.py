@@ -31,7 +31,7 @@ WRITTEN = (
 )
 
 
-def of_lines(text: str) -> list[str]:
+def tokenize_lines(text: str) -> list[str]:
     """The words of text that is cut up already, with END behind each of its lines, blank ones too."""
     lines = text.split("\n")
     if lines[-1] == "":
@@ -39,14 +39,14 @@ def of_lines(text: str) -> list[str]:
     return [word for line in lines for word in (*line.split(), END)]
 
 
-def of_text(text: str) -> list[str]:
+def tokenize(text: str) -> list[str]:
     """The words of any text. Line ends are no more than spaces."""
     for pattern, replacement in RULES:
         text = pattern.sub(replacement, text)
-    return [part for word in text.split() for part in without_stop(word)]
+    return [part for word in text.split() for part in split_full_stop(word)]
 
 
-def without_stop(word: str) -> list[str]:
+def split_full_stop(word: str) -> list[str]:
     """`end.` → `end`, `.`; not for abbreviations and initials."""
     if len(word) > 1 and word.endswith(".") and not word.startswith(".") and not ABBREVIATION.fullmatch(word):
         return [word[:-1], "."]
@@ -60,7 +60,7 @@ def vocabulary(words: Iterable[str]) -> list[str]:
     return sorted(counts, key=lambda word: (-counts[word], word))
 
 
-def joined(words: Iterable[str]) -> str:
+def detokenize(words: Iterable[str]) -> str:
     """Words as people write them: the inverse of `of_text`, as far as it can be known. END becomes a line's end."""
     text = " ".join(words).replace(f" {END}", "\n").replace(END, "\n")
     for pattern, replacement in WRITTEN:

@@ -22,7 +22,7 @@ PREFIXES = ("module.", "_orig_mod.", "model.")  # left by DataParallel, torch.co
 NAMED_AT_MOST = 5
 
 
-def downloaded(url: str) -> Path:
+def download(url: str) -> Path:
     """The file behind `url` in torch's own cache, which torchvision shares: there already, or fetched now.
 
     Raises IceboxError without a network, and for a file whose sha256 is not the one that its name ends in.
@@ -64,8 +64,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     try:
         if path.suffix in PICKLES:
-            return unwrapped(torch.load(path, map_location="cpu", weights_only=True), path)
-        return unwrapped(safetensors.torch.load_file(path), path)
+            return unwrap(torch.load(path, map_location="cpu", weights_only=True), path)
+        return unwrap(safetensors.torch.load_file(path), path)
     except pickle.UnpicklingError as error:
         raise IceboxError(
             f"weights: {path} holds Python objects, which may run code; expected tensors only: "
@@ -75,7 +75,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise IceboxError(f"weights: {path} can't be read ({error}); damaged, or not a weights file?") from error
 
 
-def unwrapped(content: object, path: Path) -> dict[str, Tensor]:
+def unwrap(content: object, path: Path) -> dict[str, Tensor]:
     """`{"state_dict": {"module.conv.weight": …}}` → `{"conv.weight": …}`."""
     while isinstance(content, Mapping) and (
         inner := [key for key in WRAPPERS if isinstance(content.get(key), Mapping)]
@@ -90,7 +90,7 @@ def unwrapped(content: object, path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def fitted(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+def match_to_network(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     """`found` as float32, in the network's own order; raises IceboxError unless names and shapes are those expected.
 
     Only batch norm's step counters may be missing: files older than PyTorch 0.4.1 lack them, and features need none.
@@ -107,11 +107,13 @@ def fitted(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], where: s
         ],
     }
     if any(wrong.values()):
-        raise IceboxError(f"{where}: " + "; ".join(f"{what}: {listed(keys)}" for what, keys in wrong.items() if keys))
+        raise IceboxError(
+            f"{where}: " + "; ".join(f"{what}: {first_names(keys)}" for what, keys in wrong.items() if keys)
+        )
     return {key: tensors[key].to(value.dtype).contiguous() for key, value in expected.items()}
 
 
-def listed(keys: Iterable[str]) -> str:
+def first_names(keys: Iterable[str]) -> str:
     """The first few names, and how many more there are."""
     first, rest = list(keys)[:NAMED_AT_MOST], list(keys)[NAMED_AT_MOST:]
     return ", ".join(first) + (f" and {len(rest)} more" if rest else "")

@@ -20,9 +20,9 @@ def locate(weights: str, *, files: Sequence[str], revision: str) -> Path:
     """
     kind, _, name = weights.partition(":")
     if kind == "package" and name:
-        return in_package(name)
+        return find_in_package(name)
     if kind == "hub" and name:
-        return from_hub(name, files=files, revision=revision)
+        return download_from_hub(name, files=files, revision=revision)
     folder = Path(weights)
     if not folder.is_dir():
         raise IceboxError(
@@ -32,7 +32,7 @@ def locate(weights: str, *, files: Sequence[str], revision: str) -> Path:
     return folder
 
 
-def in_package(name: str) -> Path:
+def find_in_package(name: str) -> Path:
     """The folder with weights inside an installed distribution, found without importing it."""
     try:
         installed = importlib.metadata.distribution(name)
@@ -49,7 +49,7 @@ def in_package(name: str) -> Path:
     )
 
 
-def from_hub(name: str, *, files: Sequence[str], revision: str) -> Path:
+def download_from_hub(name: str, *, files: Sequence[str], revision: str) -> Path:
     """A snapshot in the hub's own cache, of the wanted files only; safetensors rather than pickled weights."""
     import huggingface_hub
 
@@ -58,13 +58,15 @@ def from_hub(name: str, *, files: Sequence[str], revision: str) -> Path:
         try:
             folder = Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=wanted))
         except Exception as error:  # no network, a proxy, a wrong name, no such revision: the way out is the same
-            raise IceboxError(by_hand(name, files, revision, why=str(error).strip().splitlines()[0])) from error
+            raise IceboxError(
+                manual_download_message(name, files, revision, why=str(error).strip().splitlines()[0])
+            ) from error
         if (folder / weights).is_file():
             return folder
-    raise IceboxError(by_hand(name, files, revision, why=f"it holds no {' or '.join(WEIGHTS_FILES)}"))
+    raise IceboxError(manual_download_message(name, files, revision, why=f"it holds no {' or '.join(WEIGHTS_FILES)}"))
 
 
-def by_hand(name: str, files: Sequence[str], revision: str, *, why: str) -> str:
+def manual_download_message(name: str, files: Sequence[str], revision: str, *, why: str) -> str:
     """What could not be fetched, and how to put it in place without the network."""
     folder = f"weights/{name.rsplit('/', 1)[-1]}"
     return (
@@ -75,7 +77,7 @@ def by_hand(name: str, files: Sequence[str], revision: str, *, why: str) -> str:
     )
 
 
-def take(source: Path, folder: Path, *, files: Collection[str], sha256: str | None, called: str) -> dict[str, str]:
+def copy_into(source: Path, folder: Path, *, files: Collection[str], sha256: str | None, called: str) -> dict[str, str]:
     """Copy the weights and those of `files` that exist into `folder` → {"weights_file", "sha256"}.
 
     `called` is how the user named the weights. Raises IceboxError where the weights are missing or not those that

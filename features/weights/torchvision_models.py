@@ -51,20 +51,20 @@ class EmptyOnMeta(TorchFunctionMode):
         return func(*args, **(kwargs or {}) | ({"device": "meta"} if func is torch.empty else {}))
 
 
-def hollow_network(model: str, preprocess: Mapping[str, Any]) -> nn.Module:
+def build_empty(model: str, preprocess: Mapping[str, Any]) -> nn.Module:
     """The network, to be filled by `load_state_dict(…, assign=True)`."""
     with EmptyOnMeta():
-        return built(model, preprocess)
+        return build(model, preprocess)
 
 
-def random_network(model: str, preprocess: Mapping[str, Any], seed: int) -> nn.Module:
+def build_random(model: str, preprocess: Mapping[str, Any], seed: int) -> nn.Module:
     """The network as torchvision initialises it; the caller's random generator is left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return built(model, preprocess)
+        return build(model, preprocess)
 
 
-def built(model: str, preprocess: Mapping[str, Any]) -> nn.Module:
+def build(model: str, preprocess: Mapping[str, Any]) -> nn.Module:
     """As torchvision builds it for weights of this preprocessing."""
     options: dict[str, Any] = {}
     if model in ("googlenet", "inception_v3"):
@@ -75,7 +75,7 @@ def built(model: str, preprocess: Mapping[str, Any]) -> nn.Module:
     return network
 
 
-def behead(network: nn.Module) -> str:
+def remove_classifier(network: nn.Module) -> str:
     """Put `nn.Identity` in the classifier's place; what follows it (SqueezeNet's ReLU and pool) stays → its name.
 
     The classifier is the last linear or convolution layer with as many outputs as there are classes.
@@ -95,10 +95,10 @@ def behead(network: nn.Module) -> str:
 def without_classifier(tensors: Mapping[str, Tensor], classifier: str) -> dict[str, Tensor]:
     """A checkpoint's tensors under today's names, less the classifier's: its number of classes does not matter."""
     dropped = (f"{classifier}.", *AUXILIARY)
-    return {renamed(key): value for key, value in tensors.items() if not key.startswith(dropped)}
+    return {rename_key(key): value for key, value in tensors.items() if not key.startswith(dropped)}
 
 
-def renamed(key: str) -> str:
+def rename_key(key: str) -> str:
     """`…denselayer1.norm.1.weight` → `…denselayer1.norm1.weight`."""
     for pattern, name in RENAMED:
         key = pattern.sub(name, key)

@@ -25,7 +25,7 @@ def library() -> Any:
     return transformers
 
 
-def network_in(folder: Path, *, also: str) -> tuple[Any, list[str]]:
+def load_network(folder: Path, *, also: str) -> tuple[Any, list[str]]:
     """The network in `folder`, float32, and the names of parameters that its weights lack.
 
     Raises IceboxError where it can't be loaded; `also` names what else has to be there.
@@ -36,11 +36,11 @@ def network_in(folder: Path, *, also: str) -> tuple[Any, list[str]]:
                 folder, local_files_only=True, weights_only=True, dtype=torch.float32, output_loading_info=True
             )
     except FAILURES as error:
-        raise unloadable(folder, error, also=also) from error
+        raise load_error(folder, error, also=also) from error
     return network, sorted(loading["missing_keys"])
 
 
-def unloadable(folder: Path, error: Exception, *, also: str) -> IceboxError:
+def load_error(folder: Path, error: Exception, *, also: str) -> IceboxError:
     """The error for files that transformers can't make sense of."""
     return IceboxError(
         f"backbones: transformers can't load {folder}: {str(error).strip() or repr(error)}\n"

@@ -10,7 +10,7 @@ from icebox.features.abc.backbone import SETTINGS_FILE, Backbone
 from icebox.features.abc.dataset import Content, Dataset
 from icebox.features.errors import IceboxError, located
 from icebox.features.extraction import draft_decoding, precision_trial
-from icebox.features.extraction.precision import resolve
+from icebox.features.extraction.precision import resolve_for_device
 from icebox.features.extraction.views import text_of
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.text.pairs import TEXTS
@@ -48,7 +48,7 @@ def load_for_store(config: Config, key: str, source: Dataset, rows: Sequence[Man
     family = config.backbone(store.backbone).family
     plugins.load("icebox.features.backbones", family)  # so that device() knows whether it is a network
     precision = store.extract.precision
-    resolved = resolve(precision, device()) if "torch" in sys.modules else "float32"
+    resolved = resolve_for_device(precision, device()) if "torch" in sys.modules else "float32"
 
     def load_in(number_format: str) -> Backbone:
         return load(store.backbone, family, store.extract.outputs, precision=number_format, **store.extract.options)

@@ -95,7 +95,7 @@ class StoreExtract(Section):
         """The names of the views that are stored."""
         if self.pairs == "siamese":
             return TEXTS
-        return views.expanded(self.views or [views.IDENTITY], "extract.views")
+        return views.expand_names(self.views or [views.IDENTITY], "extract.views")
 
 
 class StoreFit(Section):
@@ -119,7 +119,7 @@ class StoreFit(Section):
     @property
     def expanded_views(self) -> tuple[str, ...] | None:
         """The names of the views, if any are asked for."""
-        return views.expanded(self.views, "fit.views", also=[PAIR, *TEXTS]) if self.views else None
+        return views.expand_names(self.views, "fit.views", also=[PAIR, *TEXTS]) if self.views else None
 
 
 class Store(Section):

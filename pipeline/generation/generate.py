@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from icebox.features import files, plugins
-from icebox.features.abc.backbone import SETTINGS_FILE, Generator, PictureJudge, TextJudge
+from icebox.features.abc.backbone import SETTINGS_FILE, Generator, ImageJudge, TextJudge
 from icebox.features.errors import IceboxError
 from icebox.pipeline.catalog import backbones
 from icebox.pipeline.config import loader, plugin_schema, references
@@ -44,9 +44,9 @@ def load_generator(config: Config, name: str) -> Generator:
     return generator
 
 
-def load_judge(config: Config, name: str) -> PictureJudge | TextJudge:
+def load_judge(config: Config, name: str) -> ImageJudge | TextJudge:
     """A backbone as a judge of new items; raises IceboxError where it can't be one."""
-    judge: PictureJudge | TextJudge = load_part(config, name, "judge", "can't judge new items")
+    judge: ImageJudge | TextJudge = load_part(config, name, "judge", "can't judge new items")
     return judge
 
 

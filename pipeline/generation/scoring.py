@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from icebox.features.abc.backbone import Generator, PictureJudge, TextJudge
+from icebox.features.abc.backbone import Generator, ImageJudge, TextJudge
 from icebox.features.abc.dataset import Content
 from icebox.features.errors import IceboxError
 from icebox.features.manifest.reading import Examples
@@ -30,12 +30,12 @@ class GenerationReport:
 
 
 def score(
-    key: str, options: Generate, generator: Generator, judge: PictureJudge | TextJudge, data: Examples
+    key: str, options: Generate, generator: Generator, judge: ImageJudge | TextJudge, data: Examples
 ) -> GenerationReport:
     """Generate items, and score them by the judge against the test split. Raises IceboxError for an unfit judge."""
     data.expect(generator.modality, f"generate.{key}")
     match generator.modality, judge:
-        case "image", PictureJudge():
+        case "image", ImageJudge():
             report = score_images(key, options, generator, judge, data)
         case "text", TextJudge():
             report = score_texts(options, generator, judge, data)
@@ -47,7 +47,7 @@ def score(
 
 
 def score_images(
-    key: str, options: Generate, generator: Generator, judge: PictureJudge, data: Examples
+    key: str, options: Generate, generator: Generator, judge: ImageJudge, data: Examples
 ) -> GenerationReport:
     """Sheets of new images and of the training images nearest to them; Fréchet distances, and labels as judged."""
     shown_labels = labels_to_generate(generator, SHEET_ROWS * options.n, None, key)

@@ -13,8 +13,8 @@ from icebox.features.abc.backbone import Backbone
 from icebox.features.abc.dataset import Content, Pair
 from icebox.features.errors import IceboxError, ItemError
 from icebox.features.extraction.extract import fingerprint_of
-from icebox.features.extraction.precision import as_stored
-from icebox.features.extraction.views import prepared
+from icebox.features.extraction.precision import to_storage_dtype
+from icebox.features.extraction.views import prepare
 from icebox.features.images.decoding import IMAGE_SUFFIXES
 from icebox.features.ragged import flat
 from icebox.features.text import cleaning
@@ -85,12 +85,12 @@ def encode_view(
     ready = []
     for name, content in batch:
         try:
-            ready.append(prepared(network, content, view))
+            ready.append(prepare(network, content, view))
         except ItemError as error:
             raise error.at(name) from error
     arrays = network.encode(ready)
     seen = [flat(arrays[output]).reshape(len(batch), -1) for output in opened.sees or opened.outputs]
-    return np.concatenate([as_stored(values, opened.stored).astype(np.float32) for values in seen], axis=1)
+    return np.concatenate([to_storage_dtype(values, opened.stored).astype(np.float32) for values in seen], axis=1)
 
 
 def images(inputs: Sequence[str]) -> Iterator[tuple[str, bytes]]:
@@ -125,9 +125,9 @@ def cleaned(items: Iterator[tuple[str, Content]], steps: Sequence[str]) -> Itera
     for name, content in items:
         match content:
             case str():
-                yield name, cleaning.cleaned(content, steps)
+                yield name, cleaning.clean(content, steps)
             case Pair():
-                yield name, Pair(*(cleaning.cleaned(text, steps) for text in (content.first, content.second)))
+                yield name, Pair(*(cleaning.clean(text, steps) for text in (content.first, content.second)))
             case _:
                 yield name, content
 

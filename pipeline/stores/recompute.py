@@ -5,7 +5,7 @@ from itertools import chain
 from icebox.features.errors import IceboxError
 from icebox.features.extraction import canary
 from icebox.features.extraction.extract import fingerprint_of
-from icebox.features.extraction.views import units_of
+from icebox.features.extraction.views import view_items
 from icebox.features.manifest import manifest
 from icebox.features.store.cache import RowLocation
 from icebox.features.store.feature_store import FeatureStore
@@ -35,7 +35,7 @@ def check(config: Config, name: str) -> str:
         store.shards[number].item_keys[row]: RowLocation(store.shards[number], row)
         for number, row in zip(store.index.shard_of.ravel().tolist(), store.index.row_of.ravel().tolist(), strict=True)
     }
-    units = chain(*units_of(manifest.read(paths.manifest(entry.dataset)), store.views, source.read).values())
+    units = chain(*view_items(manifest.read(paths.manifest(entry.dataset)), store.views, source.read).values())
     known = {unit.key: unit for unit in units if unit.key in places}
     if not known:
         raise IceboxError(f"stores.{name}: none of its contents is in {paths.manifest(entry.dataset)}; run: dvc repro")

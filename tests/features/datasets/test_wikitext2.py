@@ -41,6 +41,6 @@ def test_the_official_files_have_the_published_numbers_of_tokens():
     source = Source(path=Path(os.environ["ICEBOX_REAL_DATA"]) / "wikitext2")
     tokens = {split: 0 for split in FILES}
     for item in source.items():
-        tokens[item.split] += len(tokenization.of_lines(source.read(item.source)))
+        tokens[item.split] += len(tokenization.tokenize_lines(source.read(item.source)))
     assert tokens["val"] == 217_646  # as published, line ends counted
     assert tokens["test"] == 245_569

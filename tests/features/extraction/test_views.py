@@ -19,7 +19,7 @@ from icebox.features.store.feature_store import FeatureStore
 from tests.tiny import Doubling, pairs, picture, pictures, rows
 
 TWO = ("identity", "hflip")
-SIX = views.expanded(["hflip", "identity", "random-resized-crop-4"], "views")
+SIX = views.expand_names(["hflip", "identity", "random-resized-crop-4"], "views")
 
 
 class Counting(PixelsBackbone):
@@ -53,15 +53,15 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_names_of_groups_expand_to_their_members():
-    assert views.expanded(["hflip", "random-resized-crop-2", "identity", "hflip"], "views") == (
+    assert views.expand_names(["hflip", "random-resized-crop-2", "identity", "hflip"], "views") == (
         "hflip",
         "random-resized-crop.1",
         "random-resized-crop.2",
         "identity",
     )
-    assert len(views.expanded(["five-crop", "five-crop.centre"], "views")) == 5
+    assert len(views.expand_names(["five-crop", "five-crop.centre"], "views")) == 5
     with pytest.raises(IceboxError, match=r"extract\.views: no view 'hflop'; did you mean 'hflip'"):
-        views.expanded(["hflop"], "extract.views")
+        views.expand_names(["hflop"], "extract.views")
 
 
 def test_each_view_reads_as_its_own(tmp_path):
@@ -91,7 +91,7 @@ def test_what_was_encoded_is_what_is_read_in_every_view(tmp_path_factory, number
     store, _ = run(folder, numbers, seen, shard_rows=shard_rows)
     backbone = Counting()
     expected = {
-        view: backbone.encode([views.prepared(backbone, picture(str(number)), view) for number in numbers])["last"]
+        view: backbone.encode([views.prepare(backbone, picture(str(number)), view) for number in numbers])["last"]
         for view in seen
     }
     order = np.random.default_rng(seed).permutation(len(numbers))
@@ -163,9 +163,9 @@ def test_a_picture_that_cannot_be_read_is_skipped_in_every_view(tmp_path):
 
 def test_views_that_a_backbone_does_not_take_are_refused(tmp_path):
     with pytest.raises(IceboxError, match="'hflip' is a view for a backbone of images; 'doubling' takes texts"):
-        views.refuse_unfit(["hflip"], "text", "doubling")
+        views.refuse_other_modality(["hflip"], "text", "doubling")
     with pytest.raises(IceboxError, match="'first' is a view for a backbone of texts; 'pixels' takes images"):
-        views.refuse_unfit(["first"], "image", "pixels")
+        views.refuse_other_modality(["first"], "image", "pixels")
 
 
 TEXTS = [("1", "2"), ("1", "3"), ("3", "1"), ("2", "2")]
@@ -229,4 +229,4 @@ def test_a_store_without_pairs_has_no_view_of_them(tmp_path):
 
 def test_texts_of_what_is_no_pair_are_refused(tmp_path):
     with pytest.raises(IceboxError, match="'first' is a text of a pair; found an item that is a str"):
-        views.units_of(rows("1"), views.TEXTS, lambda source: source)
+        views.view_items(rows("1"), views.TEXTS, lambda source: source)

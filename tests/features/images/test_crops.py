@@ -16,19 +16,19 @@ PIXELS = np.arange(16 * 24, dtype=np.uint16).reshape(16, 24).astype(np.uint8)
 
 
 def test_a_mirrored_picture_has_left_and_right_exchanged():
-    np.testing.assert_array_equal(crops.mirrored(PIXELS), PIXELS[:, ::-1])
+    np.testing.assert_array_equal(crops.mirror(PIXELS), PIXELS[:, ::-1])
 
 
 @pytest.mark.parametrize("number", range(5))
 def test_five_crops_are_those_of_torchvision(number):
     place = ("top-left", "top-right", "bottom-left", "bottom-right", "centre")[number]
     expected = torchvision_models.library().transforms.functional.five_crop(torch.from_numpy(PIXELS), [14, 14])[number]
-    np.testing.assert_array_equal(crops.cut(PIXELS, f"five-crop.{place}"), expected)
+    np.testing.assert_array_equal(crops.crop_view(PIXELS, f"five-crop.{place}"), expected)
 
 
 @given(width=st.integers(1, 400), height=st.integers(1, 400), seed=st.integers(0, 2**64))
 def test_a_drawn_crop_lies_in_the_picture_and_is_of_the_ratios_and_areas_allowed(width, height, seed):
-    left, upper, right, lower = crops.drawn(Image.new("L", (width, height)), random.Random(seed))
+    left, upper, right, lower = crops.random_crop_box(Image.new("L", (width, height)), random.Random(seed))
     assert 0 <= left < right <= width
     assert 0 <= upper < lower <= height
     if min(width, height) >= 100:
@@ -38,7 +38,7 @@ def test_a_drawn_crop_lies_in_the_picture_and_is_of_the_ratios_and_areas_allowed
 
 def test_drawn_areas_are_spread_as_torchvisions_are():
     picture = Image.new("L", (200, 160))
-    ours = [crops.drawn(picture, random.Random(seed)) for seed in range(2000)]
+    ours = [crops.random_crop_box(picture, random.Random(seed)) for seed in range(2000)]
     transform = torchvision_models.library().transforms.RandomResizedCrop
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -49,15 +49,15 @@ def test_drawn_areas_are_spread_as_torchvisions_are():
 
 
 def test_a_random_crop_hangs_on_content_and_number_alone():
-    one, again, other = (crops.cut(PIXELS, f"random-resized-crop.{number}") for number in (1, 1, 2))
+    one, again, other = (crops.crop_view(PIXELS, f"random-resized-crop.{number}") for number in (1, 1, 2))
     np.testing.assert_array_equal(one, again)
     assert one.shape != other.shape or (one != other).any()
-    assert crops.cut(PIXELS[::-1], "random-resized-crop.1").shape != one.shape
+    assert crops.crop_view(PIXELS[::-1], "random-resized-crop.1").shape != one.shape
 
 
 def test_encoded_pictures_are_cut_as_decoded_ones_are():
     stream = io.BytesIO()
     Image.fromarray(PIXELS).save(stream, "PNG")
-    np.testing.assert_array_equal(crops.cut(stream.getvalue(), "five-crop.centre"), PIXELS[1:15, 5:19])
+    np.testing.assert_array_equal(crops.crop_view(stream.getvalue(), "five-crop.centre"), PIXELS[1:15, 5:19])
     with pytest.raises(ItemError):
-        crops.mirrored(b"no picture")
+        crops.mirror(b"no picture")

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from icebox.features.images.resizing import resized, resized_crop
+from icebox.features.images.resizing import resize, resize_and_crop
 from icebox.features.weights import torchvision_models
 
 TRANSFORMS = torchvision_models.library().transforms
@@ -23,7 +23,7 @@ def trusted(picture: Image.Image, shorter: int, crop: int, interpolation: str) -
 
 def ours(picture: Image.Image, shorter: int, crop: int, interpolation: str, *, exact: bool = False) -> np.ndarray:
     crops = (crop, crop)
-    return resized_crop(np.asarray(picture), shorter=shorter, crop=crops, interpolation=interpolation, exact=exact)
+    return resize_and_crop(np.asarray(picture), shorter=shorter, crop=crops, interpolation=interpolation, exact=exact)
 
 
 def apart(picture: Image.Image, *recipe) -> tuple[int, float]:
@@ -81,7 +81,7 @@ def test_grey_gives_the_same_values_as_grey_repeated_in_three_colours(exact):
 def test_a_picture_is_resized_to_any_shape_and_the_original_left_alone():
     picture = np.asarray(noise(50, 40))
     before = picture.copy()
-    assert resized(picture, (30, 20), interpolation="bilinear").shape == (30, 20, 3)
+    assert resize(picture, (30, 20), interpolation="bilinear").shape == (30, 20, 3)
     assert np.array_equal(picture, before)
 
 

@@ -18,7 +18,7 @@ def test_a_resnets_blocks_are_its_stages():
 
 def test_a_network_that_is_one_sequence_is_taken_apart():
     network = torchvision_models.library().models.squeezenet1_1().eval()
-    torchvision_models.behead(network)
+    torchvision_models.remove_classifier(network)
     found = blocks.names(network, lambda: [network(torch.zeros(1, 3, 64, 64))])
     assert found == [f"features.{i}" for i in (0, 3, 4, 6, 7, 9, 10, 11, 12)]
 

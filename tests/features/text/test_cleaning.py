@@ -7,7 +7,7 @@ import pytest
 from icebox.features.datasets import csv_text
 from icebox.features.errors import IceboxError
 from icebox.features.text import cleaning
-from icebox.features.text.cleaning import STEPS, cleaned
+from icebox.features.text.cleaning import STEPS, clean
 
 
 @pytest.mark.parametrize(
@@ -34,23 +34,23 @@ def test_each_step_does_what_its_name_says(step, text, expected):
 def test_steps_run_in_the_one_order_that_works_whatever_was_asked():
     text = "@me http&#58;//x.org/@you   yesssss"
     expected = "@user http yess"
-    assert cleaned(text, ["repeats", "mentions", "links", "html"]) == expected
-    assert cleaned(text, ["html", "links", "mentions", "repeats"]) == expected
+    assert clean(text, ["repeats", "mentions", "links", "html"]) == expected
+    assert clean(text, ["html", "links", "mentions", "repeats"]) == expected
 
 
 def test_without_steps_a_text_stays_as_it_is():
-    assert cleaned("  @me  soooo ", []) == "  @me  soooo "
+    assert clean("  @me  soooo ", []) == "  @me  soooo "
 
 
 def test_cleaning_twice_changes_nothing_more():
     steps = list(STEPS)
-    once = cleaned("@Me &amp;quot;<i>Yaaaay</i>&amp;quot; #go www.a.b", steps)
-    assert cleaned(once, steps) == once == '@user " yaay " go http'
+    once = clean("@Me &amp;quot;<i>Yaaaay</i>&amp;quot; #go www.a.b", steps)
+    assert clean(once, steps) == once == '@user " yaay " go http'
 
 
 def test_a_step_that_does_not_exist_is_refused():
     with pytest.raises(IceboxError, match="no step 'mention'; did you mean 'mentions'"):
-        cleaned("x", ["mention"])
+        clean("x", ["mention"])
 
 
 def test_params_accept_exactly_the_steps_there_are():

@@ -25,16 +25,16 @@ SPLIT_UP = [
 
 @pytest.mark.parametrize(("text", "expected"), SPLIT_UP)
 def test_text_is_cut_up_as_wikitext_is(text, expected):
-    assert tokenization.of_text(text) == expected.split()
+    assert tokenization.tokenize(text) == expected.split()
 
 
 def test_what_is_cut_up_and_joined_is_the_text_again():
     text = 'The role-playing game (10,000.5 of them) didn\'t end; "so", he said: yes.'
-    assert tokenization.joined(tokenization.of_text(text)) == text
+    assert tokenization.detokenize(tokenization.tokenize(text)) == text
 
 
 def test_every_line_of_a_file_ends_with_a_word_of_its_own_blank_ones_too():
-    assert tokenization.of_lines(" \n = A = \n \n b c \n") == [
+    assert tokenization.tokenize_lines(" \n = A = \n \n b c \n") == [
         "<eos>",
         "=",
         "A",
@@ -45,7 +45,7 @@ def test_every_line_of_a_file_ends_with_a_word_of_its_own_blank_ones_too():
         "c",
         "<eos>",
     ]
-    assert tokenization.of_lines("a b") == ["a", "b", "<eos>"]
+    assert tokenization.tokenize_lines("a b") == ["a", "b", "<eos>"]
 
 
 def test_a_vocabulary_begins_with_the_most_frequent_and_has_the_two_words_that_are_needed():

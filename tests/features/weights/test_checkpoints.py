@@ -68,7 +68,9 @@ def test_a_safetensors_file_gives_its_tensors(tmp_path):
 def test_keys_that_are_missing_unexpected_or_of_another_shape_are_named():
     expected = {"a": torch.zeros(2), "b": torch.zeros(2), "c": torch.zeros(3, 1)}
     with pytest.raises(IceboxError) as caught:
-        checkpoints.fitted({"a": torch.zeros(2), "c": torch.zeros(3, 2), "d": torch.zeros(1)}, expected, "own.pth")
+        checkpoints.match_to_network(
+            {"a": torch.zeros(2), "c": torch.zeros(3, 2), "d": torch.zeros(1)}, expected, "own.pth"
+        )
     assert str(caught.value) == (
         "own.pth: missing: b; unexpected: d; of another shape: c (expected (3, 1), found (3, 2))"
     )
@@ -76,12 +78,12 @@ def test_keys_that_are_missing_unexpected_or_of_another_shape_are_named():
 
 def test_of_many_keys_only_the_first_are_named():
     with pytest.raises(IceboxError, match=r"missing: k0, k1, k2, k3, k4 and 95 more$"):
-        checkpoints.fitted({}, {f"k{number}": torch.zeros(1) for number in range(100)}, "own.pth")
+        checkpoints.match_to_network({}, {f"k{number}": torch.zeros(1) for number in range(100)}, "own.pth")
 
 
 def test_tensors_come_out_as_float32_with_the_counters_that_old_files_lack():
     expected = {"weight": torch.zeros(2), "norm.num_batches_tracked": torch.zeros((), dtype=torch.int64)}
-    found = checkpoints.fitted({"weight": torch.ones(2, dtype=torch.float64)}, expected, "own.pth")
+    found = checkpoints.match_to_network({"weight": torch.ones(2, dtype=torch.float64)}, expected, "own.pth")
     assert found["weight"].dtype == torch.float32
     assert found["norm.num_batches_tracked"] == 0
 
@@ -104,28 +106,28 @@ def test_a_pickled_model_and_damaged_files_are_refused(tmp_path):
 def test_a_file_is_downloaded_once(hub, server):
     folder, url = server
     (folder / "own.pth").write_bytes(b"weights")
-    path = checkpoints.downloaded(f"{url}/own.pth")
+    path = checkpoints.download(f"{url}/own.pth")
     (folder / "own.pth").unlink()
-    assert checkpoints.downloaded(f"{url}/own.pth") == path == hub / "own.pth"
+    assert checkpoints.download(f"{url}/own.pth") == path == hub / "own.pth"
     assert path.read_bytes() == b"weights"
 
 
 def test_without_a_network_the_error_says_what_to_bring_and_where_to_put_it(hub, server):
     _, url = server
     with pytest.raises(IceboxError) as caught:
-        checkpoints.downloaded(f"{url}/resnet18-f37072fd.pth")
+        checkpoints.download(f"{url}/resnet18-f37072fd.pth")
     for expected in (f"{url}/resnet18-f37072fd.pth", "404", str(hub), "`weights: path/to/resnet18-f37072fd.pth`"):
         assert expected in str(caught.value)
     with pytest.raises(IceboxError, match="could not fetch http://127"):
-        checkpoints.downloaded("http://127.0.0.1:9/resnet18-f37072fd.pth")
+        checkpoints.download("http://127.0.0.1:9/resnet18-f37072fd.pth")
 
 
 def test_a_download_that_is_not_what_its_name_says_is_refused(hub, server):
     folder, url = server
     (folder / "resnet18-f37072fd.pth").write_bytes(b"a login page")
     with pytest.raises(IceboxError, match="invalid hash value"):
-        checkpoints.downloaded(f"{url}/resnet18-f37072fd.pth")
+        checkpoints.download(f"{url}/resnet18-f37072fd.pth")
     assert list(hub.iterdir()) == []
     (hub / "resnet18-f37072fd.pth").write_bytes(b"an older login page")
     with pytest.raises(IceboxError, match=r"starts with f37072fd, found .*; delete it"):
-        checkpoints.downloaded(f"{url}/resnet18-f37072fd.pth")
+        checkpoints.download(f"{url}/resnet18-f37072fd.pth")

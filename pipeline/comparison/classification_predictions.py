@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from icebox.features.errors import IceboxError
 from icebox.pipeline.comparison.regression_predictions import Measured
+from icebox.pipeline.evaluation import prediction_file
+from icebox.pipeline.evaluation.prediction_file import StoredPredictions, StoredSplit
 from icebox.pipeline.evaluation.sample import Sample
 
-FIXED = ("item_id", "split", "label", "prediction")  # the other columns are p_CLASS or score_CLASS
 BINS = 10  # of the calibration curve
 
 
@@ -66,47 +64,17 @@ class Judged:
 
 def read(path: Path) -> dict[str, Judged | Measured]:
     """What a predictions file says of each test split, by its name. Raises IceboxError for a file that is none."""
-    try:
-        table = pq.ParquetFile(path).read()
-        rows = {name: table[name].to_pylist() for name in FIXED}
-        names = [name.split("_", 1) for name in table.column_names[len(FIXED) :]]
-        kinds, classes = [kind for kind, _ in names], [name for _, name in names]
-        # not to_numpy, which imports pandas (0.5 s) wherever that is installed
-        columns = [np.from_dlpack(column.combine_chunks()) for column in table.columns[len(FIXED) :]]
-        splits = {
-            split: positions(rows["split"], split) for split in dict.fromkeys(rows["split"]) if split.startswith("test")
-        }
-        if not classes:
-            return {split: measured(rows, items) for split, items in splits.items()}
-        values = np.column_stack(columns)  # (n, k)
-        number = {name: i for i, name in enumerate(classes)}
-        labels, predicted = (np.array([number[name] for name in rows[key]], np.int64) for key in FIXED[2:])
-    except (pa.ArrowException, KeyError, ValueError, OSError) as reason:
-        raise IceboxError(f"{path}: expected predictions, found {reason}; run: dvc checkout {path}") from reason
-    probabilities = set(kinds) == {"p"}
-    sure = chosen(values, predicted) if probabilities else lead(values, predicted)
-    return {
-        split: Judged(
-            classes=classes,
-            item_ids=[rows["item_id"][i] for i in items],
-            labels=labels[items],
-            predicted=predicted[items],
-            sure=sure[items],
-            measure="confidence" if probabilities else "margin",
-        )
-        for split, items in splits.items()
-    }
+    stored = prediction_file.read(path)
+    return {name: of_split(stored, split) for name, split in stored.splits.items() if name.startswith("test")}
 
 
-def positions(splits: list[str], name: str) -> np.ndarray:
-    """Where the items of a split lie."""
-    return np.flatnonzero(np.array(splits) == name)
-
-
-def measured(rows: dict[str, list[Any]], items: np.ndarray) -> Measured:
-    """A split of a regression."""
-    labels, predicted = (np.array([float(rows[key][i]) for i in items]) for key in FIXED[2:])
-    return Measured([rows["item_id"][i] for i in items], labels, predicted)
+def of_split(stored: StoredPredictions, split: StoredSplit) -> Judged | Measured:
+    """One split, of a classification or a regression."""
+    if not stored.classes:
+        return Measured(split.item_ids, split.labels, split.predicted)
+    sure = (chosen if stored.has_probabilities else lead)(split.scores, split.predicted)
+    measure = "confidence" if stored.has_probabilities else "margin"
+    return Judged(stored.classes, split.item_ids, split.labels, split.predicted, sure, measure)
 
 
 def chosen(values: np.ndarray, predicted: np.ndarray) -> np.ndarray:

@@ -1,0 +1,91 @@
+"""The file of a head's predictions, in parquet: one row an item of val (where it chose) and of the test sets.
+
+Columns: `item_id`, `split`, `label`, `prediction`, and of a classifier one for each class: `p_CLASS`, its
+probabilities, or `score_CLASS`, the margins of a head without probabilities. In a regression label and prediction are
+numbers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from icebox.features import files
+from icebox.features.errors import IceboxError
+
+if TYPE_CHECKING:  # it imports scikit-learn, which `compare` and `report` do without
+    from icebox.pipeline.evaluation.predictions import ScoredSplit
+
+FIXED_COLUMNS = ("item_id", "split", "label", "prediction")  # before those of the classes
+PROBABILITY, MARGIN = "p", "score"
+
+
+@dataclass(frozen=True)
+class StoredSplit:
+    """The n items of one split: class numbers, or a regression's values, and scores (n, k) float32."""
+
+    item_ids: list[str]
+    labels: np.ndarray
+    predicted: np.ndarray
+    scores: np.ndarray
+
+
+@dataclass(frozen=True)
+class StoredPredictions:
+    """A head's predictions by split, in the file's order; a regression has no classes."""
+
+    classes: list[str]
+    has_probabilities: bool
+    splits: dict[str, StoredSplit]
+
+
+def write(path: Path, splits: Mapping[str, "ScoredSplit"], classes: list[str]) -> None:
+    """Write the predictions of all splits, whole or not at all."""
+    tables = [prediction_table(scored, name, classes) for name, scored in splits.items()]
+    with files.replacing(path) as temporary:
+        pq.write_table(pa.concat_tables(tables), temporary)
+
+
+def prediction_table(scored: "ScoredSplit", name: str, classes: list[str]) -> pa.Table:
+    """The rows of the split `name`."""
+    split, predictions, names = scored.split, scored.predictions, np.array(classes)
+    kind = PROBABILITY if predictions.has_probabilities else MARGIN
+    columns = {
+        "item_id": split.item_ids.astype(str),
+        "split": np.full(len(split), name),
+        "label": names[split.labels] if classes else split.labels,
+        "prediction": names[predictions.predicted] if classes else predictions.predicted,
+    } | {f"{kind}_{label}": predictions.scores[:, i].astype(np.float32) for i, label in enumerate(classes)}
+    return pa.table(
+        {key: pa.array(column.tolist() if column.dtype.kind in "OU" else column) for key, column in columns.items()}
+    )
+
+
+def read(path: Path) -> StoredPredictions:
+    """Read the predictions of all splits. Raises IceboxError for another kind of file."""
+    try:
+        table = pq.ParquetFile(path).read()
+        item_ids, split_of, *targets = (table[name].to_pylist() for name in FIXED_COLUMNS)
+        names = [name.split("_", 1) for name in table.column_names[len(FIXED_COLUMNS) :]]
+        kinds, classes = {kind for kind, _ in names}, [label for _, label in names]
+        # not to_numpy, which imports pandas (0.5 s) wherever that is installed
+        columns = [np.from_dlpack(column.combine_chunks()) for column in table.columns[len(FIXED_COLUMNS) :]]
+        if classes:
+            number = {label: i for i, label in enumerate(classes)}
+            labels, predicted = (np.array([number[label] for label in target], np.int64) for target in targets)
+            scores = np.column_stack(columns)
+        else:
+            labels, predicted = (np.array([float(value) for value in target]) for target in targets)
+            scores = np.empty((len(item_ids), 0), np.float32)
+    except (pa.ArrowException, KeyError, ValueError, OSError) as reason:
+        raise IceboxError(f"{path}: expected predictions, found {reason}; run: dvc checkout {path}") from reason
+    splits = {}
+    for name in dict.fromkeys(split_of):
+        rows = np.flatnonzero(np.array(split_of) == name)
+        ids = [item_ids[i] for i in rows]
+        splits[name] = StoredSplit(ids, labels[rows], predicted[rows], scores[rows])
+    return StoredPredictions(classes, kinds == {PROBABILITY}, splits)

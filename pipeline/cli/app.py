@@ -152,7 +152,7 @@ def compare(
     from icebox.pipeline.comparison import formats
     from icebox.pipeline.config import loader
 
-    write = formats.as_json if as_json else formats.as_csv if as_csv else formats.terminal
+    write = formats.as_json if as_json else formats.as_csv if as_csv else formats.as_table
     print(write(formats.records(loader.load(), stores or [])))
 
 

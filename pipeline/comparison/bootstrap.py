@@ -1,7 +1,7 @@
-"""Certainty by drawing again: bootstrap intervals of any score, and a test for paired differences.
+"""Bootstrap intervals of any score, and a permutation test for paired differences.
 
-What is drawn are units: single items, or whole groups where items come in groups (ten pictures of one patient are not
-ten independent answers). All heads are scored on the same draws, so that their differences are paired.
+Units are drawn: single items, or whole groups where items come in groups (ten pictures of one patient are not ten
+independent predictions). All heads are scored on the same draws, so that their differences are paired.
 
 Letters: n items, u units, b draws of a block.
 """
@@ -20,7 +20,7 @@ from icebox.pipeline.evaluation.sample import Sample
 DRAWS = 2000
 FLIPS = 9999
 BLOCK = 2_000_000  # numbers drawn at once: 16 MB
-FEW = 10  # units, below which a bootstrap says little and a closed form, where there is one, holds
+FEW_UNITS = 10  # below which a bootstrap says little and a closed form, where there is one, holds
 TINY = 1e-12  # the standard error of what does not vary, but for rounding
 SEED = 0  # the same draws each time: equal results give equal bytes
 
@@ -32,47 +32,48 @@ def score_of(metric: Metric, sample: Sample) -> Score:
     return lambda weights: np.asarray(metric.function(sample.reweighted(weights)))
 
 
-def bootstrap(scores: Sequence[Score], units: np.ndarray, *, draws: int = DRAWS, seed: int = SEED) -> np.ndarray:
+def resample(scores: Sequence[Score], units: np.ndarray, *, draws: int = DRAWS, seed: int = SEED) -> np.ndarray:
     """Every score on every draw, (len(scores), draws). units: (n,) the number of each item's unit, from 0."""
     with threadpool_limits(1):  # products so small gain nothing from a second thread, and wait for it on busy cores
-        blocks = [np.stack([score(weights) for score in scores]) for weights in weights_of(units, draws, seed)]
+        blocks = [np.stack([score(weights) for score in scores]) for weights in draw_weights(units, draws, seed)]
     return np.concatenate(blocks, axis=1)
 
 
-def weights_of(units: np.ndarray, draws: int, seed: int) -> Iterator[np.ndarray]:
+def draw_weights(units: np.ndarray, draws: int, seed: int) -> Iterator[np.ndarray]:
     """Blocks (b, n) of how often each item is in a draw of as many units as there are, with replacement."""
     random, u = np.random.default_rng(seed), int(units.max()) + 1
-    alone = u == len(units)
+    ungrouped = u == len(units)
     for left in range(draws, 0, -max(1, BLOCK // u)):
         b = min(left, max(1, BLOCK // u))
-        drawn = random.integers(0, u, (b, u)) + u * np.arange(b)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=b * u).reshape(b, u).astype(np.float32)
-        yield counts if alone else counts[:, units]
+        numbers = random.integers(0, u, (b, u)) + u * np.arange(b)[:, None]
+        counts = np.bincount(numbers.ravel(), minlength=b * u).reshape(b, u).astype(np.float32)
+        yield counts if ungrouped else counts[:, units]
 
 
-def interval(values: np.ndarray, units: int) -> Interval:
-    """The central 95 % of draws of so many units, and as much more as makes up for there being few: draws from a sample
-    vary less than samples do (the expanded percentile interval of Hesterberg 2015, The American Statistician 69).
+def percentile_interval(values: np.ndarray, units: int) -> Interval:
+    """The expanded percentile interval of a score's values on the draws (b,) of so many units: the central 95 %, and as
+    much more as makes up for few units, since draws from a sample vary less than samples do (Hesterberg 2015, The
+    American Statistician 69).
     """
     tail = NormalDist().cdf(-math.sqrt(units / (units - 1)) * t_95(units - 1)) if units > 1 else 0.0
     low, high = np.quantile(values, (tail, 1 - tail))
     return float(low), float(high)
 
 
-def error_interval(errors: np.ndarray, units: np.ndarray, *, draws: int = DRAWS, seed: int = SEED) -> Interval:
+def rmse_interval(errors: np.ndarray, units: np.ndarray, *, draws: int = DRAWS, seed: int = SEED) -> Interval:
     """The 95 % interval of a root mean squared error; errors, units: (n,).
 
     Squares are skewed: the few large ones that decide their mean are missing from many a sample, which then looks
     sure of too small a mean. So what is drawn is how far a draw's log mean lies from the sample's in its own standard
-    errors (the bootstrap-t, Efron and Tibshirani 1993, chapter 12). It takes the place of `interval`, which covers 92 %
-    where this one covers 94 (50 normal errors), or 89 for 92 (200 of Student's t with 5 degrees of freedom); but for
-    fewer than FEW with any error, of which a standard error says little, and which a draw may lack altogether.
+    errors (the bootstrap-t, Efron and Tibshirani 1993, chapter 12). `percentile_interval` covers 92 % where this one
+    covers 94 (50 normal errors), or 89 for 92 (200 of Student's t with 5 degrees of freedom); it is used only for fewer
+    than FEW_UNITS with any error, of which a standard error says little, and which a draw may lack altogether.
     """
     sums, items = np.bincount(units, weights=errors.astype(np.float64) ** 2), np.bincount(units).astype(np.float64)
     u = len(items)
-    if np.count_nonzero(sums) < FEW:
+    if np.count_nonzero(sums) < FEW_UNITS:
         score = score_of(METRICS["rmse"], Sample(np.zeros(len(errors)), errors))
-        return interval(bootstrap([score], units, draws=draws, seed=seed)[0], u)
+        return percentile_interval(resample([score], units, draws=draws, seed=seed)[0], u)
     moments = np.stack([sums, items, sums**2, sums * items, items**2], axis=1)  # (u, 5)
 
     def log_mean(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -82,12 +83,12 @@ def error_interval(errors: np.ndarray, units: np.ndarray, *, draws: int = DRAWS,
         spread = squares / mean**2 - 2 * products / mean + counts
         return np.log(mean), np.sqrt(np.maximum(spread, 0)) / n
 
-    (centre,), (error,) = log_mean(np.ones((1, u)))
+    (center,), (error,) = log_mean(np.ones((1, u)))
     with threadpool_limits(1):
-        found = [log_mean(weights) for weights in weights_of(np.arange(u), draws, seed)]
-    shifts = np.concatenate([(means - centre) / np.maximum(spreads, TINY) for means, spreads in found])
+        blocks = [log_mean(weights) for weights in draw_weights(np.arange(u), draws, seed)]
+    shifts = np.concatenate([(means - center) / np.maximum(spreads, TINY) for means, spreads in blocks])
     low, high = np.quantile(shifts, (0.025, 0.975))
-    return float(np.exp((centre - high * error) / 2)), float(np.exp((centre - low * error) / 2))
+    return float(np.exp((center - high * error) / 2)), float(np.exp((center - low * error) / 2))
 
 
 def t_95(freedom: int) -> float:
@@ -98,17 +99,17 @@ def t_95(freedom: int) -> float:
 
 
 def flip_test(differences: np.ndarray, units: np.ndarray, *, flips: int = FLIPS, seed: int = SEED) -> float:
-    """The chance of a sum at least this far from 0 if each unit's difference might as well have the other sign.
+    """The p-value of a sign-flip permutation test: the chance of a sum at least this far from 0 if each unit's
+    difference might as well have the other sign. differences: (n,).
 
-    With differences of right answers (-1, 0, 1) and every item a unit this is McNemar's test, but drawn.
-    differences: (n,).
+    With differences of right predictions (-1, 0, 1) and every item a unit this is McNemar's test, but drawn.
     """
     sums = np.bincount(units, weights=differences)
     sums = sums[sums != 0]
     if len(sums) == 0:
         return 1.0
-    random, found, beyond = np.random.default_rng(seed), abs(sums.sum()), 0
+    random, observed, beyond = np.random.default_rng(seed), abs(sums.sum()), 0
     for left in range(flips, 0, -max(1, BLOCK // len(sums))):
         signs = random.integers(0, 2, (min(left, max(1, BLOCK // len(sums))), len(sums)), np.int8) * 2.0 - 1
-        beyond += int((np.abs(signs @ sums) >= found * (1 - 1e-12)).sum())
+        beyond += int((np.abs(signs @ sums) >= observed * (1 - 1e-12)).sum())
     return (beyond + 1) / (flips + 1)

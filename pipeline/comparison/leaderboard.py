@@ -3,11 +3,12 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from icebox.features.errors import IceboxError, suggestion
-from icebox.pipeline.comparison import fold_tests
-from icebox.pipeline.comparison.fold_tests import OnFolds
+from icebox.pipeline.comparison import statistics
+from icebox.pipeline.comparison.statistics import FoldComparison
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.metrics import METRICS, Metric
@@ -17,7 +18,7 @@ FURTHER_TEST = "test-"
 
 
 @dataclass(frozen=True)
-class Entry:
+class LeaderboardEntry:
     """One head on one store: its scores by split, how it was chosen, and what it costs.
 
     `details` is the file of that name, as fit left it.
@@ -58,51 +59,49 @@ class Entry:
         return str(self.details.get("chosen_on", "val"))
 
 
-def leaderboard(config: Config, stores: Sequence[str] = ()) -> list[Entry]:
-    """Entries by dataset in the order of params.yaml, each dataset's best on val first.
+def entries(config: Config, stores: Sequence[str] = ()) -> list[LeaderboardEntry]:
+    """All entries, or those of some stores, by dataset in the order of params.yaml, each dataset's best on val first.
 
     Ranked on val, since ranking by test would choose by test. Raises IceboxError where metrics are missing.
     """
     for store in stores:
         if store not in config.select.stores:
             raise IceboxError(f"compare {store}: no such selected store; {suggestion(store, config.select.stores)}")
-    entries = [
-        read(config, store, head) for store in stores or config.select.stores for head in heads_of(config, store)
+    unsorted = [
+        read_entry(config, store, head)
+        for store in stores or config.select.stores
+        for head in result_names(config, store)
     ]
     order = list(config.datasets)
 
-    def place(entry: Entry) -> tuple[int, float, str, str]:
-        metric = ranked_by(config, entry)
+    def rank(entry: LeaderboardEntry) -> tuple[int, float, str, str]:
+        metric = ranking_metric(config, entry)
         value = entry.val.get(metric.name)
         loss = float("inf") if value is None else -value if metric.greater_is_better else value
         return order.index(entry.dataset), loss, entry.store, entry.head
 
-    return sorted(entries, key=place)
+    return sorted(unsorted, key=rank)
 
 
-def heads_of(config: Config, store: str) -> list[str]:
+def result_names(config: Config, store: str) -> list[str]:
     """The names under which a store's results lie: selected heads, their ensemble, and what was unfrozen from there."""
     ensemble = [paths.ENSEMBLE] if store in config.select.ensembles else []
     return [*config.select.heads, *ensemble, *(name for name, entry in config.unfreeze.items() if entry.store == store)]
 
 
-def ranked_by(config: Config, entry: Entry) -> Metric:
+def ranking_metric(config: Config, entry: LeaderboardEntry) -> Metric:
     """The metric that heads are ranked by on val: the one that chose their settings, or the task's own."""
     return METRICS[config.fit_options(entry.store).choose]
 
 
-def read(config: Config, store: str, head: str) -> Entry:
-    """One entry from its metrics and details."""
-    found: dict[str, Any] = {}
-    for path in (paths.metrics(store, head), paths.details(store, head)):
-        if not path.exists():
-            raise IceboxError(f"{path}: not found; run: dvc repro fit@{store}-{head}")
-        found[path.parts[1]] = json.loads(path.read_text())
-    scores, details = found["metrics"], found["details"]
-    catalogued = config.stores[store]
-    return Entry(
-        dataset=catalogued.dataset,
-        backbone=catalogued.backbone,
+def read_entry(config: Config, store: str, head: str) -> LeaderboardEntry:
+    """One entry from its metrics and details. Raises IceboxError where they are missing."""
+    scores = load_result(paths.metrics(store, head), store, head)
+    details = load_result(paths.details(store, head), store, head)
+    catalog_entry = config.stores[store]
+    return LeaderboardEntry(
+        dataset=catalog_entry.dataset,
+        backbone=catalog_entry.backbone,
         store=store,
         head=head,
         val=scores["val"],
@@ -117,19 +116,27 @@ def read(config: Config, store: str, head: str) -> Entry:
     )
 
 
-def on_folds(entries: Sequence[Entry], metric: Metric) -> list[OnFolds | None]:
-    """Each against the first, where both were judged on the same folds of the same items."""
+def load_result(path: Path, store: str, head: str) -> dict[str, Any]:
+    """A JSON file that fitting wrote. Raises IceboxError where it is missing."""
+    if not path.exists():
+        raise IceboxError(f"{path}: not found; run: dvc repro fit@{store}-{head}")
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+def compare_on_folds(entries: Sequence[LeaderboardEntry], metric: Metric) -> list[FoldComparison | None]:
+    """Each entry against the first, where both were scored on the same folds of the same items."""
     folds = [entry.details.get("folds") or [] for entry in entries]
     same = entries[0].details.get("same_folds")
     scores = [
-        [fold[metric.name] for fold in mine]
-        if same and entry.details.get("same_folds") == same and all(metric.name in fold for fold in mine)
+        [fold[metric.name] for fold in own]
+        if same and entry.details.get("same_folds") == same and all(metric.name in fold for fold in own)
         else None
-        for entry, mine in zip(entries, folds, strict=True)
+        for entry, own in zip(entries, folds, strict=True)
     ]
-    return fold_tests.compared(scores, [int(fold["n"]) for fold in folds[0]])
+    return statistics.compare_on_folds(scores, [int(fold["n"]) for fold in folds[0]])
 
 
-def described(chosen: dict[str, Any]) -> str:
+def format_parameters(parameters: dict[str, Any]) -> str:
     """`C=0.1, max_iter=1000`."""
-    return ", ".join(f"{name}={value}" for name, value in chosen.items())
+    return ", ".join(f"{name}={value}" for name, value in parameters.items())

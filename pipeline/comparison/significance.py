@@ -1,7 +1,7 @@
-"""How sure is the leaderboard? Each entry's interval, and its paired difference to the best on val.
+"""Statistical significance on the leaderboard: each entry's intervals, and its paired difference to the best on val.
 
 The best on val is the reference, so that test chooses nothing. An entry that Holm's correction can't tell from it is
-tied, whatever its place.
+tied, whatever its rank.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,10 @@ from typing import Any, Literal
 import numpy as np
 
 from icebox.features.manifest import manifest
-from icebox.pipeline.comparison import bootstrap, statistics
-from icebox.pipeline.comparison.classification_predictions import Judged, read
-from icebox.pipeline.comparison.leaderboard import Entry
-from icebox.pipeline.comparison.regression_predictions import Measured
+from icebox.pipeline.comparison import bootstrap, statistics, test_predictions
+from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
 from icebox.pipeline.comparison.statistics import Interval
+from icebox.pipeline.comparison.test_predictions import ClassificationPredictions, SplitPredictions
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.metrics import METRICS, Metric
 from icebox.pipeline.evaluation.sample import Sample
@@ -23,14 +22,13 @@ from icebox.pipeline.project import paths
 
 ALPHA = 0.05
 
-Seen = Judged | Measured
 Draws = dict[str, np.ndarray]  # by metric: its value on each draw (b,)
 Verdict = Literal["best", "tied", "better", "worse", "unknown"]
 
 
 @dataclass(frozen=True)
-class Versus:
-    """An entry against the best on val, on the n test items that both were judged on.
+class PairedComparison:
+    """An entry against the best on val, on the n test items that both were scored on.
 
     `difference` is its score less the best's, by the metric that heads are compared by; `intervals` are the 95 %
     intervals of the differences, by metric. `wins` and `losses` are the items that only it, or only the best, got right
@@ -49,125 +47,120 @@ class Versus:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """The 95 % intervals of an entry's test scores, by metric, and how it stands to the best."""
+class Significance:
+    """The 95 % intervals of an entry's test scores, by metric, and its comparison to the best."""
 
     intervals: dict[str, Interval]
-    versus: Versus | None
+    comparison: PairedComparison | None
     verdict: Verdict
 
 
-def standings(entries: Sequence[Entry], seen: Sequence[Seen | None]) -> list[Standing]:
-    """A standing for each of one dataset's entries, best on val first; `seen` are their views of test.
+def assess(entries: Sequence[LeaderboardEntry], predictions: Sequence[SplitPredictions | None]) -> list[Significance]:
+    """The significance of each of one dataset's entries, best on val first; `predictions` are theirs for test.
 
-    A view that is not on this machine leaves no difference, and no interval but the closed form of a proportion. Views
-    are compared on the items that all of them hold, since a store may have skipped some.
+    Predictions that are not on this machine (None) leave no difference, and no interval but the closed form of a
+    proportion. Entries are compared on the items that all predictions hold, since a store may have skipped some.
     """
-    found = [Standing(closed_form(entry), None, "unknown") for entry in entries]
-    shared = common(seen)
-    views = {i: narrowed(one, shared) for i, one in enumerate(seen) if one and shared}
-    if views:
-        units = units_of(next(iter(views.values())).item_ids, groups_of(entries[0].dataset))
-        draws = {i: draws_of(one, units) for i, one in views.items()}
-        for i, one in views.items():
-            versus = against(one, views[0], draws[i], draws[0], units) if i and 0 in views else None
-            found[i] = Standing(intervals(one, draws[i], units), versus, "unknown")
-    if found:
-        found[0] = replace(found[0], verdict="best")
-    return decided(found, greater_is_better=bool(entries) and entries[0].metric.greater_is_better)
+    results = [Significance(closed_form(entry), None, "unknown") for entry in entries]
+    item_ids = common_items(predictions)
+    present = {i: restrict(each, item_ids) for i, each in enumerate(predictions) if each and item_ids}
+    if present:
+        units = units_of(next(iter(present.values())).item_ids, groups_of(entries[0].dataset))
+        draws = {i: draw_metrics(each.sample, units) for i, each in present.items()}
+        for i, each in present.items():
+            comparison = (
+                compare(each.sample, present[0].sample, draws[i], draws[0], units) if i and 0 in present else None
+            )
+            results[i] = Significance(intervals(each.sample, draws[i], units), comparison, "unknown")
+    if results:
+        results[0] = replace(results[0], verdict="best")
+    return with_verdicts(results, greater_is_better=bool(entries) and entries[0].metric.greater_is_better)
 
 
-def closed_form(entry: Entry) -> dict[str, Interval]:
+def closed_form(entry: LeaderboardEntry) -> dict[str, Interval]:
     """The interval that a proportion and its number of items suffice for."""
     if entry.metric.interval != "proportion":
         return {}
-    return {entry.metric.name: statistics.interval(entry.score, int(entry.test["n"]))}
+    return {entry.metric.name: statistics.wilson_interval(entry.score, int(entry.test["n"]))}
 
 
-def common(seen: Sequence[Seen | None]) -> set[str]:
-    """The ids of the items in every view."""
-    sets = [set(one.item_ids) for one in seen if one]
+def common_items(predictions: Sequence[SplitPredictions | None]) -> set[str]:
+    """The ids of the items that all predictions hold."""
+    sets = [set(each.item_ids) for each in predictions if each]
     return set.intersection(*sets) if sets else set()
 
 
-def decided(found: list[Standing], *, greater_is_better: bool) -> list[Standing]:
-    """The same with Holm's p-values, and what they say."""
-    compared = [i for i, each in enumerate(found) if each.versus]
-    adjusted = dict(zip(compared, statistics.holm([versus(found[i]).p for i in compared]), strict=True))
-    done = list(found)
-    for i, p_holm in adjusted.items():
-        one = replace(versus(found[i]), p_holm=p_holm)
-        better = (one.difference > 0) == greater_is_better
+def with_verdicts(results: list[Significance], *, greater_is_better: bool) -> list[Significance]:
+    """The results with Holm's p-values, and the verdicts that follow from them."""
+    compared = {i: each.comparison for i, each in enumerate(results) if each.comparison}
+    adjusted = statistics.holm([comparison.p for comparison in compared.values()])
+    decided = list(results)
+    for (i, comparison), p_holm in zip(compared.items(), adjusted, strict=True):
+        better = (comparison.difference > 0) == greater_is_better
         verdict: Verdict = "tied" if p_holm >= ALPHA else "better" if better else "worse"
-        done[i] = replace(found[i], versus=one, verdict=verdict)
-    return done
+        decided[i] = replace(results[i], comparison=replace(comparison, p_holm=p_holm), verdict=verdict)
+    return decided
 
 
-def versus(one: Standing) -> Versus:
-    """The comparison, which must be there."""
-    assert one.versus is not None
-    return one.versus
+def draw_metrics(
+    sample: Sample, units: np.ndarray, *, draws: int = bootstrap.DRAWS, seed: int = bootstrap.SEED
+) -> Draws:
+    """Every metric that has an interval, on every draw of the units (n,)."""
+    with_interval = [metric for metric in metrics.of_task(sample.task) if metric.interval]
+    scores = [bootstrap.score_of(metric, sample) for metric in with_interval]
+    values = bootstrap.resample(scores, units, draws=draws, seed=seed)
+    return {metric.name: row for metric, row in zip(with_interval, values, strict=True)}
 
 
-def draws_of(one: Seen, units: np.ndarray, *, draws: int = bootstrap.DRAWS, seed: int = bootstrap.SEED) -> Draws:
-    """Every metric with an interval, on every draw of the units."""
-    sample = one.sample
-    drawn = [metric for metric in metrics.of_task(sample.task) if metric.interval]
-    scores = [bootstrap.score_of(metric, sample) for metric in drawn]
-    values = bootstrap.bootstrap(scores, units, draws=draws, seed=seed)
-    return {metric.name: row for metric, row in zip(drawn, values, strict=True)}
-
-
-def intervals(one: Seen, draws: Draws, units: np.ndarray) -> dict[str, Interval]:
+def intervals(sample: Sample, draws: Draws, units: np.ndarray) -> dict[str, Interval]:
     """The interval of each metric, from its draws or in closed form."""
-    return {name: interval(METRICS[name], one.sample, values, units) for name, values in draws.items()}
+    return {name: interval(METRICS[name], sample, values, units) for name, values in draws.items()}
 
 
 def interval(metric: Metric, sample: Sample, draws: np.ndarray, units: np.ndarray) -> Interval:
-    """The interval of one metric; draws: (b,)."""
+    """The interval of one metric, of which `draws` (b,) are the values."""
     u = int(units.max()) + 1
     if metric.interval == "bootstrap-t":
-        return bootstrap.error_interval(sample.errors, units)
-    if metric.interval == "proportion" and few(sample.right, ~sample.right, units):
+        return bootstrap.rmse_interval(sample.errors, units)
+    if metric.interval == "proportion" and few_units(sample.right, ~sample.right, units):
         # near 0 and 1 the draws hardly vary; of Wilson's items a unit is the least that is known to be independent
-        return statistics.interval(float(sample.right.mean()), u)
-    return bootstrap.interval(draws, u)
+        return statistics.wilson_interval(float(sample.right.mean()), u)
+    return bootstrap.percentile_interval(draws, u)
 
 
-def against(one: Seen, best: Seen, draws: Draws, draws_of_best: Draws, units: np.ndarray) -> Versus:
-    """One against the best on the same n items and the same draws of them."""
-    mine, other = one.sample, best.sample
-    n, u, metric = len(units), int(units.max()) + 1, metrics.primary(mine.task)
-    difference = float(metric.function(mine)) - float(metric.function(other))
-    drawn = {name: bootstrap.interval(values - draws_of_best[name], u) for name, values in draws.items()}
-    if mine.task == "regression":
-        p = bootstrap.flip_test(mine.errors**2 - other.errors**2, units)
-        return Versus(difference, drawn, "flip test", p, p, n, None, None)
-    won, lost = mine.right & ~other.right, other.right & ~mine.right
+def compare(sample: Sample, best: Sample, draws: Draws, draws_of_best: Draws, units: np.ndarray) -> PairedComparison:
+    """An entry against the best, on the same n items and the same draws of them."""
+    n, u, metric = len(units), int(units.max()) + 1, metrics.primary(sample.task)
+    difference = float(metric.function(sample)) - float(metric.function(best))
+    ends = {name: bootstrap.percentile_interval(values - draws_of_best[name], u) for name, values in draws.items()}
+    if sample.task == "regression":
+        p = bootstrap.flip_test(sample.errors**2 - best.errors**2, units)
+        return PairedComparison(difference, ends, "flip test", p, p, n, None, None)
+    won, lost = sample.right & ~best.right, best.right & ~sample.right
     wins, losses = int(won.sum()), int(lost.sum())
     if u < n:
-        p = bootstrap.flip_test(mine.right.astype(np.float64) - other.right, units)
+        p = bootstrap.flip_test(sample.right.astype(np.float64) - best.right, units)
     else:
         p = statistics.sign_test(wins, losses)
-    if few(won, lost, units):
+    if few_units(won, lost, units):
         closed = statistics.paired_interval(wins * u / n, losses * u / n, u)
-        drawn |= {name: closed for name in drawn if METRICS[name].interval == "proportion"}
-    return Versus(difference, drawn, "flip test" if u < n else "exact McNemar", p, p, n, wins, losses)
+        ends |= {name: closed for name in ends if METRICS[name].interval == "proportion"}
+    return PairedComparison(difference, ends, "flip test" if u < n else "exact McNemar", p, p, n, wins, losses)
 
 
-def few(one: np.ndarray, other: np.ndarray, units: np.ndarray) -> bool:
-    """Whether fewer than FEW units hold one of two kinds of items (n,) bool."""
-    return min(len(np.unique(units[items])) for items in (one, other)) < bootstrap.FEW
+def few_units(items: np.ndarray, others: np.ndarray, units: np.ndarray) -> bool:
+    """Whether one of two kinds of items (n,) bool is in too few units for a bootstrap."""
+    return min(len(np.unique(units[kind])) for kind in (items, others)) < bootstrap.FEW_UNITS
 
 
-def narrowed(one: Seen, item_ids: set[str]) -> Any:
-    """The same view of these items only, by their ids' order, so that two views stand side by side."""
-    order = sorted((item_id, i) for i, item_id in enumerate(one.item_ids) if item_id in item_ids)
+def restrict(predictions: SplitPredictions, item_ids: set[str]) -> Any:
+    """The predictions for these items only, in the order of their ids, so that entries can be compared row by row."""
+    order = sorted((item_id, i) for i, item_id in enumerate(predictions.item_ids) if item_id in item_ids)
     kept = np.array([i for _, i in order])
-    columns = {"labels": one.labels[kept], "predicted": one.predicted[kept]}
-    if isinstance(one, Judged):
-        columns["sure"] = one.sure[kept]
-    return replace(one, item_ids=[item_id for item_id, _ in order], **columns)
+    columns = {"labels": predictions.labels[kept], "predicted": predictions.predicted[kept]}
+    if isinstance(predictions, ClassificationPredictions):
+        columns["certainty"] = predictions.certainty[kept]
+    return replace(predictions, item_ids=[item_id for item_id, _ in order], **columns)
 
 
 def units_of(item_ids: Sequence[str], groups: Mapping[str, str]) -> np.ndarray:
@@ -178,19 +171,20 @@ def units_of(item_ids: Sequence[str], groups: Mapping[str, str]) -> np.ndarray:
 
 
 def groups_of(dataset: str) -> dict[str, str]:
-    """The groups of a dataset's items, where its manifest is here."""
+    """The groups of a dataset's items by id; none where its manifest is not on this machine."""
     path = paths.manifest(dataset)
     return {row.item_id: row.group for row in manifest.read(path) if row.group} if path.exists() else {}
 
 
-def seen_of(entry: Entry) -> dict[str, Seen]:
-    """An entry's views of its test splits; none where the predictions are absent or of another run."""
+def load_predictions(entry: LeaderboardEntry) -> dict[str, SplitPredictions]:
+    """An entry's predictions by test split; none where the file is absent or of another run."""
     path = paths.predictions(entry.store, entry.head)
-    found = read(path) if path.exists() else {}
-    return found if "test" in found and agrees(entry, found["test"]) else {}
+    splits = test_predictions.read(path) if path.exists() else {}
+    return splits if "test" in splits and is_same_run(entry, splits["test"].sample) else {}
 
 
-def agrees(entry: Entry, test: Seen) -> bool:
+def is_same_run(entry: LeaderboardEntry, test: Sample) -> bool:
     """Whether predictions and metrics are of one run: metrics keep six digits."""
-    score = float(entry.metric.function(test.sample)) if test.sample.task == entry.metric.task else np.nan
-    return bool(np.isclose(score, entry.score, rtol=1e-4, atol=1e-6))
+    if test.task != entry.metric.task:
+        return False
+    return bool(np.isclose(float(entry.metric.function(test)), entry.score, rtol=1e-4, atol=1e-6))

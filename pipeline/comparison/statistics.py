@@ -1,10 +1,11 @@
-"""How sure is a score? Closed forms for counts and folds, so that no reader takes chance for skill.
+"""Closed-form confidence intervals and tests for accuracies, for paired differences and for scores on folds.
 
-What has no closed form (macro-F1, errors of a regression, items that come in groups) is in `resampling`.
+Scores without a closed form (macro-F1, errors of a regression, items that come in groups) are in `bootstrap`.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 Z_95 = 1.959964  # half width of the central 95 % of a normal distribution, in standard deviations
 Z_POWER = 0.841621  # of its lower 80 %: a study that finds a real difference four times of five
@@ -12,8 +13,8 @@ Z_POWER = 0.841621  # of its lower 80 %: a study that finds a real difference fo
 Interval = tuple[float, float]
 
 
-def interval(accuracy: float, n: int) -> Interval:
-    """The 95 % interval of an accuracy seen on n items (Wilson 1927: stays within 0..1, holds near both ends)."""
+def wilson_interval(accuracy: float, n: int) -> Interval:
+    """The 95 % interval of an accuracy measured on n items (Wilson 1927: stays within 0..1, holds near both ends)."""
     if n == 0:
         return 0.0, 1.0
     z2 = Z_95**2
@@ -23,7 +24,7 @@ def interval(accuracy: float, n: int) -> Interval:
 
 
 def paired_interval(wins: float, losses: float, n: float) -> Interval:
-    """The 95 % interval of the difference of two accuracies seen on the same n items, of which `wins` were right with
+    """The 95 % interval of the difference of two accuracies on the same n items, of which `wins` were right with
     the first only and `losses` with the second only (Bonett and Price 2012: holds where both are few)."""
     gain, loss = (wins + 1) / (n + 2), (losses + 1) / (n + 2)
     half = Z_95 * math.sqrt((gain + loss - (gain - loss) ** 2) / (n + 2))
@@ -31,15 +32,15 @@ def paired_interval(wins: float, losses: float, n: float) -> Interval:
 
 
 def sign_test(wins: int, losses: int) -> float:
-    """The chance of a split at least this uneven if each of the items were a coin toss (exact McNemar, two-sided)."""
+    """The two-sided p-value of the exact McNemar test: the chance of a split at least this uneven by coin tosses."""
     n, fewer = wins + losses, min(wins, losses)
     tail = sum(math.comb(n, i) for i in range(fewer + 1))
     return min(1.0, 2 * tail / (1 << n))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values adjusted for there being several (Holm 1979): that any true null falls below 0.05 has a chance of
-    5 % at most, whatever hangs together."""
+    """p-values adjusted for multiple comparisons (Holm 1979): the chance that any true null falls below 0.05 is 5 % at
+    most, however the tests depend on each other."""
     adjusted, highest, m = [0.0] * len(p_values), 0.0, len(p_values)
     for rank, i in enumerate(sorted(range(m), key=lambda i: p_values[i])):
         highest = max(highest, min(1.0, (m - rank) * p_values[i]))
@@ -48,7 +49,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def corrected_t(differences: Sequence[float], test_over_train: float) -> float:
-    """The two-sided p-value of a mean difference seen on k folds (Nadeau and Bengio 2003).
+    """The two-sided p-value of a mean difference on k folds, by the corrected t-test (Nadeau and Bengio 2003).
 
     Folds share most of their train items, so their differences are no independent draws and a plain t-test calls far
     too much significant; the variance is raised by `test_over_train`, the items of a fold over those it was trained on.
@@ -64,9 +65,44 @@ def corrected_t(differences: Sequence[float], test_over_train: float) -> float:
     return float(2 * special.stdtr(k - 1, -abs(t)))
 
 
+@dataclass(frozen=True)
+class FoldComparison:
+    """A mean score over folds less the best's, and the p-value of that; `p_holm` with Holm's correction for all that
+    are compared. The best was chosen on these folds, so they flatter it: p is rather too small than too large.
+    """
+
+    difference: float
+    p: float
+    p_holm: float
+
+
+def compare_on_folds(
+    scores: Sequence[Sequence[float] | None], items: Sequence[int], *, best: int = 0
+) -> list[FoldComparison | None]:
+    """Scores on the same k folds of so many `items`, each compared with those at `best` by the corrected t-test.
+
+    None for the best itself, for entries without scores, and for all where there are fewer than two folds.
+    """
+    reference = scores[best]
+    if reference is None or len(items) < 2:
+        return [None] * len(scores)
+    total = sum(items)
+    test_over_train = sum(n / (total - n) for n in items) / len(items)
+    comparisons: list[FoldComparison | None] = []
+    for i, candidate in enumerate(scores):
+        if i == best or candidate is None:
+            comparisons.append(None)
+            continue
+        differences = [one - other for one, other in zip(candidate, reference, strict=True)]
+        p = corrected_t(differences, test_over_train)
+        comparisons.append(FoldComparison(sum(differences) / len(differences), p, p))
+    adjusted = iter(holm([each.p for each in comparisons if each]))
+    return [each and replace(each, p_holm=next(adjusted)) for each in comparisons]
+
+
 def items_needed(wins: int, losses: int, n: int) -> int | None:
-    """How many test items would tell two heads apart four times of five, if they differ as they seem to on these n
-    (Connor 1987, for McNemar's test); None where they don't differ at all."""
+    """The number of test items that would tell two heads apart four times of five, if they differ as they seem to on
+    these n (Connor 1987, for McNemar's test); None where they don't differ at all."""
     gain = abs(wins - losses) / n
     if gain == 0:
         return None

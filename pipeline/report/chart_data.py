@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from icebox.pipeline.comparison import classification_predictions
+from icebox.pipeline.comparison import test_predictions
 from icebox.pipeline.report.sections import Line, Section
 from icebox.pipeline.report.thumbnails import Exhibit
 
@@ -29,9 +29,9 @@ def of(section: Section) -> dict[str, Any]:
         "maps": {store: map_of(section, store) for store in section.atlases},
         "labels": labels(section),
         "calibration": {
-            line.anchor: classification_predictions.calibration(line.judged)
+            line.anchor: test_predictions.calibration_curve(line.judged)
             for line in section.lines
-            if line.judged and line.judged.measure == "confidence"
+            if line.judged and line.judged.certainty_kind == "confidence"
         },
         "errors": {line.anchor: errors(line) for line in section.lines if line.measured},
     }
@@ -68,8 +68,8 @@ def map_of(section: Section, store: str) -> dict[str, Any]:
     found = section.atlases[store]
     line = section.of(store)[0]
     seen = line.seen.get("test")
-    said = {item_id: seen.said(i)[1] for i, item_id in enumerate(seen.item_ids)} if seen else {}
-    truth = {item_id: seen.said(i)[0] for i, item_id in enumerate(seen.item_ids)} if seen else {}
+    said = {item_id: seen.label_and_prediction(i)[1] for i, item_id in enumerate(seen.item_ids)} if seen else {}
+    truth = {item_id: seen.label_and_prediction(i)[0] for i, item_id in enumerate(seen.item_ids)} if seen else {}
     return {
         "ids": found.item_ids,
         "points": found.points,

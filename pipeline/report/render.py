@@ -47,7 +47,7 @@ def render(config: Config) -> str:
         seed=config.fit.seed,
         classes_max=CLASSES_MAX,
         asset=asset,
-        described=leaderboard.described,
+        described=leaderboard.format_parameters,
         drawn=chart_data.of,
         pictures=pictures,
         size=formats.size,

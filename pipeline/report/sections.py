@@ -11,17 +11,26 @@ from typing import Any
 from icebox.features import plugins
 from icebox.features.manifest import manifest
 from icebox.features.manifest.manifest import ManifestRow
-from icebox.pipeline.comparison import classification_predictions, leaderboard, search_table, slices, statistics
-from icebox.pipeline.comparison import recommendations as advice
-from icebox.pipeline.comparison import significance as standing
-from icebox.pipeline.comparison.classification_predictions import Judged
-from icebox.pipeline.comparison.fold_tests import OnFolds
+from icebox.pipeline.comparison import (
+    leaderboard,
+    recommendations,
+    search_table,
+    significance,
+    slices,
+    statistics,
+    test_predictions,
+)
 from icebox.pipeline.comparison.formats import over_seeds
-from icebox.pipeline.comparison.regression_predictions import Measured
-from icebox.pipeline.comparison.search_table import Tried
-from icebox.pipeline.comparison.significance import Seen, Standing
+from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
+from icebox.pipeline.comparison.search_table import SearchRow
+from icebox.pipeline.comparison.significance import Significance
 from icebox.pipeline.comparison.slices import Slice
-from icebox.pipeline.comparison.statistics import Interval
+from icebox.pipeline.comparison.statistics import FoldComparison, Interval
+from icebox.pipeline.comparison.test_predictions import (
+    ClassificationPredictions,
+    RegressionPredictions,
+    SplitPredictions,
+)
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.evaluation import metrics
@@ -52,12 +61,12 @@ class Mistake:
 class Line:
     """A row of the leaderboard and the details that it links to."""
 
-    entry: leaderboard.Entry
+    entry: LeaderboardEntry
     rank: str
     floor: bool
-    standing: Standing
-    on_folds: OnFolds | None
-    seen: dict[str, Seen]
+    standing: Significance
+    on_folds: FoldComparison | None
+    seen: dict[str, SplitPredictions]
     slices: list[Slice]
     mistakes: list[Mistake]
 
@@ -72,26 +81,26 @@ class Line:
         return self.standing.intervals.get(self.entry.metric.name)
 
     @property
-    def judged(self) -> Judged | None:
+    def judged(self) -> ClassificationPredictions | None:
         """Test as a classifier saw it."""
         test = self.seen.get("test")
-        return test if isinstance(test, Judged) else None
+        return test if isinstance(test, ClassificationPredictions) else None
 
     @property
-    def measured(self) -> Measured | None:
+    def measured(self) -> RegressionPredictions | None:
         """Test as a regression saw it."""
         test = self.seen.get("test")
-        return test if isinstance(test, Measured) else None
+        return test if isinstance(test, RegressionPredictions) else None
 
     @property
     def pairs(self) -> list[dict[str, Any]]:
         """The commonest confusions."""
-        return classification_predictions.pairs(self.judged, PAIRS) if self.judged else []
+        return test_predictions.confusion_pairs(self.judged, PAIRS) if self.judged else []
 
     @property
     def by_class(self) -> list[dict[str, Any]]:
         """Precision, recall and F1."""
-        return classification_predictions.by_class(self.judged) if self.judged else []
+        return test_predictions.class_scores(self.judged) if self.judged else []
 
     @property
     def seeds(self) -> tuple[int, float | None, float | None]:
@@ -99,9 +108,9 @@ class Line:
         return over_seeds(self.entry)
 
     @property
-    def tried(self) -> list[Tried]:
+    def tried(self) -> list[SearchRow]:
         """The settings of its search, best first."""
-        return search_table.of(self.entry)
+        return search_table.rows(self.entry)
 
     @property
     def absent(self) -> tuple[str, str] | None:
@@ -177,12 +186,12 @@ def collect(config: Config) -> list[Section]:
 
     Raises IceboxError where metrics are missing or a file is damaged.
     """
-    entries = leaderboard.leaderboard(config)
+    entries = leaderboard.entries(config)
     datasets = dict.fromkeys(entry.dataset for entry in entries)
     return [section(config, name, [entry for entry in entries if entry.dataset == name]) for name in datasets]
 
 
-def section(config: Config, name: str, entries: list[leaderboard.Entry]) -> Section:
+def section(config: Config, name: str, entries: list[LeaderboardEntry]) -> Section:
     """All of one dataset. `entries` stand best on val first."""
     path = paths.manifest(name)
     rows = {row.item_id: row for row in manifest.read(path)} if path.exists() else {}
@@ -200,8 +209,8 @@ def section(config: Config, name: str, entries: list[leaderboard.Entry]) -> Sect
         atlases={store: found for store in stores if (found := results.of(store))},
         gallery=Gallery(config, name, list(rows.values())),
         axis=axis(lines),
-        ranked_by=leaderboard.ranked_by(config, entries[0]),
-        advice=advice.given(
+        ranked_by=leaderboard.ranking_metric(config, entries[0]),
+        advice=recommendations.recommend(
             [(each.entry, each.standing) for each in lines],
             (floor.entry, floor.standing) if floor and not best.floor else None,
             best.judged,
@@ -212,13 +221,13 @@ def section(config: Config, name: str, entries: list[leaderboard.Entry]) -> Sect
     )
 
 
-def lines_of(config: Config, entries: list[leaderboard.Entry], rows: dict[str, ManifestRow]) -> list[Line]:
+def lines_of(config: Config, entries: list[LeaderboardEntry], rows: dict[str, ManifestRow]) -> list[Line]:
     """A line for each entry, with its predictions where they are here."""
-    metric = leaderboard.ranked_by(config, entries[0])
+    metric = leaderboard.ranking_metric(config, entries[0])
     ranks = statistics.ranks([entry.val.get(metric.name) for entry in entries])
-    seen = [standing.seen_of(entry) for entry in entries]
-    standings = standing.standings(entries, [views.get("test") for views in seen])
-    folds = leaderboard.on_folds(entries, metric)
+    seen = [significance.load_predictions(entry) for entry in entries]
+    standings = significance.assess(entries, [views.get("test") for views in seen])
+    folds = leaderboard.compare_on_folds(entries, metric)
     return [
         Line(
             entry=entry,
@@ -227,7 +236,7 @@ def lines_of(config: Config, entries: list[leaderboard.Entry], rows: dict[str, M
             standing=stands,
             on_folds=fold,
             seen=views,
-            slices=slices.of(views["test"], rows) if views else [],
+            slices=slices.score_slices(views["test"], rows) if views else [],
             mistakes=mistakes(views["test"]) if views else [],
         )
         for entry, rank, views, stands, fold in zip(entries, ranks, seen, standings, folds, strict=True)
@@ -240,29 +249,36 @@ def is_floor(config: Config, backbone: str) -> bool:
     return plugin_schema.constant(family, "FLOOR") is True
 
 
-def mistakes(seen: Seen) -> list[Mistake]:
+def mistakes(seen: SplitPredictions) -> list[Mistake]:
     """The surest wrong predictions, or the largest errors."""
-    return [Mistake(seen.item_ids[i], *seen.said(i), float(seen.sure[i])) for i in seen.mistakes(MISTAKES)]
+    return [
+        Mistake(seen.item_ids[i], *seen.label_and_prediction(i), float(seen.severity[i]))
+        for i in seen.mistakes(MISTAKES)
+    ]
 
 
-def classes_of(rows: dict[str, ManifestRow], seen: Seen | None, *, regression: bool) -> list[str]:
+def classes_of(rows: dict[str, ManifestRow], seen: SplitPredictions | None, *, regression: bool) -> list[str]:
     """The labels' names, from the manifest or else from predictions."""
     if regression:
         return []
-    return sorted({row.label for row in rows.values()}) or (seen.classes if isinstance(seen, Judged) else [])
+    return sorted({row.label for row in rows.values()}) or (
+        seen.classes if isinstance(seen, ClassificationPredictions) else []
+    )
 
 
-def reference(seen: Seen | None, rows: dict[str, ManifestRow], *, regression: bool) -> tuple[str, float] | None:
+def reference(
+    seen: SplitPredictions | None, rows: dict[str, ManifestRow], *, regression: bool
+) -> tuple[str, float] | None:
     """What an answer without features would score: the commonest label of test, or its mean.
 
     A store may have skipped items of the manifest, so predictions go first.
     """
-    if isinstance(seen, Measured):
+    if isinstance(seen, RegressionPredictions):
         return f"{seen.labels.mean():.4g}", float(seen.labels.std())
     labels = [row.label for row in rows.values() if row.split == "test"]
-    if isinstance(seen, Judged):
+    if isinstance(seen, ClassificationPredictions):
         labels = [seen.classes[i] for i in seen.labels]
-    return classification_predictions.commonest(labels) if labels and not regression else None
+    return test_predictions.most_frequent(labels) if labels and not regression else None
 
 
 def axis(lines: list[Line]) -> tuple[float, float]:

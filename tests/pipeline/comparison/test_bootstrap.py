@@ -26,7 +26,7 @@ def rmse(errors: np.ndarray) -> bootstrap.Score:
 
 def test_a_group_is_drawn_as_a_whole():
     units = np.array([0, 0, 0, 1, 1, 2])
-    (weights,) = bootstrap.weights_of(units, 50, 0)
+    (weights,) = bootstrap.draw_weights(units, 50, 0)
     assert (weights[:, 0] == weights[:, 2]).all()
     assert (weights[:, 3] == weights[:, 4]).all()
     assert (weights[:, [0, 3, 5]].sum(axis=1) == 3).all()
@@ -37,13 +37,13 @@ def test_the_interval_is_near_that_of_scipys_bootstrap(random: np.random.Generat
     expected = stats.bootstrap(
         (errors,), lambda e: np.sqrt(np.mean(e**2)), method="percentile", rng=0, vectorized=False
     )
-    found = bootstrap.interval(bootstrap.bootstrap([rmse(errors)], np.arange(200))[0], 200)
+    found = bootstrap.percentile_interval(bootstrap.resample([rmse(errors)], np.arange(200))[0], 200)
     assert found == pytest.approx(expected.confidence_interval, abs=0.01)
 
 
 def test_blocks_do_not_change_how_many_are_drawn(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(bootstrap, "BLOCK", 90)
-    assert bootstrap.bootstrap([accuracy(ALONE > 3)], ALONE, draws=7).shape == (1, 7)
+    assert bootstrap.resample([accuracy(ALONE > 3)], ALONE, draws=7).shape == (1, 7)
 
 
 def test_the_flip_test_is_mcnemars_where_items_are_alone():
@@ -68,8 +68,8 @@ def test_accuracy_intervals_cover_95_percent_of_synthetic_tests(random: np.rando
     covered = 0
     for seed in range(1000):
         right = random.random(300) < 0.85
-        low, high = bootstrap.interval(
-            bootstrap.bootstrap([accuracy(right)], np.arange(300), draws=500, seed=seed)[0], 300
+        low, high = bootstrap.percentile_interval(
+            bootstrap.resample([accuracy(right)], np.arange(300), draws=500, seed=seed)[0], 300
         )
         covered += low <= 0.85 <= high
     assert 0.93 <= covered / 1000 <= 0.97
@@ -82,8 +82,8 @@ def test_intervals_of_paired_differences_cover_95_percent(random: np.random.Gene
         hard = random.random(300)
         one, other = (hard + random.normal(0, 0.1, 300) < level for level in (0.85, 0.80))
         scores = [accuracy(one), accuracy(other)]
-        first, second = bootstrap.bootstrap(scores, np.arange(300), draws=500, seed=seed)
-        low, high = bootstrap.interval(first - second, 300)
+        first, second = bootstrap.resample(scores, np.arange(300), draws=500, seed=seed)
+        low, high = bootstrap.percentile_interval(first - second, 300)
         covered += low <= TRUE_DIFFERENCE <= high
     assert 0.93 <= covered / 1000 <= 0.97
 
@@ -98,8 +98,8 @@ def test_few_units_widen_the_interval_as_students_t_does():
     values = np.random.default_rng(0).normal(size=100_000)
     for units in (5, 20, 400):
         expected = np.sqrt(units / (units - 1)) * stats.t(units - 1).ppf(0.975)
-        assert bootstrap.interval(values, units) == pytest.approx((-expected, expected), rel=0.03)
-    assert bootstrap.interval(values, 1) == (values.min(), values.max())
+        assert bootstrap.percentile_interval(values, units) == pytest.approx((-expected, expected), rel=0.03)
+    assert bootstrap.percentile_interval(values, 1) == (values.min(), values.max())
 
 
 def test_intervals_of_macro_f1_cover_95_percent(random: np.random.Generator):
@@ -112,7 +112,9 @@ def test_intervals_of_macro_f1_cover_95_percent(random: np.random.Generator):
         labels = random.choice(3, 200, p=often)
         predicted = (random.random(200)[:, None] > confusion[labels].cumsum(axis=1)).sum(axis=1)
         scores = [bootstrap.score_of(METRICS["macro_f1"], Sample(labels, predicted, 3))]
-        low, high = bootstrap.interval(bootstrap.bootstrap(scores, np.arange(200), draws=400, seed=seed)[0], 200)
+        low, high = bootstrap.percentile_interval(
+            bootstrap.resample(scores, np.arange(200), draws=400, seed=seed)[0], 200
+        )
         covered += low <= true_f1 <= high
     assert 0.93 <= covered / 1000 <= 0.97
 
@@ -121,7 +123,7 @@ def test_intervals_of_macro_f1_cover_95_percent(random: np.random.Generator):
 def test_intervals_of_errors_cover_95_percent(n: int, random: np.random.Generator):
     covered = 0
     for seed in range(1000):
-        low, high = bootstrap.error_interval(random.normal(size=n), np.arange(n), draws=500, seed=seed)
+        low, high = bootstrap.rmse_interval(random.normal(size=n), np.arange(n), draws=500, seed=seed)
         covered += low <= 1 <= high
     assert 0.93 <= covered / 1000 <= 0.97
 
@@ -130,27 +132,27 @@ def test_the_interval_of_many_normal_errors_is_the_chi_squared_one(random: np.ra
     errors = random.normal(0, 3, size=2000)
     sum_of_squares = float((errors**2).sum())
     expected = np.sqrt(sum_of_squares / stats.chi2(2000).ppf([0.975, 0.025]))
-    assert bootstrap.error_interval(errors, np.arange(2000)) == pytest.approx(tuple(expected), rel=0.01)
+    assert bootstrap.rmse_interval(errors, np.arange(2000)) == pytest.approx(tuple(expected), rel=0.01)
 
 
 def test_errors_that_come_in_groups_are_no_surer_than_their_groups(random: np.random.Generator):
     of_group = random.normal(size=40)
-    alone = bootstrap.error_interval(of_group, np.arange(40))
-    assert bootstrap.error_interval(np.repeat(of_group, 5), np.arange(200) // 5) == pytest.approx(alone)
+    alone = bootstrap.rmse_interval(of_group, np.arange(40))
+    assert bootstrap.rmse_interval(np.repeat(of_group, 5), np.arange(200) // 5) == pytest.approx(alone)
 
 
 def test_errors_without_spread_have_an_interval_without_width():
-    assert bootstrap.error_interval(np.zeros(20), np.arange(20)) == (0, 0)
-    assert bootstrap.error_interval(np.full(20, -2.0), np.arange(20)) == pytest.approx((2, 2))
-    assert bootstrap.error_interval(np.full(3, -2.0), np.arange(3)) == pytest.approx((2, 2))
-    low, high = bootstrap.error_interval(np.array([5.0] + [0.0] * 19), np.arange(20))  # many draws are all 0
+    assert bootstrap.rmse_interval(np.zeros(20), np.arange(20)) == (0, 0)
+    assert bootstrap.rmse_interval(np.full(20, -2.0), np.arange(20)) == pytest.approx((2, 2))
+    assert bootstrap.rmse_interval(np.full(3, -2.0), np.arange(3)) == pytest.approx((2, 2))
+    low, high = bootstrap.rmse_interval(np.array([5.0] + [0.0] * 19), np.arange(20))  # many draws are all 0
     assert 0 <= low < np.sqrt(25 / 20) < high < np.inf
 
 
 def test_closed_forms_cover_near_both_ends(random: np.random.Generator):
     """Two heads with 0.99 and 0.985 on 200 items: the bootstrap of a head without mistakes would have no width."""
     right = random.binomial(200, 0.99, 4000)
-    wilson = [statistics.interval(r / 200, 200) for r in right]
+    wilson = [statistics.wilson_interval(r / 200, 200) for r in right]
     assert 0.93 <= np.mean([low <= 0.99 <= high for low, high in wilson]) <= 0.98
     wins, losses, _ = random.multinomial(200, (0.01, 0.005, 0.985), 4000).T
     paired = [statistics.paired_interval(w, lost, 200) for w, lost in zip(wins, losses, strict=True)]

@@ -68,7 +68,7 @@ def fitted(head: str, *, val: float, wrong: set[int], **details: object) -> None
 
 
 def shown() -> list[str]:
-    return formats.terminal(formats.records(loader.load())).splitlines()
+    return formats.as_table(formats.records(loader.load())).splitlines()
 
 
 @pytest.mark.usefixtures("project")

@@ -45,7 +45,7 @@ def metrics(store: str, head: str, *, val: float, test: float, **both: float) ->
 
 
 def order(*stores: str) -> list[tuple[str, str]]:
-    return [(entry.store, entry.head) for entry in leaderboard.leaderboard(loader.load(), stores)]
+    return [(entry.store, entry.head) for entry in leaderboard.entries(loader.load(), stores)]
 
 
 def choose(measure: str) -> None:
@@ -79,10 +79,21 @@ def test_a_smaller_log_loss_is_better_and_a_head_without_one_comes_last():
 
 @pytest.mark.usefixtures("project")
 def test_an_entry_holds_what_fit_wrote():
-    entry = leaderboard.read(loader.load(), "words-hashing", "logreg")
+    entry = leaderboard.read_entry(loader.load(), "words-hashing", "logreg")
     assert (entry.dataset, entry.backbone, entry.train_n, entry.fit_s) == ("words", "hashing", 20, 0.126)
     assert entry.val == {"n": 10, "accuracy": 0.5, "macro_f1": 0.5, "log_loss": 0.3}
     assert entry.chosen == {"C": 0.1, "max_iter": 100}
+
+
+@pytest.mark.usefixtures("project")
+def test_results_are_read_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Where the paths are absolute, and where a folder on the way is called as another kind of result."""
+    elsewhere = tmp_path / "metrics" / "details"
+    monkeypatch.setattr(paths, "METRICS", elsewhere / "metrics")
+    monkeypatch.setattr(paths, "DETAILS", elsewhere / "details")
+    metrics("words-hashing", "logreg", val=0.25, test=0.75)
+    entry = leaderboard.read_entry(loader.load(), "words-hashing", "logreg")
+    assert (entry.val["accuracy"], entry.test["accuracy"], entry.settings) == (0.25, 0.75, 1)
 
 
 @pytest.mark.usefixtures("project")
@@ -108,4 +119,4 @@ def test_a_regression_is_ranked_by_its_error_whatever_chooses_elsewhere():
 
 
 def test_no_parameters_are_described_by_nothing():
-    assert leaderboard.described({}) == ""
+    assert leaderboard.format_parameters({}) == ""

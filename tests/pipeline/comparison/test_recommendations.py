@@ -7,48 +7,54 @@ import numpy as np
 import pytest
 
 from icebox.pipeline.comparison import recommendations
-from icebox.pipeline.comparison.classification_predictions import Judged
-from icebox.pipeline.comparison.leaderboard import Entry
-from icebox.pipeline.comparison.significance import Standing, Verdict, Versus
+from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
+from icebox.pipeline.comparison.significance import PairedComparison, Significance, Verdict
 from icebox.pipeline.comparison.slices import Slice
+from icebox.pipeline.comparison.test_predictions import ClassificationPredictions
 
 
-def entry(head: str = "logreg", *, chosen: dict[str, Any] | None = None, ece: float = 0.0, **details: Any) -> Entry:
+def entry(
+    head: str = "logreg", *, chosen: dict[str, Any] | None = None, ece: float = 0.0, **details: Any
+) -> LeaderboardEntry:
     scores = {"n": 400, "accuracy": 0.9, "ece": ece}
-    return Entry("d", "net", "d-net", head, scores, scores, {}, chosen or {}, 0.1, 0.1, 100, 1, details)
+    return LeaderboardEntry("d", "net", "d-net", head, scores, scores, {}, chosen or {}, 0.1, 0.1, 100, 1, details)
 
 
-def stands(verdict: Verdict, wins: int = 0, losses: int = 0) -> Standing:
-    versus = Versus((wins - losses) / 400, {"accuracy": (-0.1, 0.1)}, "exact McNemar", 0.5, 0.5, 400, wins, losses)
-    return Standing({"accuracy": (0.8, 0.9)}, None if verdict == "best" else versus, verdict)
+def significance(verdict: Verdict, wins: int = 0, losses: int = 0) -> Significance:
+    comparison = PairedComparison(
+        (wins - losses) / 400, {"accuracy": (-0.1, 0.1)}, "exact McNemar", 0.5, 0.5, 400, wins, losses
+    )
+    return Significance({"accuracy": (0.8, 0.9)}, None if verdict == "best" else comparison, verdict)
 
 
-BEST = (entry(bundle_bytes=900), stands("best"))
+BEST = (entry(bundle_bytes=900), significance("best"))
 
 
-def given(
-    *lines: recommendations.Named, floor: recommendations.Named | None = None, grids: dict[str, Any] | None = None
+def recommend(
+    *lines: recommendations.AssessedEntry,
+    floor: recommendations.AssessedEntry | None = None,
+    grids: dict[str, Any] | None = None,
 ) -> list[str]:
-    return recommendations.given(lines or [BEST], floor, None, [], grids or {})
+    return recommendations.recommend(lines or [BEST], floor, None, [], grids or {})
 
 
 def test_without_anything_to_say_nothing_is_said():
-    assert given() == []
+    assert recommend() == []
 
 
 def test_of_tied_heads_the_smallest_is_named():
-    small = (entry("centroid", bundle_bytes=100), stands("tied"))
-    worse = (entry("knn", bundle_bytes=1), stands("worse"))
-    (sentence,) = given(BEST, small, worse)
+    small = (entry("centroid", bundle_bytes=100), significance("tied"))
+    worse = (entry("knn", bundle_bytes=1), significance("worse"))
+    (sentence,) = recommend(BEST, small, worse)
     assert sentence == "1 of 2 others can't be told from the best on this test: the smallest of them is net · centroid."
-    assert "it is also the smallest" in given((entry(bundle_bytes=1), stands("best")), small)[0]
+    assert "it is also the smallest" in recommend((entry(bundle_bytes=1), significance("best")), small)[0]
 
 
 def test_a_floor_that_ties_asks_for_more_test_items():
-    floor = (entry("pixels"), stands("tied", 2, 6))
-    (sentence,) = given(floor=floor)
+    floor = (entry("pixels"), significance("tied", 2, 6))
+    (sentence,) = recommend(floor=floor)
     assert "can't tell net from the floor, net · pixels (400 items don't); about 1,5" in sentence
-    assert given(floor=(entry("pixels"), stands("worse", 2, 60))) == []
+    assert recommend(floor=(entry("pixels"), significance("worse", 2, 60))) == []
 
 
 @pytest.mark.parametrize(("last", "said"), [(0.8, "should still help"), (0.705, "will hardly help")])
@@ -57,7 +63,7 @@ def test_the_curve_of_labels_says_whether_more_would_help(last: float, said: str
         {"labels_per_class": "all", "train_n": 100, "draws": [{"test": {"accuracy": last}}]},
         {"labels_per_class": 5, "train_n": 50, "draws": [{"test": {"accuracy": score}} for score in (0.6, 0.8)]},
     ]
-    (sentence,) = given((entry(labels=points), stands("best")))
+    (sentence,) = recommend((entry(labels=points), significance("best")))
     assert said in sentence
     assert "from 50 to 100 train items" in sentence
 
@@ -65,15 +71,15 @@ def test_the_curve_of_labels_says_whether_more_would_help(last: float, said: str
 def test_a_value_at_the_end_of_its_list_asks_for_a_longer_list():
     grids = {"logreg": {"C": [0.1, 1.0], "scale": ["each", "overall"], "k": 3}}
     chosen = entry(chosen={"C": 1.0, "scale": "each", "k": 3})
-    assert given((chosen, stands("best")), grids=grids) == [
+    assert recommend((chosen, significance("best")), grids=grids) == [
         "net · logreg chose C=1.0, the largest tried: try larger ones in heads.logreg.C."
     ]
     nearest = {"logreg": {"neighbors": [1, 3]}}
-    assert given((entry(chosen={"neighbors": 1}), stands("best")), grids=nearest) == []
+    assert recommend((entry(chosen={"neighbors": 1}), significance("best")), grids=nearest) == []
 
 
 def test_fits_that_were_cut_short_are_named():
-    assert given((entry(converged=False), stands("best"))) == [
+    assert recommend((entry(converged=False), significance("best"))) == [
         "Not converged, so perhaps better than they look: net · logreg."
     ]
 
@@ -81,18 +87,20 @@ def test_fits_that_were_cut_short_are_named():
 def test_the_weakest_class_is_named_with_what_it_is_taken_for():
     labels = np.arange(60) % 3
     predicted = np.where((labels == 1) & (np.arange(60) < 30), 2, labels)
-    seen = Judged(["a", "b", "c"], [str(i) for i in range(60)], labels, predicted, np.ones(60), "margin")
-    (sentence,) = recommendations.given([BEST], None, seen, [], {})
+    predictions = ClassificationPredictions(
+        ["a", "b", "c"], [str(i) for i in range(60)], labels, predicted, np.ones(60), "margin"
+    )
+    (sentence,) = recommendations.recommend([BEST], None, predictions, [], {})
     assert sentence == "The best head finds “b” least often (50% of 20), and mostly takes it for “c”."
-    assert recommendations.given([BEST], None, replace(seen, predicted=labels), [], {}) == []
+    assert recommendations.recommend([BEST], None, replace(predictions, predicted=labels), [], {}) == []
 
 
 def test_a_slice_that_is_surely_worse_is_named():
     slices = [Slice("genre", "sea", 50, 0.5, (0.4, 0.6)), Slice("genre", "land", 9, 0.8, (0.6, 0.99))]
-    assert recommendations.given([BEST], None, None, slices, {}) == [
+    assert recommendations.recommend([BEST], None, None, slices, {}) == [
         "Worse than average where genre is “sea”: 0.500 on 50 items."
     ]
 
 
 def test_probabilities_that_are_off_ask_for_calibration():
-    assert "off by 0.12" in given((entry(ece=0.12), stands("best")))[0]
+    assert "off by 0.12" in recommend((entry(ece=0.12), significance("best")))[0]

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from icebox.pipeline.comparison import search_table
-from icebox.pipeline.comparison.leaderboard import Entry
+from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
 
 SETTINGS = [
     {"C": 0.1, "scale": "each", "accuracy": 0.7, "fit_s": 0.1, "by_fold": [0.7, 0.6, 0.8]},
@@ -14,13 +14,13 @@ SETTINGS = [
 FOLDS = [{"n": 20, "accuracy": score} for score in (0.8, 0.8, 0.8)]
 
 
-def entry(**details: object) -> Entry:
+def entry(**details: object) -> LeaderboardEntry:
     known = {"search": SETTINGS, "choose": "accuracy", "folds": FOLDS} | details
-    return Entry("d", "b", "s", "h", {}, {}, {}, {"C": 9.0, "scale": "each"}, 0.1, 0.1, 10, 4, known)
+    return LeaderboardEntry("d", "b", "s", "h", {}, {}, {}, {"C": 9.0, "scale": "each"}, 0.1, 0.1, 10, 4, known)
 
 
 def test_settings_stand_best_first_and_the_chosen_one_before_its_equals():
-    found = search_table.of(entry())
+    found = search_table.rows(entry())
     assert [(one.setting, one.chosen) for one in found] == [
         ("C=9.0", True),
         ("C=1.0", False),
@@ -32,7 +32,7 @@ def test_settings_stand_best_first_and_the_chosen_one_before_its_equals():
 
 
 def test_by_folds_each_is_compared_with_the_chosen_one():
-    _, equal, worse, _ = search_table.of(entry())
+    _, equal, worse, _ = search_table.rows(entry())
     assert equal.on_folds.difference == pytest.approx(0)
     assert equal.on_folds.p == pytest.approx(1)
     assert worse.on_folds.difference == pytest.approx(-0.1)
@@ -41,12 +41,12 @@ def test_by_folds_each_is_compared_with_the_chosen_one():
 
 def test_on_val_nothing_is_compared():
     lines = [{name: value for name, value in line.items() if name != "by_fold"} for line in SETTINGS]
-    assert {one.on_folds for one in search_table.of(entry(search=lines, folds=[]))} == {None}
+    assert {one.on_folds for one in search_table.rows(entry(search=lines, folds=[]))} == {None}
 
 
 def test_of_halving_those_come_first_that_saw_most_and_they_alone_are_compared():
     lines = [line | {"share": 1.0 if i else 0.5} for i, line in enumerate(SETTINGS)]
-    found = search_table.of(entry(search=lines))
+    found = search_table.rows(entry(search=lines))
     assert [(one.setting, one.share, one.on_folds is None) for one in found[1:]] == [
         ("C=1.0", 1.0, False),
         ("C=99.0", 1.0, True),
@@ -56,15 +56,15 @@ def test_of_halving_those_come_first_that_saw_most_and_they_alone_are_compared()
 
 def test_small_errors_come_first():
     lines = [{"alpha": alpha, "rmse": alpha, "fit_s": 0.0} for alpha in (2.0, 1.0, 3.0)]
-    found = search_table.of(replace(entry(search=lines, choose="rmse", folds=[]), chosen={"alpha": 1.0}))
+    found = search_table.rows(replace(entry(search=lines, choose="rmse", folds=[]), chosen={"alpha": 1.0}))
     assert [one.score for one in found] == [1.0, 2.0, 3.0]
 
 
 def test_one_setting_is_no_search():
-    assert search_table.of(entry(search=SETTINGS[:1])) == []
+    assert search_table.rows(entry(search=SETTINGS[:1])) == []
 
 
 def test_an_ensemble_tries_no_settings():
     heads = [{"head": "logreg", "accuracy": 0.9}, {"head": "knn", "accuracy": 0.8}]
     known = entry(search=heads, ensemble=["logreg", "knn"])
-    assert search_table.of(replace(known, chosen={"members": ["logreg", "knn"]})) == []
+    assert search_table.rows(replace(known, chosen={"members": ["logreg", "knn"]})) == []

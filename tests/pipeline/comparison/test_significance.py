@@ -1,4 +1,4 @@
-"""Standings over answers drawn here: many heads that are all the same, some that are not, and numbers."""
+"""Significance over predictions drawn here: many heads that are all the same, some that are not, and numbers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,34 +7,39 @@ import numpy as np
 import pytest
 
 from icebox.pipeline.comparison import bootstrap, significance
-from icebox.pipeline.comparison.classification_predictions import Judged
-from icebox.pipeline.comparison.leaderboard import Entry
-from icebox.pipeline.comparison.regression_predictions import Measured
+from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
+from icebox.pipeline.comparison.test_predictions import (
+    ClassificationPredictions,
+    RegressionPredictions,
+    SplitPredictions,
+)
 from icebox.pipeline.evaluation.metrics import METRICS
 
 
-def entry(scores: dict[str, float]) -> Entry:
+def entry(scores: dict[str, float]) -> LeaderboardEntry:
     nothing: dict[str, Any] = {}
-    return Entry("d", "b", "s", "h", scores, scores, nothing, nothing, 0.1, 0.1, 10, 1, nothing)
+    return LeaderboardEntry("d", "b", "s", "h", scores, scores, nothing, nothing, 0.1, 0.1, 10, 1, nothing)
 
 
-def judged(right: np.ndarray, first: int = 0) -> Judged:
+def predictions(right: np.ndarray, first: int = 0) -> ClassificationPredictions:
     """Two classes, all of the first; ids count from `first`."""
     ids = [f"t-{first + i:04}" for i in range(len(right))]
     n = len(right)
-    return Judged(["a", "b"], ids, np.zeros(n, int), (~right).astype(int), np.ones(n), "margin")
+    return ClassificationPredictions(["a", "b"], ids, np.zeros(n, int), (~right).astype(int), np.ones(n), "margin")
 
 
-def standings(seen: Sequence[Judged | Measured]) -> list[significance.Standing]:
-    key = "rmse" if isinstance(seen[0], Measured) else "accuracy"
-    entries = [entry({"n": len(one.item_ids), key: float(METRICS[key].function(one.sample))}) for one in seen]
-    return significance.standings(entries, list(seen))
+def assess(split_predictions: Sequence[SplitPredictions]) -> list[significance.Significance]:
+    key = "rmse" if isinstance(split_predictions[0], RegressionPredictions) else "accuracy"
+    entries = [
+        entry({"n": len(one.item_ids), key: float(METRICS[key].function(one.sample))}) for one in split_predictions
+    ]
+    return significance.assess(entries, list(split_predictions))
 
 
 @pytest.fixture(autouse=True)
 def fewer_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Intervals are not looked at where many tables are made."""
-    monkeypatch.setattr(significance.draws_of, "__kwdefaults__", {"draws": 100, "seed": 0})
+    monkeypatch.setattr(significance.draw_metrics, "__kwdefaults__", {"draws": 100, "seed": 0})
 
 
 def test_one_head_under_other_seeds_is_hardly_ever_called_different():
@@ -42,7 +47,7 @@ def test_one_head_under_other_seeds_is_hardly_ever_called_different():
     called = 0
     for _ in range(200):
         chance = random.beta(6, 1, 200)
-        found = standings([judged(random.random(200) < chance) for _ in range(6)])
+        found = assess([predictions(random.random(200) < chance) for _ in range(6)])
         called += any(each.verdict not in ("best", "tied") for each in found)
     assert called / 200 <= 0.05
 
@@ -52,9 +57,9 @@ def test_intervals_cover_where_items_come_in_groups(patients: int, pictures: int
     """All pictures of a patient are right or wrong together: single items would cover two of three."""
     random, units, covered = np.random.default_rng(0), np.arange(patients).repeat(pictures), 0
     for seed in range(1000):
-        one = judged((random.random(patients) < share).repeat(pictures))
-        draws = significance.draws_of(one, units, draws=400, seed=seed)
-        low, high = significance.intervals(one, draws, units)["accuracy"]
+        one = predictions((random.random(patients) < share).repeat(pictures))
+        draws = significance.draw_metrics(one.sample, units, draws=400, seed=seed)
+        low, high = significance.intervals(one.sample, draws, units)["accuracy"]
         covered += low <= share <= high
     assert 0.93 <= covered / 1000 <= 0.99  # fewer than ten patients right or wrong: wider than need be
 
@@ -70,36 +75,41 @@ def test_heads_that_err_alike_on_groups_are_hardly_ever_called_different():
 
 def test_a_head_that_is_worse_is_called_so_and_one_that_beats_the_best_on_val_better():
     easy = np.arange(300)
-    found = standings([judged(easy % 10 > 1), judged(easy % 10 > 4), judged(easy % 10 > 1), judged(easy % 20 > 0)])
+    found = assess(
+        [predictions(easy % 10 > 1), predictions(easy % 10 > 4), predictions(easy % 10 > 1), predictions(easy % 20 > 0)]
+    )
     assert [each.verdict for each in found] == ["best", "worse", "tied", "better"]
-    assert found[2].versus is not None
-    assert found[2].versus.p == 1
+    assert found[2].comparison is not None
+    assert found[2].comparison.p == 1
 
 
 def test_heads_are_compared_on_the_items_that_all_of_them_saw():
-    found = standings([judged(np.arange(100) > 20), judged(np.arange(50) % 2 > 0, first=40)])
-    assert found[1].versus is not None
-    assert (found[1].versus.n, found[1].versus.difference) == (50, -0.5)
+    found = assess([predictions(np.arange(100) > 20), predictions(np.arange(50) % 2 > 0, first=40)])
+    assert found[1].comparison is not None
+    assert (found[1].comparison.n, found[1].comparison.difference) == (50, -0.5)
 
 
 def test_a_head_without_mistakes_is_not_sure_to_make_none():
-    found = standings([judged(np.ones(30, bool)), judged(np.ones(30, bool))])
+    found = assess([predictions(np.ones(30, bool)), predictions(np.ones(30, bool))])
     assert found[0].intervals["accuracy"] == (pytest.approx(0.886, abs=1e-3), 1.0)
-    assert found[1].versus is not None
-    assert found[1].versus.intervals["accuracy"][0] < 0 < found[1].versus.intervals["accuracy"][1]
+    assert found[1].comparison is not None
+    assert found[1].comparison.intervals["accuracy"][0] < 0 < found[1].comparison.intervals["accuracy"][1]
 
 
 def test_a_regression_is_compared_by_its_errors_and_smaller_ones_are_better():
     random = np.random.default_rng(0)
     truth, noise = random.normal(size=200), random.normal(size=200)
-    seen = [Measured([f"{i:03}" for i in range(200)], truth, truth + noise * size) for size in (0.5, 0.9, 0.1, 0.5)]
-    found = standings(seen)
+    split_predictions = [
+        RegressionPredictions([f"{i:03}" for i in range(200)], truth, truth + noise * size)
+        for size in (0.5, 0.9, 0.1, 0.5)
+    ]
+    found = assess(split_predictions)
     assert [each.verdict for each in found] == ["best", "worse", "better", "tied"]
-    assert found[1].versus is not None
-    assert found[1].versus.intervals["rmse"][0] > 0
+    assert found[1].comparison is not None
+    assert found[1].comparison.intervals["rmse"][0] > 0
 
 
 def test_without_predictions_of_the_best_nothing_is_compared():
-    one = judged(np.arange(20) > 3)
-    found = significance.standings([entry({"n": 20, "accuracy": 0.8})] * 2, [None, one])
-    assert [(each.verdict, each.versus) for each in found] == [("best", None), ("unknown", None)]
+    one = predictions(np.arange(20) > 3)
+    found = significance.assess([entry({"n": 20, "accuracy": 0.8})] * 2, [None, one])
+    assert [(each.verdict, each.comparison) for each in found] == [("best", None), ("unknown", None)]

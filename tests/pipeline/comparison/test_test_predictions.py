@@ -1,4 +1,4 @@
-"""Five items judged by hand; classes a, b, c."""
+"""Five items predicted by hand; classes a, b, c."""
 
 from pathlib import Path
 
@@ -8,48 +8,51 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn import metrics
 
-from icebox.pipeline.comparison import classification_predictions
+from icebox.pipeline.comparison import test_predictions
+from icebox.pipeline.comparison.test_predictions import ClassificationPredictions
 
 LABELS, PREDICTED = [0, 0, 0, 1, 2], [0, 1, 1, 1, 0]
 
 
-def seen(*, sure: list[float] | None = None, predicted: list[int] | None = None) -> classification_predictions.Judged:
-    return classification_predictions.Judged(
+def predictions(
+    *, certainty: list[float] | None = None, predicted: list[int] | None = None
+) -> ClassificationPredictions:
+    return ClassificationPredictions(
         classes=["a", "b", "c"],
         item_ids=["v", "w", "x", "y", "z"],
         labels=np.array(LABELS),
         predicted=np.array(predicted or PREDICTED),
-        sure=np.array(sure or [0.9, 0.5, 0.7, 0.8, 0.7]),
-        measure="confidence",
+        certainty=np.array(certainty or [0.9, 0.5, 0.7, 0.8, 0.7]),
+        certainty_kind="confidence",
     )
 
 
 def test_confusion_has_actual_rows_and_predicted_columns():
-    assert seen().confusion().tolist() == [[1, 2, 0], [0, 1, 0], [1, 0, 0]]
-    assert seen().wrong == 3
+    assert predictions().confusion().tolist() == [[1, 2, 0], [0, 1, 0], [1, 0, 0]]
+    assert predictions().mistake_count == 3
 
 
 def test_the_surest_mistakes_come_first_and_equals_in_the_items_order():
-    assert seen().mistakes(2) == [2, 4]
-    assert seen().mistakes(9) == [2, 4, 1]
+    assert predictions().mistakes(2) == [2, 4]
+    assert predictions().mistakes(9) == [2, 4, 1]
 
 
 def test_pairs_are_the_commonest_confusions_with_their_share_of_the_actual_class():
-    assert classification_predictions.pairs(seen(), 9) == [
+    assert test_predictions.confusion_pairs(predictions(), 9) == [
         {"actual": "a", "predicted": "b", "count": 2, "share": 2 / 3},
         {"actual": "c", "predicted": "a", "count": 1, "share": 1.0},
     ]
-    assert len(classification_predictions.pairs(seen(), 1)) == 1
+    assert len(test_predictions.confusion_pairs(predictions(), 1)) == 1
 
 
 def test_a_lead_is_over_the_best_other_class_and_negative_where_the_head_went_against_its_scores():
     scores = np.array([[3.0, 1.0, 2.5], [1.0, 4.0, 0.0]])
-    assert classification_predictions.lead(scores, np.array([0, 0])).tolist() == [0.5, -3.0]
+    assert test_predictions.margins(scores, np.array([0, 0])).tolist() == [0.5, -3.0]
 
 
 def test_a_class_is_scored_as_by_scikit_learn():
     precision, recall, f1, n = metrics.precision_recall_fscore_support(LABELS, PREDICTED, zero_division=np.nan)
-    found = classification_predictions.by_class(seen())
+    found = test_predictions.class_scores(predictions())
     assert [line["class"] for line in found] == ["a", "b", "c"]
     assert [line["n"] for line in found] == n.tolist()
     assert [line["precision"] for line in found] == [pytest.approx(precision[0]), pytest.approx(precision[1]), None]
@@ -58,7 +61,7 @@ def test_a_class_is_scored_as_by_scikit_learn():
 
 
 def test_calibration_bins_hold_every_item_and_the_share_that_is_right():
-    assert classification_predictions.calibration(seen(sure=[0.95, 1.0, 0.55, 0.51, 0.5])) == [
+    assert test_predictions.calibration_curve(predictions(certainty=[0.95, 1.0, 0.55, 0.51, 0.5])) == [
         {"n": 3, "confidence": 0.52, "right": 0.3333},
         {"n": 2, "confidence": 0.975, "right": 0.5},
     ]
@@ -74,21 +77,26 @@ def test_predictions_are_read_by_test_split_and_those_of_val_left_out(tmp_path: 
         "score_b": [0.0, 0.0, 2.0],
     }
     pq.write_table(pa.table(table), tmp_path / "p.parquet")
-    found = classification_predictions.read(tmp_path / "p.parquet")
+    found = test_predictions.read(tmp_path / "p.parquet")
     assert list(found) == ["test-other", "test"]
     test = found["test"]
-    assert isinstance(test, classification_predictions.Judged)
-    assert (test.item_ids, test.measure, test.sure.tolist(), test.said(0)) == (["x"], "margin", [2.0], ("a", "b"))
+    assert isinstance(test, ClassificationPredictions)
+    assert (test.item_ids, test.certainty_kind, test.certainty.tolist(), test.label_and_prediction(0)) == (
+        ["x"],
+        "margin",
+        [2.0],
+        ("a", "b"),
+    )
 
 
-def test_predictions_of_numbers_are_measured(tmp_path: Path):
+def test_predictions_of_numbers_have_errors(tmp_path: Path):
     table = {"item_id": ["v", "w"], "split": ["test"] * 2, "label": [1.0, 2.0], "prediction": [1.5, 0.0]}
     pq.write_table(pa.table(table), tmp_path / "p.parquet")
-    found = classification_predictions.read(tmp_path / "p.parquet")["test"]
+    found = test_predictions.read(tmp_path / "p.parquet")["test"]
     assert found.mistakes(5) == [1, 0]
     assert found.sample.errors.tolist() == [0.5, -2.0]
-    assert found.said(1) == ("2", "0")
+    assert found.label_and_prediction(1) == ("2", "0")
 
 
 def test_the_commonest_of_equals_is_the_first_by_name():
-    assert classification_predictions.commonest(["b", "a", "c", "b", "a"]) == ("a", 0.4)
+    assert test_predictions.most_frequent(["b", "a", "c", "b", "a"]) == ("a", 0.4)

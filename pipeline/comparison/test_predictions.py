@@ -1,0 +1,181 @@
+"""A head's predictions for test splits, read from their file: confusions, scores by class, calibration, mistakes."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from icebox.pipeline.evaluation import prediction_file
+from icebox.pipeline.evaluation.prediction_file import StoredPredictions, StoredSplit
+from icebox.pipeline.evaluation.sample import Sample
+
+BINS = 10  # of the calibration curve
+
+
+@dataclass(frozen=True)
+class ClassificationPredictions:
+    """n test items: ids, true and predicted class numbers (n,), and how sure the head was of its prediction (n,).
+
+    `certainty_kind` says what `certainty` is: "confidence" is the predicted class's probability, "margin" the lead of
+    its score over the next one.
+    """
+
+    classes: list[str]
+    item_ids: list[str]
+    labels: np.ndarray
+    predicted: np.ndarray
+    certainty: np.ndarray
+    certainty_kind: str
+
+    @property
+    def sample(self) -> Sample:
+        """Labels and predictions, as metrics take them."""
+        return Sample(self.labels, self.predicted, len(self.classes))
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether each prediction is the label (n,)."""
+        return self.sample.right
+
+    @property
+    def mistake_count(self) -> int:
+        """The number of predictions that are not the label."""
+        return int((~self.right).sum())
+
+    @property
+    def severity(self) -> np.ndarray:
+        """How bad a mistake at each item would be (n,): the head's certainty."""
+        return self.certainty
+
+    def confusion(self) -> np.ndarray:
+        """Counts (k, k): rows are actual, columns predicted classes."""
+        counts = np.zeros((len(self.classes), len(self.classes)), np.int64)
+        np.add.at(counts, (self.labels, self.predicted), 1)
+        return counts
+
+    def mistakes(self, limit: int) -> list[int]:
+        """Positions of the wrong predictions, the surest first; equally sure ones in the items' order."""
+        wrong = np.flatnonzero(~self.right)
+        return [int(i) for i in wrong[np.argsort(-self.severity[wrong], kind="stable")][:limit]]
+
+    def label_and_prediction(self, i: int) -> tuple[str, str]:
+        """The true and the predicted class of an item."""
+        return self.classes[self.labels[i]], self.classes[self.predicted[i]]
+
+
+@dataclass(frozen=True)
+class RegressionPredictions:
+    """n test items: ids, true and predicted values (n,) float64."""
+
+    item_ids: list[str]
+    labels: np.ndarray
+    predicted: np.ndarray
+
+    @property
+    def sample(self) -> Sample:
+        """Labels and predictions, as metrics take them."""
+        return Sample(self.labels, self.predicted)
+
+    @property
+    def severity(self) -> np.ndarray:
+        """The size of each error (n,)."""
+        sizes: np.ndarray = np.abs(self.sample.errors)
+        return sizes
+
+    def mistakes(self, limit: int) -> list[int]:
+        """Positions of the largest errors, largest first; equal ones in the items' order."""
+        sizes = self.severity
+        return [int(i) for i in np.argsort(-sizes, kind="stable")[:limit] if sizes[i] > 0]
+
+    def label_and_prediction(self, i: int) -> tuple[str, str]:
+        """The true and the predicted value of an item, to four digits."""
+        return f"{self.labels[i]:.4g}", f"{self.predicted[i]:.4g}"
+
+
+SplitPredictions = ClassificationPredictions | RegressionPredictions
+
+
+def read(path: Path) -> dict[str, SplitPredictions]:
+    """The test splits in a predictions file, by name. Raises IceboxError for a file that holds no predictions."""
+    stored = prediction_file.read(path)
+    return {name: of_split(stored, split) for name, split in stored.splits.items() if name.startswith("test")}
+
+
+def of_split(stored: StoredPredictions, split: StoredSplit) -> SplitPredictions:
+    """The predictions for one split, of a classification or a regression."""
+    if not stored.classes:
+        return RegressionPredictions(split.item_ids, split.labels, split.predicted)
+    certainty = (predicted_scores if stored.has_probabilities else margins)(split.scores, split.predicted)
+    kind = "confidence" if stored.has_probabilities else "margin"
+    return ClassificationPredictions(stored.classes, split.item_ids, split.labels, split.predicted, certainty, kind)
+
+
+def predicted_scores(scores: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """The score (n,) that each row of (n, k) has for its predicted class."""
+    picked: np.ndarray = scores[np.arange(len(scores)), predicted]
+    return picked
+
+
+def margins(scores: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """How far (n,) the predicted class's score lies above the best of the others."""
+    others = scores.copy()
+    others[np.arange(len(scores)), predicted] = -np.inf
+    ahead: np.ndarray = predicted_scores(scores, predicted) - others.max(axis=1, initial=-np.inf)
+    return ahead
+
+
+def confusion_pairs(predictions: ClassificationPredictions, limit: int) -> list[dict[str, Any]]:
+    """The commonest confusions: actual and predicted class, how often, and that as a share of the actual class."""
+    counts = predictions.confusion()
+    wrong = counts * (1 - np.eye(len(counts), dtype=np.int64))
+    order = [divmod(int(i), len(counts)) for i in np.argsort(-wrong, axis=None, kind="stable")[:limit]]
+    return [
+        {
+            "actual": predictions.classes[actual],
+            "predicted": predictions.classes[predicted],
+            "count": int(wrong[actual, predicted]),
+            "share": float(wrong[actual, predicted] / counts[actual].sum()),
+        }
+        for actual, predicted in order
+        if wrong[actual, predicted]
+    ]
+
+
+def class_scores(predictions: ClassificationPredictions) -> list[dict[str, Any]]:
+    """Items, precision, recall and F1 of each class; None where it was never predicted, or has no items."""
+    counts = predictions.confusion()
+    hits, label_counts, prediction_counts = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+    return [
+        {
+            "class": name,
+            "n": int(n),
+            "precision": float(hit / predicted) if predicted else None,
+            "recall": float(hit / n) if n else None,
+            "f1": float(2 * hit / (n + predicted)) if n + predicted else None,
+        }
+        for name, hit, n, predicted in zip(predictions.classes, hits, label_counts, prediction_counts, strict=True)
+    ]
+
+
+def calibration_curve(predictions: ClassificationPredictions) -> list[dict[str, float]]:
+    """Bins of equal width that hold items, each with their number, mean confidence and share of right predictions."""
+    confidence, right = predictions.certainty, predictions.right
+    bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    return [
+        {
+            "n": int((bins == b).sum()),
+            "confidence": round(float(confidence[bins == b].mean()), 4),
+            "right": round(float(right[bins == b].mean()), 4),
+        }
+        for b in np.unique(bins)
+    ]
+
+
+def most_frequent(labels: Iterable[str]) -> tuple[str, float]:
+    """The most frequent label and its share: the accuracy of always predicting it. Among equals the first by name."""
+    counts = Counter(labels)
+    label = min(counts, key=lambda each: (-counts[each], each))
+    return label, counts[label] / counts.total()

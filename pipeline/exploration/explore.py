@@ -1,133 +1,95 @@
-"""What a store's features are like: a map of the test items, each one's nearest train items, suspected label errors.
+"""Explore a store: a map of the test items, each one's nearest train items, and suspected label errors.
 
-All of it hangs on the store alone, not on any head, and takes seconds: it is a stage of its own, so that the report
-need not do it again.
-
-Letters: n items, m items of train, d features, k classes.
+It depends on the store alone, not on any head, and takes seconds: it is a stage of its own, so that the report need not
+do it again. `results.py` reads the document that is put together here.
 """
 
-import warnings
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-MAPPED = 1000  # test items on the map: more dots hide each other
-NEAREST = 3
-JUDGED = 20_000  # items that are looked through for label errors
-WIDTH = 64  # principal components that the slow parts see: 15 times as fast as 4,096 features, and as good
-FOLDS = 5
-CONFIDENT = 0.8  # a probability below which a disagreement is no suspicion
-BLOCK = 2048  # test items compared with train at once
+from icebox.features.manifest.validation import Task
+from icebox.features.store.feature_store import FeatureStore
+from icebox.pipeline.exploration import feature_space, label_errors
+
+MAPPED_MAX = 1000  # test items on the map: more dots hide each other
+JUDGED_MAX = 20_000  # items that are examined for label errors
+SUSPECTS_MAX = 60  # listed of each store
+ITEMS_PER_CLASS_MIN = 2  # with fewer a class can't be predicted out of fold
+STEPS = 3
+NO_SUSPECTS: dict[str, Any] = {"suspects": [], "suspected": 0, "judged": 0, "agreement": None}
 
 
-@dataclass(frozen=True)
-class Suspect:
-    """An item (its position) whose label is confidently contradicted by its neighbours in feature space."""
+def explore(
+    store: FeatureStore, *, task: Task, groups: Mapping[str, str], seed: int, on_step: Callable[[], Any]
+) -> dict[str, Any]:
+    """The sections `map`, `nearest` and those of `suspected_labels`, as JSON; a regression has no suspected labels.
 
-    item: int
-    suggested: str
-    confidence: float
-    of_label: float
-
-
-def reduced(features: np.ndarray, *, seed: int) -> np.ndarray:
-    """Standardised features (n, d) on their first principal components, (n, ≤ WIDTH)."""
-    from sklearn.decomposition import PCA
-    from sklearn.preprocessing import StandardScaler
-
-    if len(features) < 2:
-        return np.zeros((len(features), 2), np.float32)
-    scaled = StandardScaler().fit_transform(features.astype(np.float32))
-    width = min(WIDTH, *scaled.shape)
-    return np.asarray(PCA(width, svd_solver="randomized", random_state=seed).fit_transform(scaled))
-
-
-def sample(items: np.ndarray, limit: int, *, seed: int) -> np.ndarray:
-    """At most `limit` of the items, in their order."""
-    if len(items) <= limit:
-        return items
-    return np.sort(np.random.default_rng(seed).choice(items, limit, replace=False))
-
-
-def placed(components: np.ndarray, *, seed: int) -> dict[str, np.ndarray]:
-    """Two maps (n, 2) of principal components (n, d): the first two of them, and t-SNE, which keeps neighbours
-    together and says nothing by its distances."""
-    from sklearn.manifold import TSNE
-
-    plane = np.pad(components, ((0, 0), (0, 2)))[:, :2]
-    if len(components) < 4:
-        return {"pca": unit(plane)}
-    perplexity = min(30.0, (len(components) - 1) / 3)
-    with threadpool_limits(1):  # two threads on busy cores wait for each other: 40 times slower on 180 items
-        tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=1).fit_transform(components)
-    return {"tsne": unit(tsne), "pca": unit(plane)}
-
-
-def unit(points: np.ndarray) -> np.ndarray:
-    """Points (n, 2) moved and scaled into 0..1000, whole numbers."""
-    low, high = points.min(axis=0), points.max(axis=0)
-    return np.asarray(np.rint((points - low) / np.maximum((high - low).max(), 1e-12) * 1000).astype(int))
-
-
-def nearest(features: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each of (n, d) the positions (n, NEAREST) of the most similar of train (m, d), and their cosines."""
-    ours, theirs = normalised(features), normalised(train)
-    kept = min(NEAREST, len(theirs))
-    places = np.empty((len(ours), kept), np.int64)
-    cosines = np.empty((len(ours), kept), np.float32)
-    for start in range(0, len(ours), BLOCK):
-        similar = ours[start : start + BLOCK] @ theirs.T
-        best = np.argpartition(-similar, kept - 1, axis=1)[:, :kept]
-        values = np.take_along_axis(similar, best, axis=1)
-        order = np.argsort(-values, axis=1, kind="stable")
-        places[start : start + BLOCK] = np.take_along_axis(best, order, axis=1)
-        cosines[start : start + BLOCK] = np.take_along_axis(values, order, axis=1)
-    return places, cosines
-
-
-def normalised(features: np.ndarray) -> np.ndarray:
-    """Each row of (n, d) with length 1, float32."""
-    rows = features.astype(np.float32)
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
-
-
-def out_of_fold(components: np.ndarray, labels: np.ndarray, groups: np.ndarray, *, seed: int) -> np.ndarray:
-    """Probabilities (n, k) that a logistic head gives each item without having seen it, or its group.
-
-    components: (n, d); labels: (n,) class numbers, each class at least twice; groups: (n,).
+    groups: a name by item id for items that belong together, or have equal content. `on_step` is called STEPS times.
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    folds = StratifiedGroupKFold(min(FOLDS, int(np.bincount(labels).min())), shuffle=True, random_state=seed)
-    head = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
-    with warnings.catch_warnings(), threadpool_limits(1):
-        # a head that has not quite converged, or a class whose items all lie in one group, is judged as well as can be
-        warnings.simplefilter("ignore", RuntimeWarning)
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        found = cross_val_predict(head, components, labels, groups=groups, cv=folds, method="predict_proba")
-    return np.asarray(found)
+    document: dict[str, Any] = {}
+    with threadpool_limits(1):
+        document["map"] = feature_map(store, seed)
+        on_step()
+        document["nearest"] = nearest_train_items(store)
+        on_step()
+        document |= suspected_labels(store, groups, seed) if task == "classification" else NO_SUSPECTS
+        on_step()
+    return document
 
 
-def suspects(probabilities: np.ndarray, labels: np.ndarray, classes: list[str]) -> list[Suspect]:
-    """Items whose label is confidently contradicted, the surest first (confident learning, Northcutt et al. 2021).
+def feature_map(store: FeatureStore, seed: int) -> dict[str, Any]:
+    """Ids of test items, and their points by method."""
+    items = feature_space.sample(store.items("test"), MAPPED_MAX, seed=seed)
+    components = feature_space.principal_components(store.load_items(items), seed=seed)
+    maps = feature_space.maps(components, seed=seed)
+    return {"item_ids": store.item_ids[items].tolist(), **{method: points.tolist() for method, points in maps.items()}}
 
-    A class is confidently given where its probability reaches CONFIDENT and the mean that it has over the items
-    labelled so: the first keeps a weak head quiet, the second fits itself to how sure the head is of each class.
-    probabilities: (n, k), out of fold; labels: (n,).
-    """
-    own = probabilities[np.arange(len(labels)), labels]
-    bars = np.array([max(CONFIDENT, own[labels == c].mean()) for c in range(len(classes))])
-    confident = np.where(probabilities >= bars, probabilities, -1.0)
-    other = confident.argmax(axis=1)
-    lead = confident.max(axis=1) - own
-    wrong = np.flatnonzero((other != labels) & (lead > 0))
-    order = wrong[np.argsort(-lead[wrong], kind="stable")]
-    return [
-        Suspect(int(i), classes[other[i]], round(float(probabilities[i, other[i]]), 3), round(float(own[i]), 3))
-        for i in order
-    ]
+
+def nearest_train_items(store: FeatureStore) -> dict[str, list[Any]]:
+    """[id, cosine] of the most similar train items by id of each test item, further test sets included."""
+    train = store.items("train")
+    tests = np.flatnonzero(np.char.startswith(store.splits.astype(str), "test"))
+    positions, cosines = feature_space.nearest_neighbors(store.load_items(tests), store.load_items(train))
+    return {
+        str(store.item_ids[item]): [
+            [str(store.item_ids[train[position]]), round(float(cosine), 3)]
+            for position, cosine in zip(positions[i], cosines[i], strict=True)
+        ]
+        for i, item in enumerate(tests)
+    }
+
+
+def suspected_labels(store: FeatureStore, groups: Mapping[str, str], seed: int) -> dict[str, Any]:
+    """Suspected label errors in all splits, the surest first, and how often the judging heads agree with the labels."""
+    all_labels = store.labels.astype(str)
+    names, counts = np.unique(all_labels, return_counts=True)
+    items = np.flatnonzero(np.isin(all_labels, names[counts >= ITEMS_PER_CLASS_MIN]))
+    items = feature_space.sample(items, JUDGED_MAX, seed=seed)
+    classes, labels = np.unique(all_labels[items], return_inverse=True)
+    if len(classes) < 2 or np.bincount(labels).min() < ITEMS_PER_CLASS_MIN:
+        return NO_SUSPECTS
+    components = feature_space.principal_components(store.load_items(items), seed=seed)
+    group_names = [groups.get(item_id, item_id) for item_id in store.item_ids.tolist()]
+    group_numbers = np.unique(group_names, return_inverse=True)[1]
+    probabilities = label_errors.out_of_fold_probabilities(components, labels, group_numbers[items], seed=seed)
+    suspects = label_errors.find_label_errors(probabilities, labels, classes.tolist())
+    agreement = float((probabilities.argmax(axis=1) == labels).mean())
+    return {
+        "suspects": [
+            {
+                "item_id": str(store.item_ids[items[suspect.item]]),
+                "split": str(store.splits[items[suspect.item]]),
+                "label": str(classes[labels[suspect.item]]),
+                "suggested": suspect.suggested,
+                "confidence": suspect.confidence,
+                "of_label": suspect.label_probability,
+            }
+            for suspect in suspects[:SUSPECTS_MAX]
+        ],
+        "suspected": len(suspects),
+        "judged": len(items),
+        "agreement": round(agreement, 4),
+    }

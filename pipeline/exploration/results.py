@@ -1,4 +1,4 @@
-"""What stage `look` found of a store, as the report shows it. Without it here (a fresh clone) there is none."""
+"""Read the document that stage `look` wrote of a store. In a fresh clone there is none."""
 
 import json
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from typing import Any
 
 from icebox.pipeline.project import paths
 
-ROOM = 24  # suspected labels that are shown
+SUSPECTS_SHOWN = 24
 
 
 @dataclass(frozen=True)
-class Atlas:
+class FeatureMap:
     """A map of test items (ids, and points 0..1000 by method), near train items by test item, suspected labels.
 
-    `suspected` of `judged` items were found in all, by a head that agrees with the labels this often (`agreement`).
+    `suspected` of `judged` items were found in all, by heads that agree with this share of the labels (`agreement`).
     """
 
     item_ids: list[str]
@@ -25,18 +25,21 @@ class Atlas:
     agreement: float | None
 
 
-def of(store: str) -> Atlas | None:
-    """The store's, where it is on this machine."""
+def read(store: str) -> FeatureMap | None:
+    """The store's map, where it is on this machine."""
     path = paths.feature_map(store)
     if not path.exists():
         return None
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return Atlas(
-        item_ids=found["map"].pop("item_ids"),
-        points=found["map"],
-        nearest={item_id: [(near, cosine) for near, cosine in of] for item_id, of in found["nearest"].items()},
-        suspects=found["suspects"][:ROOM],
-        suspected=found["suspected"],
-        judged=found["judged"],
-        agreement=found["agreement"],
+    document = json.loads(path.read_text(encoding="utf-8"))
+    return FeatureMap(
+        item_ids=document["map"].pop("item_ids"),
+        points=document["map"],
+        nearest={
+            item_id: [(neighbor, cosine) for neighbor, cosine in neighbors]
+            for item_id, neighbors in document["nearest"].items()
+        },
+        suspects=document["suspects"][:SUSPECTS_SHOWN],
+        suspected=document["suspected"],
+        judged=document["judged"],
+        agreement=document["agreement"],
     )

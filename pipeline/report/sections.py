@@ -36,7 +36,7 @@ from icebox.pipeline.config.schema import Config
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.metrics import Metric
 from icebox.pipeline.exploration import results
-from icebox.pipeline.exploration.results import Atlas
+from icebox.pipeline.exploration.results import FeatureMap
 from icebox.pipeline.project import paths
 from icebox.pipeline.report.thumbnails import Gallery
 from icebox.pipeline.stores import provenance
@@ -133,7 +133,7 @@ class Section:
     reference: tuple[str, float] | None  # the commonest label of test and its share; or the mean, and the error of it
     lines: list[Line]
     stores: dict[str, provenance.Provenance]
-    atlases: dict[str, Atlas]
+    atlases: dict[str, FeatureMap]
     gallery: Gallery
     axis: tuple[float, float]
     ranked_by: Metric
@@ -206,7 +206,7 @@ def section(config: Config, name: str, entries: list[LeaderboardEntry]) -> Secti
         reference=reference(first, rows, regression=entries[0].regression),
         lines=lines,
         stores={store: provenance.of(config, store) for store in stores},
-        atlases={store: found for store in stores if (found := results.of(store))},
+        atlases={store: found for store in stores if (found := results.read(store))},
         gallery=Gallery(config, name, list(rows.values())),
         axis=axis(lines),
         ranked_by=leaderboard.ranking_metric(config, entries[0]),

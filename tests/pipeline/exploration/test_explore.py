@@ -1,83 +1,50 @@
-"""Maps, neighbours and suspected labels of features drawn here: three well-parted heaps of 60 items."""
+"""The document of a small store: numbers below 100 lie apart from the others, and one item is labelled wrongly."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.neighbors import NearestNeighbors
 
+from icebox.features.extraction.extract import extract
+from icebox.features.manifest.validation import Task
+from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.exploration import explore
+from tests.tiny import Doubling, rows
 
-LABELS = np.arange(180) % 3
-ALONE = np.arange(180)
+
+class TwoClouds(Doubling):
+    outputs = ("last",)
+
+    def encode(self, prepared: Sequence[float]) -> dict[str, np.ndarray]:
+        points = [np.random.default_rng(int(number)).normal(10 * (number < 100), size=8) for number in prepared]
+        return {"last": np.array(points, np.float32)}
 
 
 @pytest.fixture
-def features() -> np.ndarray:
-    random = np.random.default_rng(0)
-    centres = random.normal(0, 4, (3, 20))
-    return (centres[LABELS] + random.normal(size=(180, 20))).astype(np.float16)
+def store(tmp_path: Path) -> FeatureStore:
+    numbers = [*range(50), *range(100, 150)]
+    items = [
+        replace(row, label="a" if number < 100 and number != 5 else "b", split="test" if i % 25 == 0 else "train")
+        for i, (row, number) in enumerate(zip(rows(*map(str, numbers)), numbers, strict=True))
+    ]
+    folders = {"cache_root": tmp_path / "cache", "store": tmp_path / "store"}
+    extract(items, read=lambda source: source, backbone=TwoClouds(), **folders)
+    return FeatureStore(tmp_path / "store")
 
 
-def test_near_train_items_are_those_of_scikit_learn_by_cosine(features: np.ndarray, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(explore, "BLOCK", 7)
-    places, cosines = explore.nearest(features[:40], features[40:])
-    found = NearestNeighbors(n_neighbors=3, metric="cosine").fit(features[40:].astype(np.float32))
-    distances, expected = found.kneighbors(features[:40].astype(np.float32))
-    assert (places == expected).mean() > 0.99  # float32 may swap equally near ones
-    assert cosines == pytest.approx(1 - distances, abs=1e-5)
-
-
-def test_a_train_of_two_items_has_two_near_ones(features: np.ndarray):
-    assert explore.nearest(features[:5], features[:2])[0].shape == (5, 2)
-
-
-def test_maps_are_the_same_each_time_and_keep_heaps_apart(features: np.ndarray):
-    components = explore.reduced(features, seed=0)
-    maps = explore.placed(components, seed=0)
-    again = explore.placed(explore.reduced(features, seed=0), seed=0)
-    for method in ("tsne", "pca"):
-        points = maps[method]
-        assert (points == again[method]).all()
-        assert (points.min(), points.max()) == (0, 1000)
-        centres = np.array([points[c == LABELS].mean(axis=0) for c in range(3)])
-        closest = np.linalg.norm(points[:, None] - centres, axis=2).argmin(axis=1)
-        assert (closest == LABELS).mean() > 0.98
-
-
-@pytest.mark.parametrize("n", [1, 3, 4, 9])
-def test_few_items_have_a_map_all_the_same(features: np.ndarray, n: int):
-    for points in explore.placed(explore.reduced(features[:n], seed=0), seed=0).values():
-        assert points.shape == (n, 2)
-
-
-def test_a_sample_is_in_order_and_the_same_each_time():
-    found = explore.sample(ALONE, 10, seed=0)
-    assert (np.sort(found) == found).all()
-    assert (explore.sample(ALONE, 10, seed=0) == found).all()
-    assert explore.sample(ALONE, 500, seed=0) is ALONE
-
-
-def test_planted_label_errors_are_suspected_and_hardly_any_other(features: np.ndarray):
-    planted = np.arange(0, 180, 20)
-    given = LABELS.copy()
-    given[planted] = (given[planted] + 1) % 3
-    components = explore.reduced(features, seed=0)
-    found = explore.suspects(explore.out_of_fold(components, given, ALONE, seed=0), given, ["a", "b", "c"])
-    assert {suspect.item for suspect in found} <= set(planted.tolist())
-    assert len(found) >= 7  # of 9
-    for suspect in found:
-        assert suspect.suggested == "abc"[LABELS[suspect.item]]
-        assert suspect.confidence > suspect.of_label
-
-
-def test_a_head_that_knows_nothing_suspects_nothing():
-    random = np.random.default_rng(0)
-    probabilities = explore.out_of_fold(random.normal(size=(180, 5)), LABELS, ALONE, seed=0)
-    assert explore.suspects(probabilities, LABELS, ["a", "b", "c"]) == []
-
-
-def test_no_item_is_judged_by_its_own_group(features: np.ndarray):
-    """Twins under two labels: with its twin in train, each would be told the other's."""
-    twins = np.repeat(np.random.default_rng(0).normal(size=(60, 5)), 2, axis=0)
-    labels = np.tile([0, 1], 60)
-    apart = explore.out_of_fold(twins, labels, np.arange(120) // 2, seed=0)
-    assert abs(apart[:, 0] - 0.5).mean() < 0.2
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_the_document_holds_a_map_near_items_and_of_classes_suspected_labels(store: FeatureStore, task: Task):
+    steps: list[int] = []
+    document = explore.explore(store, task=task, groups={}, seed=0, on_step=lambda: steps.append(1))
+    assert len(steps) == explore.STEPS
+    tests = ["item0", "item25", "item50", "item75"]
+    assert document["map"]["item_ids"] == tests
+    assert list(document["nearest"]) == tests
+    for item_id, neighbors in document["nearest"].items():
+        assert [cosine for _, cosine in neighbors] == sorted((cosine for _, cosine in neighbors), reverse=True)
+        assert all((int(near[4:]) < 50) == (int(item_id[4:]) < 50) for near, _ in neighbors)
+    suspects = {suspect["item_id"]: suspect["suggested"] for suspect in document["suspects"]}
+    assert suspects == ({"item5": "a"} if task == "classification" else {})
+    assert document["judged"] == (100 if task == "classification" else 0)

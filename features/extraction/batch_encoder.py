@@ -1,4 +1,4 @@
-"""One pass of some items through a backbone: prepared in threads, encoded in batches, scattered by their number."""
+"""Encode items with a backbone: prepared in threads, encoded in batches, results scattered by row."""
 
 import time
 from collections import deque
@@ -11,21 +11,22 @@ import numpy as np
 
 from icebox.features.abc.backbone import Backbone
 from icebox.features.errors import IceboxError, ItemError
-from icebox.features.extraction import compilation, views
+from icebox.features.extraction import views
+from icebox.features.extraction.compilation import Compile, compile_if_faster
 from icebox.features.extraction.views import ViewItem
 from icebox.features.manifest.reading import Read, content_of
 from icebox.features.ragged import Ragged, ScatteredRows, Values, flat
 
 BATCHES_AHEAD = 4
-RAGGED_SAMPLE_ITEMS = 64  # units
+RAGGED_SAMPLE_ITEMS = 64
 
-ReportDone = Callable[[int], None]
-PendingFeatures = Callable[[], Mapping[str, Values]]
+ReportDone = Callable[[int], None]  # called with each number of finished rows
+PendingFeatures = Callable[[], Mapping[str, Values]]  # waits for a sub-batch's features
 
 
 @dataclass
 class Timings:
-    """Where the time of a pass went, as its one consumer saw it."""
+    """Where the time of an extraction went, in seconds, as its one consumer saw it."""
 
     waiting: float = 0.0  # for items to be read and prepared
     forward: float = 0.0
@@ -33,7 +34,7 @@ class Timings:
 
 
 class BatchEncoder:
-    """Units → features, in batches that never cross a shard, prepared in threads a few batches ahead."""
+    """Items → features, in batches that never cross a shard, prepared in threads a few batches ahead."""
 
     def __init__(
         self, read: Read, backbone: Backbone, pool: ThreadPoolExecutor, batch_size: int, skip_unreadable: bool
@@ -43,52 +44,55 @@ class BatchEncoder:
         self.pool = pool
         self.batch_size = batch_size
         self.skip_unreadable = skip_unreadable
-        self.seconds = Timings()
-        self.cut = 0  # items whose content was longer than the network takes
+        self.timings = Timings()
+        self.truncated = 0  # items whose content was longer than the network takes
 
-    def run(self, units: Sequence[ViewItem], done: ReportDone) -> tuple[dict[str, Values], dict[int, str]]:
-        """Features {output: (n, …)} of the rows of one shard, and {row: why} where a content can't be read."""
-        features = ScatteredRows(len(units))
+    def encode_shard(
+        self, items: Sequence[ViewItem], report_done: ReportDone
+    ) -> tuple[dict[str, Values], dict[int, str]]:
+        """n items → their features {output: (n, …)}, and {row: why} where a content can't be read."""
+        features = ScatteredRows(len(items))
         errors: dict[int, str] = {}
-        begun: deque[tuple[list[int], PendingFeatures]] = deque()
+        pending: deque[tuple[list[int], PendingFeatures]] = deque()
 
         def finish_one() -> None:
-            numbers, encoded = begun.popleft()
-            for output, values in (found := encoded()).items():
-                refuse_non_finite(values, [units[number] for number in numbers], output, self.backbone)
-            features.put(numbers, found)
-            done(len(numbers))
+            rows, wait_for_features = pending.popleft()
+            encoded = wait_for_features()
+            for output, values in encoded.items():
+                refuse_non_finite(values, [items[row] for row in rows], output, self.backbone)
+            features.put(rows, encoded)
+            report_done(len(rows))
 
-        for start, batch in self.batches(units):
+        for start, batch in self.batches(items):
             began = time.perf_counter()
             outcomes = [future.result() for future in batch]
             ready = time.perf_counter()
-            numbers = [start + i for i, outcome in enumerate(outcomes) if not isinstance(outcome, ItemError)]
-            good = [outcome for outcome in outcomes if not isinstance(outcome, ItemError)]
-            self.cut += sum(self.backbone.was_cut(item) for item in good)
-            for rows, encoded in self.backbone.begin(good) if good else ():
-                begun.append(([numbers[row] for row in rows], encoded))
-                if len(begun) > 1:  # on a GPU the one before ran while this one was made ready
+            rows = [start + i for i, outcome in enumerate(outcomes) if not isinstance(outcome, ItemError)]
+            prepared = [outcome for outcome in outcomes if not isinstance(outcome, ItemError)]
+            self.truncated += sum(self.backbone.was_cut(item) for item in prepared)
+            for positions, wait_for_features in self.backbone.begin(prepared) if prepared else ():
+                pending.append(([rows[position] for position in positions], wait_for_features))
+                if len(pending) > 1:  # on a GPU the one before ran while this one was made ready
                     finish_one()
-            bad = {start + i: str(outcome) for i, outcome in enumerate(outcomes) if isinstance(outcome, ItemError)}
-            errors |= bad
-            if bad:
-                done(len(bad))
-            self.seconds.waiting += ready - began
-            self.seconds.forward += time.perf_counter() - ready
-        if begun:
+            unread = {start + i: str(outcome) for i, outcome in enumerate(outcomes) if isinstance(outcome, ItemError)}
+            errors |= unread
+            if unread:
+                report_done(len(unread))
+            self.timings.waiting += ready - began
+            self.timings.forward += time.perf_counter() - ready
+        if pending:
             began = time.perf_counter()
             finish_one()
-            self.seconds.forward += time.perf_counter() - began
+            self.timings.forward += time.perf_counter() - began
         return features.features(), errors
 
-    def batches(self, units: Sequence[ViewItem]) -> Iterator[tuple[int, list[Future[Any]]]]:
-        """(first row, prepared items to come) of each batch, with the next few already under way."""
-        size = len(units) if self.backbone.whole_shards else self.batch_size
+    def batches(self, items: Sequence[ViewItem]) -> Iterator[tuple[int, list[Future[Any]]]]:
+        """Yield (first row, futures of prepared items) of each batch, while the next few are being prepared."""
+        size = len(items) if self.backbone.whole_shards else self.batch_size
         ahead: deque[tuple[int, list[Future[Any]]]] = deque()
         try:
-            for start in range(0, len(units), size):
-                ahead.append((start, [self.pool.submit(self.prepare, unit) for unit in units[start : start + size]]))
+            for start in range(0, len(items), size):
+                ahead.append((start, [self.pool.submit(self.prepare, item) for item in items[start : start + size]]))
                 if len(ahead) > BATCHES_AHEAD:
                     yield ahead.popleft()
             yield from ahead
@@ -97,40 +101,43 @@ class BatchEncoder:
                 for future in futures:
                     future.cancel()
 
-    def prepare(self, unit: ViewItem) -> Any:
-        """One unit, ready for a batch, or the ItemError that says why it can't be, where those are to be skipped."""
-        content = content_of(unit.row, self.read)
+    def prepare(self, item: ViewItem) -> Any:
+        """The item as its view shows it, ready for a batch.
+
+        Where it can't be read: returns the ItemError if unreadable items are skipped, else raises IceboxError.
+        """
+        content = content_of(item.row, self.read)
         try:
-            return views.prepare(self.backbone, content, unit.view)
+            return views.prepare(self.backbone, content, item.view)
         except ItemError as reason:
             if self.skip_unreadable:
                 return reason
-            raise unreadable_item(unit.row.item_id, reason) from reason
+            raise unreadable_item(item.row.item_id, reason) from reason
 
-    def compile(self, units: Sequence[ViewItem], *, wanted: compilation.Compile, before: bool) -> bool:
-        """Compile the backbone where that pays for these units; returns whether it is compiled now."""
-        if wanted == "off" or len(units) < self.batch_size or self.backbone.whole_shards:
+    def compile_if_faster(self, items: Sequence[ViewItem], *, wanted: Compile, was_compiled: bool) -> bool:
+        """Compile the backbone where that pays for these items; returns whether it is compiled now."""
+        if wanted == "off" or len(items) < self.batch_size or self.backbone.whole_shards:
             return False
-        outcomes = list(self.pool.map(self.prepare, units[: self.batch_size]))
+        outcomes = list(self.pool.map(self.prepare, items[: self.batch_size]))
         if any(isinstance(outcome, ItemError) for outcome in outcomes) or not outcomes:
             return False
-        return compilation.compile_if_faster(
-            self.backbone, outcomes, items_left=len(units), wanted=wanted, before=before
+        return compile_if_faster(
+            self.backbone, outcomes, items_left=len(items), wanted=wanted, was_compiled=was_compiled
         )
 
-    def rows_within(self, budget_bytes: int, missing: Sequence[ViewItem], among: Sequence[ViewItem]) -> int:
-        """How many rows of features fit into the budget, found by passing the first unit that can be read.
+    def rows_within(self, budget_bytes: int, missing: Sequence[ViewItem], distinct: Sequence[ViewItem]) -> int:
+        """How many rows of features fit into the budget, found by encoding the first missing item that can be read.
 
-        Where rows differ in length, by the mean of the first few units of all: the same for a run that is resumed.
+        Where rows differ in length, by the mean of the first few of the `distinct` items: a resumed run gets the same.
         """
-        for unit in missing:
-            prepared = self.prepare(unit)
+        for item in missing:
+            prepared = self.prepare(item)
             if not isinstance(prepared, ItemError):
                 encoded, count = self.backbone.encode([prepared]), 1
                 if any(isinstance(values, Ragged) for values in encoded.values()):
-                    tried = [self.prepare(other) for other in among[:RAGGED_SAMPLE_ITEMS]]
-                    ready = [one for one in tried if not isinstance(one, ItemError)] or [prepared]
-                    encoded, count = self.backbone.encode(ready), len(ready)
+                    outcomes = [self.prepare(other) for other in distinct[:RAGGED_SAMPLE_ITEMS]]
+                    sample = [outcome for outcome in outcomes if not isinstance(outcome, ItemError)] or [prepared]
+                    encoded, count = self.backbone.encode(sample), len(sample)
                 return max(1, budget_bytes * count // sum(values.nbytes for values in encoded.values()))
         return len(missing) or 1
 
@@ -140,10 +147,10 @@ def unreadable_item(item_id: str, reason: object) -> IceboxError:
     return IceboxError(f"item '{item_id}': {reason}; mend or remove it", hint="skip unreadable items")
 
 
-def refuse_non_finite(values: Values, units: Sequence[ViewItem], output: str, backbone: Backbone) -> None:
+def refuse_non_finite(values: Values, items: Sequence[ViewItem], output: str, backbone: Backbone) -> None:
     """Raise IceboxError, naming the item and the backbone, where a feature is NaN or infinite."""
     if not np.isfinite(flat(values)).all():
-        row = next(unit.row for unit, features in zip(units, values, strict=True) if not np.isfinite(features).all())
+        row = next(item.row for item, features in zip(items, values, strict=True) if not np.isfinite(features).all())
         family = backbone.spec["family"]
         raise IceboxError(
             f"item '{row.item_id}': backbone family '{family}' gave a non-finite value in its output '{output}'; "

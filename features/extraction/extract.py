@@ -1,4 +1,4 @@
-"""The one pass: what was never seen of a manifest's contents under this fingerprint goes through the backbone."""
+"""Extraction: pass those of a manifest's contents through the backbone that this fingerprint's shard cache lacks."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Any
 from icebox.features import files, fingerprint
 from icebox.features.abc.backbone import Backbone
 from icebox.features.errors import IceboxError
-from icebox.features.extraction import canary
+from icebox.features.extraction import consistency
 from icebox.features.extraction.batch_encoder import BatchEncoder, ReportDone, Timings, unreadable_item
 from icebox.features.extraction.compilation import Compile
 from icebox.features.extraction.precision import Stored, values_to_storage_dtype
@@ -24,20 +24,20 @@ from icebox.features.store.cache import RowLocation, ShardCache
 from icebox.features.store.shards import SHARD_BYTES, SHARD_ROWS, Shard
 
 STORE_FORMAT = 2
-COMPILED = "compiled"  # a marker in the shard cache
+COMPILED_MARKER = "compiled"  # a file in the shard cache
 
 
 @dataclass(frozen=True)
 class ExtractionSummary:
-    """What an extraction did, in items."""
+    """Counts and times of a finished extraction."""
 
     items: int
     distinct: int  # contents, in all views
-    passed: int  # of those, what went through the backbone now
+    passed: int  # distinct contents that went through the backbone in this run
     skipped: dict[str, str]  # item_id → why it could not be read
-    cut: int  # of those passed now, how many were longer than the network takes
+    truncated: int  # of those passed, how many were longer than the network takes
     compiled: bool
-    seconds: Timings
+    timings: Timings
 
 
 def extract(
@@ -58,9 +58,9 @@ def extract(
 ) -> ExtractionSummary:
     """Make `store` hold the features of `rows` in each of these views, computing only what the shard cache lacks.
 
-    `read` gives the content behind Row.source; `progress(total)` returns what is called with each finished count.
-    Shard and batch boundaries come from the manifest alone, so that a resumed run gives the same bytes.
-    `compiling` says whether to compile the network, and auto whether that pays for what is left.
+    `read` gives the content behind ManifestRow.source; `progress(total)` returns a function that is called with each
+    finished count. Shard and batch boundaries come from the manifest alone, so that a resumed run gives the same bytes.
+    `compiling` says whether to compile the network; `auto` compiles where that pays for what is left.
     `stored` is the number format on disk; a shard with values too large or small for float16 is float32 all the same.
     Raises IceboxError on an unreadable item (unless `skip_unreadable`), a content that is not the manifest's, or a
     non-finite feature; finished shards stay, and the next run goes on from them.
@@ -71,64 +71,72 @@ def extract(
     with cache.locked():
         if store.exists():
             cache.adopt(store)
-        places = cache.places()
-        units = view_items(rows, views, read)
+        locations = cache.places()
+        items = view_items(rows, views, read)
         distinct: dict[str, ViewItem] = {}
-        for unit in chain(*units.values()):
-            distinct.setdefault(unit.key, unit)
-        canary.check([(unit, places[key]) for key, unit in distinct.items() if key in places], read, backbone)
-        missing = [unit for key, unit in distinct.items() if key not in places]
-        done = progress(len(missing))
+        for item in chain(*items.values()):
+            distinct.setdefault(item.key, item)
+        reused = [(item, locations[key]) for key, item in distinct.items() if key in locations]
+        consistency.check_stored_features(reused, read, backbone)
+        missing = [item for key, item in distinct.items() if key not in locations]
+        report_done = progress(len(missing))
         with ThreadPoolExecutor(workers) as pool:
-            work = BatchEncoder(read, backbone, pool, batch_size, skip_unreadable)
-            size = min(shard_rows, work.rows_within(SHARD_BYTES, missing, list(distinct.values())))
-            compiled = work.compile(missing, wanted=compiling, before=(cache.folder / COMPILED).exists())
+            encoder = BatchEncoder(read, backbone, pool, batch_size, skip_unreadable)
+            size = min(shard_rows, encoder.rows_within(SHARD_BYTES, missing, list(distinct.values())))
+            was_compiled = (cache.folder / COMPILED_MARKER).exists()
+            compiled = encoder.compile_if_faster(missing, wanted=compiling, was_compiled=was_compiled)
             if compiled:
-                files.write_text(cache.folder / COMPILED, "features here are a compiled network's\n")
-            for written in write_behind(shard_parts(missing, size), work, cache, stored=stored, done=done):
-                places |= {key: RowLocation(written, number) for number, key in enumerate(written.item_keys)}
-        skipped = unreadable_items(chain(*units.values()), places)
+                files.write_text(cache.folder / COMPILED_MARKER, "features here are a compiled network's\n")
+            parts = shard_parts(missing, size)
+            for shard in write_behind(parts, encoder, cache, stored=stored, report_done=report_done):
+                locations |= {key: RowLocation(shard, row) for row, key in enumerate(shard.item_keys)}
+        skipped = unreadable_items(chain(*items.values()), locations)
         if skipped and not skip_unreadable:
             item_id, reason = next(iter(skipped.items()))
             raise unreadable_item(item_id, reason)
-        assemble_store(store, units, places, cache, spec, skipped)
+        assemble_store(store, items, locations, cache, spec, skipped)
     return ExtractionSummary(
         items=len(rows),
         distinct=len(distinct),
         passed=len(missing),
         skipped=skipped,
-        cut=work.cut,
+        truncated=encoder.truncated,
         compiled=compiled,
-        seconds=work.seconds,
+        timings=encoder.timings,
     )
 
 
 def write_behind(
-    parts: Iterable[Sequence[ViewItem]], work: BatchEncoder, cache: ShardCache, *, stored: Stored, done: ReportDone
+    parts: Iterable[Sequence[ViewItem]],
+    encoder: BatchEncoder,
+    cache: ShardCache,
+    *,
+    stored: Stored,
+    report_done: ReportDone,
 ) -> Iterator[Shard]:
-    """Pass each part and write it as a shard, while the next one is already in the network."""
+    """Encode each part and write it as a shard while the network is at the next part; yields the written shards."""
 
-    def write(units: Sequence[ViewItem], features: dict[str, Values], errors: dict[int, str]) -> Shard:
+    def write(items: Sequence[ViewItem], features: dict[str, Values], errors: dict[int, str]) -> Shard:
         arrays = {output: values_to_storage_dtype(values, stored) for output, values in features.items()}
-        keys = [unit.key for unit in units]
+        keys = [item.key for item in items]
         path = shards.write(
             cache.folder, store_fingerprint=cache.fingerprint, item_keys=keys, features=arrays, errors=errors
         )
         return shards.read(path)
 
     with ThreadPoolExecutor(1) as writer:
-        before: Future[Shard] | None = None
-        for units in parts:
-            features, errors = work.run(units, done)
+        pending: Future[Shard] | None = None
+        for items in parts:
+            features, errors = encoder.encode_shard(items, report_done)
             began = time.perf_counter()
-            if before:
-                yield before.result()
-            work.seconds.writing += time.perf_counter() - began
-            before = writer.submit(write, units, features, errors)
-        if before:
+            if pending:
+                yield pending.result()
+            encoder.timings.writing += time.perf_counter() - began
+            pending = writer.submit(write, items, features, errors)
+        if pending:
             began = time.perf_counter()
-            yield before.result()
-            work.seconds.writing += time.perf_counter() - began
+            yield pending.result()
+            encoder.timings.writing += time.perf_counter() - began
 
 
 def fingerprint_of(spec: dict[str, Any]) -> str:
@@ -138,21 +146,24 @@ def fingerprint_of(spec: dict[str, Any]) -> str:
 
 def assemble_store(
     store: Path,
-    units: Mapping[str, Sequence[ViewItem]],
-    places: Mapping[str, RowLocation],
+    items: Mapping[str, Sequence[ViewItem]],
+    locations: Mapping[str, RowLocation],
     cache: ShardCache,
     spec: dict[str, Any],
     skipped: dict[str, str],
 ) -> None:
-    """Link the shards into the store, write its index last, and drop what an older index needed."""
-    readable = {view: [unit for unit in of_view if unit.row.item_id not in skipped] for view, of_view in units.items()}
-    rows = [unit.row for unit in next(iter(readable.values()))]
+    """Link the shards into the store, write its index last, and delete shards that only an older index needed.
+
+    `items` are those of each view, `locations` the stored row of each key, `skipped` the items that can't be read.
+    """
+    readable = {view: [item for item in of_view if item.row.item_id not in skipped] for view, of_view in items.items()}
+    rows = [item.row for item in next(iter(readable.values()))]
     if not rows:
         raise IceboxError(f"{store}: none of the {len(skipped)} items could be read")
     store.mkdir(parents=True, exist_ok=True)
     files.sweep(store)
-    used = {view: [places[unit.key] for unit in of_view] for view, of_view in readable.items()}
-    names = list(dict.fromkeys(place.shard.path.name for place in chain(*used.values())))
+    used = {view: [locations[item.key] for item in of_view] for view, of_view in readable.items()}
+    names = list(dict.fromkeys(location.shard.path.name for location in chain(*used.values())))
     cache.link_into(store, names)
     index.write(store, rows=rows, places=used, spec=spec, fingerprint=cache.fingerprint, skipped=skipped)
     for path in store.glob("shard-*.h5"):
@@ -160,10 +171,10 @@ def assemble_store(
             path.unlink()
 
 
-def unreadable_items(units: Iterable[ViewItem], places: Mapping[str, RowLocation]) -> dict[str, str]:
-    """{item_id: why} of the items of which a view is stored as one that can't be read."""
+def unreadable_items(items: Iterable[ViewItem], locations: Mapping[str, RowLocation]) -> dict[str, str]:
+    """{item_id: why} of the items with a view whose stored row is marked as unreadable."""
     return {
-        unit.row.item_id: places[unit.key].shard.errors[places[unit.key].row]
-        for unit in units
-        if places[unit.key].row in places[unit.key].shard.errors
+        item.row.item_id: location.shard.errors[location.row]
+        for item in items
+        if (location := locations[item.key]).row in location.shard.errors
     }

@@ -1,18 +1,29 @@
-"""In which number format a network computes, and in which its features are stored."""
+"""The number format in which a network computes, and the one in which its features are stored.
 
-from typing import Literal
+bfloat16 is two to three times as fast where the hardware has it, and close enough for most networks, not for all: so
+`precision: auto` tries it on a few items against float32. The choice is recorded, since a store that is resumed or
+extended in another format would mix two kinds of features.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
-from icebox.features.errors import IceboxError
+from icebox.features import files, fingerprint
+from icebox.features.abc.backbone import Backbone
+from icebox.features.abc.dataset import Content
+from icebox.features.errors import IceboxError, ItemError
+from icebox.features.extraction.consistency import row_cosines
 from icebox.features.ragged import Ragged, Values
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Stored = Literal["float16", "float32"]
 
-# How far a feature may move, as a share of its norm, when batch-mates or threads change: of float32 mostly the
-# rounding to float16 when it is stored; bfloat16 has 8 bits, float16 11.
-TOLERANCE = {"float32": 2e-3, "float16": 1e-2, "bfloat16": 3e-2}
+TRIAL_ITEMS = 32
+COSINE_MIN = 0.9999  # between an item's features in two formats that may stand for each other
 
 
 def resolve_for_device(wanted: Precision, device: str) -> str:
@@ -28,19 +39,73 @@ def resolve_for_device(wanted: Precision, device: str) -> str:
 
     if device.startswith("cuda"):
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    able = torch.cpu.get_capabilities()
-    return "bfloat16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"
+    capabilities = torch.cpu.get_capabilities()
+    return "bfloat16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "float32"
+
+
+def resolve_auto_precision(
+    fast: str, load: Callable[[str], Backbone], contents: Callable[[], Sequence[Content]], folder: Path
+) -> tuple[Backbone, str]:
+    """The backbone in precision `fast` or in float32, and the reason: recorded in `folder`, or a trial on `contents`.
+
+    `load` gives the backbone in a precision.
+    """
+    candidate = load(fast)
+    recorded = recorded_precision(candidate.spec, folder)
+    if recorded == fast:
+        return candidate, "recorded"
+    exact = load("float32")
+    if recorded == "float32":
+        return exact, "recorded"
+    cosine = least_cosine(exact, candidate, contents())
+    chosen = candidate if cosine >= COSINE_MIN else exact
+    record_precision(exact.spec, str(chosen.spec["precision"]), folder)
+    return chosen, f"{fast} gives features of cosine {cosine:.6f} or more to float32's; {COSINE_MIN} is asked for"
+
+
+def least_cosine(exact: Backbone, candidate: Backbone, contents: Sequence[Content]) -> float:
+    """The least cosine, over items and outputs, of `candidate`'s features to `exact`'s; 0 where no item can be read.
+
+    Time is not measured: the choice must not depend on how busy the machine was.
+    """
+    prepared = []
+    for content in contents:
+        try:
+            prepared.append(exact.prepare(content))
+        except ItemError:  # extraction will name it
+            continue
+    if not prepared:
+        return 0.0
+    reference, features = exact.encode(prepared), candidate.encode(prepared)
+    return min(float(row_cosines(reference[output], features[output]).min()) for output in exact.outputs)
+
+
+def recorded_precision(spec: dict[str, Any], folder: Path) -> str | None:
+    """The precision chosen before for a backbone's spec, whatever precision that spec itself has."""
+    path = record_path(spec, folder)
+    return str(json.loads(path.read_text())["precision"]) if path.exists() else None
+
+
+def record_precision(spec: dict[str, Any], precision: str, folder: Path) -> None:
+    """Write the chosen precision into `folder`."""
+    files.write_text(record_path(spec, folder), json.dumps({"precision": precision}) + "\n")
+
+
+def record_path(spec: dict[str, Any], folder: Path) -> Path:
+    """The record of a backbone's spec: one file, whatever its precision and whatever format features are stored in."""
+    settings = {key: value for key, value in spec.items() if key not in ("precision", "stored")}
+    return folder / f"{fingerprint.of_settings(settings)}.json"
 
 
 def values_to_storage_dtype(features: Values, stored: Stored) -> Values:
-    """The same, of tokens' vectors too."""
+    """Like `to_storage_dtype`, for tokens' vectors too."""
     if isinstance(features, Ragged):
         return Ragged(to_storage_dtype(features.values, stored), features.offsets)
     return to_storage_dtype(features, stored)
 
 
 def to_storage_dtype(values: np.ndarray, stored: Stored) -> np.ndarray:
-    """float32 features (n, …) in the format of the store; float16 only where it keeps what each row says.
+    """float32 features (n, …) in the store's number format; in float16 only if that keeps the precision of each row.
 
     A row's largest value may be neither too large for it nor so small (below 6e-5) that fewer than 11 bits are left.
     """

@@ -23,14 +23,14 @@ def lines(
     items, passed = extracted.items, extracted.passed
     for item_id, reason in extracted.skipped.items():
         yield f"skipped '{item_id}': {reason}"
-    if extracted.cut:
-        yield f"{extracted.cut:,} of {passed:,} are longer than {name} takes; the rest was cut off"
+    if extracted.truncated:
+        yield f"{extracted.truncated:,} of {passed:,} are longer than {name} takes; the rest was cut off"
     if siamese:
         texts, distinct = views * items, extracted.distinct
         yield f"{items:,} pairs hold {texts:,} texts, {distinct:,} distinct: {texts - distinct:,} passes saved"
     in_views = f" in {views} views" if views > 1 else ""
     compiled = ", compiled" if extracted.compiled else ""
-    spent = extracted.seconds
+    spent = extracted.timings
     yield (
         f"{items:,} items{in_views}, {passed:,} distinct ones passed through {name} "
         f"in {seconds:.1f} s ({passed / seconds:,.0f} items/s); {len(extracted.skipped)} skipped; "

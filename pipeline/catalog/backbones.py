@@ -9,8 +9,8 @@ from icebox.features import plugins
 from icebox.features.abc.backbone import SETTINGS_FILE, Backbone
 from icebox.features.abc.dataset import Content, Dataset
 from icebox.features.errors import IceboxError, located
-from icebox.features.extraction import draft_decoding, precision_trial
-from icebox.features.extraction.precision import resolve_for_device
+from icebox.features.extraction import consistency
+from icebox.features.extraction.precision import TRIAL_ITEMS, resolve_auto_precision, resolve_for_device
 from icebox.features.extraction.views import text_of
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.text.pairs import TEXTS
@@ -55,7 +55,7 @@ def load_for_store(config: Config, key: str, source: Dataset, rows: Sequence[Man
 
     if precision == "auto" and resolved != "float32":
         sample = partial(sample_contents, rows, source, store.extract.expanded_views[0])
-        backbone, reason = precision_trial.choose(resolved, load_in, sample, paths.PRECISIONS)
+        backbone, reason = resolve_auto_precision(resolved, load_in, sample, paths.PRECISIONS)
         print(f"{store.backbone}: {backbone.spec['precision']} ({reason})")
     else:
         backbone = load_in(resolved)
@@ -71,7 +71,7 @@ def load_for_store(config: Config, key: str, source: Dataset, rows: Sequence[Man
 
 def sample_contents(rows: Sequence[ManifestRow], source: Dataset, view: str) -> list[Content]:
     """A few contents to try a backbone on, chosen by their hashes: at random, yet the same on every machine."""
-    sample = sorted(rows, key=lambda row: row.item_key)[: precision_trial.ITEMS]
+    sample = sorted(rows, key=lambda row: row.item_key)[:TRIAL_ITEMS]
     contents = [source.read(row.source) for row in sample]
     return [text_of(content, view) for content in contents] if view in TEXTS else contents
 
@@ -89,7 +89,7 @@ def draft_shift(config: Config, key: str, draft: Backbone, contents: Sequence[Co
         precision=draft.spec["precision"],
         **store.extract.options | {"decode": "exact"},
     )
-    return draft_decoding.moved(draft, exact, contents)
+    return consistency.draft_distance(draft, exact, contents)
 
 
 def device() -> str:

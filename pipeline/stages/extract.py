@@ -8,7 +8,7 @@ from typing import Any
 from tqdm import tqdm
 
 from icebox.features.errors import located
-from icebox.features.extraction import draft_decoding, summary
+from icebox.features.extraction import consistency, summary
 from icebox.features.extraction.extract import extract
 from icebox.features.manifest import manifest
 from icebox.pipeline.catalog import backbones, datasets
@@ -49,7 +49,7 @@ def run(config: Config, key: str) -> None:
         seconds=time.perf_counter() - started_s,
     )
     if store.extract.decode == "draft":
-        sample = backbones.sample_contents(rows, source, views[0])[: draft_decoding.ITEMS]
+        sample = backbones.sample_contents(rows, source, views[0])[: consistency.DRAFT_ITEMS]
         shift = backbones.draft_shift(config, key, backbone, sample)
         last += f"; decode: draft moves features by {shift:.2%} ({len(sample)} items tried)"
     for line in (*notes, last):

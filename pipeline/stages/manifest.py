@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from icebox.features import files
 from icebox.features.errors import IceboxError
-from icebox.features.extraction import precision_trial
+from icebox.features.extraction import precision
 from icebox.features.manifest import manifest
 from icebox.features.manifest.leakage import resolve_leakage
 from icebox.features.splits import in_order
@@ -66,5 +66,5 @@ def keep_shards(store: str) -> None:
     cache = ShardCache(paths.SHARDS, stored.fingerprint)
     with cache.locked():
         cache.adopt(folder)
-    if precision_trial.recorded(stored.spec, paths.PRECISIONS) is None:
-        precision_trial.record(stored.spec, stored.spec["precision"], paths.PRECISIONS)
+    if precision.recorded_precision(stored.spec, paths.PRECISIONS) is None:
+        precision.record_precision(stored.spec, stored.spec["precision"], paths.PRECISIONS)

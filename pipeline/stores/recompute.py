@@ -3,7 +3,7 @@
 from itertools import chain
 
 from icebox.features.errors import IceboxError
-from icebox.features.extraction import canary
+from icebox.features.extraction import consistency
 from icebox.features.extraction.extract import fingerprint_of
 from icebox.features.extraction.views import view_items
 from icebox.features.manifest import manifest
@@ -39,5 +39,5 @@ def check(config: Config, name: str) -> str:
     known = {unit.key: unit for unit in units if unit.key in places}
     if not known:
         raise IceboxError(f"stores.{name}: none of its contents is in {paths.manifest(entry.dataset)}; run: dvc repro")
-    canary.check([(unit, places[key]) for key, unit in known.items()], source.read, network)
-    return f", and {min(canary.ROWS, len(known))} items gave the same features again"
+    consistency.check_stored_features([(unit, places[key]) for key, unit in known.items()], source.read, network)
+    return f", and {min(consistency.CHECKED_ROWS, len(known))} items gave the same features again"

@@ -36,20 +36,20 @@ BATCH = [1.0, 2.0]
 
 def test_it_compiles_where_the_saving_is_worth_the_cost():
     backbone = Slow()
-    assert compile_if_faster(backbone, BATCH, items_left=10**6, wanted="auto", before=False)
+    assert compile_if_faster(backbone, BATCH, items_left=10**6, wanted="auto", was_compiled=False)
     assert backbone.compiled
 
 
 def test_it_does_not_compile_for_a_few_items():
     backbone = Slow()
-    assert not compile_if_faster(backbone, BATCH, items_left=100, wanted="auto", before=False)
+    assert not compile_if_faster(backbone, BATCH, items_left=100, wanted="auto", was_compiled=False)
     assert not backbone.compiled
 
 
 def test_a_store_that_began_compiled_goes_on_so_and_off_is_off():
-    assert compile_if_faster(Slow(), BATCH, items_left=2, wanted="auto", before=True)
-    assert compile_if_faster(Slow(), BATCH, items_left=2, wanted="on", before=False)
-    assert not compile_if_faster(Slow(), BATCH, items_left=10**6, wanted="off", before=True)
+    assert compile_if_faster(Slow(), BATCH, items_left=2, wanted="auto", was_compiled=True)
+    assert compile_if_faster(Slow(), BATCH, items_left=2, wanted="on", was_compiled=False)
+    assert not compile_if_faster(Slow(), BATCH, items_left=10**6, wanted="off", was_compiled=True)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_store_that_began_compiled_goes_on_so_and_off_is_off():
     ids=["slower", "not close", "failing"],
 )
 def test_a_compiled_network_that_is_no_better_is_dropped_with_one_line(backbone, message, capsys):
-    assert not compile_if_faster(backbone, BATCH, items_left=10**6, wanted="auto", before=False)
+    assert not compile_if_faster(backbone, BATCH, items_left=10**6, wanted="auto", was_compiled=False)
     assert not backbone.compiled
     said = capsys.readouterr().err
     assert message in said

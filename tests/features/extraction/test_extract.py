@@ -80,9 +80,9 @@ def test_contents_longer_than_the_network_takes_are_counted_as_they_pass(tmp_pat
             return prepared > 9
 
     done, _ = run(tmp_path, rows("1", "12", "12", "30", "4", "5", "66"), Short())
-    assert done.cut == 3
+    assert done.truncated == 3
     done, _ = run(tmp_path, rows("12", "77"), Short())
-    assert done.cut == 1
+    assert done.truncated == 1
 
 
 def test_adding_items_extracts_only_those(tmp_path):

@@ -8,8 +8,8 @@ import torch
 
 from icebox.features import fingerprint
 from icebox.features.backbones import torchvision
+from icebox.features.extraction.consistency import TOLERANCE
 from icebox.features.extraction.extract import extract
-from icebox.features.extraction.precision import TOLERANCE
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.store.feature_store import FeatureStore
 

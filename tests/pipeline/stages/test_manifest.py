@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from icebox.features.errors import IceboxError
-from icebox.features.extraction import precision_trial
+from icebox.features.extraction import precision
 from icebox.features.extraction.extract import extract
 from icebox.features.manifest.manifest import ManifestRow, read
 from icebox.features.store.cache import ShardCache
@@ -34,7 +34,7 @@ def test_a_stores_shards_and_precision_outlive_what_dvc_deletes(tmp_path, monkey
     store = make_store()
     manifest.keep_shards("s")
     assert len(ShardCache(paths.SHARDS, store.fingerprint).places()) == 4
-    assert precision_trial.recorded(store.spec, paths.PRECISIONS) == "float32"
+    assert precision.recorded_precision(store.spec, paths.PRECISIONS) == "float32"
 
 
 def test_a_damaged_shard_does_not_stop_the_stage_and_costs_only_itself(tmp_path, monkeypatch):

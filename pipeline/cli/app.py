@@ -185,4 +185,4 @@ def predict(
     """Label new images or texts with a fitted head: CSV with a probability for each class."""
     from icebox.pipeline.inference import predict
 
-    predict.run(head, inputs or [], out=out, trust=trust)
+    predict.to_csv(head, inputs or [], out=out, trust=trust)

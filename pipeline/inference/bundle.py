@@ -1,4 +1,4 @@
-"""The bundle: a fitted head plus all that predict needs, and beside it a card that can be read without opening it.
+"""The bundle of a head: the fitted head and all that predict needs, with a card that is read without opening it.
 
 joblib is pickle, and opening a pickle runs what is in it: a bundle is opened only when its sha256 is the card's.
 """
@@ -30,9 +30,9 @@ LIBRARIES = ("scikit-learn", "lightgbm", "torch", "numpy")
 class Bundle:
     """A fitted head (a classifier over class numbers, or a regressor and no classes) and where its features come from.
 
-    `outputs` are the store's and `options` what else the backbone is loaded with; of these outputs the head sees `sees`
-    (all where that is empty), in `view`. `pairs` says that its items are pairs of texts,
-    `clean` by which steps of features/text/cleaning.py its texts were cleaned.
+    The backbone is loaded with `outputs`, those of the store, and further `options`. The head takes `head_outputs` of
+    these (all where that is empty), side by side, in `view`. `pairs`: whether its items are pairs of texts. `clean`:
+    the steps of features/text/cleaning.py by which its texts were cleaned.
     """
 
     head: Any
@@ -46,7 +46,7 @@ class Bundle:
     precision: Precision
     stored: Stored
     options: dict[str, Any] = field(default_factory=dict)
-    sees: list[str] = field(default_factory=list)
+    head_outputs: list[str] = field(default_factory=list)
     view: str = IDENTITY
     pairs: bool = False
     clean: list[str] = field(default_factory=list)
@@ -75,7 +75,7 @@ def for_store(
         precision=store.spec["precision"],
         stored=store.spec["stored"],
         options=entry.extract.options,
-        sees=list(selection.outputs),
+        head_outputs=list(selection.outputs),
         view=selection.views[0],
         pairs=datasets.source(config, entry.dataset).modality == "pair",
         clean=list(config.datasets[entry.dataset].parameters.get("clean", [])),
@@ -101,7 +101,7 @@ def save(bundle: Bundle, *, store: str, head: str) -> None:
             "precision": bundle.precision,
             **bundle.options,
         },
-        "sees": {"outputs": bundle.sees or bundle.outputs, "view": bundle.view},
+        "sees": {"outputs": bundle.head_outputs or bundle.outputs, "view": bundle.view},
         "fingerprint": bundle.fingerprint,
         "libraries": {name: version(name) for name in LIBRARIES},
     }
@@ -121,7 +121,7 @@ def load(path: Path, *, trust: bool = False) -> Bundle:
     try:
         opened = joblib.load(path)
     except (ImportError, AttributeError) as reason:
-        raise of_another_version(path, str(reason)) from reason
+        raise version_error(path, str(reason)) from reason
     if not isinstance(opened, Bundle):
         raise IceboxError(f"{path}: expected a bundle of this project, found {type(opened).__name__}")
     return opened
@@ -132,10 +132,10 @@ def refuse_other_format(path: Path) -> None:
     card = path.with_suffix(".json")
     written = json.loads(card.read_text()).get("format", 1) if card.exists() else FORMAT
     if written != FORMAT:
-        raise of_another_version(path, f"format {written}, not {FORMAT}")
+        raise version_error(path, f"format {written}, not {FORMAT}")
 
 
-def of_another_version(path: Path, reason: str) -> IceboxError:
+def version_error(path: Path, reason: str) -> IceboxError:
     """The error of a bundle whose classes are not the ones of this code."""
     return IceboxError(
         f"{path}: expected a bundle that this version of Icebox wrote, found one of another ({reason}); "
@@ -154,9 +154,9 @@ def refuse_unrecorded(path: Path) -> None:
     card = path.with_suffix(".json")
     if not card.exists():
         raise IceboxError(f"{path}: expected its card {card} beside it, found none; to open it all the same: --trust")
-    recorded, found = json.loads(card.read_text())["sha256"], fingerprint.of_file(path)
-    if recorded != found:
+    recorded, actual = json.loads(card.read_text())["sha256"], fingerprint.of_file(path)
+    if recorded != actual:
         raise IceboxError(
-            f"{path}: expected sha256 {recorded} (from {card.name}), found {found}; opening a bundle runs code in it, "
+            f"{path}: expected sha256 {recorded} (from {card.name}), found {actual}; opening a bundle runs code in it, "
             "so it was left closed; if you know where it comes from: --trust"
         )

@@ -1,4 +1,4 @@
-"""`predict`: new images or texts, through the bundle's backbone and head, to CSV with a probability a class."""
+"""Predict new images or texts with a saved head: through the bundle's backbone and head, to CSV."""
 
 import csv
 import sys
@@ -22,78 +22,81 @@ from icebox.features.text.pairs import PAIR, TEXTS, combined
 from icebox.pipeline.catalog import backbones
 from icebox.pipeline.evaluation import predictions
 from icebox.pipeline.inference import bundle
+from icebox.pipeline.inference.bundle import Bundle
 from icebox.pipeline.project import paths
 
 BATCH_SIZE = 64
 STDIN = "-"
 
+NamedItem = tuple[str, Content]  # a path or a line of text, for the CSV, and the content
 
-def run(name: str, inputs: Sequence[str], *, out: Path | None = None, trust: bool = False) -> None:
-    """Label the inputs with the head STORE/HEAD and print CSV, or write it to `out`."""
+
+def to_csv(name: str, inputs: Sequence[str], *, out: Path | None = None, trust: bool = False) -> None:
+    """Predict the inputs with the head STORE/HEAD, and print the CSV or write it to `out`."""
     store, _, head = name.partition("/")
     if not head:
         raise IceboxError(f"predict {name}: expected STORE/HEAD, such as digits-glyphnet/logreg")
     opened = bundle.load(paths.bundle(store, head), trust=trust)
-    network = backbones.load(
+    backbone = backbones.load(
         opened.backbone, opened.family, opened.outputs, precision=opened.precision, **opened.options
     )
-    if fingerprint_of({**network.spec, "stored": opened.stored}) != opened.fingerprint:
+    if fingerprint_of({**backbone.spec, "stored": opened.stored}) != opened.fingerprint:
         raise IceboxError(
             f"predict {name}: the backbone in {paths.backbone(opened.backbone)} is not the one this head was fitted on "
             f"(fingerprints differ); run: dvc repro fit@{store}-{head}"
         )
-    items: Iterator[tuple[str, Content]] = images(inputs) if network.modality == "image" else texts(inputs)
+    items: Iterator[NamedItem] = image_files(inputs) if backbone.modality == "image" else text_lines(inputs)
     if opened.pairs:
-        items = pairs(items)
+        items = parse_pairs(items)
     if opened.clean:
-        items = cleaned(items, opened.clean)
+        items = clean_texts(items, opened.clean)
     if out:
         with out.open("w", newline="", encoding="utf-8") as stream:
-            write(stream, opened, network, items)
+            write(stream, opened, backbone, items)
     else:
-        write(sys.stdout, opened, network, items)
+        write(sys.stdout, opened, backbone, items)
 
 
-def write(stream: Any, opened: bundle.Bundle, network: Backbone, items: Iterator[tuple[str, Content]]) -> None:
-    """CSV: input, label (of a regression its value), and `p_CLASS`, or `score_CLASS` where it has none."""
+def write(stream: Any, opened: Bundle, backbone: Backbone, items: Iterator[NamedItem]) -> None:
+    """Write the columns input, label (of a regression the value) and, by class, `p_CLASS`, or `score_CLASS` of a head
+    without probabilities."""
     writer = csv.writer(stream, lineterminator="\n")
     head = opened.head
     kind = "p" if hasattr(head, "predict_proba") else "score"
     writer.writerow(["input", "label", *(f"{kind}_{name}" for name in opened.classes)])
     while batch := list(islice(items, BATCH_SIZE)):
-        features = encode(network, batch, opened)
+        features = encode(backbone, batch, opened)
         if opened.task == "regression":
             values = head.predict(features)
             writer.writerows([name, f"{value:.6g}"] for (name, _), value in zip(batch, values, strict=True))
             continue
-        said = predictions.predict(head, features, len(opened.classes))
-        for (name, _), label, row in zip(batch, said.predicted, said.scores, strict=True):
-            writer.writerow([name, opened.classes[label], *(f"{value:.6f}" for value in row)])
+        predicted = predictions.predict(head, features, len(opened.classes))
+        for (name, _), label, scores in zip(batch, predicted.predicted, predicted.scores, strict=True):
+            writer.writerow([name, opened.classes[label], *(f"{value:.6f}" for value in scores)])
 
 
-def encode(network: Backbone, batch: Sequence[tuple[str, Content]], opened: bundle.Bundle) -> np.ndarray:
-    """Features (b, d) float32 as the head saw a store's: rounded to its format, outputs side by side, in its view."""
+def encode(backbone: Backbone, batch: Sequence[NamedItem], opened: Bundle) -> np.ndarray:
+    """Features (b, d) float32 in the form in which the head was fitted on them: rounded to the store's number format,
+    outputs side by side, in the bundle's view."""
     if opened.view != PAIR:
-        return encode_view(network, batch, opened, opened.view)
-    return combined(*(encode_view(network, batch, opened, view) for view in TEXTS))
+        return encode_view(backbone, batch, opened, opened.view)
+    return combined(*(encode_view(backbone, batch, opened, view) for view in TEXTS))
 
 
-def encode_view(
-    network: Backbone, batch: Sequence[tuple[str, Content]], opened: bundle.Bundle, view: str
-) -> np.ndarray:
-    """The same in one of the views that are stored."""
-    ready = []
+def encode_view(backbone: Backbone, batch: Sequence[NamedItem], opened: Bundle, view: str) -> np.ndarray:
+    """Features (b, d) float32 in one of the views that are stored. Raises ItemError for an item that can't be read."""
+    prepared = []
     for name, content in batch:
         try:
-            ready.append(prepare(network, content, view))
+            prepared.append(prepare(backbone, content, view))
         except ItemError as error:
             raise error.at(name) from error
-    arrays = network.encode(ready)
-    seen = [flat(arrays[output]).reshape(len(batch), -1) for output in opened.sees or opened.outputs]
-    return np.concatenate([to_storage_dtype(values, opened.stored).astype(np.float32) for values in seen], axis=1)
+    features = backbone.encode(prepared)
+    columns = [flat(features[output]).reshape(len(batch), -1) for output in opened.head_outputs or opened.outputs]
+    return np.concatenate([to_storage_dtype(each, opened.stored).astype(np.float32) for each in columns], axis=1)
 
 
-def images(inputs: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+def image_files(inputs: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """(path, bytes) of each image file, and of those in each folder, however deep."""
     if not inputs:
         raise IceboxError("predict: expected image files or folders of them, found none")
@@ -108,7 +111,7 @@ def images(inputs: Sequence[str]) -> Iterator[tuple[str, bytes]]:
             yield str(file), file.read_bytes()
 
 
-def texts(inputs: Sequence[str]) -> Iterator[tuple[str, str]]:
+def text_lines(inputs: Sequence[str]) -> Iterator[tuple[str, str]]:
     """(text, text) of each line of the files, or of stdin; empty lines are left out."""
     for name in inputs or [STDIN]:
         try:
@@ -120,8 +123,8 @@ def texts(inputs: Sequence[str]) -> Iterator[tuple[str, str]]:
                 yield text, text
 
 
-def cleaned(items: Iterator[tuple[str, Content]], steps: Sequence[str]) -> Iterator[tuple[str, Content]]:
-    """Texts as those were that the head has learnt from."""
+def clean_texts(items: Iterator[NamedItem], steps: Sequence[str]) -> Iterator[NamedItem]:
+    """Texts cleaned by the steps by which those that the head was fitted on were cleaned."""
     for name, content in items:
         match content:
             case str():
@@ -132,7 +135,7 @@ def cleaned(items: Iterator[tuple[str, Content]], steps: Sequence[str]) -> Itera
                 yield name, content
 
 
-def pairs(lines: Iterator[tuple[str, Content]]) -> Iterator[tuple[str, Pair]]:
+def parse_pairs(lines: Iterator[NamedItem]) -> Iterator[tuple[str, Pair]]:
     """(line, pair) of lines that hold two texts with a tab between them."""
     for line, _ in lines:
         first, tab, second = line.partition("\t")

@@ -24,7 +24,7 @@ def save(job: FineTuningJob, result: RunResult) -> None:
     result.backbone.save(folder)
     summary = summarize(result.progress.curve, job.fit.choose)
     files.write_text(folder / METRICS_FILE, json.dumps(summary, indent=2) + "\n")
-    loaded = backbones.load(job.key, start.family, start.sees, precision="float32", **start.options)
+    loaded = backbones.load(job.key, start.family, start.head_outputs, precision="float32", **start.options)
     head_class = ModuleClassifier if job.data.classes else ModuleRegressor
     head = head_class(result.model.head.cpu().eval()).fit(job.data.train.features, job.data.train.labels)
     saved = bundle.Bundle(
@@ -35,11 +35,11 @@ def save(job: FineTuningJob, result: RunResult) -> None:
         fingerprint=fingerprint_of({**loaded.spec, "stored": "float32"}),
         backbone=job.key,
         family=start.family,
-        outputs=start.sees,
+        outputs=start.head_outputs,
         precision="float32",
         stored="float32",
         options=start.options,
-        sees=start.sees,
+        head_outputs=start.head_outputs,
         view=start.view,
         pairs=start.pairs,
     )

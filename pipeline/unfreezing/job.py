@@ -55,7 +55,7 @@ class FineTuningJob:
         name = self.store.backbone
         family = self.config.backbone(name).family
         backbone = backbones.load(
-            name, family, outputs or self.start_bundle.sees, precision="float32", **self.store.extract.options
+            name, family, outputs or self.start_bundle.head_outputs, precision="float32", **self.store.extract.options
         )
         if not isinstance(backbone, TorchBackbone):
             raise IceboxError(f"backbone '{name}': family '{family}' has no network to train; take another store")

@@ -13,7 +13,7 @@ from icebox.pipeline.project import paths
 def saved(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     head = DummyClassifier().fit([[0], [1]], [0, 1])
-    made = bundle.Bundle(
+    to_save = bundle.Bundle(
         head=head,
         classes=["a", "b"],
         store="s",
@@ -24,7 +24,7 @@ def saved(tmp_path, monkeypatch):
         precision="float32",
         stored="float16",
     )
-    bundle.save(made, store="s", head="h")
+    bundle.save(to_save, store="s", head="h")
     return paths.bundle("s", "h")
 
 

@@ -1,113 +1,108 @@
-"""What heads of our own share.
+"""The head protocol: everything that a file of `pipeline/heads/` may define, and the functions that read it.
 
-Letters: n items, d features, k classes, m columns of coefficients: k, or 1 for two classes and for values.
+A file NAME.py defines `build(*, …)`, which returns a `Head`. The keywords of `build` are the parameters of an entry of
+`heads:` in params.yaml: names, types and defaults are read from the signature without importing the file, so annotate
+them with plain types (`Annotated[int, Ge(1)]` for bounds) and give each a default. Three names are special: `FilledIn`.
+
+`build` usually returns `PreprocessedHead(estimator, scale=scale, pca=pca)`, so that features are scaled by train alone.
+The estimator inside is scikit-learn's or your own. All of the following is optional for it:
+
+- `predict_proba(X)` (n, k), or else `decision_function(X)` (n, k) or (n,): a classifier has one of the two, and
+  `classes_`: the classes (k,) of the labels in `fit`.
+- `fit(…, sample_weight=None)`: weights of items (n,). Heads without it are fitted unweighted.
+- `fit(…, val=None)` with `refit_parameters()`: stops early by val, see `EarlyStoppingHead`.
+- `PATH_PARAMETERS` with `fit_path`: fits many candidates in one go, see `PathHead`.
+- `converged_`, or `n_iter_` with `max_iter`, or scikit-learn's ConvergenceWarning: whether an iterative fit came to its
+  end, for the record.
+- `coef_` (m, d) with `intercept_` (m,), or `layers_` as in `heads/mlp.py`: a network can be unfrozen from this head.
+- X may be a `DiskFeatures`, rows of a store too large for memory. An estimator that does not know it gets an array.
+
+Raise ValueError for data that a head can't be fitted on: the search passes that candidate over and says why.
+`tests/contracts/test_heads.py` checks every file of the folder. The shortest example is `heads/gaussian_nb.py`.
+
+Letters: n items, d features, k classes, m columns of coefficients: k, or 1 for two classes and for regressions.
 """
 
-from abc import abstractmethod
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypedDict
 
 import numpy as np
-from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+
+from icebox.features.manifest.validation import Task
+from icebox.pipeline.data.feature_selection import ColumnRanges
+from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
 
-def class_numbers(y: Any) -> tuple[np.ndarray, np.ndarray]:
-    """(the classes (k,), sorted; the labels (n,) as their numbers). Raises ValueError unless k ≥ 2."""
-    check_classification_targets(y)
-    classes, numbers = np.unique(y, return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError(f"expected at least two classes, found only one class: {classes}")
-    return classes, numbers
+class FilledIn(TypedDict, total=False):
+    """Keywords of `build` that the fit stage fills in where the signature has them.
+
+    `seed`: the head has randomness and is fitted under several seeds; without this keyword it is fitted once. A seed in
+    params.yaml takes precedence. `task`: "classification" or "regression"; a head without this keyword is for classes
+    only. `columns`: the columns of each stored output in the features, for a head that chooses among outputs.
+    """
+
+    seed: int
+    task: Task
+    columns: ColumnRanges | None
 
 
-def columns(numbers: np.ndarray, k: int) -> np.ndarray:
-    """Class numbers (n,) as columns (n, m) of 0 and 1."""
-    one_hot: np.ndarray = np.eye(k)[numbers]
-    return one_hot if k > 2 else one_hot[:, 1:]
+class Head(Protocol):
+    """The estimator that `build` returns: scikit-learn's `fit` and `predict`, and `get_params` for `clone`."""
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Fit on features (n, d) float32 and labels (n,): class numbers, or a regression's values."""
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Classes or values (n,)."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's arguments, by which scikit-learn clones an estimator."""
 
 
-def log_odds(numbers: np.ndarray, k: int, weights: np.ndarray) -> np.ndarray:
-    """The intercepts (m,) that know how frequent classes are, and nothing else: where linear heads start from."""
-    shares = np.bincount(numbers, weights, minlength=k) / weights.sum(dtype=np.float64)
-    logs = np.log(np.clip(shares, 1e-6, None))
-    odds: np.ndarray = logs - logs.mean() if k > 2 else logs[1:] - logs[:1]
-    return odds
+class EarlyStoppingHead(Head, Protocol):
+    """An estimator that stops by its loss on val."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, val: tuple[Any, Any] | None = None) -> Self:
+        """Fit; `val` is (features, labels) of the items to stop by, or None to fit to the end."""
+
+    def refit_parameters(self) -> dict[str, Any]:
+        """The keywords of `build` with which a fit without val stops where this one did; {} where it had no val."""
 
 
-class Linear(BaseEstimator):
-    """What is linear in the features: `coef_` (m, d) and `intercept_` (m,)."""
+class PathHead(Head, Protocol):
+    """An estimator that fits many candidates in one go: a path of penalties, a grid of learning rates.
 
-    def _said(self, X: Any) -> np.ndarray:
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=(np.float32, np.float64), reset=False)
-        said: np.ndarray = X @ self.coef_.T + self.intercept_  # (n, m)
-        return said
+    Candidates that differ in no other parameters than `PATH_PARAMETERS` go together.
+    """
 
+    PATH_PARAMETERS: tuple[str, ...]
 
-class LinearPath(Linear):
-    """A linear head of which several settings are fitted in one go: a fit is a path of one."""
-
-    @abstractmethod
     def fit_path(
-        self, X: Any, y: Any, settings: Sequence[Mapping[str, Any]], sample_weight: Any = None
+        self, X: Any, y: Any, candidates: Sequence[Mapping[str, Any]], sample_weight: Any = None
     ) -> Iterator[tuple[int, Self]]:
-        """(position in `settings`, fitted head) of each."""
+        """Yield (position in `candidates`, fitted estimator) of each in any order, as soon as it is ready.
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Fit on features (n, d) and labels or values (n,)."""
-        for _, fitted in self.fit_path(X, y, [{}], sample_weight=sample_weight):
-            self.__dict__ |= fitted.__dict__
-        return self
+        A candidate holds values of PATH_PARAMETERS; what it leaves out is as the estimator itself has it.
+        """
 
 
-class LinearValues(RegressorMixin, Linear):
-    """Linear regression."""
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Values (n,)."""
-        values: np.ndarray = self._said(X)[:, 0]
-        return values
+def fit_keywords(head: Any) -> set[str]:
+    """The keywords that the head's `fit` takes, of `sample_weight` and `val`."""
+    return {"sample_weight", "val"} & set(inspect.signature(estimator_of(head).fit).parameters)
 
 
-class LinearMargins(ClassifierMixin, Linear):
-    """A linear classifier with margins, and no probabilities; `classes_` (k,)."""
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Margins (n, k); of two classes (n,)."""
-        said = self._said(X)
-        margins: np.ndarray = said[:, 0] if len(self.classes_) == 2 else said
-        return margins
-
-    def predict(self, X: Any) -> np.ndarray:
-        """The class of the largest margin (n,)."""
-        said = self._said(X)
-        numbers = (said[:, 0] > 0).astype(int) if len(self.classes_) == 2 else said.argmax(axis=1)
-        predicted: np.ndarray = self.classes_[numbers]
-        return predicted
+def path_parameters(head: Any) -> tuple[str, ...]:
+    """The parameters of which the head fits many values in one go; () where it has no `fit_path`."""
+    estimator = estimator_of(head)
+    return estimator.PATH_PARAMETERS if hasattr(estimator, "fit_path") else ()
 
 
-class LogitsClassifier(ClassifierMixin, BaseEstimator):
-    """A classifier that says one logit a class; `classes_` (k,)."""
+def refit_parameters(head: Any) -> dict[str, Any]:
+    """The keywords of `build` with which a fit without val stops where this fitted head did; {} for most heads."""
+    return head.refit_parameters() if hasattr(head, "refit_parameters") else {}
 
-    @abstractmethod
-    def _logits(self, X: Any) -> np.ndarray:
-        """(n, k), for two classes too."""
 
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Logits (n, k); of two classes, their difference (n,), as scikit-learn has it."""
-        logits = self._logits(X)
-        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities (n, k)."""
-        probabilities: np.ndarray = softmax(self._logits(X), axis=1)
-        return probabilities
-
-    def predict(self, X: Any) -> np.ndarray:
-        """The most probable class (n,)."""
-        logits = self._logits(X)
-        predicted: np.ndarray = self.classes_[logits.argmax(axis=1)]
-        return predicted
+def estimator_of(head: Any) -> Any:
+    """The estimator behind the preprocessing, where there is any."""
+    return head.estimator if isinstance(head, PreprocessedHead) else head

@@ -1,6 +1,7 @@
-"""Linear heads trained side by side: those that see the same of the features are one matrix.
+"""Many linear heads trained at once: heads that use the same feature columns share one weight matrix.
 
-Letters: b batch, s settings, d features that they see, m columns: k classes, or 1 for two classes and for values.
+Letters: b batch, s heads of a group, d features that they use, m columns: k classes, or 1 for two classes and for
+regressions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,58 +11,64 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from icebox.pipeline.data.feature_selection import ColumnRanges
+
 Members = Mapping[int, Any]  # heads by their position among all
 
 
-class Head(Protocol):
-    """What a setting is made of."""
+class BatchedHead(Protocol):
+    """The parameters in which the heads may differ."""
 
     learning_rate: float
     weight_decay: float
     outputs: list[str] | None
 
 
-def alike(
-    heads: Sequence[Head], columns: Mapping[str, list[tuple[int, int]]], width: int
+def group_by_outputs(
+    heads: Sequence[BatchedHead], column_ranges: ColumnRanges, width: int
 ) -> tuple[list[tuple[Members, np.ndarray]], str]:
-    """Heads of the same outputs, by position, with the columns (d,) they see of the features; and what is wrong with
-    those that name outputs without columns, or nothing."""
-    found: dict[tuple[str, ...] | None, dict[int, Head]] = {}
+    """Heads of the same outputs, by position, with the feature columns (d,) that they use; and an error message about
+    heads whose outputs have no columns, or ""."""
+    members_of: dict[tuple[str, ...] | None, dict[int, BatchedHead]] = {}
     for position, head in enumerate(heads):
-        found.setdefault(None if head.outputs is None else tuple(sorted(head.outputs)), {})[position] = head
+        outputs = None if head.outputs is None else tuple(sorted(head.outputs))
+        members_of.setdefault(outputs, {})[position] = head
     groups: list[tuple[Members, np.ndarray]] = []
-    unknown = ""
-    for outputs, members in found.items():
+    error = ""
+    for outputs, members in members_of.items():
         if outputs is None:
             groups.append((members, np.arange(width)))
-        elif outputs and columns.keys() >= set(outputs):
-            ranges = [np.arange(*ends) for output in set(outputs) for ends in columns[output]]
+        elif outputs and column_ranges.keys() >= set(outputs):
+            ranges = [np.arange(*ends) for output in set(outputs) for ends in column_ranges[output]]
             groups.append((members, np.sort(np.concatenate(ranges))))
         else:
-            there = ", ".join(columns) or "none (with pca they can't be told apart)"
-            unknown = f"outputs: expected some of what the heads see: {there}; found {', '.join(outputs) or 'none'}"
-    return groups, unknown
+            available = ", ".join(column_ranges) or "none (with pca they can't be told apart)"
+            error = f"outputs: expected some of what the heads see: {available}; found {', '.join(outputs) or 'none'}"
+    return groups, error
 
 
-class Block:
-    """Heads that see the same columns `seen` (d,). `points` (d + 1, s·m) are their coefficients over their rates, the
-    intercepts last, which begin as `intercepts` (m,)."""
+class LinearGroup:
+    """Heads that use the same feature `columns` (d,).
 
-    def __init__(self, members: Members, seen: np.ndarray, intercepts: Tensor) -> None:
-        self.members, self.seen, self.m = members, seen, len(intercepts)
+    `points` (d + 1, s·m) are their coefficients divided by their learning rates, the intercepts last, which start as
+    `intercepts` (m,).
+    """
+
+    def __init__(self, members: Members, columns: np.ndarray, intercepts: Tensor) -> None:
+        self.members, self.columns, self.m = members, columns, len(intercepts)
         self.rates, self.decays = (
             torch.tensor(values, device=intercepts.device).repeat_interleave(self.m)
             for values in zip(*((float(h.learning_rate), float(h.weight_decay)) for h in members.values()), strict=True)
         )  # (s·m,) each
-        points = torch.zeros((len(seen) + 1, len(self.rates)), device=intercepts.device)
+        points = torch.zeros((len(columns) + 1, len(self.rates)), device=intercepts.device)
         points[-1] = intercepts.repeat(len(members)) / self.rates
         self.points = points.requires_grad_()
-        self._columns = torch.from_numpy(seen).to(intercepts.device)
+        self._columns = torch.from_numpy(columns).to(intercepts.device)
 
-    def said(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """What they say (b, s, m) of a batch (b, all columns), and the sum of their penalties."""
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs (b, s, m) for a batch (b, all columns), and the sum of the heads' penalties."""
         if len(self._columns) < features.shape[1]:
             features = features[:, self._columns]
-        weighted = self.points * self.rates
-        said = torch.addmm(weighted[-1], features, weighted[:-1]).view(len(features), -1, self.m)
-        return said, (weighted[:-1].square().sum(0) * self.decays).sum() / 2
+        coefficients = self.points * self.rates
+        outputs = torch.addmm(coefficients[-1], features, coefficients[:-1]).view(len(features), -1, self.m)
+        return outputs, (coefficients[:-1].square().sum(0) * self.decays).sum() / 2

@@ -7,8 +7,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 
-class Mean(ClassifierMixin, BaseEstimator):
-    """Heads that were fitted on the same store, of which each counts alike."""
+class MeanEnsemble(ClassifierMixin, BaseEstimator):
+    """Heads that were fitted on one store, equally weighted; `classes` is the number k of its classes."""
 
     def __init__(self, heads: Sequence[Any], classes: int) -> None:
         self.heads = heads
@@ -23,7 +23,7 @@ class Mean(ClassifierMixin, BaseEstimator):
         """Probabilities (n, k)."""
         from icebox.pipeline.evaluation.predictions import predict
 
-        return mean([predict(head, X, self.classes).scores for head in self.heads])
+        return mean_probabilities([predict(head, X, self.classes).scores for head in self.heads])
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class (n,)."""
@@ -31,8 +31,8 @@ class Mean(ClassifierMixin, BaseEstimator):
         return predicted
 
 
-def mean(probabilities: Sequence[np.ndarray]) -> np.ndarray:
-    """The mean of several heads' probabilities (n, k)."""
-    found: np.ndarray = np.mean(np.stack(probabilities), axis=0)
-    found /= found.sum(axis=1, keepdims=True)
-    return found
+def mean_probabilities(probabilities: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean of several heads' probabilities (n, k), whose rows sum to 1."""
+    mean: np.ndarray = np.mean(np.stack(probabilities), axis=0)
+    mean /= mean.sum(axis=1, keepdims=True)
+    return mean

@@ -4,7 +4,7 @@ L-BFGS walks in the coordinates in which the loss is round: along the features' 
 its variance and the penalty. The optimum stays what it was, the way there is shorter; the decomposition is made once
 for all penalties, and each starts where the last ended.
 
-Letters: n items, b of a block, d features, r directions, m columns (see `icebox.pipeline.estimators.base`).
+Letters: n items, b of a block, d features, r directions, m columns (see `icebox.pipeline.estimators.linear`).
 """
 
 import warnings
@@ -20,13 +20,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight
 
 from icebox.pipeline.data.on_disk import validate_fit_data
-from icebox.pipeline.estimators.base import LinearPath
-from icebox.pipeline.estimators.covariance import Spectrum, blocks, spectrum
+from icebox.pipeline.estimators.covariance import Eigendecomposition, eigendecompose, row_blocks
+from icebox.pipeline.estimators.linear import LinearPath
 
 
 @dataclass(frozen=True)
-class Start:
-    """`targets` (n, m), in `unit`; `intercepts` (m,) to start from; about how curved the loss is in what is said."""
+class FitProblem:
+    """The targets (n, m) of a fit, in multiples of `unit`; `intercepts` (m,) to start from; and about how curved the
+    loss is as a function of the outputs."""
 
     targets: np.ndarray
     intercepts: np.ndarray
@@ -34,13 +35,13 @@ class Start:
     unit: float = 1.0
 
 
-class Penalised(LinearPath):
+class PenalizedLinear(LinearPath):
     """The least of C × the weighted sum of losses + half the coefficients' sum of squares; the intercepts are free.
 
     `tolerance` bounds the largest entry of the gradient, of the mean loss, in the coordinates of the walk.
     """
 
-    TOGETHER = ("C",)
+    PATH_PARAMETERS = ("C",)
 
     def __init__(self, *, C: float = 1.0, max_iter: int = 1000, tolerance: float = 3e-4) -> None:
         self.C = C
@@ -48,28 +49,28 @@ class Penalised(LinearPath):
         self.tolerance = tolerance
 
     @abstractmethod
-    def _begin(self, y: np.ndarray, weights: np.ndarray) -> Start:
-        """What is to be fitted to labels or values (n,), and from where."""
+    def _problem(self, y: np.ndarray, weights: np.ndarray) -> FitProblem:
+        """The targets and starting point for labels or values (n,) with weights (n,)."""
 
     @abstractmethod
-    def _losses(self, said: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(losses (b,), their slopes in what is said (m, b)) of what is said (m, b) and targets (m, b)."""
+    def _losses(self, outputs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(losses (b,), their derivatives by the outputs (m, b)) for outputs (m, b) and targets (m, b)."""
 
     def fit_path(
-        self, X: Any, y: Any, settings: Sequence[Mapping[str, Any]], sample_weight: Any = None
+        self, X: Any, y: Any, candidates: Sequence[Mapping[str, Any]], sample_weight: Any = None
     ) -> Iterator[tuple[int, Self]]:
-        """(position in `settings`, fitted head), from the strongest penalty on."""
+        """(position in `candidates`, fitted head), from the strongest penalty on."""
         X, y = validate_fit_data(self, X, y)
         weights = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
-        begin = self._begin(y, weights)
-        found = spectrum(X, weights)
-        problem = Problem(self, X, begin.targets.astype(X.dtype), weights, found, begin.curvature)
-        point = np.vstack([np.zeros((len(found.variances), len(begin.intercepts))), begin.intercepts])
-        heads = [clone(self).set_params(**setting) for setting in settings]
+        problem = self._problem(y, weights)
+        covariance = eigendecompose(X, weights)
+        objective = Objective(self, X, problem.targets.astype(X.dtype), weights, covariance, problem.curvature)
+        point = np.vstack([np.zeros((len(covariance.variances), len(problem.intercepts))), problem.intercepts])
+        heads = [clone(self).set_params(**candidate) for candidate in candidates]
         for position in sorted(range(len(heads)), key=lambda i: heads[i].C):
             head = heads[position]
-            point, head.n_iter_, head.converged_ = problem.solve(point, head.C, head.max_iter, head.tolerance)
-            coefficients, intercepts = (part * begin.unit for part in problem.plain(point))
+            point, head.n_iter_, head.converged_ = objective.minimize(point, head.C, head.max_iter, head.tolerance)
+            coefficients, intercepts = (part * problem.unit for part in objective.coefficients(point))
             head.coef_, head.intercept_ = coefficients.T.astype(X.dtype), intercepts.astype(X.dtype)
             head.__dict__ |= {name: v for name, v in self.__dict__.items() if name.endswith("_")}  # n_features_in_ …
             if not head.converged_:
@@ -81,55 +82,55 @@ class Penalised(LinearPath):
             yield position, head
 
 
-class Problem:
-    """What there is to minimise. A point is (r + 1, m): coefficients along the directions, last the intercepts at the
-    features' mean."""
+class Objective:
+    """The penalized loss as a function of a point (r + 1, m): coefficients along the directions, last the intercepts at
+    the features' mean."""
 
     def __init__(
         self,
-        head: Penalised,
+        head: PenalizedLinear,
         X: np.ndarray,
         targets: np.ndarray,
         weights: np.ndarray,
-        directions: Spectrum,
+        covariance: Eigendecomposition,
         curvature: float,
     ) -> None:
         self.head, self.X, self.weights = head, X, weights
         self.targets = np.ascontiguousarray(targets.T)  # (m, n): sums over m are quick where m comes first
-        self.spectrum, self.curvature = directions, curvature
+        self.covariance, self.curvature = covariance, curvature
         self.total = float(weights.sum(dtype=np.float64))
 
-    def plain(self, point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def coefficients(self, point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Coefficients (d, m) of the features and intercepts (m,)."""
-        coefficients = self.spectrum.directions @ point[:-1]
-        return coefficients, point[-1] - self.spectrum.mean @ coefficients
+        coefficients = self.covariance.directions @ point[:-1]
+        return coefficients, point[-1] - self.covariance.mean @ coefficients
 
-    def solve(self, start: np.ndarray, C: float, max_iter: int, tolerance: float) -> tuple[np.ndarray, int, bool]:
+    def minimize(self, start: np.ndarray, C: float, max_iter: int, tolerance: float) -> tuple[np.ndarray, int, bool]:
         """(best point, iterations, whether they sufficed)."""
         penalty = 1 / (C * self.total)
-        curvatures = np.append(self.curvature * self.spectrum.variances + penalty, self.curvature)
+        curvatures = np.append(self.curvature * self.covariance.variances + penalty, self.curvature)
         stretch = 1 / np.sqrt(curvatures)[:, None]
 
-        def stretched(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        def stretched_loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
             loss, gradient = self.loss(flat.reshape(start.shape) * stretch, penalty)
             return loss, (gradient * stretch).ravel()
 
         options = {"maxiter": max_iter, "gtol": tolerance, "ftol": 64 * np.finfo(float).eps, "maxls": 50}
-        found = minimize(stretched, (start / stretch).ravel(), jac=True, method="L-BFGS-B", options=options)
-        return found.x.reshape(start.shape) * stretch, max(1, found.nit), bool(found.success)
+        optimum = minimize(stretched_loss, (start / stretch).ravel(), jac=True, method="L-BFGS-B", options=options)
+        return optimum.x.reshape(start.shape) * stretch, max(1, optimum.nit), bool(optimum.success)
 
     def loss(self, point: np.ndarray, penalty: float) -> tuple[float, np.ndarray]:
         """(mean loss with the penalty, its gradient at the point)."""
-        coefficients, intercepts = (part.astype(self.X.dtype) for part in self.plain(point))
+        coefficients, intercepts = (part.astype(self.X.dtype) for part in self.coefficients(point))
         loss, gradient, sums = 0.0, np.zeros(coefficients.T.shape), np.zeros(len(intercepts))
-        for rows in blocks(len(self.X)):
+        for rows in row_blocks(len(self.X)):
             features, weights = self.X[rows], self.weights[rows]
-            said = coefficients.T @ features.T + intercepts[:, None]
-            losses, slopes = self.head._losses(said, self.targets[:, rows])
+            outputs = coefficients.T @ features.T + intercepts[:, None]
+            losses, slopes = self.head._losses(outputs, self.targets[:, rows])
             slopes *= weights
             loss += float(np.dot(weights.astype(np.float64), losses))
             gradient += slopes @ features
             sums += slopes.sum(axis=1)
-        along = self.spectrum.directions.T @ (gradient - np.outer(sums, self.spectrum.mean)).T / self.total
-        whole = np.vstack([along + penalty * point[:-1], sums / self.total])
-        return loss / self.total + penalty / 2 * float((point[:-1] ** 2).sum()), whole
+        along = self.covariance.directions.T @ (gradient - np.outer(sums, self.covariance.mean)).T / self.total
+        full_gradient = np.vstack([along + penalty * point[:-1], sums / self.total])
+        return loss / self.total + penalty / 2 * float((point[:-1] ** 2).sum()), full_gradient

@@ -1,6 +1,5 @@
-"""A head with its preprocessing in front: fitted on train alone, and passed by everything else that the head sees."""
+"""A head with its preprocessing in front: fitted on train alone, applied to all features that the head gets later."""
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
@@ -17,33 +16,21 @@ from icebox.pipeline.estimators.scaling import Scale, scaler
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def accepted(head: Any) -> set[str]:
-    """Which of `sample_weight` and `val` (features and labels for early stopping) the head's `fit` takes."""
-    inner = head.estimator if isinstance(head, Preprocessed) else head
-    return {"sample_weight", "val"} & set(inspect.signature(inner.fit).parameters)
+def _available_if_estimator_has(method: str) -> Callable[[F], F]:
+    """Decorator of a method that a head has only where its estimator has it."""
 
-
-def together(head: Any) -> tuple[str, ...]:
-    """The parameters of which the head fits many values in one go, by its `fit_path`; () where it has none."""
-    inner = head.estimator if isinstance(head, Preprocessed) else head
-    return inner.TOGETHER if hasattr(inner, "fit_path") else ()
-
-
-def _inner_has(method: str) -> Callable[[F], F]:
-    """Decorate what only heads have whose estimator has it."""
-
-    def it_has(head: Any) -> bool:
+    def has_method(head: Any) -> bool:
         return hasattr(head.estimator_ if hasattr(head, "estimator_") else head.estimator, method)
 
-    decorator: Callable[[F], F] = available_if(it_has)
+    decorator: Callable[[F], F] = available_if(has_method)
     return decorator
 
 
-class Preprocessed(BaseEstimator):
+class PreprocessedHead(BaseEstimator):
     """`estimator` on features (n, d) that were scaled and, with `pca`, projected and whitened.
 
     `scale`: each | overall | l2 | none, see pipeline/estimators/scaling.py. `pca`: how many components to keep, at most
-    as many as there are; or, below 1, the share of variance to be held. Features stay float32 where they are.
+    as many as there are; or, below 1, the share of variance to keep. float32 features stay float32.
     """
 
     def __init__(self, estimator: Any, *, scale: Scale = "each", pca: float | None = None) -> None:
@@ -51,28 +38,31 @@ class Preprocessed(BaseEstimator):
         self.scale = scale
         self.pca = pca
 
-    def fit(self, X: Any, y: Any, **given: Any) -> Self:
-        """Fit on features (n, d) and labels (n,). `given`: what `accepted` says; val's features are (m, d) as X is."""
-        X, given = self._fit_preprocessing(X, given)
-        self.estimator_ = clone(self.estimator).fit(X, y, **given)
+    def fit(self, X: Any, y: Any, **fit_params: Any) -> Self:
+        """Fit on features (n, d) and labels (n,). `fit_params`: of `sample_weight` (n,) and `val` (features (m, d),
+        labels (m,)) those that the estimator takes (`base.fit_keywords`)."""
+        X, fit_params = self._fit_preprocessing(X, fit_params)
+        self.estimator_ = clone(self.estimator).fit(X, y, **fit_params)
         return self
 
-    @_inner_has("fit_path")
+    @_available_if_estimator_has("fit_path")
     def fit_path(
-        self, X: Any, y: Any, settings: Sequence[Mapping[str, Any]], **given: Any
-    ) -> Iterator[tuple[int, "Preprocessed"]]:
-        """(position, fitted head) of every setting, values of the `together` parameters, in the order they get ready.
+        self, X: Any, y: Any, candidates: Sequence[Mapping[str, Any]], **fit_params: Any
+    ) -> Iterator[tuple[int, "PreprocessedHead"]]:
+        """(position, fitted head) of every candidate, values of `base.path_parameters`, in the order they get ready.
 
-        Each is what `fit` with these values finds; the preprocessing, and what else can be shared, is done once.
+        Each equals the result of `fit` with these values; the preprocessing, and all else that can be shared, is done
+        once.
         """
-        X, given = self._fit_preprocessing(X, given)
-        for position, estimator in clone(self.estimator).fit_path(X, y, settings, **given):
-            head = clone(self).set_params(**{f"estimator__{name}": v for name, v in settings[position].items()})
+        X, fit_params = self._fit_preprocessing(X, fit_params)
+        for position, estimator in clone(self.estimator).fit_path(X, y, candidates, **fit_params):
+            head = clone(self).set_params(**{f"estimator__{name}": v for name, v in candidates[position].items()})
             head.__dict__ |= {name: v for name, v in self.__dict__.items() if name.endswith("_")}  # n_features_in_ …
             head.estimator_ = estimator
             yield position, head
 
-    def _fit_preprocessing(self, X: Any, given: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
+    def _fit_preprocessing(self, X: Any, fit_params: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
+        """Fit scaling and PCA; returns the preprocessed X and the parameters with val's features preprocessed."""
         X = validate_fit_data(self, X)
         self.preprocess_ = self._steps(X.shape)
         if isinstance(X, DiskFeatures):
@@ -80,10 +70,10 @@ class Preprocessed(BaseEstimator):
             X = X.with_transform(self.preprocess_.transform)
         else:
             X = self.preprocess_.fit_transform(X)
-        if "val" in given:
-            features, labels = given["val"]
-            given = {**given, "val": (apply_transform(features, self.preprocess_.transform), labels)}
-        return X, given
+        if "val" in fit_params:
+            features, labels = fit_params["val"]
+            fit_params = {**fit_params, "val": (apply_transform(features, self.preprocess_.transform), labels)}
+        return X, fit_params
 
     def _fit_by_blocks(self, X: DiskFeatures) -> None:
         """Fit the scaling on rows that stay on disk."""
@@ -94,59 +84,61 @@ class Preprocessed(BaseEstimator):
             for rows in X.blocks():
                 first.partial_fit(X[rows])
         else:
-            first.fit(X[:1])  # nothing is learnt from more
+            first.fit(X[:1])  # this scaling has no statistics of the data
 
     def _steps(self, shape: tuple[int, int]) -> Pipeline:
+        """The unfitted steps for features of this shape."""
         steps = [scaler(self.scale)]
         if self.pca is not None:
             if self.pca <= 0 or (self.pca >= 1 and self.pca != int(self.pca)):
                 raise ValueError(f"pca: expected a number of components, or a share below 1, found {self.pca}")
-            from sklearn.decomposition import PCA  # a tenth of what a fit that needs none takes
+            from sklearn.decomposition import PCA  # its import takes a tenth of the time of a fit without it
 
             kept = self.pca if self.pca < 1 else min(int(self.pca), *shape)
             steps.append(PCA(kept, whiten=True, random_state=0))
         return make_pipeline(*steps)
 
-    def _preprocessed(self, X: Any) -> np.ndarray:
+    def _preprocess(self, X: Any) -> np.ndarray:
+        """Features (n, d) → (n, d), or (n, components)."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=(np.float32, np.float64), reset=False)
-        ready: np.ndarray = self.preprocess_.transform(X)
-        return ready
+        transformed: np.ndarray = self.preprocess_.transform(X)
+        return transformed
 
     def predict(self, X: Any) -> np.ndarray:
         """Classes, or values, (n,)."""
-        X = self._preprocessed(X)
+        X = self._preprocess(X)
         predicted: np.ndarray = self.estimator_.predict(X)
         return predicted
 
-    @_inner_has("predict_proba")
+    @_available_if_estimator_has("predict_proba")
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities (n, k)."""
-        X = self._preprocessed(X)
+        X = self._preprocess(X)
         probabilities: np.ndarray = self.estimator_.predict_proba(X)
         return probabilities
 
-    @_inner_has("decision_function")
+    @_available_if_estimator_has("decision_function")
     def decision_function(self, X: Any) -> np.ndarray:
         """Margins (n, k); of two classes (n,)."""
-        X = self._preprocessed(X)
+        X = self._preprocess(X)
         margins: np.ndarray = self.estimator_.decision_function(X)
         return margins
 
-    @_inner_has("refit_parameters")
+    @_available_if_estimator_has("refit_parameters")
     def refit_parameters(self) -> dict[str, Any]:
-        """The parameters of `build` with which a fit without val stops where this one did."""
-        found: dict[str, Any] = self.estimator_.refit_parameters()
-        return found
+        """The keywords of `build` with which a fit without val stops where this one did."""
+        parameters: dict[str, Any] = self.estimator_.refit_parameters()
+        return parameters
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy, or R² of a regression."""
-        X = self._preprocessed(X)
+        X = self._preprocess(X)
         return float(self.estimator_.score(X, y, sample_weight))
 
     @property
     def classes_(self) -> np.ndarray:
-        """The classes (k,) that the estimator has seen."""
+        """The classes (k,) of the labels in `fit`."""
         classes: np.ndarray = self.estimator_.classes_
         return classes
 

@@ -1,4 +1,4 @@
-"""Ways to bring features to a size that heads expect."""
+"""Scaling of features to a size that heads expect."""
 
 from typing import Any, Literal, Self
 
@@ -11,10 +11,11 @@ Scale = Literal["each", "overall", "l2", "none"]
 
 
 def scaler(scale: Scale) -> TransformerMixin:
-    """`each` feature to mean 0 and variance 1; all by one number, `overall`, which keeps their proportions; each item
-    to length 1, `l2`; or `none`. A feature that never varies becomes 0 by `each`, and harms none of the others.
+    """An unfitted transformer: `each` feature to mean 0 and variance 1; `overall`, all features divided by one number,
+    which keeps their proportions; `l2`, each item to length 1; or `none`. A feature that never varies becomes 0 by
+    `each`, and harms none of the others. Raises ValueError for any other `scale`.
 
-    Standardising blows up features that are nearly always 0, such as hashed words: there `overall` is the fair one
+    Standardizing blows up features that are nearly always 0, such as hashed words: there `overall` is the fair one
     (val accuracy of a linear SVM on hashed docstrings 0.47 against 0.40).
     """
     match scale:
@@ -30,34 +31,34 @@ def scaler(scale: Scale) -> TransformerMixin:
 
 
 class EachScaler(StandardScaler):
-    """Each feature to mean 0 and variance 1, but none enlarged much more than the others.
+    """Standardizes each feature to mean 0 and variance 1, but enlarges none much more than the others.
 
     Some networks have features that all but never vary (one of MiniLM's 384 by 1e-9): brought to variance 1 they are
-    nothing but the noise of rounding, and another machine's noise, or a network that learns on, is another.
+    nothing but the noise of rounding, which differs on another machine and as soon as the network is trained on.
     """
 
     scale_: np.ndarray
-    LEAST = 1e-4  # of the median feature's standard deviation
+    SMALLEST_SCALE = 1e-4  # of the median feature's standard deviation
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """As StandardScaler does, which fits in one such step."""
+        """Fit on a block of items more; StandardScaler's `fit` is one such step."""
         super().partial_fit(X, y, sample_weight)
-        found: np.ndarray = self.scale_
-        self.scale_ = np.maximum(found, self.LEAST * np.median(found))
+        scale: np.ndarray = self.scale_
+        self.scale_ = np.maximum(scale, self.SMALLEST_SCALE * np.median(scale))
         return self
 
 
 class OverallScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """Divide all features (n, d) by one number, so that their mean variance is 1. Zeros stay zeros."""
+    """Divides all features (n, d) by one number, so that their mean variance is 1. Zeros stay zeros."""
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Measure the mean variance."""
+        """Compute the mean variance of features (n, d)."""
         X = validate_data(self, X, dtype=(np.float64, np.float32))
         self.scale_ = float(np.sqrt(X.var(axis=0, dtype=np.float64).mean())) or 1.0
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
-        """Measure it over one block of items more."""
+        """Update the mean variance by a block of items (b, d)."""
         if not hasattr(self, "blocks_"):
             self.blocks_ = StandardScaler()
         self.n_features_in_ = np.shape(X)[1]

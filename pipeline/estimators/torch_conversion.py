@@ -1,7 +1,6 @@
-"""A fitted head as a torch module with the same answers, its preprocessing included: where unfreezing begins.
+"""A fitted head as a torch module that computes the same scores, preprocessing included: where unfreezing starts.
 
-The preprocessing stays as fixed steps in front of what may learn, since a linear layer on features of one size learns
-as it should.
+The preprocessing stays fixed in front of the trainable layers, since a linear layer trains well on scaled features.
 """
 
 from typing import Any
@@ -14,26 +13,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icebox.features.errors import IceboxError
-from icebox.pipeline.estimators.preprocessing import Preprocessed
+from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 from icebox.pipeline.estimators.scaling import OverallScaler
 
 
 def as_torch(head: Any) -> nn.Sequential:
     """Features (b, d) → scores (b, k), or values (b, 1) of a regression; largest where `head` predicts.
 
-    Of logreg and mlp the scores are its logits. Raises IceboxError for a head that is neither linear nor an mlp.
+    The scores of logreg and mlp are their logits. Raises IceboxError for a head that is neither linear nor an mlp.
     """
-    if not isinstance(head, Preprocessed):
+    if not isinstance(head, PreprocessedHead):
         raise IceboxError(f"{type(head).__name__} can't become a torch head; take logreg, ridge, linear_svm or mlp")
-    return nn.Sequential(*(step_as_torch(step) for _, step in head.preprocess_.steps), *layers(head.estimator_))
+    steps = [step_as_torch(step) for _, step in head.preprocess_.steps]
+    return nn.Sequential(*steps, *trainable_layers(head.estimator_))
 
 
-def layers(estimator: Any) -> list[nn.Module]:
-    """What may learn: a linear layer, or an mlp's two with what lies between them."""
+def trainable_layers(estimator: Any) -> list[nn.Module]:
+    """A linear layer, or an mlp's layers with ReLU and dropout between them."""
     if hasattr(estimator, "layers_"):
         *hidden, last = [linear(weight.T, bias) for weight, bias in estimator.layers_]
-        between = [part for layer in hidden for part in (layer, nn.ReLU(), nn.Dropout(estimator.dropout))]
-        return [*between, last]
+        modules = [module for layer in hidden for module in (layer, nn.ReLU(), nn.Dropout(estimator.dropout))]
+        return [*modules, last]
     if not hasattr(estimator, "coef_"):
         raise IceboxError(
             f"{type(estimator).__name__} is not linear: expected `start:` to be logreg, ridge, linear_svm, "
@@ -46,7 +46,7 @@ def layers(estimator: Any) -> list[nn.Module]:
 
 
 def linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
-    """A layer with this weight (out, in) and bias (out,)."""
+    """A linear layer with this weight (out, in) and bias (out,)."""
     layer = nn.Linear(weight.shape[1], weight.shape[0])
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(np.ascontiguousarray(weight)))
@@ -55,25 +55,25 @@ def linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
 
 
 def step_as_torch(step: Any) -> nn.Module:
-    """One step of the preprocessing."""
+    """One fitted step of the preprocessing. Raises IceboxError for a transformer without a torch form."""
     match step:
         case StandardScaler():
             return Affine(step.mean_, 1 / step.scale_)
         case OverallScaler():
             return Affine(np.zeros(step.n_features_in_), np.full(step.n_features_in_, 1 / step.scale_))
         case Normalizer():
-            return Length()
+            return UnitLength()
         case FunctionTransformer(func=None):
             return nn.Identity()
         case PCA(whiten=True):
-            spread = np.sqrt(step.explained_variance_)
-            spread = np.maximum(spread, np.finfo(spread.dtype).eps)  # 0 along what never varies, as PCA itself has it
-            return Projection(step.mean_, step.components_.T / spread)
+            deviation = np.sqrt(step.explained_variance_)
+            deviation = np.maximum(deviation, np.finfo(deviation.dtype).eps)  # 0 where nothing varies, as in PCA
+            return Projection(step.mean_, step.components_.T / deviation)
     raise IceboxError(f"{type(step).__name__}: a step of preprocessing that has no torch form")
 
 
 class Affine(nn.Module):
-    """(x - shift) · factor, feature by feature."""
+    """(x - shift) · factor for each feature."""
 
     shift: Tensor
     factor: Tensor
@@ -89,15 +89,15 @@ class Affine(nn.Module):
 
 
 class Projection(Affine):
-    """(x - shift) onto fewer directions, the columns of `factor` (d, r)."""
+    """Projects x - shift onto r directions, the columns of `factor` (d, r)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, d) → (b, r)."""
         return (x - self.shift) @ self.factor
 
 
-class Length(nn.Module):
-    """Each item to length 1."""
+class UnitLength(nn.Module):
+    """Scales each item to length 1."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, d) → (b, d)."""

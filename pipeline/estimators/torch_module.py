@@ -1,4 +1,4 @@
-"""A torch head with scikit-learn's manners: what an unfrozen network's bundle holds."""
+"""A trained torch module behind scikit-learn's interface: the head in an unfrozen network's bundle."""
 
 import io
 from typing import Any, Self
@@ -11,15 +11,17 @@ from torch import Tensor, nn
 
 
 class ModuleHead(BaseEstimator):
-    """Is saved with its module as torch saves one: pickled as it is, a module holds the addresses of its tensors, and
-    the same training would never give the same file."""
+    """An estimator whose module is pickled in torch's own format.
+
+    Pickled directly, a module holds the addresses of its tensors, and equal trainings would never give equal files.
+    """
 
     module: nn.Module
 
     def __getstate__(self) -> dict[str, Any]:
-        saved = io.BytesIO()
-        torch.save(self.module, saved)
-        return {**super().__getstate__(), "module": saved.getvalue()}
+        buffer = io.BytesIO()
+        torch.save(self.module, buffer)
+        return {**super().__getstate__(), "module": buffer.getvalue()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         module = torch.load(io.BytesIO(state["module"]), weights_only=False)
@@ -27,7 +29,7 @@ class ModuleHead(BaseEstimator):
 
 
 class ModuleClassifier(ClassifierMixin, ModuleHead):
-    """Already trained: `fit` only notes the classes. `module` takes features (n, d) to scores (n, k)."""
+    """A classifier that is trained already: `fit` only notes the classes. `module`: features (n, d) → scores (n, k)."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -44,12 +46,12 @@ class ModuleClassifier(ClassifierMixin, ModuleHead):
 
     def predict(self, X: Any) -> np.ndarray:
         """Classes (n,)."""
-        found: np.ndarray = self.classes_[self.predict_proba(X).argmax(1)]
-        return found
+        predicted: np.ndarray = self.classes_[self.predict_proba(X).argmax(1)]
+        return predicted
 
 
 class ModuleRegressor(RegressorMixin, ModuleHead):
-    """Already trained: `fit` only notes the number of features. `module` takes features (n, d) to numbers (n, 1)."""
+    """A regressor that is trained already: `fit` only notes the number of features. `module`: (n, d) → (n, 1)."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -61,21 +63,21 @@ class ModuleRegressor(RegressorMixin, ModuleHead):
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """Numbers (n,)."""
+        """Values (n,)."""
         return scores(self, self.module, X).reshape(-1)
 
 
 @torch.inference_mode()
 def scores(head: BaseEstimator, module: nn.Module, X: Any) -> np.ndarray:
-    """(n, d) → (n, k)."""
+    """The module's outputs: features (n, d) → (n, k)."""
     check_is_fitted(head)
     X = validate_data(head, X, dtype=np.float32, reset=False)
-    found: Tensor = module.eval()(torch.from_numpy(np.ascontiguousarray(X)))
-    numbers: np.ndarray = found.numpy()
-    return numbers
+    outputs: Tensor = module.eval()(torch.from_numpy(np.ascontiguousarray(X)))
+    array: np.ndarray = outputs.numpy()
+    return array
 
 
 def probabilities(scores: np.ndarray) -> np.ndarray:
-    """Scores (n, k) → their softmax in float64, whose rows sum to 1 as exactly as log loss asks."""
-    numbers: np.ndarray = torch.softmax(torch.from_numpy(scores).double(), dim=1).numpy()
-    return numbers
+    """Scores (n, k) → their softmax in float64, whose rows sum to 1 as exactly as log loss demands."""
+    softmax: np.ndarray = torch.softmax(torch.from_numpy(scores).double(), dim=1).numpy()
+    return softmax

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from icebox.pipeline.data.labelled import LabelledSplit
-from icebox.pipeline.estimators.ensemble import mean
+from icebox.pipeline.estimators.ensemble import mean_probabilities
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.prediction_file import StoredPredictions, StoredSplit
 from icebox.pipeline.evaluation.predictions import Predictions, ScoredSplit, score_predictions
@@ -36,7 +36,9 @@ def select(candidates: Mapping[str, StoredPredictions], *, choose: str, size: in
     members = ranked[:size]
     splits = {
         name: score_split(
-            split, mean([candidates[head].splits[name].scores.astype(np.float64) for head in members]), classes
+            split,
+            mean_probabilities([candidates[head].splits[name].scores.astype(np.float64) for head in members]),
+            classes,
         )
         for name, split in candidates[members[0]].splits.items()
     }

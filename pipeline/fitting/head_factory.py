@@ -11,7 +11,7 @@ from icebox.features.manifest.validation import Task
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import PluginEntry
 from icebox.pipeline.data.feature_selection import ColumnRanges
-from icebox.pipeline.estimators import preprocessing
+from icebox.pipeline.estimators import base
 
 Setting = dict[str, Any]
 Build = Callable[..., Any]
@@ -38,7 +38,7 @@ class Maker:
 
     def weighs(self, setting: Setting) -> bool:
         """Whether the head takes weights of items."""
-        return "sample_weight" in preprocessing.accepted(self.under(0)(**setting))
+        return "sample_weight" in base.fit_keywords(self.under(0)(**setting))
 
 
 def maker(entry: PluginEntry, task: Task, where: str, *, columns: ColumnRanges | None = None) -> Maker:

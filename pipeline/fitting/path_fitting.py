@@ -1,8 +1,4 @@
-"""Settings of a head that are fitted in one go, where its family can: a path of penalties, a grid of learning rates.
-
-A family says so by two attributes of its estimator: `TOGETHER`, the parameters that may differ within one go, and
-`fit_path(X, y, settings, …)`, which yields (position in `settings`, fitted head).
-"""
+"""Settings of a head that are fitted in one go, where its family can: a path of penalties, a grid of learning rates."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from icebox.pipeline.data.on_disk import DiskFeatures
-from icebox.pipeline.estimators.preprocessing import accepted, together
+from icebox.pipeline.estimators.base import fit_keywords, path_parameters
 
 Settings = Sequence[Mapping[str, Any]]
 
 
 def groups(build: Callable[..., Any], settings: Settings) -> list[list[int]]:
     """Positions of the settings that can be fitted in one go; of most families each stands alone."""
-    free = together(build(**settings[0]))
+    free = path_parameters(build(**settings[0]))
     found: dict[str, list[int]] = {}
     for position, setting in enumerate(settings):
         fixed = {name: value for name, value in setting.items() if name not in free}
@@ -34,9 +30,9 @@ def fit(
     `given`: `sample_weight` and `val`; a head that does not take one is fitted without it.
     """
     head = build(**settings[0])
-    taken = {name: value for name, value in given.items() if name in accepted(head) and value is not None}
+    taken = {name: value for name, value in given.items() if name in fit_keywords(head) and value is not None}
     started_s = time.perf_counter()
-    if free := together(head):
+    if free := path_parameters(head):
         differing = [{name: value for name, value in setting.items() if name in free} for setting in settings]
         for position, fitted in head.fit_path(X, y, differing, **taken):
             yield position, fitted, time.perf_counter() - started_s

@@ -15,6 +15,7 @@ from icebox.features.errors import IceboxError
 from icebox.pipeline.config.schema import Fit
 from icebox.pipeline.data.class_weights import SampleWeighter
 from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
+from icebox.pipeline.estimators import base
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.predictions import score_head
 from icebox.pipeline.fitting import convergence, path_fitting, successive_halving
@@ -157,7 +158,7 @@ def tried_of(
         for i, head, fit_s in fits:
             converged = convergence.converged(head, complaints.taken())
             scores = score_head(head, judged, data).scores
-            stopped = head.refit_parameters() if hasattr(head, "refit_parameters") else {}
+            stopped = base.refit_parameters(head)
             left.remove(positions[i])
             yield Tried(positions[i], scores, fit_s, converged, stopped, head)
     except ValueError as reason:  # scikit-learn's word for what an estimator can't do with these items

@@ -1,6 +1,6 @@
-"""An untrained head: it knows how frequent the classes are, and nothing of the features.
+"""An untrained head: it predicts the class frequencies and ignores the features.
 
-Where unfreezing starts with `start: fresh`; on its own, the score that any other head has to beat.
+Unfreezing starts from it with `start: fresh`; on its own, it is the score that any other head has to beat.
 """
 
 from typing import Literal
@@ -10,5 +10,5 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 
 
 def build(*, task: Literal["classification", "regression"] = "classification") -> BaseEstimator:
-    """The commonest class for all, with the classes' frequencies as probabilities; or the mean of the numbers."""
+    """Predicts the most frequent class, with the classes' frequencies as probabilities; or the mean of the values."""
     return DummyClassifier(strategy="prior") if task == "classification" else DummyRegressor()

@@ -1,10 +1,10 @@
-"""Naive Bayes with a Gaussian a feature and class. Features that hang together make it too sure: `pca` undoes that."""
+"""Gaussian naive Bayes. Correlated features make its probabilities overconfident; `pca` decorrelates them."""
 
 from typing import Literal
 
 from sklearn.naive_bayes import GaussianNB
 
-from icebox.pipeline.estimators.preprocessing import Preprocessed
+from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
 
 def build(
@@ -12,6 +12,6 @@ def build(
     smoothing: float = 1e-3,
     scale: Literal["each", "overall", "l2", "none"] = "each",
     pca: int | float | None = None,
-) -> Preprocessed:
-    """`smoothing`: what is added to each variance, in shares of the largest."""
-    return Preprocessed(GaussianNB(var_smoothing=smoothing), scale=scale, pca=pca)
+) -> PreprocessedHead:
+    """`smoothing` is added to each variance, as a share of the largest one."""
+    return PreprocessedHead(GaussianNB(var_smoothing=smoothing), scale=scale, pca=pca)

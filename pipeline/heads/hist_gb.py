@@ -1,4 +1,4 @@
-"""Gradient-boosted trees of scikit-learn, on features sorted into bins; stops early where there is a val to see."""
+"""Gradient-boosted trees of scikit-learn, on features sorted into bins; stops early where there is a val."""
 
 from typing import Any, Literal, Self
 
@@ -8,7 +8,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
-from icebox.pipeline.estimators.preprocessing import Preprocessed
+from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
 
 def build(
@@ -24,8 +24,8 @@ def build(
     pca: int | float | None = None,
     seed: int = 0,
     task: Literal["classification", "regression"] = "classification",
-) -> Preprocessed:
-    """`trees`: at most (a class); `patience`: how many without a better val loss end it."""
+) -> PreprocessedHead:
+    """`trees`: the most (for each class); training stops after `patience` trees without a better val loss."""
     family = HistGBClassifier if task == "classification" else HistGBRegressor
     boosted = family(
         trees=trees,
@@ -37,11 +37,11 @@ def build(
         patience=patience,
         random_state=seed,
     )
-    return Preprocessed(boosted, scale=scale, pca=pca)
+    return PreprocessedHead(boosted, scale=scale, pca=pca)
 
 
 class HistGB(BaseEstimator):
-    """scikit-learn's estimator, `model_`, told of val as our heads are."""
+    """scikit-learn's estimator, `model_`, with `val` as an argument of `fit`."""
 
     FAMILY: Any
 
@@ -79,14 +79,14 @@ class HistGB(BaseEstimator):
             n_iter_no_change=self.patience,
             random_state=self.random_state,
         )
-        watched = {} if val is None else {"X_val": val[0], "y_val": val[1]}
-        with threadpool_limits(1, user_api="openmp"):  # OpenMP's limit is the thread's own, and fits run side by side
-            self.model_ = model.fit(X, y, sample_weight=sample_weight, **watched)
+        validation = {} if val is None else {"X_val": val[0], "y_val": val[1]}
+        with threadpool_limits(1, user_api="openmp"):  # OpenMP's limit is the thread's own, and fits run in parallel
+            self.model_ = model.fit(X, y, sample_weight=sample_weight, **validation)
         self.stopped_ = val is not None
         return self
 
     def refit_parameters(self) -> dict[str, Any]:
-        """As many trees as were grown before val had seen enough."""
+        """The number of trees at which val stopped the fit."""
         return {"trees": self.model_.n_iter_} if self.stopped_ else {}
 
     def predict(self, X: Any) -> np.ndarray:
@@ -109,7 +109,7 @@ class HistGBClassifier(ClassifierMixin, HistGB):
 
     @property
     def classes_(self) -> np.ndarray:
-        """(k,)."""
+        """The classes (k,)."""
         classes: np.ndarray = self.model_.classes_
         return classes
 

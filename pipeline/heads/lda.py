@@ -1,10 +1,10 @@
-"""Linear discriminant analysis: one Gaussian a class, all of one shape."""
+"""Linear discriminant analysis: one Gaussian a class, all with one covariance."""
 
 from typing import Literal
 
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from icebox.pipeline.estimators.preprocessing import Preprocessed
+from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
 
 def build(
@@ -12,6 +12,6 @@ def build(
     shrinkage: float | Literal["auto"] | None = "auto",
     scale: Literal["each", "overall", "l2", "none"] = "each",
     pca: int | float | None = None,
-) -> Preprocessed:
-    """`shrinkage` of the covariance to a multiple of the identity, 0 to 1; `auto` is Ledoit and Wolf's."""
-    return Preprocessed(LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage), scale=scale, pca=pca)
+) -> PreprocessedHead:
+    """`shrinkage` of the covariance toward a multiple of the identity, 0 to 1; `auto` is Ledoit and Wolf's."""
+    return PreprocessedHead(LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage), scale=scale, pca=pca)

@@ -1,4 +1,4 @@
-"""Gradient-boosted trees of LightGBM: few bins and few columns a tree, which makes dense features quick."""
+"""Gradient-boosted trees of LightGBM, with few bins and few columns a tree, which is quick on dense features."""
 
 from abc import abstractmethod
 from typing import Any, Literal, Self
@@ -9,12 +9,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from icebox.pipeline.data.on_disk import DiskFeatures, validate_fit_data
-from icebox.pipeline.estimators.base import class_numbers
-from icebox.pipeline.estimators.preprocessing import Preprocessed
+from icebox.pipeline.estimators.classification import class_numbers
+from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
-SAMPLE = 20_000  # items that bins are made from, in float64: LightGBM's 200,000 of 512 features would take 800 MB
-PIECES = 16  # in which they are read
-LEAST_COLUMNS = 16  # of 64 features a tenth was too few: val accuracy on digits 0.97 against 0.98
+BIN_SAMPLE = 20_000  # items that bins are made from, in float64: LightGBM's 200,000 of 512 features would take 800 MB
+READS = 16  # of the disk, for that sample
+MIN_COLUMNS = 16  # of 64 features a tenth was too few: val accuracy on digits 0.97 against 0.98
 
 
 def build(
@@ -30,9 +30,9 @@ def build(
     pca: int | float | None = None,
     seed: int = 0,
     task: Literal["classification", "regression"] = "classification",
-) -> Preprocessed:
-    """`trees`: at most (a class); `patience`: how many without a better val loss end it. `columns_per_tree`: the share
-    of features each tree may look at, 16 of them at least."""
+) -> PreprocessedHead:
+    """`trees`: the most (for each class); training stops after `patience` trees without a better val loss.
+    `columns_per_tree`: the share of features that each tree may use, 16 of them at least."""
     family = BoostedClassifier if task == "classification" else BoostedRegressor
     boosted = family(
         trees=trees,
@@ -44,11 +44,11 @@ def build(
         patience=patience,
         random_state=seed,
     )
-    return Preprocessed(boosted, scale=scale, pca=pca)
+    return PreprocessedHead(boosted, scale=scale, pca=pca)
 
 
 class Boosted(BaseEstimator):
-    """`booster_` is LightGBM's own, as text. One thread: fits run side by side instead."""
+    """`booster_` is LightGBM's own, as text. One thread: the fits of a search run in parallel instead."""
 
     def __init__(
         self,
@@ -72,26 +72,26 @@ class Boosted(BaseEstimator):
         self.random_state = random_state
 
     @abstractmethod
-    def _begin(self, y: Any) -> dict[str, Any]:
-        """What LightGBM is to minimise, learnt from labels or values (n,)."""
+    def _objective(self, y: Any) -> dict[str, Any]:
+        """LightGBM's options for the loss on labels or values (n,)."""
 
     @abstractmethod
     def _targets(self, y: Any) -> np.ndarray:
-        """Labels or values (n,) as LightGBM takes them."""
+        """Labels or values (n,) in LightGBM's encoding."""
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, val: tuple[Any, Any] | None = None) -> Self:
         """Fit on features (n, d) and labels or values (n,); `val` is (features, labels) to stop by. Of features that
-        stay on disk only their bins, a byte each, lie in memory."""
+        stay on disk only their bins, a byte each, are in memory."""
         import lightgbm
 
         X, y = validate_fit_data(self, X, y)
         options = {
-            **self._begin(y),
+            **self._objective(y),
             "num_leaves": self.leaves,
             "learning_rate": self.learning_rate,
-            "feature_fraction": max(self.columns_per_tree, min(1.0, LEAST_COLUMNS / X.shape[1])),
+            "feature_fraction": max(self.columns_per_tree, min(1.0, MIN_COLUMNS / X.shape[1])),
             "max_bin": self.max_bin,
-            "bin_construct_sample_cnt": max(SAMPLE, min(len(y) // 5 + 1, 100_000)),  # it warns of fewer
+            "bin_construct_sample_cnt": max(BIN_SAMPLE, min(len(y) // 5 + 1, 100_000)),  # LightGBM warns of fewer
             "min_data_in_leaf": self.min_items_per_leaf,
             "seed": int(check_random_state(self.random_state).randint(2**31 - 1)),
             "num_threads": 1,
@@ -100,45 +100,45 @@ class Boosted(BaseEstimator):
             "verbose": -1,
         }
         weights = None if sample_weight is None else self._weights(sample_weight, len(y))
-        bins = binned(X, options) if isinstance(X, DiskFeatures) else None
+        bins = binned_sample(X, options) if isinstance(X, DiskFeatures) else None
         data = lightgbm.Dataset(readable(X), label=self._targets(y), weight=weights, reference=bins, params=options)
-        watched, callbacks = [], []
+        validation, callbacks = [], []
         if val is not None:
-            watched = [data.create_valid(readable(val[0]), label=self._targets(val[1]))]
+            validation = [data.create_valid(readable(val[0]), label=self._targets(val[1]))]
             callbacks = [lightgbm.early_stopping(self.patience, verbose=False)]
-        booster = lightgbm.train(options, data, self.trees, valid_sets=watched, callbacks=callbacks)
+        booster = lightgbm.train(options, data, self.trees, valid_sets=validation, callbacks=callbacks)
         self.stopped_ = val is not None
         self.n_trees_ = booster.best_iteration if self.stopped_ else self.trees
         self.booster_ = booster.model_to_string(num_iteration=self.n_trees_)
         return self
 
-    def _weights(self, given: Any, n: int) -> np.ndarray:
-        weights: np.ndarray = _check_sample_weight(given, np.empty((n, 1)), ensure_non_negative=True)
+    def _weights(self, sample_weight: Any, n: int) -> np.ndarray:
+        weights: np.ndarray = _check_sample_weight(sample_weight, np.empty((n, 1)), ensure_non_negative=True)
         return weights
 
     def refit_parameters(self) -> dict[str, Any]:
-        """As many trees as were best on val."""
+        """The number of trees that was best on val."""
         return {"trees": self.n_trees_} if self.stopped_ else {}
 
-    def _said(self, X: Any) -> np.ndarray:
+    def _outputs(self, X: Any) -> np.ndarray:
         import lightgbm
 
         check_is_fitted(self)
         X = validate_data(self, X, dtype=(np.float32, np.float64), reset=False)
-        said: np.ndarray = lightgbm.Booster(model_str=self.booster_).predict(X, num_threads=1)
-        return said
+        outputs: np.ndarray = lightgbm.Booster(model_str=self.booster_).predict(X, num_threads=1)
+        return outputs
 
 
-def binned(X: DiskFeatures, options: dict[str, Any]) -> Any:
-    """A dataset of SAMPLE of the rows, whose bins stand for all. Left to draw them itself from rows on disk, LightGBM
+def binned_sample(X: DiskFeatures, options: dict[str, Any]) -> Any:
+    """A dataset of BIN_SAMPLE of the rows, whose bins serve for all. When LightGBM samples rows on disk by itself, it
     holds them three times over in float64."""
     import lightgbm
 
     random = np.random.default_rng(options["seed"])
-    drawn = np.sort(random.choice(len(X), min(SAMPLE, len(X)), replace=False))
-    sample = np.empty((len(drawn), X.shape[1]), np.float32)
-    for piece in np.array_split(np.arange(len(drawn)), PIECES):
-        sample[piece] = X[drawn[piece]]
+    positions = np.sort(random.choice(len(X), min(BIN_SAMPLE, len(X)), replace=False))
+    sample = np.empty((len(positions), X.shape[1]), np.float32)
+    for part in np.array_split(np.arange(len(positions)), READS):
+        sample[part] = X[positions[part]]
         X.store.release()  # rows from all over would leave most of the file's pages in memory
     return lightgbm.Dataset(sample, params=options).construct()
 
@@ -153,7 +153,7 @@ def readable(X: Any) -> Any:
 class BoostedRegressor(RegressorMixin, Boosted):
     """Values, by squared error."""
 
-    def _begin(self, y: Any) -> dict[str, Any]:
+    def _objective(self, y: Any) -> dict[str, Any]:
         return {"objective": "regression"}
 
     def _targets(self, y: Any) -> np.ndarray:
@@ -161,13 +161,13 @@ class BoostedRegressor(RegressorMixin, Boosted):
 
     def predict(self, X: Any) -> np.ndarray:
         """Values (n,)."""
-        return self._said(X)
+        return self._outputs(X)
 
 
 class BoostedClassifier(ClassifierMixin, Boosted):
     """Classes, by log loss."""
 
-    def _begin(self, y: Any) -> dict[str, Any]:
+    def _objective(self, y: Any) -> dict[str, Any]:
         self.classes_, _ = class_numbers(y)
         k = len(self.classes_)
         return {"objective": "binary"} if k == 2 else {"objective": "multiclass", "num_class": k}
@@ -177,8 +177,8 @@ class BoostedClassifier(ClassifierMixin, Boosted):
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities (n, k)."""
-        said = self._said(X)
-        return np.column_stack([1 - said, said]) if said.ndim == 1 else said
+        outputs = self._outputs(X)
+        return np.column_stack([1 - outputs, outputs]) if outputs.ndim == 1 else outputs
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class (n,)."""

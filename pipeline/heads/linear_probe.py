@@ -1,10 +1,11 @@
 """A linear head trained by batches: a grid of learning rates, weight decays and outputs in one pass over the data.
 
-Letters: n items, s settings, d features, m columns: k classes, or 1 for two classes and for values.
+Letters: n items, b batch, s candidates, d features, m columns: k classes, or 1 for two classes and for regressions.
 """
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -12,13 +13,14 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from icebox.pipeline.estimators import batched_linear, denormals
-from icebox.pipeline.estimators.base import LinearPath, LinearValues, LogitsClassifier, class_numbers, columns, log_odds
-from icebox.pipeline.estimators.batched_linear import Block
-from icebox.pipeline.estimators.penalized_linear import Start
-from icebox.pipeline.estimators.preprocessing import Preprocessed
+from icebox.pipeline.estimators import batched_linear, torch_settings
+from icebox.pipeline.estimators.batched_linear import LinearGroup
+from icebox.pipeline.estimators.classification import class_numbers, indicator_columns, log_odds
+from icebox.pipeline.estimators.linear import LinearLogitsClassifier, LinearPath, LinearRegressor
+from icebox.pipeline.estimators.penalized_linear import FitProblem
+from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
-LEAST_STEPS = 300  # ten epochs over a few items would be over before they began
+MIN_STEPS = 300  # ten epochs over a few items would be too few
 
 
 def build(
@@ -33,12 +35,12 @@ def build(
     columns: dict[str, list[tuple[int, int]]] | None = None,
     seed: int = 0,
     task: Literal["classification", "regression"] = "classification",
-) -> Preprocessed:
-    """`learning_rate`: its peak, of a cosine schedule; Adam. `weight_decay`: strength of the L2 penalty against the
-    mean loss. `epochs` are more than this where they would be fewer than 300 steps. `outputs`: which of those that the
-    store's heads see, all by default; `columns`, filled in, say where they lie. Scaling is done before, of all of them;
-    `pca` mixes them, so that they can no longer be told apart."""
-    family = ProbeLogits if task == "classification" else ProbeValues
+) -> PreprocessedHead:
+    """`learning_rate`: the peak of a cosine schedule; Adam. `weight_decay`: strength of the L2 penalty against the mean
+    loss. `epochs` are raised where they would be fewer than 300 steps. `outputs`: which of the store's selected outputs
+    to use, all by default; `columns`, filled in by the stage, are their columns. All of them are scaled before; `pca`
+    mixes them, so that they can no longer be told apart."""
+    family = ProbeClassifier if task == "classification" else ProbeRegressor
     probe = family(
         learning_rate=learning_rate,
         weight_decay=weight_decay,
@@ -48,13 +50,13 @@ def build(
         columns=columns if pca is None else None,
         random_state=seed,
     )
-    return Preprocessed(probe, scale=scale, pca=pca)
+    return PreprocessedHead(probe, scale=scale, pca=pca)
 
 
 class Probe(LinearPath):
-    """It nears the optimum of logistic regression with C = 1 / (n × weight_decay), or of ridge regression."""
+    """Approaches the optimum of logistic regression with C = 1 / (n × weight_decay), or of ridge regression."""
 
-    TOGETHER = ("learning_rate", "weight_decay", "outputs")
+    PATH_PARAMETERS = ("learning_rate", "weight_decay", "outputs")
 
     def __init__(
         self,
@@ -76,93 +78,87 @@ class Probe(LinearPath):
         self.random_state = random_state
 
     @abstractmethod
-    def _begin(self, y: np.ndarray, weights: np.ndarray) -> Start:
-        """What is to be fitted to labels or values (n,), and from where."""
+    def _problem(self, y: np.ndarray, weights: np.ndarray) -> FitProblem:
+        """The targets and starting point for labels or values (n,) with weights (n,)."""
 
     @abstractmethod
-    def _loss(self, said: Any, targets: Any, weights: Any) -> Any:
-        """Weighted mean loss, a torch scalar, summed over settings, of what is said (b, s, m) and targets (b, m)."""
+    def _loss(self, outputs: Any, targets: Any, weights: Any) -> Any:
+        """Weighted mean loss, a torch scalar, summed over candidates, of outputs (b, s, m) and targets (b, m)."""
 
     def fit_path(
-        self, X: Any, y: Any, settings: Sequence[Mapping[str, Any]], sample_weight: Any = None
+        self, X: Any, y: Any, candidates: Sequence[Mapping[str, Any]], sample_weight: Any = None
     ) -> Iterator[tuple[int, Self]]:
-        """(position in `settings`, fitted head): all of them see the same batches.
+        """(position in `candidates`, fitted head), all trained on the same batches.
 
-        Raises ValueError where settings name outputs that there are not, once the others are fitted.
+        Raises ValueError where candidates name outputs that the features lack, once the others are fitted.
         """
         import torch
 
         X, y = validate_data(self, X, y, dtype=np.float32)
         weights = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
-        begin = self._begin(y, weights)
-        heads = [clone(self).set_params(**setting) for setting in settings]
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        torch.set_num_threads(1)  # fits run side by side
-
-        def tensor(values: Any) -> torch.Tensor:
-            return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(device)
-
+        problem = self._problem(y, weights)
+        heads = [clone(self).set_params(**candidate) for candidate in candidates]
+        device = torch_settings.device()
+        torch_settings.use_one_thread()
+        tensor = partial(torch_settings.float_tensor, device=device)
         random = torch.Generator(device).manual_seed(int(check_random_state(self.random_state).randint(2**31 - 1)))
-        data = (tensor(X), tensor(begin.targets), tensor(weights / weights.mean()))
-        n, m = begin.targets.shape
-        alike, unknown = batched_linear.alike(heads, self.columns or {}, X.shape[1])
-        if unknown and not alike:
-            raise ValueError(unknown)
-        blocks = [Block(members, seen, tensor(begin.intercepts)) for members, seen in alike]
-        # Adam's steps do not depend on the gradient's size: of points = coefficients / rates, with rate 1, they are
-        # those that each setting's own rate would give, and one parameter holds all settings of a block
-        optimiser = torch.optim.Adam([block.points for block in blocks], lr=1.0, eps=1e-15, fused=True)
+        data = (tensor(X), tensor(problem.targets), tensor(weights / weights.mean()))
+        n, m = problem.targets.shape
+        members_and_columns, error = batched_linear.group_by_outputs(heads, self.columns or {}, X.shape[1])
+        if error and not members_and_columns:
+            raise ValueError(error)
+        groups = [LinearGroup(*each, tensor(problem.intercepts)) for each in members_and_columns]
+        # Adam's steps do not depend on the gradient's size: on points = coefficients / rates, with rate 1, they are
+        # those that each candidate's own rate would give, and one parameter holds all candidates of a group
+        optimizer = torch.optim.Adam([group.points for group in groups], lr=1.0, eps=1e-15, fused=True)
         steps_an_epoch = -(-n // self.batch_size)
-        self.n_epochs_ = max(self.epochs, -(-LEAST_STEPS // steps_an_epoch))
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.n_epochs_ * steps_an_epoch)
-        with denormals.flushed():
+        self.n_epochs_ = max(self.epochs, -(-MIN_STEPS // steps_an_epoch))
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.n_epochs_ * steps_an_epoch)
+        with torch_settings.flush_denormals():
             for _ in range(self.n_epochs_):
                 for batch in torch.randperm(n, generator=random, device=device).split(self.batch_size):
-                    features, wanted, counted = (part[batch] for part in data)
-                    optimiser.zero_grad()
-                    for block in blocks:
-                        said, penalty = block.said(features)
-                        (self._loss(said, wanted, counted) + penalty).backward()
-                    optimiser.step()
+                    features, targets, batch_weights = (each[batch] for each in data)
+                    optimizer.zero_grad()
+                    for group in groups:
+                        outputs, penalty = group.forward(features)
+                        (self._loss(outputs, targets, batch_weights) + penalty).backward()
+                    optimizer.step()
                     schedule.step()
-        for block in blocks:
-            weighted = (block.points * block.rates).detach().cpu().numpy() * np.float32(begin.unit)
-            found = np.zeros((X.shape[1], len(block.members), m), np.float32)  # 0 where a setting does not look
-            found[block.seen] = weighted[:-1].reshape(-1, len(block.members), m)
-            for i, (position, head) in enumerate(block.members.items()):
+        for group in groups:
+            coefficients = (group.points * group.rates).detach().cpu().numpy() * np.float32(problem.unit)
+            full = np.zeros((X.shape[1], len(group.members), m), np.float32)  # 0 for columns it does not use
+            full[group.columns] = coefficients[:-1].reshape(-1, len(group.members), m)
+            for i, (position, head) in enumerate(group.members.items()):
                 head.__dict__ |= {name: v for name, v in self.__dict__.items() if name.endswith("_")}  # classes_ …
-                head.coef_, head.intercept_ = found[:, i].T.copy(), weighted[-1].reshape(-1, m)[i].copy()
+                head.coef_, head.intercept_ = full[:, i].T.copy(), coefficients[-1].reshape(-1, m)[i].copy()
                 yield position, head
-        if unknown:
-            raise ValueError(unknown)
+        if error:
+            raise ValueError(error)
 
 
-class ProbeValues(LinearValues, Probe):
+class ProbeRegressor(LinearRegressor, Probe):
     """Values, by squared error in units of their standard deviation."""
 
-    def _begin(self, y: np.ndarray, weights: np.ndarray) -> Start:
+    def _problem(self, y: np.ndarray, weights: np.ndarray) -> FitProblem:
         unit = float(np.std(y)) or 1.0
-        return Start((y / unit)[:, None], np.array([np.average(y, weights=weights) / unit]), curvature=1.0, unit=unit)
+        mean = np.average(y, weights=weights)
+        return FitProblem((y / unit)[:, None], np.array([mean / unit]), curvature=1.0, unit=unit)
 
-    def _loss(self, said: Any, targets: Any, weights: Any) -> Any:
-        return ((said - targets[:, None]).square().sum((1, 2)) * weights).mean() / 2
+    def _loss(self, outputs: Any, targets: Any, weights: Any) -> Any:
+        return ((outputs - targets[:, None]).square().sum((1, 2)) * weights).mean() / 2
 
 
-class ProbeLogits(LogitsClassifier, Probe):
+class ProbeClassifier(LinearLogitsClassifier, Probe):
     """Classes, by cross-entropy."""
 
-    def _begin(self, y: np.ndarray, weights: np.ndarray) -> Start:
+    def _problem(self, y: np.ndarray, weights: np.ndarray) -> FitProblem:
         self.classes_, numbers = class_numbers(y)
         k = len(self.classes_)
-        return Start(columns(numbers, k), log_odds(numbers, k, weights), curvature=(k - 1) / k**2)
+        return FitProblem(indicator_columns(numbers, k), log_odds(numbers, k, weights), curvature=(k - 1) / k**2)
 
-    def _loss(self, said: Any, targets: Any, weights: Any) -> Any:
+    def _loss(self, outputs: Any, targets: Any, weights: Any) -> Any:
         if targets.shape[1] == 1:
-            losses = (said.logaddexp(said.new_zeros(())) - said * targets[:, None]).squeeze(2)
+            losses = (outputs.logaddexp(outputs.new_zeros(())) - outputs * targets[:, None]).squeeze(2)
         else:
-            losses = said.logsumexp(2) - (said * targets[:, None]).sum(2)
+            losses = outputs.logsumexp(2) - (outputs * targets[:, None]).sum(2)
         return (losses.sum(1) * weights).mean()
-
-    def _logits(self, X: Any) -> np.ndarray:
-        logits = self._said(X)
-        return logits if len(self.classes_) > 2 else np.hstack([np.zeros_like(logits), logits])

@@ -4,9 +4,10 @@ from typing import Literal
 
 import numpy as np
 
-from icebox.pipeline.estimators.base import LinearMargins, LinearValues, class_numbers, columns
-from icebox.pipeline.estimators.penalized_linear import Penalised, Start
-from icebox.pipeline.estimators.preprocessing import Preprocessed
+from icebox.pipeline.estimators.classification import class_numbers, indicator_columns
+from icebox.pipeline.estimators.linear import LinearMarginClassifier, LinearRegressor
+from icebox.pipeline.estimators.penalized_linear import FitProblem, PenalizedLinear
+from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
 
 def build(
@@ -17,39 +18,39 @@ def build(
     max_iter: int = 1000,
     tolerance: float = 3e-4,
     task: Literal["classification", "regression"] = "classification",
-) -> Preprocessed:
+) -> PreprocessedHead:
     """`C`: inverse strength of the L2 penalty."""
-    family = Margins if task == "classification" else Values
-    return Preprocessed(family(C=C, max_iter=max_iter, tolerance=tolerance), scale=scale, pca=pca)
+    family = LinearSVMClassifier if task == "classification" else LinearSVMRegressor
+    return PreprocessedHead(family(C=C, max_iter=max_iter, tolerance=tolerance), scale=scale, pca=pca)
 
 
-class Margins(LinearMargins, Penalised):
-    """One class against the rest with the squared hinge loss, as `sklearn.svm.LinearSVC` has it, whose penalty however
-    counts the intercepts too."""
+class LinearSVMClassifier(LinearMarginClassifier, PenalizedLinear):
+    """One class against the rest with the squared hinge loss, like `sklearn.svm.LinearSVC`, which however penalizes the
+    intercepts too."""
 
-    def _begin(self, y: np.ndarray, weights: np.ndarray) -> Start:
+    def _problem(self, y: np.ndarray, weights: np.ndarray) -> FitProblem:
         self.classes_, numbers = class_numbers(y)
-        targets = 2 * columns(numbers, len(self.classes_)) - 1
-        return Start(targets, weights @ targets / weights.sum(dtype=np.float64), curvature=1.0)
+        targets = 2 * indicator_columns(numbers, len(self.classes_)) - 1
+        return FitProblem(targets, weights @ targets / weights.sum(dtype=np.float64), curvature=1.0)
 
-    def _losses(self, said: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        short = np.maximum(1 - targets * said, 0)
-        return (short * short).sum(axis=0), -2 * targets * short
+    def _losses(self, outputs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        slack = np.maximum(1 - targets * outputs, 0)
+        return (slack * slack).sum(axis=0), -2 * targets * slack
 
 
-class Values(LinearValues, Penalised):
-    """Squared error beyond `EPSILON`, as `sklearn.svm.LinearSVR(loss="squared_epsilon_insensitive")` has it, with the
-    targets in units of their standard deviation, so that a C means the same whatever they measure."""
+class LinearSVMRegressor(LinearRegressor, PenalizedLinear):
+    """Squared error beyond `EPSILON`, like `sklearn.svm.LinearSVR(loss="squared_epsilon_insensitive")`, with targets in
+    units of their standard deviation, so that a C means the same whatever they measure."""
 
     EPSILON = 0.1
 
-    def _begin(self, y: np.ndarray, weights: np.ndarray) -> Start:
+    def _problem(self, y: np.ndarray, weights: np.ndarray) -> FitProblem:
         y = np.asarray(y, dtype=np.float64)
         mean = np.average(y, weights=weights)
-        spread = float(np.sqrt(np.average((y - mean) ** 2, weights=weights))) or 1.0
-        return Start((y / spread)[:, None], np.array([mean / spread]), curvature=2.0, unit=spread)
+        unit = float(np.sqrt(np.average((y - mean) ** 2, weights=weights))) or 1.0
+        return FitProblem((y / unit)[:, None], np.array([mean / unit]), curvature=2.0, unit=unit)
 
-    def _losses(self, said: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        error = said - targets
-        beyond = np.maximum(np.abs(error) - self.EPSILON, 0)
-        return (beyond**2)[0], 2 * beyond * np.sign(error)
+    def _losses(self, outputs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        error = outputs - targets
+        excess = np.maximum(np.abs(error) - self.EPSILON, 0)
+        return (excess**2)[0], 2 * excess * np.sign(error)

@@ -1,10 +1,11 @@
-"""A small multi-layer perceptron in torch, with scikit-learn's manners.
+"""A small multi-layer perceptron in torch, behind scikit-learn's interface.
 
-Letters: n items, b batch, d features, m outputs: one a class, or one value.
+Letters: n items, b batch, d features, m outputs: one for each class, or one value.
 """
 
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal, Self
 
@@ -13,9 +14,9 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from icebox.pipeline.estimators import denormals
-from icebox.pipeline.estimators.base import LogitsClassifier, class_numbers
-from icebox.pipeline.estimators.preprocessing import Preprocessed
+from icebox.pipeline.estimators import torch_settings
+from icebox.pipeline.estimators.classification import LogitsClassifier, class_numbers
+from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
 
 def build(
@@ -35,11 +36,11 @@ def build(
     pca: int | float | None = None,
     seed: int = 0,
     task: Literal["classification", "regression"] = "classification",
-) -> Preprocessed:
-    """`layers`: how many hidden ones, each `hidden` wide. `learning_rate`: its peak, of a cosine schedule over
+) -> PreprocessedHead:
+    """`layers`: the number of hidden layers, each `hidden` wide. `learning_rate`: the peak of a cosine schedule over
     `epochs`; AdamW. `mixup`: α of the Beta distribution by which two items' features and labels are mixed; 0 is none.
-    Where there is a val, the weights of its best epoch are kept, and `patience` epochs without a better one end it;
-    `stop_after` ends it at an epoch, the schedule unchanged."""
+    With a val, training stops after `patience` epochs without a better val loss, and the best epoch's weights are kept;
+    `stop_after` stops it at an epoch, the schedule unchanged."""
     family = MLPClassifier if task == "classification" else MLPRegressor
     network = family(
         hidden=hidden,
@@ -55,7 +56,7 @@ def build(
         stop_after=stop_after,
         random_state=seed,
     )
-    return Preprocessed(network, scale=scale, pca=pca)
+    return PreprocessedHead(network, scale=scale, pca=pca)
 
 
 class MLP(BaseEstimator):
@@ -94,70 +95,68 @@ class MLP(BaseEstimator):
         self.random_state = random_state
 
     @abstractmethod
-    def _begin(self, y: Any) -> None:
-        """Learn from labels or values (n,) what targets are."""
+    def _fit_targets(self, y: Any) -> None:
+        """Note the classes of labels (n,), or the mean and standard deviation of values (n,)."""
 
     @abstractmethod
     def _targets(self, y: Any) -> np.ndarray:
-        """(n, m)."""
+        """Labels or values (n,) as targets (n, m)."""
 
     @abstractmethod
     def _loss(self, smoothing: float) -> Callable[[Any, Any], Any]:
-        """A torch function of outputs (b, m) and targets (b, m) that says losses (b,)."""
+        """A torch function of outputs (b, m) and targets (b, m) that returns losses (b,)."""
 
-    @denormals.flushed()
+    @torch_settings.flush_denormals()
     def fit(self, X: Any, y: Any, sample_weight: Any = None, val: tuple[Any, Any] | None = None) -> Self:
         """Train on features (n, d) and labels or values (n,); `val` is (features, labels) to stop by."""
         import torch
 
         X, y = validate_data(self, X, y, dtype=np.float32)
         weights = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
-        self._begin(y)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        torch.set_num_threads(1)  # the fits of a grid run side by side
-
-        def tensor(values: Any) -> torch.Tensor:
-            return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(device)
-
+        self._fit_targets(y)
+        device = torch_settings.device()
+        torch_settings.use_one_thread()
+        tensor = partial(torch_settings.float_tensor, device=device)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        # generators of its own: torch's global one would be shared, and so scrambled, by those other fits
-        random, mixing = torch.Generator(device).manual_seed(seed), np.random.default_rng(seed)
-        features, targets, shares = tensor(X), tensor(self._targets(y)), tensor(weights / weights.mean())
-        network = self._made(X.shape[1], targets.shape[1], random)
-        parameters = [part for layer in network for part in layer.parameters()]
-        optimiser = torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.epochs)
+        # own generators: torch's global one would be shared with, and so scrambled by, the fits that run in parallel
+        random, mixup_random = torch.Generator(device).manual_seed(seed), np.random.default_rng(seed)
+        features, targets, weights = tensor(X), tensor(self._targets(y)), tensor(weights / weights.mean())
+        network = self._network(X.shape[1], targets.shape[1], random)
+        parameters = [parameter for layer in network for parameter in layer.parameters()]
+        optimizer = torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.epochs)
         loss, val_loss = self._loss(self.label_smoothing), self._loss(0)
-        watched = None if val is None else (tensor(val[0]), tensor(self._targets(val[1])))
-        best, self.n_epochs_, kept = np.inf, 0, None
+        validation = None if val is None else (tensor(val[0]), tensor(self._targets(val[1])))
+        best_loss, self.n_epochs_, best_layers = np.inf, 0, None
         for epoch in range(1, min(self.epochs, self.stop_after or self.epochs) + 1):
             for batch in torch.randperm(len(features), generator=random, device=device).split(self.batch_size):
-                seen, wanted, counted = features[batch], targets[batch], shares[batch]
+                x, y_true, weight = features[batch], targets[batch], weights[batch]
                 if self.mixup:
-                    part = float(mixing.beta(self.mixup, self.mixup))
-                    seen, wanted, counted = (part * v + (1 - part) * v.roll(1, 0) for v in (seen, wanted, counted))
-                optimiser.zero_grad()
-                (loss(self._through(network, seen, random), wanted) * counted).mean().backward()
-                optimiser.step()
+                    share = float(mixup_random.beta(self.mixup, self.mixup))
+                    x, y_true, weight = (share * v + (1 - share) * v.roll(1, 0) for v in (x, y_true, weight))
+                optimizer.zero_grad()
+                (loss(self._forward(network, x, random), y_true) * weight).mean().backward()
+                optimizer.step()
             schedule.step()
-            if watched is None:
+            if validation is None:
                 self.n_epochs_ = epoch
                 continue
             with torch.inference_mode():
-                now = float(val_loss(self._through(network, watched[0]), watched[1]).mean())
-            if now < best:
-                best, self.n_epochs_, kept = now, epoch, self._arrays(network)
+                epoch_loss = float(val_loss(self._forward(network, validation[0]), validation[1]).mean())
+            if epoch_loss < best_loss:
+                best_loss, self.n_epochs_, best_layers = epoch_loss, epoch, self._arrays(network)
             elif epoch - self.n_epochs_ >= self.patience:
                 break
-        self.layers_ = kept or self._arrays(network)
-        self.stopped_ = kept is not None
+        self.layers_ = best_layers or self._arrays(network)
+        self.stopped_ = best_layers is not None
         return self
 
     def refit_parameters(self) -> dict[str, Any]:
         """The epoch that was best on val."""
         return {"stop_after": self.n_epochs_} if self.stopped_ else {}
 
-    def _made(self, d: int, m: int, random: Any) -> list[Any]:
+    def _network(self, d: int, m: int, random: Any) -> list[Any]:
+        """Linear layers d → hidden → … → m, initialized by `random`."""
         from torch import nn
 
         widths = [d, *[self.hidden] * self.layers, m]
@@ -167,59 +166,60 @@ class MLP(BaseEstimator):
             nn.init.zeros_(layer.bias)
         return network
 
-    def _through(self, network: list[Any], features: Any, random: Any = None) -> Any:
+    def _forward(self, network: list[Any], features: Any, random: Any = None) -> Any:
         """Outputs (b, m); with dropout where `random` is given."""
         import torch
 
         for layer in network[:-1]:
             features = layer(features).relu()  # (b, hidden)
             if random is not None and self.dropout:
-                kept = torch.rand(features.shape, generator=random, device=features.device) >= self.dropout
-                features = features * kept / (1 - self.dropout)
+                mask = torch.rand(features.shape, generator=random, device=features.device) >= self.dropout
+                features = features * mask / (1 - self.dropout)
         return network[-1](features)
 
     def _arrays(self, network: list[Any]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """[(weights (in, out), bias (out,)), …] of the layers."""
         pairs = ((layer.weight.detach().cpu().numpy(), layer.bias.detach().cpu().numpy()) for layer in network)
         return [(weight.T.copy(), bias.copy()) for weight, bias in pairs]
 
-    def _said(self, X: Any) -> np.ndarray:
+    def _outputs(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        # in float64: at float32 a row's rounding would depend on the rows beside it
+        # in float64: at float32 a row's rounding would depend on the other rows of the batch
         hidden = validate_data(self, X, dtype=np.float64, reset=False)
         for weight, bias in self.layers_[:-1]:
             hidden = np.maximum(hidden @ weight + bias, 0)
         weight, bias = self.layers_[-1]
-        said: np.ndarray = hidden @ weight + bias
-        return said
+        outputs: np.ndarray = hidden @ weight + bias
+        return outputs
 
 
 class MLPRegressor(RegressorMixin, MLP):
     """Values, by squared error in units of their standard deviation; the last layer is scaled back once fitted."""
 
-    def _begin(self, y: Any) -> None:
-        self.mean_, self.spread_ = float(np.mean(y)), float(np.std(y)) or 1.0
+    def _fit_targets(self, y: Any) -> None:
+        self.mean_, self.std_ = float(np.mean(y)), float(np.std(y)) or 1.0
 
     def _targets(self, y: Any) -> np.ndarray:
-        standard: np.ndarray = ((np.asarray(y, dtype=np.float64) - self.mean_) / self.spread_)[:, None]
-        return standard
+        standardized: np.ndarray = ((np.asarray(y, dtype=np.float64) - self.mean_) / self.std_)[:, None]
+        return standardized
 
     def _loss(self, smoothing: float) -> Callable[[Any, Any], Any]:
-        return lambda said, targets: (said - targets).square().mean(1)
+        return lambda outputs, targets: (outputs - targets).square().mean(1)
 
     def _arrays(self, network: list[Any]) -> list[tuple[np.ndarray, np.ndarray]]:
-        *before, (weight, bias) = super()._arrays(network)
-        return [*before, (weight * self.spread_, bias * self.spread_ + self.mean_)]
+        *hidden, (weight, bias) = super()._arrays(network)
+        return [*hidden, (weight * self.std_, bias * self.std_ + self.mean_)]
 
     def predict(self, X: Any) -> np.ndarray:
         """Values (n,)."""
-        values: np.ndarray = self._said(X)[:, 0]
+        values: np.ndarray = self._outputs(X)[:, 0]
         return values
 
 
 class MLPClassifier(LogitsClassifier, MLP):
     """Classes, by cross-entropy."""
 
-    def _begin(self, y: Any) -> None:
+    def _fit_targets(self, y: Any) -> None:
         self.classes_, _ = class_numbers(y)
 
     def _targets(self, y: Any) -> np.ndarray:
@@ -228,7 +228,7 @@ class MLPClassifier(LogitsClassifier, MLP):
     def _loss(self, smoothing: float) -> Callable[[Any, Any], Any]:
         from torch.nn.functional import cross_entropy
 
-        return lambda said, targets: cross_entropy(said, targets, label_smoothing=smoothing, reduction="none")
+        return lambda outputs, targets: cross_entropy(outputs, targets, label_smoothing=smoothing, reduction="none")
 
     def _logits(self, X: Any) -> np.ndarray:
-        return self._said(X)
+        return self._outputs(X)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-from icebox.pipeline.estimators.preprocessing import Preprocessed
+from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
 
 def build(
@@ -17,8 +17,8 @@ def build(
     pca: int | float | None = None,
     seed: int = 0,
     task: Literal["classification", "regression"] = "classification",
-) -> Preprocessed:
-    """`columns_per_split`: how many features, or what share of them, a split may choose from. `depth`: at most."""
+) -> PreprocessedHead:
+    """`columns_per_split`: how many features, or what share of them, a split may choose from. `depth`: the largest."""
     family = RandomForestClassifier if task == "classification" else RandomForestRegressor
     forest = family(
         n_estimators=trees,
@@ -26,6 +26,6 @@ def build(
         min_samples_leaf=min_items_per_leaf,
         max_depth=depth,
         random_state=seed,
-        n_jobs=1,  # fits run side by side instead
+        n_jobs=1,  # the fits of a search run in parallel instead
     )
-    return Preprocessed(forest, scale=scale, pca=pca)
+    return PreprocessedHead(forest, scale=scale, pca=pca)

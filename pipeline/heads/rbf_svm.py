@@ -1,4 +1,4 @@
-"""A support vector machine with a Gaussian kernel: exact where items are few, on Nyström features past that."""
+"""A support vector machine with a Gaussian kernel: exact for few items, on Nyström features for more."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,10 +13,10 @@ from sklearn.svm import SVC, SVR
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from icebox.pipeline.estimators.preprocessing import Preprocessed
+from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 from icebox.pipeline.heads import linear_svm
 
-AT_ONCE = 1000  # items to predict: their kernel with all of train is 40 MB of float64 at the most by default
+PREDICT_BATCH = 1000  # items: their kernel with all of train is 40 MB of float64 at the most by default
 
 
 def build(
@@ -29,18 +29,18 @@ def build(
     pca: int | float | None = None,
     seed: int = 0,
     task: Literal["classification", "regression"] = "classification",
-) -> Preprocessed:
+) -> PreprocessedHead:
     """`C`: inverse strength of the penalty. `gamma`: inverse squared width of the kernel, in units of 1/(features ×
-    their variance). Past `exact_until` items the kernel is seen through `landmarks` items drawn at random."""
-    family = Margins if task == "classification" else Values
+    their variance). Past `exact_until` items the kernel is approximated by `landmarks` items drawn at random."""
+    family = RBFSVMClassifier if task == "classification" else RBFSVMRegressor
     svm = family(C=C, gamma=gamma, exact_until=exact_until, landmarks=landmarks, random_state=seed)
-    return Preprocessed(svm, scale=scale, pca=pca)
+    return PreprocessedHead(svm, scale=scale, pca=pca)
 
 
 class RBFSVM(BaseEstimator):
-    """`model_` is scikit-learn's SVC or SVR, or else its Nystroem and our linear machine.
+    """`model_` is scikit-learn's SVC or SVR, or else its Nystroem with our linear SVM.
 
-    The exact kernel is one matrix product, of which 5,000 items take 0.3 GB; libsvm's own, pair by pair, took 4 times
+    The exact kernel is one matrix product, which takes 0.3 GB for 5,000 items; libsvm's own, pair by pair, took 4 times
     as long on 512 features and 18 times on 4,096.
     """
 
@@ -79,45 +79,45 @@ class RBFSVM(BaseEstimator):
     def predict(self, X: Any) -> np.ndarray:
         """Classes or values (n,)."""
         check_is_fitted(self)
-        return in_parts(self.model_.predict, X)
+        return in_batches(self.model_.predict, X)
 
 
-def in_parts(answer: Callable[[Any], np.ndarray], X: Any) -> np.ndarray:
-    """The answers to features (n, d), AT_ONCE items at a time."""
+def in_batches(predict: Callable[[Any], np.ndarray], X: Any) -> np.ndarray:
+    """The results of `predict` for features (n, d), PREDICT_BATCH items at a time."""
     X = check_array(X, dtype=(np.float32, np.float64))
-    return np.concatenate([answer(X[part]) for part in gen_batches(len(X), AT_ONCE)])
+    return np.concatenate([predict(X[rows]) for rows in gen_batches(len(X), PREDICT_BATCH)])
 
 
-class Values(RegressorMixin, RBFSVM):
+class RBFSVMRegressor(RegressorMixin, RBFSVM):
     """Regression of values in units of their standard deviation, so that a C means the same whatever they measure."""
 
     EXACT = SVR
-    LINEAR = linear_svm.Values
+    LINEAR = linear_svm.LinearSVMRegressor
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit on features (n, d) and values (n,)."""
         y = check_array(y, ensure_2d=False, dtype=np.float64)
-        self.mean_, self.spread_ = float(np.mean(y)), float(np.std(y)) or 1.0
-        return super().fit(X, (y - self.mean_) / self.spread_, sample_weight)
+        self.mean_, self.std_ = float(np.mean(y)), float(np.std(y)) or 1.0
+        return super().fit(X, (y - self.mean_) / self.std_, sample_weight)
 
     def predict(self, X: Any) -> np.ndarray:
         """Values (n,)."""
-        return super().predict(X) * self.spread_ + self.mean_
+        return super().predict(X) * self.std_ + self.mean_
 
 
-class Margins(ClassifierMixin, RBFSVM):
-    """Classification: margins, no probabilities."""
+class RBFSVMClassifier(ClassifierMixin, RBFSVM):
+    """Classification by margins, without probabilities."""
 
     EXACT = SVC
-    LINEAR = linear_svm.Margins
+    LINEAR = linear_svm.LinearSVMClassifier
 
     @property
     def classes_(self) -> np.ndarray:
-        """(k,)."""
+        """The classes (k,)."""
         classes: np.ndarray = self.model_.classes_
         return classes
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Margins (n, k); of two classes (n,)."""
         check_is_fitted(self)
-        return in_parts(self.model_.decision_function, X)
+        return in_batches(self.model_.decision_function, X)

@@ -1,4 +1,4 @@
-"""Ridge regression, and the classifier it makes of targets ±1: any number of penalties from one decomposition.
+"""Ridge regression, and its classifier by targets of ±1: any number of penalties from one decomposition.
 
 Letters: n items, d features, r directions in which the features vary, m columns of targets.
 """
@@ -12,9 +12,10 @@ from sklearn.base import clone
 from sklearn.utils.validation import _check_sample_weight
 
 from icebox.pipeline.data.on_disk import validate_fit_data
-from icebox.pipeline.estimators.base import LinearMargins, LinearPath, LinearValues, class_numbers, columns
-from icebox.pipeline.estimators.covariance import blocks, spectrum
-from icebox.pipeline.estimators.preprocessing import Preprocessed
+from icebox.pipeline.estimators.classification import class_numbers, indicator_columns
+from icebox.pipeline.estimators.covariance import eigendecompose, row_blocks
+from icebox.pipeline.estimators.linear import LinearMarginClassifier, LinearPath, LinearRegressor
+from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
 
 def build(
@@ -23,57 +24,58 @@ def build(
     scale: Literal["each", "overall", "l2", "none"] = "each",
     pca: int | float | None = None,
     task: Literal["classification", "regression"] = "classification",
-) -> Preprocessed:
+) -> PreprocessedHead:
     """`alpha`: strength of the L2 penalty, against the sum of squared errors."""
-    family = RidgeMargins if task == "classification" else RidgeValues
-    return Preprocessed(family(alpha=alpha), scale=scale, pca=pca)
+    family = RidgeClassifier if task == "classification" else RidgeRegressor
+    return PreprocessedHead(family(alpha=alpha), scale=scale, pca=pca)
 
 
 class Ridge(LinearPath):
-    """The least sum of squared errors + alpha × the coefficients' sum of squares; the intercepts are free."""
+    """Minimizes the sum of squared errors + alpha × the coefficients' sum of squares; the intercepts are free."""
 
-    TOGETHER = ("alpha",)
+    PATH_PARAMETERS = ("alpha",)
 
     def __init__(self, *, alpha: float = 1.0) -> None:
         self.alpha = alpha
 
     @abstractmethod
     def _targets(self, y: np.ndarray) -> np.ndarray:
-        """(n, m)."""
+        """Labels or values (n,) as targets (n, m)."""
 
     def fit_path(
-        self, X: Any, y: Any, settings: Sequence[Mapping[str, Any]], sample_weight: Any = None
+        self, X: Any, y: Any, candidates: Sequence[Mapping[str, Any]], sample_weight: Any = None
     ) -> Iterator[tuple[int, Self]]:
-        """(position in `settings`, fitted head): one eigendecomposition, then a division a penalty."""
+        """(position in `candidates`, fitted head): one eigendecomposition, then one division for each penalty."""
         X, y = validate_fit_data(self, X, y)
         weights = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
         targets = self._targets(y)
-        found, total = spectrum(X, weights), weights.sum(dtype=np.float64)
+        covariance, total = eigendecompose(X, weights), weights.sum(dtype=np.float64)
         mean = weights @ targets / total  # (m,)
         targets = ((targets - mean) * weights[:, None]).astype(X.dtype)
         products = np.zeros((X.shape[1], len(mean)))
-        for rows in blocks(len(X)):
-            products += (X[rows] - found.mean.astype(X.dtype)).T @ targets[rows]
-        along = found.directions.T @ products  # (r, m)
-        for position, setting in enumerate(settings):
-            head = clone(self).set_params(**setting)
+        for rows in row_blocks(len(X)):
+            products += (X[rows] - covariance.mean.astype(X.dtype)).T @ targets[rows]
+        along = covariance.directions.T @ products  # (r, m)
+        for position, candidate in enumerate(candidates):
+            head = clone(self).set_params(**candidate)
             head.__dict__ |= {name: v for name, v in self.__dict__.items() if name.endswith("_")}  # n_features_in_ …
-            coefficients = found.directions @ (along / (found.variances * total + head.alpha)[:, None])  # (d, m)
+            shrunk = along / (covariance.variances * total + head.alpha)[:, None]  # (r, m)
+            coefficients = covariance.directions @ shrunk  # (d, m)
             head.coef_ = coefficients.T.astype(X.dtype)
-            head.intercept_ = (mean - found.mean @ coefficients).astype(X.dtype)
+            head.intercept_ = (mean - covariance.mean @ coefficients).astype(X.dtype)
             yield position, head
 
 
-class RidgeValues(LinearValues, Ridge):
+class RidgeRegressor(LinearRegressor, Ridge):
     """The coefficients of `sklearn.linear_model.Ridge`."""
 
     def _targets(self, y: np.ndarray) -> np.ndarray:
         return np.asarray(y, dtype=np.float64)[:, None]
 
 
-class RidgeMargins(LinearMargins, Ridge):
+class RidgeClassifier(LinearMarginClassifier, Ridge):
     """The margins of `sklearn.linear_model.RidgeClassifier`."""
 
     def _targets(self, y: np.ndarray) -> np.ndarray:
         self.classes_, numbers = class_numbers(y)
-        return 2 * columns(numbers, len(self.classes_)) - 1
+        return 2 * indicator_columns(numbers, len(self.classes_)) - 1

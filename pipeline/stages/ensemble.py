@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from icebox.features.errors import IceboxError
 from icebox.pipeline.config.schema import Config
-from icebox.pipeline.estimators.ensemble import Mean
+from icebox.pipeline.estimators.ensemble import MeanEnsemble
 from icebox.pipeline.evaluation import peak_memory, prediction_file, results
 from icebox.pipeline.evaluation.prediction_file import StoredPredictions
 from icebox.pipeline.fitting import ensemble_selection
@@ -27,7 +27,7 @@ def run(config: Config, key: str) -> None:
     selected = ensemble_selection.select(candidates, choose=fit.choose, size=fit.ensemble)
     bundles = [bundle.load(paths.bundle(key, head)) for head in selected.members]
     classes = bundles[0].classes
-    ensemble = Mean([each.head for each in bundles], len(classes))
+    ensemble = MeanEnsemble([each.head for each in bundles], len(classes))
     bundle.save(replace(bundles[0], head=ensemble), store=key, head=paths.ENSEMBLE)
     results.write(
         key,

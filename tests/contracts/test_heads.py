@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from icebox.features import plugins
 from icebox.pipeline.config import plugin_schema
-from icebox.pipeline.estimators.preprocessing import accepted
+from icebox.pipeline.estimators.base import fit_keywords
 
 HEADS = plugins.names("icebox.pipeline.heads")
 SMALL = {
@@ -90,7 +90,7 @@ def test_it_takes_the_weights_and_the_val_that_it_says_it_takes(name):
     X, y = blobs(3)
     build = partial(plugins.load("icebox.pipeline.heads", name).build, **SMALL.get(name, {}))
     given = {"sample_weight": np.where(y == 0, 2.0, 1.0), "val": (X, y)}
-    taken = {key: value for key, value in given.items() if key in accepted(build())}
+    taken = {key: value for key, value in given.items() if key in fit_keywords(build())}
     head = build().fit(X, y, **taken)
     assert ("val" in taken) == hasattr(head, "refit_parameters")
     if "val" in taken:

@@ -2,7 +2,7 @@ import numpy as np
 from sklearn.datasets import make_circles
 from sklearn.svm import SVC
 
-from icebox.pipeline.estimators.preprocessing import Preprocessed
+from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 from icebox.pipeline.heads import rbf_svm
 
 
@@ -19,10 +19,10 @@ def test_gamma_1_is_scikit_learns_scale():
 
 def test_many_items_are_answered_as_each_alone():
     X, y = rings(50)
-    head, (many, _) = rbf_svm.build().fit(X, y), rings(2 * rbf_svm.AT_ONCE + 1)
+    head, (many, _) = rbf_svm.build().fit(X, y), rings(2 * rbf_svm.PREDICT_BATCH + 1)
     found = head.decision_function(many)
     assert found.shape == (len(many),)
-    for i in (0, rbf_svm.AT_ONCE, len(many) - 1):
+    for i in (0, rbf_svm.PREDICT_BATCH, len(many) - 1):
         np.testing.assert_allclose(head.decision_function(many[i : i + 1]), found[i : i + 1], rtol=1e-4, atol=1e-6)
 
 
@@ -31,7 +31,7 @@ def test_past_its_size_it_agrees_with_the_exact_one():
     exact, through = rbf_svm.build().fit(X, y), rbf_svm.build(exact_until=100, landmarks=50).fit(X, y)
     assert isinstance(exact.estimator_.model_, SVC)
     assert not isinstance(through.estimator_.model_, SVC)
-    assert isinstance(through, Preprocessed)
+    assert isinstance(through, PreprocessedHead)
     new, labels = rings(1000)
     assert through.score(new, labels) > exact.score(new, labels) - 0.01 > 0.95
 

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from icebox.pipeline.estimators import denormals
+from icebox.pipeline.estimators import torch_settings
 from icebox.pipeline.fitting import path_fitting
 from icebox.pipeline.heads import linear_probe
 
@@ -12,7 +12,7 @@ def tiny() -> torch.Tensor:
 
 def test_what_is_too_small_is_zero_only_while_it_lasts():
     before = tiny().item()
-    with denormals.flushed():
+    with torch_settings.flush_denormals():
         assert tiny().item() == 0
     assert tiny().item() == before > 0
 

@@ -1,0 +1,59 @@
+"""Class labels as numbers and columns, and the base of classifiers that compute a logit for each class.
+
+Letters: n items, k classes, m columns of targets: k, or 1 for two classes.
+"""
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+
+
+def class_numbers(y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """(the classes (k,), sorted; the labels (n,) as their numbers). Raises ValueError unless k ≥ 2."""
+    check_classification_targets(y)
+    classes, numbers = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"expected at least two classes, found only one class: {classes}")
+    return classes, numbers
+
+
+def indicator_columns(numbers: np.ndarray, k: int) -> np.ndarray:
+    """Class numbers (n,) as columns (n, m) of 0 and 1: one for each class, or the second class's alone."""
+    one_hot: np.ndarray = np.eye(k)[numbers]
+    return one_hot if k > 2 else one_hot[:, 1:]
+
+
+def log_odds(numbers: np.ndarray, k: int, weights: np.ndarray) -> np.ndarray:
+    """The intercepts (m,) that give each class its weighted frequency: where iterative linear heads start from."""
+    shares = np.bincount(numbers, weights, minlength=k) / weights.sum(dtype=np.float64)
+    logs = np.log(np.clip(shares, 1e-6, None))
+    odds: np.ndarray = logs - logs.mean() if k > 2 else logs[1:] - logs[:1]
+    return odds
+
+
+class LogitsClassifier(ClassifierMixin, BaseEstimator):
+    """A classifier with one logit for each of its `classes_` (k,)."""
+
+    @abstractmethod
+    def _logits(self, X: Any) -> np.ndarray:
+        """(n, k), for two classes too."""
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Logits (n, k); of two classes, their difference (n,), as in scikit-learn."""
+        logits = self._logits(X)
+        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities (n, k)."""
+        probabilities: np.ndarray = softmax(self._logits(X), axis=1)
+        return probabilities
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class (n,)."""
+        logits = self._logits(X)
+        predicted: np.ndarray = self.classes_[logits.argmax(axis=1)]
+        return predicted

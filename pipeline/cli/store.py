@@ -51,7 +51,7 @@ def row(name: str, stores: dict[str, "schema.Store"]) -> dict[str, Any]:
     return {
         **columns,
         "items": len(store),
-        "outputs": ", ".join(info.output(store, name) for name in store.outputs),
+        "outputs": ", ".join(info.format_output(store, name) for name in store.outputs),
         "MB": info.size_bytes(store) / MB,
         "fingerprint": store.fingerprint[:12],
     }
@@ -62,7 +62,7 @@ def print_info(name: Name) -> None:
     """Tell how a store was made and what it holds."""
     from icebox.pipeline.stores import info
 
-    print(info.described(existing(name).name))
+    print(info.describe(existing(name).name))
 
 
 @app.command()
@@ -94,8 +94,8 @@ def verify(
             print(damage, file=sys.stderr)
         again = f"run: dvc repro -f extract@{store.name} (or, if DVC holds a whole one: dvc checkout -f {store})"
         if not damages:
-            more = recomputation.check(loader.load(), store.name) if recompute else ""
-            print(f"{store.name}: whole{more}")
+            checked = recomputation.check(loader.load(), store.name) if recompute else 0
+            print(f"{store.name}: whole" + (f", and {checked} items gave the same features again" if checked else ""))
         elif repair and not broken_index:
             lost = verification.repair(store, paths.SHARDS)
             print(f"{store.name}: " + (f"{len(lost)} shards are lost; {again}" if lost else "mended"))

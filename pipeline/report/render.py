@@ -52,7 +52,7 @@ def render(config: Config) -> str:
         pictures=pictures,
         size=formats.size,
         splits=splits,
-        written=provenance.written,
+        written=provenance.to_flow_yaml,
     )
 
 

@@ -205,7 +205,7 @@ def section(config: Config, name: str, entries: list[LeaderboardEntry]) -> Secti
         classes=classes_of(rows, first, regression=entries[0].regression),
         reference=reference(first, rows, regression=entries[0].regression),
         lines=lines,
-        stores={store: provenance.of(config, store) for store in stores},
+        stores={store: provenance.collect(config, store) for store in stores},
         atlases={store: found for store in stores if (found := results.read(store))},
         gallery=Gallery(config, name, list(rows.values())),
         axis=axis(lines),

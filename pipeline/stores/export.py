@@ -1,4 +1,4 @@
-"""Write a store for other programs: .npz, .parquet, or .npy and a CSV. Piece by piece, and whole or not at all."""
+"""Export a store for other programs: .npz, .parquet, or .npy and a CSV; piece by piece, and whole or not at all."""
 
 import csv
 import zipfile
@@ -19,8 +19,8 @@ COLUMNS = ("item_id", "label", "split")
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """What to write of a store: these items (positions in its manifest) and outputs, in one view."""
+class ExportedRows:
+    """The part of a store that is exported: items (positions in its manifest) and outputs, in one view."""
 
     store: FeatureStore
     items: np.ndarray
@@ -53,69 +53,68 @@ def export(
     item's begin. .parquet: a column each. .npy: one output, which `np.load(…, mmap_mode="r")` maps; its ids, labels and
     splits go into a CSV of the same name.
     """
-    writers = {".npz": npz, ".parquet": parquet, ".npy": npy}
+    writers = {".npz": write_npz, ".parquet": write_parquet, ".npy": write_npy}
     if to.suffix not in writers:
         raise IceboxError(f"{to}: expected a name that ends in {', '.join(writers)}")
-    chosen = Chosen(store, store.items(split), list(outputs or store.outputs), view or store.views[0])
-    writers[to.suffix](chosen, to)
-    print(f"{to}: {len(chosen.items):,} items, {to.stat().st_size / 1e6:,.1f} MB")
+    exported = ExportedRows(store, store.items(split), list(outputs or store.outputs), view or store.views[0])
+    writers[to.suffix](exported, to)
+    print(f"{to}: {len(exported.items):,} items, {to.stat().st_size / 1e6:,.1f} MB")
 
 
-def npz(chosen: Chosen, to: Path) -> None:
+def write_npz(exported: ExportedRows, to: Path) -> None:
     """An uncompressed archive of .npy files."""
     with files.replacing(to) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for column, values in zip(COLUMNS, chosen.columns(), strict=True):
+        for column, values in zip(COLUMNS, exported.columns(), strict=True):
             with archive.open(f"{column}.npy", "w", force_zip64=True) as stream:
                 np.lib.format.write_array(stream, values, allow_pickle=False)
-        for output in chosen.outputs:
+        for output in exported.outputs:
             with archive.open(f"{output}.npy", "w", force_zip64=True) as stream:
-                write_array(stream, chosen, output)
-            if chosen.store.is_ragged(output):
-                counts = chosen.store.token_counts(chosen.items, output, view=chosen.view)
+                write_array(stream, exported, output)
+            if exported.store.is_ragged(output):
+                counts = exported.store.token_counts(exported.items, output, view=exported.view)
                 with archive.open(f"{output}.offsets.npy", "w", force_zip64=True) as stream:
                     np.lib.format.write_array(stream, offsets_of(counts), allow_pickle=False)
 
 
-def npy(chosen: Chosen, to: Path) -> None:
-    """One array, and a CSV of what its rows are."""
-    if len(chosen.outputs) != 1:
+def write_npy(exported: ExportedRows, to: Path) -> None:
+    """One array, and a CSV with the id, label and split of each of its rows."""
+    if len(exported.outputs) != 1:
         raise IceboxError(
-            f"{to}: .npy holds one output, the store has several; add --output with {' or '.join(chosen.outputs)}"
+            f"{to}: .npy holds one output, the store has several; add --output with {' or '.join(exported.outputs)}"
         )
-    if chosen.store.is_ragged(chosen.outputs[0]):
-        raise IceboxError(f"{to}: '{chosen.outputs[0]}' has a vector a token, not one an item; use .npz or .parquet")
+    if exported.store.is_ragged(exported.outputs[0]):
+        raise IceboxError(f"{to}: '{exported.outputs[0]}' has a vector a token, not one an item; use .npz or .parquet")
     with (
         files.replacing(to.with_suffix(".csv")) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as rows,
     ):
         writer = csv.writer(rows, lineterminator="\n", quoting=csv.QUOTE_ALL)  # else a lone "\r" would be lost
         writer.writerow(COLUMNS)
-        writer.writerows(zip(*(values.tolist() for values in chosen.columns()), strict=True))
+        writer.writerows(zip(*(values.tolist() for values in exported.columns()), strict=True))
     # Written, not mapped: running out of disk under a memory map kills the process instead of raising.
     with files.replacing(to) as temporary, temporary.open("wb") as stream:
-        write_array(stream, chosen, chosen.outputs[0])
+        write_array(stream, exported, exported.outputs[0])
 
 
-def parquet(chosen: Chosen, to: Path) -> None:
-    """A table; a feature is a list of fixed length, flattened, its shape in the column's metadata.
-
-    Of tokens' vectors it is a list of such lists.
+def write_parquet(exported: ExportedRows, to: Path) -> None:
+    """A table. A feature is a list of fixed length, flattened, with its shape in the column's metadata; one vector a
+    token, a list of such lists.
     """
     import pyarrow as pa
     from pyarrow import parquet as pq
 
     fields = [pa.field(column, pa.string()) for column in COLUMNS]
-    store = chosen.store
-    for output in chosen.outputs:
+    store = exported.store
+    for output in exported.outputs:
         shape = store.row_shape(output)
         kind = pa.list_(pa.from_numpy_dtype(store.dtype(output)), int(np.prod(shape)))
         kind = pa.large_list(kind) if store.is_ragged(output) else kind
         fields.append(pa.field(output, kind, metadata={"shape": ",".join(map(str, shape))}))
     schema = pa.schema(fields)
     with files.replacing(to) as temporary, pq.ParquetWriter(temporary, schema) as writer:
-        starts = range(0, len(chosen.items), PIECE_ITEMS)
-        for start, *piece in zip(starts, *map(chosen.pieces, chosen.outputs), strict=True):
-            columns = chosen.columns(slice(start, start + PIECE_ITEMS))
+        starts = range(0, len(exported.items), PIECE_ITEMS)
+        for start, *piece in zip(starts, *map(exported.pieces, exported.outputs), strict=True):
+            columns = exported.columns(slice(start, start + PIECE_ITEMS))
             arrays = [pa.array(values.tolist(), pa.string()) for values in columns]
             for field, rows in zip(fields[len(COLUMNS) :], piece, strict=True):
                 numbers = pa.array(flat(rows).reshape(-1))
@@ -127,16 +126,16 @@ def parquet(chosen: Chosen, to: Path) -> None:
             writer.write_batch(pa.record_batch(arrays, schema=schema))
 
 
-def write_array(stream: IO[bytes], chosen: Chosen, output: str) -> None:
+def write_array(stream: IO[bytes], exported: ExportedRows, output: str) -> None:
     """One output as numpy's .npy format, a piece at a time."""
-    rows = len(chosen.items)
-    if chosen.store.is_ragged(output):
-        rows = int(chosen.store.token_counts(chosen.items, output, view=chosen.view).sum())
+    rows = len(exported.items)
+    if exported.store.is_ragged(output):
+        rows = int(exported.store.token_counts(exported.items, output, view=exported.view).sum())
     header = {
-        "descr": np.lib.format.dtype_to_descr(chosen.store.dtype(output)),
+        "descr": np.lib.format.dtype_to_descr(exported.store.dtype(output)),
         "fortran_order": False,
-        "shape": (rows, *chosen.store.row_shape(output)),
+        "shape": (rows, *exported.store.row_shape(output)),
     }
     np.lib.format.write_array_header_1_0(stream, header)
-    for piece in chosen.pieces(output):
+    for piece in exported.pieces(output):
         stream.write(flat(piece).tobytes())

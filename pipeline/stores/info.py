@@ -1,4 +1,4 @@
-"""A store in words: what it holds and how it was made."""
+"""The description of a store: its contents and how it was made."""
 
 from collections import Counter
 
@@ -11,48 +11,48 @@ from icebox.pipeline.project import paths
 from icebox.pipeline.stores import provenance
 
 
-def described(name: str) -> str:
-    """Everything a store says of itself and, where params.yaml still has it, the entries behind it."""
+def describe(name: str) -> str:
+    """A line for each property of a store and, where params.yaml still has it, for each entry that it was made from."""
     store = FeatureStore(paths.store(name))
     lines = {
         "store": str(store.folder),
-        "items": f"{len(store):,} ({counted(store.splits.tolist())})",
+        "items": f"{len(store):,} ({format_counts(store.splits.tolist())})",
         "labels": f"{len(set(store.labels)):,}",
         "skipped": f"{len(store.skipped):,} that could not be read",
-        "outputs": ", ".join(output(store, output_name) for output_name in store.outputs),
+        "outputs": ", ".join(format_output(store, output) for output in store.outputs),
         **({"views": ", ".join(store.views)} if store.views != (IDENTITY,) else {}),
         "shards": f"{len(store.index.shards):,}, {sum(entry.rows for entry in store.index.shards):,} distinct contents",
         "size": f"{size_bytes(store) / 1e6:,.1f} MB",
         "fingerprint": store.fingerprint,
     }
     lines |= {f"  {key}": str(value) for key, value in store.spec.items()}
-    lines |= behind(name)
+    lines |= params_entries(name)
     width = max(map(len, lines))
     return "\n".join(f"{key:{width}}  {value}" for key, value in lines.items())
 
 
-def behind(name: str) -> dict[str, str]:
+def params_entries(name: str) -> dict[str, str]:
     """The entries of params.yaml that the store was made from, as they are now; none where it names no such store."""
     if not paths.PARAMS.exists():
         return {}
     try:
-        settings = loader.load()
+        config = loader.load()
     except IceboxError as reason:
         return {"params.yaml": f"can't be read: {reason}"}
-    return provenance.of(settings, name).params if name in settings.stores else {}
+    return provenance.collect(config, name).params if name in config.stores else {}
 
 
-def output(store: FeatureStore, name: str) -> str:
+def format_output(store: FeatureStore, name: str) -> str:
     """`features:avg 512 float16`; of tokens' vectors `last:tokens t×384 float16`."""
     shape = [*(["t"] if store.is_ragged(name) else []), *map(str, store.row_shape(name))]
     return f"{name} {'×'.join(shape) or 'scalar'} {store.dtype(name)}"
 
 
 def size_bytes(store: FeatureStore) -> int:
-    """Shards and index."""
+    """The size of shards and index."""
     return sum(entry.size_bytes for entry in store.index.shards) + (store.folder / index.FILE).stat().st_size
 
 
-def counted(values: list[str]) -> str:
+def format_counts(values: list[str]) -> str:
     """`train 10, test 2`, the most frequent first."""
     return ", ".join(f"{value} {count:,}" for value, count in Counter(values).most_common())

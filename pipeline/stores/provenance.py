@@ -1,4 +1,4 @@
-"""How a store's features were made, as far as that is known on this machine."""
+"""The provenance of a store's features: the entries of params.yaml behind them, and what the store's index records."""
 
 import json
 from collections.abc import Mapping
@@ -16,22 +16,22 @@ from icebox.pipeline.project import hints, paths
 
 @dataclass(frozen=True)
 class Provenance:
-    """The entries of params.yaml behind a store, and what the store says of itself.
+    """The entries of params.yaml behind a store as YAML text by key, and what the store's index records.
 
-    Without the store here, `absent` says why and the fingerprint is empty.
+    Where the store is not on this machine, `absent` says why and the fingerprint is empty.
     """
 
     params: dict[str, str]
     labels_per_class: str
-    outputs: list[str]  # that heads see
-    width: int = 0  # d, of all these side by side
+    outputs: list[str]  # of which heads take the concatenation
+    width: int = 0  # d, of that concatenation
     fingerprint: str = ""
     spec: str = ""
     skipped: dict[str, str] | None = None
     absent: str = ""
 
 
-def of(config: Config, name: str) -> Provenance:
+def collect(config: Config, name: str) -> Provenance:
     """Look a store up in params.yaml and, where it is here, in its index."""
     store = config.stores[name]
     backbone = config.backbone(store.backbone)
@@ -39,34 +39,34 @@ def of(config: Config, name: str) -> Provenance:
     dataset = config.datasets[store.dataset]
     split = {"split": dataset.split.model_dump()} if dataset.split else {}
     params = {
-        f"stores.{name}": written(store.model_dump(exclude_none=True)),
-        f"datasets.{store.dataset}": written({"source": dataset.family, **dataset.parameters, **split}),
-        f"{kind}.{store.backbone}": written({"family": backbone.family, **backbone.parameters}),
+        f"stores.{name}": to_flow_yaml(store.model_dump(exclude_none=True)),
+        f"datasets.{store.dataset}": to_flow_yaml({"source": dataset.family, **dataset.parameters, **split}),
+        f"{kind}.{store.backbone}": to_flow_yaml({"family": backbone.family, **backbone.parameters}),
     }
     labels, outputs = str(store.fit.labels_per_class), store.extract.outputs or []
     try:
-        found = FeatureStore(paths.store(name))
+        features = FeatureStore(paths.store(name))
     except IceboxError as error:
         return Provenance(params, labels, outputs, absent=hints.with_hint(error))
-    selection = feature_selection.select(found, outputs=store.fit.outputs, views=store.fit.expanded_views)
+    selection = feature_selection.select(features, outputs=store.fit.outputs, views=store.fit.expanded_views)
     return Provenance(
         params,
         labels,
         list(selection.outputs),
-        width=selection.load(found, np.arange(1), every_view=False).shape[1],
-        fingerprint=found.fingerprint,
-        spec=json.dumps(found.spec, indent=2, ensure_ascii=False, default=str),
-        skipped=found.skipped,
+        width=selection.load(features, np.arange(1), every_view=False).shape[1],
+        fingerprint=features.fingerprint,
+        spec=json.dumps(features.spec, indent=2, ensure_ascii=False, default=str),
+        skipped=features.skipped,
     )
 
 
-def written(value: object) -> str:
-    """A value as YAML's flow style writes it; of an absolute path only the last part, which is no machine's own."""
+def to_flow_yaml(value: object) -> str:
+    """A value in YAML's flow style; of an absolute path only the last part, since the rest belongs to a machine."""
     match value:
         case Mapping():
-            return "{" + ", ".join(f"{key}: {written(inner)}" for key, inner in value.items()) + "}"
+            return "{" + ", ".join(f"{key}: {to_flow_yaml(inner)}" for key, inner in value.items()) + "}"
         case list():
-            return "[" + ", ".join(written(inner) for inner in value) + "]"
+            return "[" + ", ".join(to_flow_yaml(inner) for inner in value) + "]"
         case str() if Path(value).is_absolute():
             return f"…/{Path(value).name}"
         case bool():

@@ -29,21 +29,21 @@ def test_a_store_tells_its_outputs_width_fingerprint_and_what_was_skipped(loaded
     manifest.run(loaded, "digits")
     fetch.run(loaded, "pixels")
     extract.run(loaded, "digits-pixels")
-    made = provenance.of(loaded, "digits-pixels")
-    assert (made.outputs, made.width, made.skipped, made.absent) == (["last"], 4, {}, "")
-    assert len(made.fingerprint) == 64
-    assert '"size": 2' in made.spec
+    collected = provenance.collect(loaded, "digits-pixels")
+    assert (collected.outputs, collected.width, collected.skipped, collected.absent) == (["last"], 4, {}, "")
+    assert len(collected.fingerprint) == 64
+    assert '"size": 2' in collected.spec
 
 
 def test_without_the_store_its_params_are_told_and_why_the_rest_is_not(loaded: loader.Config):
-    made = provenance.of(loaded, "digits-pixels")
-    assert made.params["backbones.pixels"] == "{family: pixels, size: 2}"
-    assert made.params["stores.digits-pixels"].endswith("fit: {labels_per_class: 5, class_weights: none}}")
-    assert (made.labels_per_class, made.fingerprint) == ("5", "")
-    assert "data/stores/digits-pixels: no finished feature store here" in made.absent
+    collected = provenance.collect(loaded, "digits-pixels")
+    assert collected.params["backbones.pixels"] == "{family: pixels, size: 2}"
+    assert collected.params["stores.digits-pixels"].endswith("fit: {labels_per_class: 5, class_weights: none}}")
+    assert (collected.labels_per_class, collected.fingerprint) == ("5", "")
+    assert "data/stores/digits-pixels: no finished feature store here" in collected.absent
 
 
 def test_an_absolute_path_keeps_its_last_part_only():
-    assert provenance.written({"path": "/home/me/flowers", "on": [True, None, 0.1]}) == (
+    assert provenance.to_flow_yaml({"path": "/home/me/flowers", "on": [True, None, 0.1]}) == (
         "{path: …/flowers, on: [true, null, 0.1]}"
     )

@@ -6,7 +6,6 @@ As a backbone it is the ceiling beside which features learnt without labels stan
 Letters: b batch, n items, d features, k classes, r pixels.
 """
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from icebox.features.models.small_images import (
     to_small_image,
 )
 from icebox.features.nn.layer_outputs import LAST
+from icebox.features.nn.schedules import set_learning_rate, warm_up_cosine
 
 VERSION = 1
 DEFAULT_OUTPUTS = (LAST,)
@@ -138,10 +138,7 @@ class CnnPretraining(Pretraining):
 
     def step(self, index: int) -> float:
         """One batch; its mean cross entropy in nats."""
-        done = (index + 1) / self.steps
-        share = done / WARM_UP if done < WARM_UP else (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate * share
+        set_learning_rate(self.optimizer, self.learning_rate * warm_up_cosine((index + 1) / self.steps, WARM_UP))
         rows = batch_rows(len(self.pictures["train"]), self.batch_size, seed=self.seed, index=index)
         pictures = self.pictures["train"][rows].to(self.device).float() / 255
         mirrored = torch.rand(len(rows), 1, 1, 1, device=self.device) < 0.5

@@ -5,7 +5,6 @@ Nothing is downloaded: it learns from the fonts that ship with matplotlib (featu
 Letters: b batch, d features, h height, w width, r = SIDE pixels.
 """
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,7 +24,10 @@ from icebox.features.images.decoding import to_image
 from icebox.features.models.glyphs import CHARACTERS, FONTS, SIDE, render
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import LAST, Inputs, LayerOutputs
+from icebox.features.nn.schedules import set_learning_rate, warm_up_cosine
+from icebox.features.nn.state import plain_state
 from icebox.features.nn.transfer import to_device_async
+from icebox.features.seeds import step_seed
 
 VERSION = 2  # 2: batch norm folded into the convolutions
 DEFAULT_OUTPUTS = (LAST,)
@@ -104,8 +106,7 @@ class GlyphNetBackbone(TorchBackbone):
     def save(self, folder: Path) -> None:
         """Write weights and settings."""
         write_settings(folder, {"family": "glyphnet", "width": self._spec["width"]})
-        state = {name: tensor.contiguous().cpu() for name, tensor in self.layer_outputs.network.state_dict().items()}
-        save_file(state, folder / WEIGHTS_FILE)
+        save_file(plain_state(self.layer_outputs.network), folder / WEIGHTS_FILE)
 
 
 class GlyphNet(nn.Module):
@@ -176,10 +177,7 @@ class GlyphNetPretraining(Pretraining):
 
     def step(self, index: int) -> float:
         """One batch, one step; the learning rate rises linearly, then falls to 0 along a cosine."""
-        done = (index + 1) / self.steps
-        share = done / WARM_UP if done < WARM_UP else (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate * share
+        set_learning_rate(self.optimizer, self.learning_rate * warm_up_cosine((index + 1) / self.steps, WARM_UP))
         scores, labels = self.classify_batch(tuple(font for font in FONTS if font not in HELD_OUT_FONTS), 1 + index)
         loss = F.cross_entropy(scores, labels, label_smoothing=0.1)  # o, O and 0 can't be told apart once scaled
         self.optimizer.zero_grad()
@@ -202,7 +200,7 @@ class GlyphNetPretraining(Pretraining):
 
     def classify_batch(self, fonts: tuple[str, ...], batch: int) -> tuple[Tensor, Tensor]:
         """Draw a batch and classify it: scores (b, 62), labels (b,)."""
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + batch & 0x7FFF_FFFF_FFFF)
+        generator = torch.Generator().manual_seed(step_seed(self.seed, batch) & 0x7FFF_FFFF_FFFF)
         labels = torch.randint(len(CHARACTERS), (self.batch_size,), generator=generator)
         pictures = render(fonts).draw(labels, generator).to(self.device)
         return self.classifier(self.network(pictures)), labels.to(self.device)

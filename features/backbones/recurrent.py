@@ -24,6 +24,7 @@ from icebox.features.abc.dataset import Content, Modality
 from icebox.features.errors import IceboxError, ItemError
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import LAST, Inputs, LayerOutputs
+from icebox.features.nn.state import plain_state
 from icebox.features.nn.transfer import to_device_async
 
 VERSION = 1
@@ -137,5 +138,4 @@ class RecurrentBackbone(TorchBackbone):
     def save(self, folder: Path) -> None:
         """Write weights and settings."""
         write_settings(folder, self.settings)
-        state = {name: tensor.contiguous().cpu() for name, tensor in self.layer_outputs.network.state_dict().items()}
-        save_file(state, folder / WEIGHTS_FILE)
+        save_file(plain_state(self.layer_outputs.network), folder / WEIGHTS_FILE)

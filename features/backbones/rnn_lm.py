@@ -29,7 +29,10 @@ from icebox.features.models.language_model import (
 )
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import Inputs, LayerOutputs
+from icebox.features.nn.schedules import set_learning_rate, warm_up_cosine
+from icebox.features.nn.state import plain_state
 from icebox.features.nn.transfer import to_device_async
+from icebox.features.seeds import step_seed
 from icebox.features.text import tokenization
 from icebox.features.text.batching import token_budget_batches
 
@@ -175,8 +178,7 @@ class LanguageModelBackbone(TorchBackbone):
         """Write weights, vocabulary and settings."""
         write_settings(folder, read_settings(self.folder))
         shutil.copyfile(self.folder / VOCABULARY_FILE, folder / VOCABULARY_FILE)
-        state = {name: tensor.contiguous().cpu() for name, tensor in self.layer_outputs.network.state_dict().items()}
-        save_file(state, folder / WEIGHTS_FILE)
+        save_file(plain_state(self.layer_outputs.network), folder / WEIGHTS_FILE)
 
 
 class LanguageModelPretraining(Pretraining):
@@ -229,10 +231,7 @@ class LanguageModelPretraining(Pretraining):
 
     def step(self, index: int) -> float:
         """The next `tokens` words at each place; the mean of their -log p, in nats."""
-        done = (index + 1) / self.steps
-        share = min(done / WARM_UP, (1 + math.cos(math.pi * max(0, done - WARM_UP) / (1 - WARM_UP))) / 2)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate * share
+        set_learning_rate(self.optimizer, self.learning_rate * warm_up_cosine((index + 1) / self.steps, WARM_UP))
         epoch, position = divmod(index, self.steps_per_epoch)
         if position == 0:
             self.carried.set(None)
@@ -249,7 +248,7 @@ class LanguageModelPretraining(Pretraining):
     def batch(self, epoch: int, position: int) -> Tensor:
         """(b, t + 1) word numbers: step `position` of an epoch, whose text is turned round by a drawn length."""
         text = self.text["train"]
-        turn = torch.randint(len(text), (), generator=torch.Generator().manual_seed(self.seed * 1_000_003 + epoch))
+        turn = torch.randint(len(text), (), generator=torch.Generator().manual_seed(step_seed(self.seed, epoch)))
         columns = torch.arange(self.batch_size)[:, None] * (len(text) // self.batch_size)
         places = columns + position * self.tokens + torch.arange(self.tokens + 1) + turn
         return text[places % len(text)]

@@ -24,6 +24,7 @@ from icebox.features.images.resizing import resize, resize_and_crop
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import LAST, Inputs, LayerOutputs
 from icebox.features.nn.normalization import normalize_images
+from icebox.features.nn.state import plain_state
 from icebox.features.weights import checkpoints, torchvision_models
 
 VERSION = 4  # 3: batch norm folded into the convolutions; 4: resized by vector instructions, `exact` by Pillow
@@ -167,8 +168,7 @@ class TorchvisionBackbone(TorchBackbone):
     def save(self, folder: Path) -> None:
         """Write weights and settings."""
         folder.mkdir(parents=True, exist_ok=True)
-        state = {name: tensor.contiguous().cpu() for name, tensor in self.layer_outputs.network.state_dict().items()}
-        safetensors.torch.save_file(state, folder / WEIGHTS_FILE)
+        safetensors.torch.save_file(plain_state(self.layer_outputs.network), folder / WEIGHTS_FILE)
         steps = {key: value for key, value in self._spec["preprocess"].items() if key != "decode"}
         write_settings(folder, {"model": self._spec["model"], "preprocess": steps})
 

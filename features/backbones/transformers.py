@@ -20,6 +20,7 @@ from icebox.features.abc.dataset import Content, Modality, Pair
 from icebox.features.errors import IceboxError, ItemError
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import Inputs, LayerOutputs
+from icebox.features.nn.state import plain_state
 from icebox.features.nn.transfer import to_device_async
 from icebox.features.text.batching import token_budget_batches
 from icebox.features.weights import sources
@@ -190,8 +191,7 @@ class TransformersTextBackbone(TorchBackbone):
         for name in ("config.json", *TOKENIZER_FILES):
             if (self.folder / name).is_file():
                 shutil.copyfile(self.folder / name, folder / name)
-        state = {name: tensor.contiguous().cpu() for name, tensor in self.layer_outputs.network.state_dict().items()}
-        save_file(state, folder / SAVED, metadata={"format": "pt"})
+        save_file(plain_state(self.layer_outputs.network), folder / SAVED, metadata={"format": "pt"})
         write_settings(folder, {**self.settings, "weights_file": SAVED, "sha256": fingerprint.of_file(folder / SAVED)})
 
 

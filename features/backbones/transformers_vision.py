@@ -23,6 +23,7 @@ from icebox.features.images.decoding import to_image
 from icebox.features.images.input_size import explain_size_errors, refuse_unsupported_size, scale_preprocess
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import Inputs, LayerOutputs, first_tensor
+from icebox.features.nn.state import plain_state
 from icebox.features.nn.transfer import to_device_async
 from icebox.features.weights import sources
 from icebox.features.weights.transformers_models import (
@@ -85,7 +86,7 @@ def random_parameters(source: Path, seed: int) -> dict[str, Tensor]:
         torch.manual_seed(seed)
         config = library().AutoConfig.from_pretrained(source, local_files_only=True)
         network = library().AutoModel.from_config(config)
-    return {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    return plain_state(network)
 
 
 def preprocess_of(source: Path) -> dict[str, Any]:
@@ -225,8 +226,7 @@ class TransformersVisionBackbone(TorchBackbone):
         folder.mkdir(parents=True, exist_ok=True)
         network: Any = self.layer_outputs.network
         network.config.save_pretrained(folder)
-        state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
-        save_file(state, folder / SAVED, metadata={"format": "pt"})
+        save_file(plain_state(network), folder / SAVED, metadata={"format": "pt"})
         written = {**self.settings, "preprocess": self.preprocess, "weights_file": SAVED}
         write_settings(folder, {**written, "sha256": fingerprint.of_file(folder / SAVED)})
 

@@ -33,6 +33,7 @@ from icebox.features.models.small_images import (
     to_small_image,
 )
 from icebox.features.nn.layer_outputs import LAST
+from icebox.features.nn.schedules import set_learning_rate, warm_up_cosine
 
 VERSION = 1
 DEFAULT_OUTPUTS = (LAST,)
@@ -164,8 +165,7 @@ class VaePretraining(Pretraining):
     def step(self, index: int) -> float:
         """One batch; -ELBO per picture in nats."""
         done = index / self.steps
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate * (1 + math.cos(math.pi * done)) / 2
+        set_learning_rate(self.optimizer, self.learning_rate * warm_up_cosine(done, 0))
         rows = batch_rows(len(self.pictures["train"]), self.batch_size, seed=self.seed, index=index)
         reconstruction, divergence = self.network(self.dequantize(self.pictures["train"][rows]))
         loss = (reconstruction + min(1, done / WARM_UP) * divergence).mean()

@@ -22,7 +22,9 @@ from icebox.features.images.decoding import to_image
 from icebox.features.manifest.reading import Examples
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import Inputs, LayerOutputs
+from icebox.features.nn.state import plain_state
 from icebox.features.nn.transfer import to_device_async
+from icebox.features.seeds import step_seed
 
 SIDE = 28
 NEGATIVE_SLOPE = 0.2  # of the leaky ReLUs
@@ -45,7 +47,7 @@ def load_split(data: Examples, split: str) -> Tensor:
 def batch_rows(rows: int, batch_size: int, *, seed: int, index: int) -> Tensor:
     """The rows (b,) of batch `index`. Each epoch has its own random order; an incomplete last batch is left out."""
     epoch, position = divmod(index, rows // batch_size)
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    generator = torch.Generator().manual_seed(step_seed(seed, epoch))
     return torch.randperm(rows, generator=generator)[position * batch_size :][:batch_size]
 
 
@@ -144,8 +146,7 @@ class SmallImageBackbone(TorchBackbone):
     def save(self, folder: Path) -> None:
         """Write the weights of the whole network and the settings."""
         write_settings(folder, read_settings(self.folder))
-        state = {name: tensor.contiguous().cpu() for name, tensor in self.whole.state_dict().items()}
-        save_file(state, folder / WEIGHTS_FILE)
+        save_file(plain_state(self.whole), folder / WEIGHTS_FILE)
 
 
 def to_contents(images: Tensor) -> list[Content]:

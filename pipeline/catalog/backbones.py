@@ -94,5 +94,8 @@ def draft_shift(config: Config, key: str, draft: Backbone, contents: Sequence[Co
 
 def device() -> str:
     """Where networks run. A family that has not imported torch has no network, and must not pay for the import."""
-    torch = sys.modules.get("torch")
-    return "cuda" if torch and torch.cuda.is_available() else "cpu"
+    if "torch" not in sys.modules:
+        return "cpu"
+    from icebox.features.nn.devices import default_device
+
+    return default_device()

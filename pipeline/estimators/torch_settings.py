@@ -1,4 +1,4 @@
-"""Torch settings that every head trained by torch shares: device, threads, denormal numbers, float32 tensors."""
+"""Torch settings that every head trained by torch shares: threads, denormal numbers, float32 tensors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +8,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     import torch
-
-
-def device() -> str:
-    """The GPU where torch sees one, else the processor."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def use_one_thread() -> None:

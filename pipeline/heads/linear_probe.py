@@ -94,11 +94,13 @@ class Probe(LinearPath):
         """
         import torch
 
+        from icebox.features.nn.devices import default_device
+
         X, y = validate_data(self, X, y, dtype=np.float32)
         weights = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
         problem = self._problem(y, weights)
         heads = [clone(self).set_params(**candidate) for candidate in candidates]
-        device = torch_settings.device()
+        device = default_device()
         torch_settings.use_one_thread()
         tensor = partial(torch_settings.float_tensor, device=device)
         random = torch.Generator(device).manual_seed(int(check_random_state(self.random_state).randint(2**31 - 1)))

@@ -111,10 +111,12 @@ class MLP(BaseEstimator):
         """Train on features (n, d) and labels or values (n,); `val` is (features, labels) to stop by."""
         import torch
 
+        from icebox.features.nn.devices import default_device
+
         X, y = validate_data(self, X, y, dtype=np.float32)
         weights = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
         self._fit_targets(y)
-        device = torch_settings.device()
+        device = default_device()
         torch_settings.use_one_thread()
         tensor = partial(torch_settings.float_tensor, device=device)
         seed = check_random_state(self.random_state).randint(2**31 - 1)

@@ -13,6 +13,9 @@ from tqdm import tqdm
 from icebox.features import files
 from icebox.features.abc.backbone import SETTINGS_FILE, WEIGHTS_FILE, Pretraining, write_settings
 from icebox.features.errors import IceboxError
+from icebox.features.nn.devices import default_device
+from icebox.features.nn.state import plain_state
+from icebox.features.seeds import step_seed
 from icebox.pipeline.training.checkpoint import Checkpoint
 from icebox.pipeline.training.curves import Curve, rounded
 
@@ -60,7 +63,7 @@ def train(
     pretraining: Pretraining, *, family: str, checkpoint: Checkpoint | None = None, curve: Curve | None = None
 ) -> None:
     """Run the steps not yet run, under a progress bar (on a terminal only); the curve gets means over many steps."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = default_device()
     for part in pretraining.parts.values():
         if isinstance(part, nn.Module):
             part.to(device).train()
@@ -74,7 +77,7 @@ def train(
         total=pretraining.steps, initial=len(losses), desc=f"pretrain {family}", unit="step", disable=None
     ) as bar:
         for index in range(len(losses), pretraining.steps):
-            torch.manual_seed(pretraining.seed * 1_000_003 + index)
+            torch.manual_seed(step_seed(pretraining.seed, index))
             loss = pretraining.step(index)
             if not math.isfinite(loss):
                 raise IceboxError(
@@ -97,5 +100,5 @@ def add_mean_loss(curve: Curve | None, losses: list[float], step: int) -> None:
 
 
 def write_weights(path: Path, network: nn.Module) -> None:
-    """Every parameter and buffer, in the plain memory layout: safetensors refuses channels-last ones."""
-    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, path)
+    """Write every parameter and buffer."""
+    save_file(plain_state(network), path)

@@ -1,12 +1,12 @@
 """AdamW for fine-tuning: learning rates that shrink towards the input, and a schedule of the step alone."""
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from icebox.features.nn import blocks
+from icebox.features.nn.schedules import warm_up_cosine
 
 
 def groups(
@@ -38,16 +38,8 @@ def groups(
     ]
 
 
-def share(step: int, steps: int, warm_up: float) -> float:
-    """Of the peak rate, at step 0, 1, …: rises linearly for `warm_up` of the steps, then falls to 0 along a cosine."""
-    done = (step + 1) / steps
-    if done < warm_up:
-        return done / warm_up
-    return (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up))) / 2 if warm_up < 1 else 1.0
-
-
-def set_rate(optimiser: torch.optim.Optimizer, step: int, steps: int, warm_up: float) -> float:
-    """Set every group's rate for this step → the largest of them."""
-    for group in optimiser.param_groups:
-        group["lr"] = group["peak"] * share(step, steps, warm_up)
-    return max(float(group["lr"]) for group in optimiser.param_groups)
+def set_rates(optimizer: torch.optim.Optimizer, step: int, steps: int, warm_up: float) -> float:
+    """Set every group's rate for step 0, 1, … of `steps`, as a share of its peak → the largest of them."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * warm_up_cosine((step + 1) / steps, warm_up)
+    return max(float(group["lr"]) for group in optimizer.param_groups)

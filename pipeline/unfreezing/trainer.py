@@ -27,6 +27,7 @@ from icebox.features import files
 from icebox.features.errors import IceboxError
 from icebox.features.nn import freezing
 from icebox.features.nn.layer_outputs import Inputs
+from icebox.features.seeds import step_seed
 from icebox.pipeline.config.schema import UnfreezeOptions
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.unfreezing import optimizer
@@ -137,13 +138,13 @@ class FineTuner:
             self.model.network, free, self.schedule.blocks, norm_statistics_frozen=options.norm_statistics == "frozen"
         )
         self.model.head.train()
-        torch.manual_seed(options.seed * 1_000_003 + epoch)  # dropout
-        generator = torch.Generator().manual_seed(options.seed * 1_000_003 + epoch)
+        torch.manual_seed(step_seed(options.seed, epoch))  # dropout
+        generator = torch.Generator().manual_seed(step_seed(options.seed, epoch))
         order = torch.randperm(len(self.train), generator=generator).numpy()
         total = 0.0
         step = epoch * math.ceil(len(order) / options.batch_size)
         for positions, prepared in self.train.batches(order, options.batch_size):
-            rate = optimizer.set_rate(self.optimizer, step, steps, options.warm_up)
+            rate = optimizer.set_rates(self.optimizer, step, steps, options.warm_up)
             loss = self.train_step(prepared, positions, generator)
             if not math.isfinite(loss):
                 raise IceboxError(

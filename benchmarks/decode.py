@@ -61,8 +61,10 @@ def decoders() -> dict[str, Decoder]:
         return pixels
 
     def ours(decode: str) -> Decoder:
-        spec = {"outputs": [], "precision": "float32", "preprocess": steps | {"decode": decode}}
-        return TorchvisionBackbone(nn.Identity(), spec, device="cpu").prepare
+        spec = {"preprocess": steps | {"decode": decode}}
+        return TorchvisionBackbone(
+            nn.Identity(), spec=spec, settings={}, outputs=[], precision="float32", device="cpu"
+        ).prepare
 
     return {"Pillow + torchvision": reference} | {decode: ours(decode) for decode in (EXACT, FAST, DRAFT)}
 

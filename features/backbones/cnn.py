@@ -56,7 +56,9 @@ def pretraining(
 def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> SmallImageBackbone:
     """The network that `pretrain` left in `folder`. Outputs: `last`, or `stage1`…`stage3` with avg, max, flatten."""
     whole = load_network(folder).to(device)
-    return SmallImageBackbone(folder, whole.reader, outputs, whole=whole, version=VERSION, precision=precision)
+    return SmallImageBackbone(
+        folder, whole.reader, outputs, whole=whole, version=VERSION, precision=precision, device=device
+    )
 
 
 def judge(folder: Path, *, device: str) -> ImageJudge:
@@ -134,7 +136,7 @@ class CnnPretraining(Pretraining):
     @property
     def parts(self) -> dict[str, nn.Module | Optimizer]:
         """Network and optimiser."""
-        return {"network": self.network, "optimiser": self.optimizer}
+        return {"network": self.network, "optimizer": self.optimizer}
 
     def step(self, index: int) -> float:
         """One batch; its mean cross entropy in nats."""

@@ -1,6 +1,7 @@
-"""glyphnet: our own small residual network, pretrained here on printed characters, meant for handwritten ones.
+"""glyphnet: a small residual network, pretrained here on printed characters, meant for handwritten ones.
 
-Nothing is downloaded: it learns from the fonts that ship with matplotlib (features/models/glyphs.py).
+Nothing is downloaded: the training data are the fonts that ship with matplotlib (features/models/glyphs.py). The names
+of the networks' modules are keys of the stored weights.
 
 Letters: b batch, d features, h height, w width, r = SIDE pixels.
 """
@@ -12,20 +13,19 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from icebox.features import fingerprint
-from icebox.features.abc.backbone import WEIGHTS_FILE, Pretraining, read_settings, write_settings
+from icebox.features.abc.backbone import WEIGHTS_FILE, Pretraining, read_settings
 from icebox.features.abc.dataset import Content, Modality
 from icebox.features.images.decoding import to_image
 from icebox.features.models.glyphs import CHARACTERS, FONTS, SIDE, render
 from icebox.features.nn.backbone import TorchBackbone
-from icebox.features.nn.layer_outputs import LAST, Inputs, LayerOutputs
+from icebox.features.nn.layer_outputs import LAST, Inputs
 from icebox.features.nn.schedules import set_learning_rate, warm_up_cosine
-from icebox.features.nn.state import plain_state
 from icebox.features.nn.transfer import to_device_async
 from icebox.features.seeds import step_seed
 
@@ -53,39 +53,28 @@ def pretraining(
 
 def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "GlyphNetBackbone":
     """The network that `pretrain` left in `folder`. Outputs: `last`, or `stage1`…`stage3` with avg, max, flatten."""
-    width = read_settings(folder)["width"]
-    network = GlyphNet(width=width)
+    settings = read_settings(folder)
+    network = GlyphNet(width=settings["width"])
     network.load_state_dict(load_file(folder / WEIGHTS_FILE))
     spec = {
         "family": "glyphnet",
         "version": VERSION,
-        "width": width,
+        "width": settings["width"],
         "weights": fingerprint.of_file(folder / WEIGHTS_FILE),
         "preprocess": PREPROCESS,
-        "outputs": list(outputs),
-        "precision": precision,
     }
-    return GlyphNetBackbone(network.to(device), spec, device)
+    return GlyphNetBackbone(
+        network.to(device), spec=spec, settings=settings, outputs=outputs, precision=precision, device=device
+    )
 
 
 class GlyphNetBackbone(TorchBackbone):
-    """Any picture as a small one of light strokes on dark, then the network."""
+    """Features of images that are first made small, with light strokes on dark."""
 
     modality: ClassVar[Modality] = "image"
 
-    def __init__(self, network: "GlyphNet", spec: dict[str, Any], device: str) -> None:
-        self._spec = spec
-        self.outputs = tuple(spec["outputs"])
-        self.layer_outputs = LayerOutputs(network, self.outputs, precision=spec["precision"])
-        self.device = device
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """Width, weights, preprocess and outputs."""
-        return self._spec
-
     def prepare(self, content: Content) -> np.ndarray:
-        """One picture → uint8 (r, r), light on dark and of full contrast, as PREPROCESS says."""
+        """One image → uint8 (r, r), light on dark and of full contrast, see PREPROCESS."""
         pixels = np.asarray(to_image(content).convert("L"))
         border = int(np.median(np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])))
         if 2 * border > int(pixels.min()) + int(pixels.max()):
@@ -99,21 +88,16 @@ class GlyphNetBackbone(TorchBackbone):
         return stretched.astype(np.uint8)
 
     def inputs(self, prepared: Sequence[np.ndarray]) -> Inputs:
-        """b pictures, uint8 (r, r) each → float32 (b, 1, r, r) in 0..1."""
-        pictures = to_device_async(torch.from_numpy(np.stack(prepared)[:, None]), self.device)
-        return Inputs((pictures.float() / 255,))
-
-    def save(self, folder: Path) -> None:
-        """Write weights and settings."""
-        write_settings(folder, {"family": "glyphnet", "width": self._spec["width"]})
-        save_file(plain_state(self.layer_outputs.network), folder / WEIGHTS_FILE)
+        """b images, uint8 (r, r) each → float32 (b, 1, r, r) in 0..1."""
+        images = to_device_async(torch.from_numpy(np.stack(prepared)[:, None]), self.device)
+        return Inputs((images.float() / 255,))
 
 
 class GlyphNet(nn.Module):
-    """Three residual stages, of 16, 8 and 4 positions a side.
+    """Three residual stages, with 16, 8 and 4 positions per side.
 
-    `last` joins the pooled outputs of two of them: the deeper knows characters, the shallower still knows strokes,
-    which other scripts share. Both are pooled over quarters of the picture, so that 6 and 9 differ by more than nuance.
+    `last` concatenates the pooled outputs of two of them: the deeper stage represents characters, the shallower still
+    strokes, which other scripts share. Both are pooled over quarters of the image, so that 6 and 9 differ clearly.
     """
 
     def __init__(self, *, width: int) -> None:
@@ -124,24 +108,24 @@ class GlyphNet(nn.Module):
         self.stage3 = ResidualBlock(2 * width, 4 * width, stride=2)
         self.d = 4 * (2 * width + 4 * width)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """(b, 1, r, r) in 0..1 → (b, d)."""
-        ink = self.stem(pictures).contiguous(memory_format=torch.channels_last)  # a quarter faster on a CPU
+        ink = self.stem(images).contiguous(memory_format=torch.channels_last)  # a quarter faster on a CPU
         strokes = self.stage2(self.stage1(ink))  # (b, d/12, 8, 8)
         characters = self.stage3(strokes)  # (b, d/6, 4, 4)
         return torch.cat([F.adaptive_avg_pool2d(x, 2).flatten(1) for x in (strokes, characters)], dim=1)
 
 
 class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions beside a shortcut."""
+    """Two 3×3 convolutions with a shortcut."""
 
     def __init__(self, d_in: int, d_out: int, *, stride: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
             *conv_batchnorm(d_in, d_out, stride=stride), nn.ReLU(), *conv_batchnorm(d_out, d_out, stride=1)
         )
-        smaller = [nn.AvgPool2d(stride), *conv_batchnorm(d_in, d_out, stride=1, size=1)]
-        self.shortcut = nn.Identity() if d_in == d_out else nn.Sequential(*smaller)
+        projection = [nn.AvgPool2d(stride), *conv_batchnorm(d_in, d_out, stride=1, size=1)]
+        self.shortcut = nn.Identity() if d_in == d_out else nn.Sequential(*projection)
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, d_in, h, w) → (b, d_out, h / stride, w / stride)."""
@@ -157,7 +141,7 @@ def conv_batchnorm(d_in: int, d_out: int, *, stride: int, size: int = 3) -> list
 
 
 class GlyphNetPretraining(Pretraining):
-    """Classify freshly drawn characters. Batch `index` depends on seed and index alone."""
+    """Train by classifying newly rendered characters. Batch `index` depends on seed and index alone."""
 
     def __init__(self, *, seed: int, steps: int, batch_size: int, learning_rate: float, width: int) -> None:
         self.seed, self.steps, self.batch_size, self.learning_rate = seed, steps, batch_size, learning_rate
@@ -172,8 +156,8 @@ class GlyphNetPretraining(Pretraining):
 
     @property
     def parts(self) -> dict[str, nn.Module | Optimizer]:
-        """Network, classifier and optimiser."""
-        return {"network": self.network, "classifier": self.classifier, "optimiser": self.optimizer}
+        """Network, classifier and optimizer."""
+        return {"network": self.network, "classifier": self.classifier, "optimizer": self.optimizer}
 
     def step(self, index: int) -> float:
         """One batch, one step; the learning rate rises linearly, then falls to 0 along a cosine."""
@@ -187,24 +171,24 @@ class GlyphNetPretraining(Pretraining):
 
     @torch.inference_mode()
     def evaluate(self) -> dict[str, float]:
-        """Share of characters read right in fonts never seen in training; in `caseless`, s may pass for S."""
-        right = caseless = 0
+        """Accuracy on characters of the held-out fonts; `accuracy_caseless` takes s and S as one class."""
+        correct = caseless = 0
         lower = torch.tensor([CHARACTERS.index(c.lower()) for c in CHARACTERS], device=self.device)
         for batch in range(EVALUATION_BATCHES):
             scores, labels = self.classify_batch(HELD_OUT_FONTS, -1 - batch)
-            found = scores.argmax(1)
-            right += int((found == labels).sum())
-            caseless += int((lower[found] == lower[labels]).sum())
+            predicted = scores.argmax(1)
+            correct += int((predicted == labels).sum())
+            caseless += int((lower[predicted] == lower[labels]).sum())
         total = EVALUATION_BATCHES * self.batch_size
-        return {"accuracy": right / total, "accuracy_caseless": caseless / total}
+        return {"accuracy": correct / total, "accuracy_caseless": caseless / total}
 
     def classify_batch(self, fonts: tuple[str, ...], batch: int) -> tuple[Tensor, Tensor]:
-        """Draw a batch and classify it: scores (b, 62), labels (b,)."""
+        """Render a batch of characters and classify it: scores (b, 62), labels (b,)."""
         generator = torch.Generator().manual_seed(step_seed(self.seed, batch) & 0x7FFF_FFFF_FFFF)
         labels = torch.randint(len(CHARACTERS), (self.batch_size,), generator=generator)
-        pictures = render(fonts).draw(labels, generator).to(self.device)
-        return self.classifier(self.network(pictures)), labels.to(self.device)
+        images = render(fonts).draw(labels, generator).to(self.device)
+        return self.classifier(self.network(images)), labels.to(self.device)
 
     def settings(self) -> dict[str, Any]:
-        """What `load` builds the network from."""
+        """The network's width: `load` builds the network from it."""
         return {"width": self.width}

@@ -1,4 +1,4 @@
-"""rnn_lm: our own LSTM language model, trained to say the next word of running text; its states are the features.
+"""rnn_lm: an LSTM language model, trained here to predict the next word of running text; its states are the features.
 
 Letters: b batch, t tokens, d features.
 """
@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.optim import Optimizer
 
 from icebox.features import fingerprint
-from icebox.features.abc.backbone import WEIGHTS_FILE, Generator, Pretraining, TextJudge, read_settings, write_settings
+from icebox.features.abc.backbone import WEIGHTS_FILE, Generator, Pretraining, TextJudge, read_settings
 from icebox.features.abc.dataset import Content, Modality
 from icebox.features.errors import ItemError
 from icebox.features.manifest.reading import Examples
@@ -28,9 +28,8 @@ from icebox.features.models.language_model import (
     mean_nll,
 )
 from icebox.features.nn.backbone import TorchBackbone
-from icebox.features.nn.layer_outputs import Inputs, LayerOutputs
+from icebox.features.nn.layer_outputs import Inputs
 from icebox.features.nn.schedules import set_learning_rate, warm_up_cosine
-from icebox.features.nn.state import plain_state
 from icebox.features.nn.transfer import to_device_async
 from icebox.features.seeds import step_seed
 from icebox.features.text import tokenization
@@ -39,11 +38,11 @@ from icebox.features.text.batching import token_budget_batches
 VERSION = 1
 DEFAULT_OUTPUTS = ("last:final", "last:mean", "last:max")
 VOCABULARY_FILE = "vocabulary.txt"
-MOST_WORDS = 4096  # of a text; the rest is cut off
+MAX_WORDS = 4096  # of a text; the rest is cut off
 PREPROCESS = {
     "words": "WikiText's",
     "unseen": tokenization.UNKNOWN,
-    "most_words": MOST_WORDS,
+    "most_words": MAX_WORDS,
     "pooled": "all words, or a line's end",
 }
 BATCH_TOKENS = 4096  # of one forward pass when encoding, padding counted
@@ -65,9 +64,9 @@ def pretraining(
     weight_decay: float = 0.1,
     clip: float = 0.5,
 ) -> "LanguageModelPretraining":
-    """Learn the train split's text, `batch_size` places of it at once, `tokens` a step.
+    """Train on the text of the train split, at `batch_size` positions of it in parallel, `tokens` words per step.
 
-    `width` is that of the word vectors and of the features, `hidden` that of the layers below the last.
+    `width` is the width of the word vectors and of the features, `hidden` that of the layers below the last.
     """
     network = {"width": width, "hidden": hidden, "layers": layers}
     return LanguageModelPretraining(
@@ -86,81 +85,73 @@ def pretraining(
 
 def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "LanguageModelBackbone":
     """The network that `pretrain` left in `folder`. Outputs: `last`, `layers.N` or `words`, with final, mean, max."""
-    return LanguageModelBackbone(folder, load_network(folder).to(device), outputs, precision=precision)
+    return LanguageModelBackbone(folder, load_network(folder).to(device), outputs, precision=precision, device=device)
 
 
 def generator(folder: Path, *, device: str) -> Generator:
-    """What writes text."""
+    """Samples texts from the language model."""
     return TextGenerator(load_network(folder).to(device), read_vocabulary(folder), device)
 
 
 def judge(folder: Path, *, device: str) -> TextJudge:
-    """How likely texts are to this language model."""
+    """Computes the perplexity of texts under the language model."""
     return PerplexityJudge(load_network(folder).to(device), read_vocabulary(folder), device)
 
 
 def load_network(folder: Path) -> LSTMLanguageModel:
-    """The trained network, able to predict."""
+    """The trained network with its softmax, in eval mode."""
     network = LSTMLanguageModel(words=len(read_vocabulary(folder)), **read_settings(folder)["network"])
     network.load_state_dict(load_file(folder / WEIGHTS_FILE))
     return network.eval()
 
 
 def read_vocabulary(folder: Path) -> list[str]:
-    """The words that the network knows, by number."""
+    """The words of the network's vocabulary, in the order of their numbers."""
     return (folder / VOCABULARY_FILE).read_text(encoding="utf-8").splitlines()
 
 
 class LanguageModelBackbone(TorchBackbone):
-    """A text's words, then the network's state behind each."""
+    """The states of the network after each word of a text."""
 
     modality: ClassVar[Modality] = "text"
     whole_shards: ClassVar[bool] = True
 
     def __init__(
-        self, folder: Path, network: LSTMLanguageModel, outputs: Sequence[str], *, precision: str = "float32"
+        self, folder: Path, network: LSTMLanguageModel, outputs: Sequence[str], *, precision: str, device: str
     ) -> None:
-        self.folder = folder
-        self.outputs = tuple(outputs)
-        self.precision = precision
-        self.number = {word: number for number, word in enumerate(read_vocabulary(folder))}
-        self.layer_outputs = LayerOutputs(network, outputs, precision=precision)
-        self.device = next(network.parameters()).device
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """The network's sizes, weights, vocabulary and outputs."""
-        return {
+        settings = read_settings(folder)
+        spec = {
             "family": "rnn_lm",
             "version": VERSION,
-            **read_settings(self.folder)["network"],
-            "weights": fingerprint.of_file(self.folder / WEIGHTS_FILE),
-            "vocabulary": fingerprint.of_file(self.folder / VOCABULARY_FILE),
+            **settings["network"],
+            "weights": fingerprint.of_file(folder / WEIGHTS_FILE),
+            "vocabulary": fingerprint.of_file(folder / VOCABULARY_FILE),
             "preprocess": PREPROCESS,
-            "outputs": list(self.outputs),
-            "precision": self.precision,
         }
+        super().__init__(network, spec=spec, settings=settings, outputs=outputs, precision=precision, device=device)
+        self.folder = folder
+        self.number = {word: number for number, word in enumerate(read_vocabulary(folder))}
 
     def prepare(self, content: Content) -> list[int]:
-        """Text → the numbers of its words, those never seen as UNKNOWN, behind a line's end as in training."""
+        """Text → the numbers of a line's end (as in training) and of its words, UNKNOWN outside the vocabulary."""
         if not isinstance(content, str):
             raise ItemError(f"rnn_lm: expected a text, found {type(content).__name__}")
         unknown = self.number[tokenization.UNKNOWN]
-        found = [self.number.get(word, unknown) for word in tokenization.tokenize(content)[:MOST_WORDS]]
-        return [self.number[tokenization.END], *found]
+        numbers = [self.number.get(word, unknown) for word in tokenization.tokenize(content)[:MAX_WORDS]]
+        return [self.number[tokenization.END], *numbers]
 
     def was_cut(self, prepared: list[int]) -> bool:
-        """Whether the text had more than MOST_WORDS words."""
-        return len(prepared) > MOST_WORDS
+        """Whether the text had more than MAX_WORDS words."""
+        return len(prepared) > MAX_WORDS
 
     def sub_batches(self, prepared: Sequence[list[int]]) -> Sequence[Sequence[int]]:
-        """Texts of about one length pass together."""
+        """Batches of texts of similar length."""
         return token_budget_batches([len(tokens) for tokens in prepared], BATCH_TOKENS)
 
     def inputs(self, prepared: Sequence[list[int]]) -> Inputs:
-        """b lists of word numbers → (b, t), padded behind; no state before the padding knows of it.
+        """b lists of word numbers → (b, t), padded at the end, which affects no state before the padding.
 
-        The state behind the line's end counts only where nothing follows: it is the same in all texts, and where it is
+        The state after the line's end is masked unless the text is empty: it is the same in all texts, and where it is
         the maximum, heads would learn from its rounding.
         """
         texts = [torch.tensor(tokens) for tokens in prepared]
@@ -171,18 +162,18 @@ class LanguageModelBackbone(TorchBackbone):
         return Inputs((tokens,), mask=mask)
 
     def compile(self, batch_size: int | None) -> bool:
-        """Texts come in too many lengths: each would be compiled anew."""
+        """Not compiled: texts have too many lengths, each of which would be compiled anew."""
         return False
 
     def save(self, folder: Path) -> None:
         """Write weights, vocabulary and settings."""
-        write_settings(folder, read_settings(self.folder))
+        folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(self.folder / VOCABULARY_FILE, folder / VOCABULARY_FILE)
-        save_file(plain_state(self.layer_outputs.network), folder / WEIGHTS_FILE)
+        super().save(folder)
 
 
 class LanguageModelPretraining(Pretraining):
-    """Truncated back-propagation through the train split's text, which begins at another word in every epoch."""
+    """Truncated back-propagation through the text of the train split, which starts at another word in every epoch."""
 
     network: LSTMLanguageModel
 
@@ -210,8 +201,8 @@ class LanguageModelPretraining(Pretraining):
         self.vocabulary = tokenization.vocabulary(running["train"])
         number = {word: i for i, word in enumerate(self.vocabulary)}
         self.text = {
-            split: torch.tensor([number.get(word, number[tokenization.UNKNOWN]) for word in found])
-            for split, found in running.items()
+            split: torch.tensor([number.get(word, number[tokenization.UNKNOWN]) for word in words])
+            for split, words in running.items()
         }
         self.end = number[tokenization.END]
         self.steps_per_epoch = (len(self.text["train"]) // batch_size - 1) // tokens
@@ -226,11 +217,11 @@ class LanguageModelPretraining(Pretraining):
 
     @property
     def parts(self) -> dict[str, nn.Module | Optimizer]:
-        """Network, optimiser and the states carried on."""
-        return {"network": self.network, "optimiser": self.optimizer, "carried": self.carried}
+        """Network, optimizer and the carried states."""
+        return {"network": self.network, "optimizer": self.optimizer, "carried": self.carried}
 
     def step(self, index: int) -> float:
-        """The next `tokens` words at each place; the mean of their -log p, in nats."""
+        """Train on the next `tokens` words at each position; returns the mean of their -log p, in nats."""
         set_learning_rate(self.optimizer, self.learning_rate * warm_up_cosine((index + 1) / self.steps, WARM_UP))
         epoch, position = divmod(index, self.steps_per_epoch)
         if position == 0:
@@ -246,24 +237,24 @@ class LanguageModelPretraining(Pretraining):
         return nats.item()
 
     def batch(self, epoch: int, position: int) -> Tensor:
-        """(b, t + 1) word numbers: step `position` of an epoch, whose text is turned round by a drawn length."""
+        """(b, t + 1) word numbers: step `position` of an epoch, whose text is rotated by a random length."""
         text = self.text["train"]
-        turn = torch.randint(len(text), (), generator=torch.Generator().manual_seed(step_seed(self.seed, epoch)))
-        columns = torch.arange(self.batch_size)[:, None] * (len(text) // self.batch_size)
-        places = columns + position * self.tokens + torch.arange(self.tokens + 1) + turn
-        return text[places % len(text)]
+        rotation = torch.randint(len(text), (), generator=torch.Generator().manual_seed(step_seed(self.seed, epoch)))
+        starts = torch.arange(self.batch_size)[:, None] * (len(text) // self.batch_size)
+        positions = starts + position * self.tokens + torch.arange(self.tokens + 1) + rotation
+        return text[positions % len(text)]
 
     def evaluate(self) -> dict[str, float]:
-        """Perplexity of val and test, over every word and line's end, the state carried from the first to the last."""
+        """Perplexity of val and test over every word and line's end, the state carried from first to last."""
         return {
             f"perplexity_{split}": math.exp(mean_nll(self.network, self.text[split], first=self.end))
             for split in ("val", "test")
         }
 
     def settings(self) -> dict[str, Any]:
-        """What `load` builds the network from."""
+        """The sizes of the network: `load` builds it from them."""
         return {"network": self.sizes}
 
     def files(self) -> dict[str, str]:
-        """The vocabulary, a word a line."""
+        """The vocabulary, one word per line."""
         return {VOCABULARY_FILE: "".join(f"{word}\n" for word in self.vocabulary)}

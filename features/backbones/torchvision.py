@@ -1,4 +1,4 @@
-"""Any classification network of torchvision, by its name there, without its classifier.
+"""Any classification network of torchvision, named as there, without its classifier.
 
 Letters: b batch, h height, w width.
 """
@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from icebox.features import fingerprint
@@ -22,9 +22,8 @@ from icebox.features.images.decoding import to_pixels
 from icebox.features.images.input_size import refuse_unsupported_size, scale_preprocess
 from icebox.features.images.resizing import resize, resize_and_crop
 from icebox.features.nn.backbone import TorchBackbone
-from icebox.features.nn.layer_outputs import LAST, Inputs, LayerOutputs
+from icebox.features.nn.layer_outputs import LAST, Inputs
 from icebox.features.nn.normalization import normalize_images
-from icebox.features.nn.state import plain_state
 from icebox.features.weights import checkpoints, torchvision_models
 
 VERSION = 4  # 3: batch norm folded into the convolutions; 4: resized by vector instructions, `exact` by Pillow
@@ -36,7 +35,7 @@ FAST, EXACT, DRAFT = DECODES = ("fast", "exact", "draft")
 
 
 def fetch(folder: Path, *, model: str, weights: str, sha256: str | None = None, seed: int = 0) -> None:
-    """Store `model`'s weights, less the classifier's, and the preprocessing that they need.
+    """Store the weights of `model` without its classifier, and the preprocessing that they need.
 
     `weights` is one of the model's published ones (`IMAGENET1K_V1`, `DEFAULT`: downloaded), the path of a `.pth`,
     `.pt`, `.th` or `.safetensors` file, or `random` (drawn from `seed`). `sha256` pins the file they come from.
@@ -69,9 +68,9 @@ def fetch(folder: Path, *, model: str, weights: str, sha256: str | None = None, 
 
 
 def locate_weights(weights: str, published: Mapping[str, Any]) -> tuple[Path, Any]:
-    """The file that `weights` stands for, and the published weights whose preprocessing it needs.
+    """The file of `weights`, and the published weights whose preprocessing it needs.
 
-    A file that bears a published file's name needs that one's; any other is taken to need the default's.
+    A file with the name of a published file needs the preprocessing of that one; any other file that of the default.
     """
     path = Path(weights)
     if path.suffix in checkpoints.SUFFIXES:
@@ -101,8 +100,8 @@ def load(
 ) -> "TorchvisionBackbone":
     """The network that `fetch` left in `folder`, frozen, on `device`; `decode` is one of DECODES.
 
-    Pictures are made size×size pixels, None being as the weights want them. Raises IceboxError for a size that the
-    network can't take.
+    Images are resized to size×size pixels; None: the size of the weights' preprocessing. Raises IceboxError for a size
+    that the network does not support.
     """
     if decode not in DECODES:
         raise IceboxError(f"decode: expected one of {', '.join(DECODES)}, found '{decode}'")
@@ -112,65 +111,48 @@ def load(
     state = network.state_dict()  # filled, not replaced: it carries the version that MNASNet insists on
     state.update(safetensors.torch.load_file(folder / WEIGHTS_FILE))
     network.load_state_dict(state, assign=True)
+    settings |= {"preprocess": scale_preprocess(settings["preprocess"], size)}
     spec = {
         "family": "torchvision",
         "version": VERSION,
         "model": settings["model"],
         "weights": fingerprint.of_file(folder / WEIGHTS_FILE),
-        "preprocess": scale_preprocess(settings["preprocess"], size) | {"decode": decode},
-        "outputs": list(outputs),
-        "precision": precision,
+        "preprocess": settings["preprocess"] | {"decode": decode},
     }
     network = convert_conv2d_weight_memory_format(network.to(device), torch.channels_last)
-    backbone = TorchvisionBackbone(network, spec, device=device)
+    backbone = TorchvisionBackbone(
+        network, spec=spec, settings=settings, outputs=outputs, precision=precision, device=device
+    )
     refuse_unsupported_size(backbone, size)
     return backbone
 
 
 class TorchvisionBackbone(TorchBackbone):
-    """Pictures are decoded, resized and cropped on the processor; scaled, normalised and encoded on `device`."""
+    """Images are decoded, resized and cropped on the CPU; scaled, normalized and encoded on `device`."""
 
     modality: ClassVar[Modality] = "image"
 
-    def __init__(self, network: nn.Module, spec: dict[str, Any], *, device: str) -> None:
-        self.outputs = tuple(spec["outputs"])
-        self.layer_outputs = LayerOutputs(network, self.outputs, precision=spec["precision"])
-        self.device = device
-        self._spec = spec
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """Model, weights, preprocessing, outputs."""
-        return self._spec
-
     def prepare(self, content: Content) -> Tensor:
-        """One picture → uint8 (3, h, w), as the weights' own transforms up to normalisation give it."""
-        steps = self._spec["preprocess"]
+        """One image → uint8 (3, h, w), equal to the output of the weights' own transforms before normalization."""
+        steps = self.spec["preprocess"]
         (shorter,), crop = steps["resize"], tuple((steps["crop"] * 2)[:2])
         pixels = to_pixels(content, draft=shorter if steps["decode"] == DRAFT else None)
         exact = steps["decode"] == EXACT
-        kept = resize_and_crop(pixels, shorter=shorter, crop=crop, interpolation=steps["interpolation"], exact=exact)
-        return to_color_tensor(kept)
+        cropped = resize_and_crop(pixels, shorter=shorter, crop=crop, interpolation=steps["interpolation"], exact=exact)
+        return to_color_tensor(cropped)
 
     def prepare_framed(self, content: Content) -> Tensor:
-        """The same of all that a picture shows, squeezed or stretched to the network's input."""
-        steps = self._spec["preprocess"]
+        """One image → uint8 (3, h, w), all of it, stretched to the network's input."""
+        steps = self.spec["preprocess"]
         size = tuple((steps["crop"] * 2)[:2])
         exact = steps["decode"] == EXACT
         return to_color_tensor(resize(to_pixels(content), size, interpolation=steps["interpolation"], exact=exact))
 
     def inputs(self, prepared: Sequence[Tensor]) -> Inputs:
-        """b pictures, uint8 (3, h, w) each → the network's precision (b, 3, h, w), normalised."""
-        mean, std = (self._spec["preprocess"][name] for name in ("mean", "std"))
+        """b images, uint8 (3, h, w) each → (b, 3, h, w), normalized, in the network's precision."""
+        mean, std = (self.spec["preprocess"][name] for name in ("mean", "std"))
         dtype = self.layer_outputs.dtype
         return Inputs((normalize_images(prepared, mean=mean, std=std, dtype=dtype, device=self.device),))
-
-    def save(self, folder: Path) -> None:
-        """Write weights and settings."""
-        folder.mkdir(parents=True, exist_ok=True)
-        safetensors.torch.save_file(plain_state(self.layer_outputs.network), folder / WEIGHTS_FILE)
-        steps = {key: value for key, value in self._spec["preprocess"].items() if key != "decode"}
-        write_settings(folder, {"model": self._spec["model"], "preprocess": steps})
 
 
 def to_color_tensor(pixels: np.ndarray) -> Tensor:

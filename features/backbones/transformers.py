@@ -1,4 +1,4 @@
-"""Any text encoder that `transformers` knows, from files only: MiniLM, BERT, DistilBERT, RoBERTa, MPNet, T5, GPT-2, …
+"""Any text encoder of `transformers`, from files only: MiniLM, BERT, DistilBERT, RoBERTa, MPNet, T5, GPT-2, …
 
 Letters: b batch, t tokens, d features.
 """
@@ -19,7 +19,7 @@ from icebox.features.abc.backbone import read_settings, write_settings
 from icebox.features.abc.dataset import Content, Modality, Pair
 from icebox.features.errors import IceboxError, ItemError
 from icebox.features.nn.backbone import TorchBackbone
-from icebox.features.nn.layer_outputs import Inputs, LayerOutputs
+from icebox.features.nn.layer_outputs import Inputs
 from icebox.features.nn.state import plain_state
 from icebox.features.nn.transfer import to_device_async
 from icebox.features.text.batching import token_budget_batches
@@ -53,7 +53,7 @@ def fetch(
     """Fill `folder` with weights, config and tokenizer; the only place where the network may be used.
 
     `weights` is `package:NAME` (an installed package), `hub:OWNER/NAME` (at `revision`) or a folder; `sha256` pins
-    the weights file. Texts are cut after `max_tokens`, None being the most that the network can take.
+    the weights file. Texts are cut after `max_tokens`; None: the maximum of the network.
     """
     files = ("config.json", *TOKENIZER_FILES)
     source = sources.locate(weights, files=files, revision=revision)
@@ -76,16 +76,18 @@ def load(
     network, missing = load_network(folder, also="tokenizer")
     refuse_untrained(missing, outputs, folder)
     parts = dict(network.named_children())
-    half = {"encoder", "decoder"} <= parts.keys()  # T5 and BART read with the one and write with the other
+    half = {"encoder", "decoder"} <= parts.keys()  # T5 and BART: features come from the encoder
     if half:
         network = parts["encoder"]
     network.config.use_cache = False  # GPT-2 and its like would keep keys and values for a next token
-    return TransformersTextBackbone(folder, tokenizer, network.to(device), outputs, precision=precision, half=half)
+    return TransformersTextBackbone(
+        folder, tokenizer, network.to(device), outputs, precision=precision, device=device, half=half
+    )
 
 
 @dataclass(frozen=True)
 class TokenizedText:
-    """A text's token ids; a pair's also say which of the two texts each is of, where the network takes that."""
+    """The token ids of a text or pair; `sides` is the text (0 or 1) of each token, where the network takes it."""
 
     ids: list[int]
     sides: list[int] | None = None
@@ -93,7 +95,7 @@ class TokenizedText:
 
 
 class TransformersTextBackbone(TorchBackbone):
-    """A transformer over the tokens of a text, or of two in one input; padding is masked: batch-mates don't count."""
+    """A transformer over the tokens of a text, or of a pair in one input; padding is masked."""
 
     modality: ClassVar[Modality] = "text"
     takes_pairs: ClassVar[bool] = True
@@ -106,37 +108,28 @@ class TransformersTextBackbone(TorchBackbone):
         network: Any,
         outputs: Sequence[str],
         *,
-        precision: str = "float32",
-        half: bool = False,
+        precision: str,
+        device: str,
+        half: bool,
     ) -> None:
-        self.folder = folder
-        self.settings = read_settings(folder)
-        self.outputs = tuple(outputs)
-        self.tokenizer = tokenizer
-        self.max_tokens = resolve_max_tokens(self.settings["max_tokens"], max_input_tokens(tokenizer, network), folder)
-        self.padding = first_not_none(tokenizer.pad_token_id, network.config.to_dict().get("pad_token_id"), 0)
-        self.knows_sides = network.config.to_dict().get("type_vocab_size", 0) > 1
-        self.instead_of_nothing = first_not_none(tokenizer.eos_token_id, self.padding)
-        self.precision = precision
-        self.half = half
-        self.layer_outputs = LayerOutputs(network, outputs, precision=precision)
-        self.device = next(network.parameters()).device
-        self.prepare("")  # the first call sets the tokenizer's truncation; in threads it would fail, "Already borrowed"
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """The sha256 of every file that a feature depends on, and where texts are cut."""
-        there = [name for name in TOKENIZER_FILES if (self.folder / name).is_file()]
-        return {
+        settings = read_settings(folder)
+        max_tokens = resolve_max_tokens(settings["max_tokens"], max_input_tokens(tokenizer, network), folder)
+        tokenizer_files = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
+        spec = {
             "family": "transformers",
             "version": VERSION,
-            "weights": fingerprint.of_file(self.folder / self.settings["weights_file"]),
-            "config": fingerprint.of_file(self.folder / "config.json"),
-            "tokenizer": {name: fingerprint.of_file(self.folder / name) for name in there},
-            "max_tokens": self.max_tokens,
-            "outputs": list(self.outputs),
-            "precision": self.precision,
+            "weights": fingerprint.of_file(folder / settings["weights_file"]),
+            "config": fingerprint.of_file(folder / "config.json"),
+            "tokenizer": {name: fingerprint.of_file(folder / name) for name in tokenizer_files},
+            "max_tokens": max_tokens,
         }
+        super().__init__(network, spec=spec, settings=settings, outputs=outputs, precision=precision, device=device)
+        config = network.config.to_dict()
+        self.folder, self.tokenizer, self.max_tokens, self.half = folder, tokenizer, max_tokens, half
+        self.takes_sides = config.get("type_vocab_size", 0) > 1
+        self.padding_id = first_not_none(tokenizer.pad_token_id, config.get("pad_token_id"), 0)
+        self.empty_text_id = first_not_none(tokenizer.eos_token_id, self.padding_id)
+        self.prepare("")  # the first call sets the tokenizer's truncation; in threads it would fail, "Already borrowed"
 
     def prepare(self, content: Content) -> TokenizedText:
         """Text or pair → token ids, at most `max_tokens`, at least one; of a pair the longer text is cut first."""
@@ -149,13 +142,13 @@ class TransformersTextBackbone(TorchBackbone):
             except UnicodeEncodeError as error:  # a lone surrogate
                 raise ItemError(f"transformers: not Unicode text: {error}") from error
         if len(texts) == 2 and not self.tokenizer.num_special_tokens_to_add(pair=True):
-            texts = ("\n".join(texts),)  # GPT-2 has nothing of its own to put between them
-        sided = len(texts) == 2 and self.knows_sides
-        found = self.tokenizer(*texts, truncation=True, max_length=self.max_tokens, return_token_type_ids=sided)
+            texts = ("\n".join(texts),)  # GPT-2 has no separator token
+        sided = len(texts) == 2 and self.takes_sides
+        tokens = self.tokenizer(*texts, truncation=True, max_length=self.max_tokens, return_token_type_ids=sided)
         return TokenizedText(
-            found["input_ids"] or [self.instead_of_nothing],  # GPT-2 makes no token at all of ""
-            found["token_type_ids"] if sided else None,
-            bool(found.encodings and found.encodings[0].overflowing),
+            tokens["input_ids"] or [self.empty_text_id],  # GPT-2 makes no token of ""
+            tokens["token_type_ids"] if sided else None,
+            bool(tokens.encodings and tokens.encodings[0].overflowing),
         )
 
     def was_cut(self, prepared: TokenizedText) -> bool:
@@ -163,13 +156,15 @@ class TransformersTextBackbone(TorchBackbone):
         return prepared.cut
 
     def sub_batches(self, prepared: Sequence[TokenizedText]) -> Sequence[Sequence[int]]:
-        """Texts of about one length pass together, so that little is padded; how many, the tokens decide."""
-        return token_budget_batches([len(tokens.ids) for tokens in prepared], BATCH_TOKENS[self.device.type])
+        """Batches of texts of similar length, to save padding, with at most BATCH_TOKENS tokens each."""
+        return token_budget_batches(
+            [len(tokens.ids) for tokens in prepared], BATCH_TOKENS[torch.device(self.device).type]
+        )
 
     def inputs(self, prepared: Sequence[TokenizedText]) -> Inputs:
-        """b texts' tokens → (b, t), padded, the padding masked."""
+        """Tokens of b texts → (b, t), padded, with a mask of the padding."""
         rows = [torch.tensor(tokens.ids) for tokens in prepared]
-        padded = pad_sequence(rows, batch_first=True, padding_value=self.padding)
+        padded = pad_sequence(rows, batch_first=True, padding_value=self.padding_id)
         tokens = to_device_async(padded, self.device)  # (b, t)
         ones = [torch.ones_like(row) for row in rows]
         mask = to_device_async(pad_sequence(ones, batch_first=True), self.device)  # (b, t)
@@ -180,7 +175,7 @@ class TransformersTextBackbone(TorchBackbone):
         return Inputs(kwargs=kwargs, mask=mask)
 
     def compile(self, batch_size: int | None) -> bool:
-        """Texts come in too many lengths: each would be compiled anew."""
+        """Not compiled: texts have too many lengths, each of which would be compiled anew."""
         return False
 
     def save(self, folder: Path) -> None:
@@ -201,19 +196,19 @@ def first_not_none(*numbers: int | None) -> int:
 
 
 def max_input_tokens(tokenizer: Any, network: Any) -> int | None:
-    """The most tokens that tokenizer and network can take together; None where neither states a number."""
+    """The maximum input length of both tokenizer and network; None where neither states one."""
     config = network.config.to_dict()
-    stated = [tokenizer.model_max_length, config.get("max_position_embeddings"), config.get("n_positions")]
+    limits = [tokenizer.model_max_length, config.get("max_position_embeddings"), config.get("n_positions")]
     for name, module in network.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None:
-            stated.append(module.num_embeddings - module.padding_idx - 1)  # RoBERTa counts from behind the padding's
-    return min((number for number in stated if number is not None and 0 < number < NO_LIMIT_TOKENS), default=None)
+            limits.append(module.num_embeddings - module.padding_idx - 1)  # RoBERTa's positions follow the padding's
+    return min((number for number in limits if number is not None and 0 < number < NO_LIMIT_TOKENS), default=None)
 
 
-def resolve_max_tokens(wanted: int | None, most: int | None, folder: Path) -> int:
-    """`max_tokens` as wanted, else the most there can be. Raises IceboxError where that is unknown or too much."""
-    if wanted is None and most is None:
+def resolve_max_tokens(max_tokens: int | None, limit: int | None, folder: Path) -> int:
+    """`max_tokens`, or else the limit. Raises IceboxError where both are None, and for a value above the limit."""
+    if max_tokens is None and limit is None:
         raise IceboxError(f"backbones: neither tokenizer nor config in {folder} states a maximum; set max_tokens")
-    if wanted is not None and most is not None and not 3 <= wanted <= most:
-        raise IceboxError(f"backbones: max_tokens: expected 3 to {most} for {folder}, found {wanted}")
-    return wanted or most or 0
+    if max_tokens is not None and limit is not None and not 3 <= max_tokens <= limit:
+        raise IceboxError(f"backbones: max_tokens: expected 3 to {limit} for {folder}, found {max_tokens}")
+    return max_tokens or limit or 0

@@ -1,4 +1,4 @@
-"""Any vision network that `transformers` knows, from files only: ViT, DeiT, DINOv2, CLIP's and SigLIP's picture side,
+"""Any vision network of `transformers`, from files only: ViT, DeiT, DINOv2, the image encoders of CLIP and SigLIP,
 Swin, ConvNeXt, …
 
 Letters: b batch, t tokens, d features, h height, w width.
@@ -22,7 +22,7 @@ from icebox.features.errors import IceboxError
 from icebox.features.images.decoding import to_image
 from icebox.features.images.input_size import explain_size_errors, refuse_unsupported_size, scale_preprocess
 from icebox.features.nn.backbone import TorchBackbone
-from icebox.features.nn.layer_outputs import Inputs, LayerOutputs, first_tensor
+from icebox.features.nn.layer_outputs import Inputs, first_tensor
 from icebox.features.nn.state import plain_state
 from icebox.features.nn.transfer import to_device_async
 from icebox.features.weights import sources
@@ -38,11 +38,11 @@ from icebox.features.weights.transformers_models import (
 VERSION = 1
 DEFAULT_OUTPUTS: tuple[str, ...] = ("last:avg",)
 RANDOM = "random"
-PROCESSORS = ("preprocessor_config.json", "processor_config.json")  # what makes pictures into tensors
+PROCESSORS = ("preprocessor_config.json", "processor_config.json")  # the preprocessing of images
 FILES = ("config.json", *PROCESSORS)
 SAVED = "model.safetensors"  # the name by which transformers looks for weights
-TOWER = "vision_model"  # the picture side of CLIP and its like
-STEPS = {"do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb"}  # those that are done here
+TOWER = "vision_model"  # the image encoder of CLIP and similar networks
+SUPPORTED_STEPS = {"do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb"}
 
 
 def fetch(
@@ -54,7 +54,7 @@ def fetch(
     config: Path | None = None,
     seed: int = 0,
 ) -> None:
-    """Fill `folder` with weights and config, and write down what its image processor does to a picture.
+    """Fill `folder` with weights, config and settings, which describe the preprocessing of its image processor.
 
     `weights` is `hub:OWNER/NAME` (at `revision`), a folder or `package:NAME`; `sha256` pins the weights file. With
     `random` they are drawn from `seed` for the `config.json` in the folder `config`.
@@ -81,7 +81,7 @@ def fetch(
 
 
 def random_parameters(source: Path, seed: int) -> dict[str, Tensor]:
-    """Parameters as the network's own initialisation draws them; the caller's random generator is left alone."""
+    """The parameters of a new network, drawn from `seed` without touching the caller's random generator."""
     with torch.random.fork_rng(devices=[]), silence():
         torch.manual_seed(seed)
         config = library().AutoConfig.from_pretrained(source, local_files_only=True)
@@ -90,9 +90,9 @@ def random_parameters(source: Path, seed: int) -> dict[str, Tensor]:
 
 
 def preprocess_of(source: Path) -> dict[str, Any]:
-    """What the image processor in `source` does, as JSON: resize, crop, interpolation, scale, mean, std; pixels.
+    """The image processor in `source`, as JSON: resize, crop (pixels), interpolation, scale, mean, std.
 
-    `resize` is [shorter side] or [height, width]. Raises IceboxError where it does what is not done here.
+    `resize` is [shorter side] or [height, width]. Raises IceboxError for a processor that does more than this.
     """
     try:
         with silence():
@@ -100,7 +100,7 @@ def preprocess_of(source: Path) -> dict[str, Any]:
     except FAILURES as error:
         raise load_error(source, error, also="image processor") from error
     kind, size, crop = stated["image_processor_type"], dict(stated.get("size") or {}), stated.get("crop_size")
-    odd = [name for name, on in stated.items() if name.startswith("do_") and on and name not in STEPS]
+    odd = [name for name, on in stated.items() if name.startswith("do_") and on and name not in SUPPORTED_STEPS]
     if stated.get("do_resize") and not (size.keys() == {"shortest_edge"} or size.keys() == {"height", "width"}):
         odd.append(f"size {size}")
     if odd:
@@ -128,8 +128,8 @@ def load(
 ) -> "TransformersVisionBackbone":
     """The network in `folder`, with outputs such as `last:cls`, `last:avg` (of the patches), `encoder.layer.3:max`.
 
-    Pictures are made size×size pixels, None being as the weights want them. Raises IceboxError for a size that the
-    network can't take: of its own accord DINOv2 takes any multiple of its patches, ViT and CLIP only theirs.
+    Images are resized to size×size pixels; None: the size of the weights' preprocessing. Raises IceboxError for a size
+    that the network does not support: DINOv2 takes any multiple of its patch size, ViT and CLIP only their own size.
     """
     network, missing = load_network(folder, also="image processor")
     if TOWER in dict(network.named_children()):
@@ -137,13 +137,15 @@ def load(
         missing = [key.removeprefix(f"{TOWER}.") for key in missing if key.startswith(f"{TOWER}.")]
     refuse_untrained(missing, outputs, folder)
     with explain_size_errors(size):
-        backbone = TransformersVisionBackbone(folder, network.to(device), outputs, precision=precision, size=size)
+        backbone = TransformersVisionBackbone(
+            folder, network.to(device), outputs, precision=precision, device=device, size=size
+        )
     refuse_unsupported_size(backbone, size)
     return backbone
 
 
 class TransformersVisionBackbone(TorchBackbone):
-    """Pictures are resized and cropped on the processor; scaled, normalised and encoded on the network's device.
+    """Images are resized and cropped on the CPU; scaled, normalized and encoded on the network's device.
 
     The tokens before the patches (class, registers) count for `cls` only: `avg` and `max` are over the patches.
     """
@@ -156,60 +158,51 @@ class TransformersVisionBackbone(TorchBackbone):
         network: Any,
         outputs: Sequence[str],
         *,
-        precision: str = "float32",
-        size: int | None = None,
+        precision: str,
+        device: str,
+        size: int | None,
     ) -> None:
-        self.folder = folder
-        self.settings = read_settings(folder)
-        self.preprocess = scale_preprocess(self.settings["preprocess"], size)
-        self.outputs = tuple(outputs)
-        self.precision = precision
-        self.device = next(network.parameters()).device
+        settings = read_settings(folder)
+        self.folder, self.device, self.preprocess = folder, device, scale_preprocess(settings["preprocess"], size)
         network.eval()
-        blank = self.normalised(torch.zeros(1, 3, *self.height_width(), dtype=torch.uint8))
+        blank = self.normalize(torch.zeros(1, 3, *self.height_width(), dtype=torch.uint8))
         self.tokens, self.before_patches = count_tokens(network, blank)
-        self.layer_outputs = LayerOutputs(network, outputs, precision=precision)
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """Weights, config and preprocessing."""
-        return {
+        spec = {
             "family": "transformers_vision",
             "version": VERSION,
-            "weights": fingerprint.of_file(self.folder / self.settings["weights_file"]),
-            "config": fingerprint.of_file(self.folder / "config.json"),
+            "weights": fingerprint.of_file(folder / settings["weights_file"]),
+            "config": fingerprint.of_file(folder / "config.json"),
             "preprocess": self.preprocess,
-            "outputs": list(self.outputs),
-            "precision": self.precision,
         }
+        super().__init__(network, spec=spec, settings=settings, outputs=outputs, precision=precision, device=device)
 
     def prepare(self, content: Content) -> Tensor:
-        """One picture → uint8 (3, h, w)."""
-        return prepared(content, self.preprocess)
+        """One image → uint8 (3, h, w)."""
+        return preprocess_image(content, self.preprocess)
 
     def prepare_framed(self, content: Content) -> Tensor:
-        """The same of all that a picture shows, squeezed or stretched to the network's input."""
-        return prepared(content, self.preprocess | {"resize": self.height_width(), "crop": None})
+        """One image → uint8 (3, h, w), all of it, stretched to the network's input."""
+        return preprocess_image(content, self.preprocess | {"resize": self.height_width(), "crop": None})
 
     def inputs(self, prepared: Sequence[Tensor]) -> Inputs:
-        """b pictures, uint8 (3, h, w) each → normalised, with the mask that leaves the patches."""
-        pixels = self.normalised(torch.stack(list(prepared)))
+        """b images, uint8 (3, h, w) each → normalized float32, with a mask that keeps the patches only."""
+        pixels = self.normalize(torch.stack(list(prepared)))
         if not self.before_patches:
             return Inputs(args=(pixels,))
         mask = torch.ones(len(prepared), self.tokens, dtype=torch.int64, device=self.device)  # (b, t)
         mask[:, : self.before_patches] = 0
         return Inputs(args=(pixels,), mask=mask)
 
-    def normalised(self, pixels: Tensor) -> Tensor:
-        """uint8 (b, 3, h, w) → float32, on the network's device."""
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """uint8 (b, 3, h, w) → float32 (b, 3, h, w) on the network's device."""
         mean, std = (torch.tensor(self.preprocess[key], device=self.device)[:, None, None] for key in ("mean", "std"))
         scale: float = self.preprocess["scale"]
         return (to_device_async(pixels, self.device).float() * scale - mean) / std
 
     def height_width(self) -> tuple[int, int]:
-        """The size of a prepared picture, in pixels. Raises IceboxError where the pictures would differ in size."""
-        steps = self.preprocess
-        size = steps["crop"] or (steps["resize"] if steps["resize"] and len(steps["resize"]) == 2 else None)
+        """The size of a prepared image, in pixels. Raises IceboxError where the images would differ in size."""
+        crop, resize = self.preprocess["crop"], self.preprocess["resize"]
+        size = crop or (resize if resize and len(resize) == 2 else None)
         if size is None:
             raise IceboxError(
                 f"backbones: {self.folder}: its image processor leaves pictures of different sizes; set do_center_crop "
@@ -218,7 +211,7 @@ class TransformersVisionBackbone(TorchBackbone):
         return size[0], size[1]
 
     def compile(self, batch_size: int | None) -> bool:
-        """Compile the network, as LayerOutputs can; not where tokens are masked, which a compiled pass leaves out."""
+        """Compile the network, unless tokens are masked, which the compiled forward pass does not support."""
         return False if self.before_patches else super().compile(batch_size)
 
     def save(self, folder: Path) -> None:
@@ -227,47 +220,46 @@ class TransformersVisionBackbone(TorchBackbone):
         network: Any = self.layer_outputs.network
         network.config.save_pretrained(folder)
         save_file(plain_state(network), folder / SAVED, metadata={"format": "pt"})
-        written = {**self.settings, "preprocess": self.preprocess, "weights_file": SAVED}
-        write_settings(folder, {**written, "sha256": fingerprint.of_file(folder / SAVED)})
+        saved = {"preprocess": self.preprocess, "weights_file": SAVED, "sha256": fingerprint.of_file(folder / SAVED)}
+        write_settings(folder, self.settings | saved)
 
 
 def count_tokens(network: Any, blank: Tensor) -> tuple[int, int]:
-    """(t, how many of these stand before the patches), found by passing one picture; (0, 0) for convolutions."""
+    """(t, tokens before the patches), from a forward pass of one blank image; (0, 0) for convolutional networks."""
     with torch.inference_mode():
         last = first_tensor(network(blank))
     patch = network.config.to_dict().get("patch_size")
     if last.ndim != 3 or not isinstance(patch, int):
         return 0, 0
     patches = (blank.shape[2] // patch) * (blank.shape[3] // patch)
-    return last.shape[1], max(0, last.shape[1] - patches)  # Swin merges its patches: fewer tokens than these
+    return last.shape[1], max(0, last.shape[1] - patches)  # Swin merges its patches: fewer tokens than patches
 
 
-def prepared(content: Content, preprocess: Mapping[str, Any]) -> Tensor:
-    """One picture → uint8 (3, h, w), resized and cropped as the image processor would.
+def preprocess_image(content: Content, preprocess: Mapping[str, Any]) -> Tensor:
+    """One image → uint8 (3, h, w), resized and cropped like the image processor's output.
 
-    It resizes tensors, this Pillow pictures: at most 3 levels apart, less than 0.3 on average.
+    The processor resizes tensors, this function Pillow images: at most 3 levels apart, less than 0.3 on average.
     """
-    picture = to_image(content).convert("RGB")  # grey is repeated
+    image = to_image(content).convert("RGB")  # grey is repeated
     if preprocess["resize"] is not None:
-        size = resized(picture.size, preprocess["resize"])
-        picture = picture.resize(size, Image.Resampling[preprocess["interpolation"].upper()])
+        size = resized_size(image.size, preprocess["resize"])
+        image = image.resize(size, Image.Resampling[preprocess["interpolation"].upper()])
     if preprocess["crop"] is not None:
         height, width = preprocess["crop"]
-        left, top = crop_offset(picture.width, width), crop_offset(picture.height, height)
-        picture = picture.crop((left, top, left + width, top + height))  # black where it reaches out
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+        left, top = crop_offset(image.width, width), crop_offset(image.height, height)
+        image = image.crop((left, top, left + width, top + height))  # black outside the image
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
-def resized(size: tuple[int, int], to: Sequence[int]) -> tuple[int, int]:
-    """(width, height) for Pillow: `to` is [shorter side], which keeps the proportions, or [height, width]."""
-    if len(to) == 2:
-        return to[1], to[0]
+def resized_size(size: tuple[int, int], resize: Sequence[int]) -> tuple[int, int]:
+    """(width, height) for Pillow: `resize` is [shorter side], which keeps the proportions, or [height, width]."""
+    if len(resize) == 2:
+        return resize[1], resize[0]
     width, height = size
-    short, long = min(size), max(size)
-    longer = int(to[0] * long / short)
-    return (to[0], longer) if width <= height else (longer, to[0])
+    longer = int(resize[0] * max(size) / min(size))
+    return (resize[0], longer) if width <= height else (longer, resize[0])
 
 
 def crop_offset(side: int, crop: int) -> int:
-    """Where a centred crop begins, as transformers rounds it."""
+    """The start of a centered crop rounded as transformers does (images/resizing.py: as torchvision does)."""
     return int((side - crop) / 2) if side >= crop else -((crop - side) // 2)

@@ -67,7 +67,9 @@ def pretraining(
 def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> SmallImageBackbone:
     """The encoder that `pretrain` left in `folder`: `last` is the means, `reader.stage1`… are its convolutions."""
     whole = load_network(folder).to(device)
-    return SmallImageBackbone(folder, whole.encoder, outputs, whole=whole, version=VERSION, precision=precision)
+    return SmallImageBackbone(
+        folder, whole.encoder, outputs, whole=whole, version=VERSION, precision=precision, device=device
+    )
 
 
 def generator(folder: Path, *, device: str) -> Generator:
@@ -160,7 +162,7 @@ class VaePretraining(Pretraining):
     @property
     def parts(self) -> dict[str, nn.Module | Optimizer]:
         """Network and optimiser."""
-        return {"network": self.network, "optimiser": self.optimizer}
+        return {"network": self.network, "optimizer": self.optimizer}
 
     def step(self, index: int) -> float:
         """One batch; -ELBO per picture in nats."""

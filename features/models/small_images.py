@@ -7,7 +7,7 @@ Letters: b batch, n items, d features, r = SIDE pixels, w width.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from icebox.features.abc.dataset import Content, Modality
 from icebox.features.images.decoding import to_image
 from icebox.features.manifest.reading import Examples
 from icebox.features.nn.backbone import TorchBackbone
-from icebox.features.nn.layer_outputs import Inputs, LayerOutputs
+from icebox.features.nn.layer_outputs import Inputs
 from icebox.features.nn.state import plain_state
 from icebox.features.nn.transfer import to_device_async
 from icebox.features.seeds import step_seed
@@ -114,25 +114,18 @@ class SmallImageBackbone(TorchBackbone):
         whole: nn.Module,
         version: int,
         precision: str,
+        device: str,
     ) -> None:
-        self.folder, self.whole, self.version, self.precision = folder, whole, version, precision
-        self.outputs = tuple(outputs)
-        self.layer_outputs = LayerOutputs(network, self.outputs, precision=precision)
-        self.device = next(network.parameters()).device
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """Sizes, weights, preprocess and outputs."""
-        settings = read_settings(self.folder)
-        return {
+        settings = read_settings(folder)
+        spec = {
             "family": settings["family"],
-            "version": self.version,
+            "version": version,
             "network": settings["network"],
-            "weights": fingerprint.of_file(self.folder / WEIGHTS_FILE),
+            "weights": fingerprint.of_file(folder / WEIGHTS_FILE),
             "preprocess": PREPROCESS,
-            "outputs": list(self.outputs),
-            "precision": self.precision,
         }
+        super().__init__(network, spec=spec, settings=settings, outputs=outputs, precision=precision, device=device)
+        self.whole = whole
 
     def prepare(self, content: Content) -> np.ndarray:
         """One image → uint8 (r, r)."""
@@ -140,13 +133,14 @@ class SmallImageBackbone(TorchBackbone):
 
     def inputs(self, prepared: Sequence[np.ndarray]) -> Inputs:
         """b images, uint8 (r, r) each → (b, 1, r, r) in 0..1."""
-        pictures = to_device_async(torch.from_numpy(np.stack(prepared)[:, None]), self.device)
-        return Inputs((pictures.float() / 255,))
+        images = to_device_async(torch.from_numpy(np.stack(prepared)[:, None]), self.device)
+        return Inputs((images.float() / 255,))
 
     def save(self, folder: Path) -> None:
         """Write the weights of the whole network and the settings."""
-        write_settings(folder, read_settings(self.folder))
+        folder.mkdir(parents=True, exist_ok=True)
         save_file(plain_state(self.whole), folder / WEIGHTS_FILE)
+        write_settings(folder, self.settings)
 
 
 def to_contents(images: Tensor) -> list[Content]:

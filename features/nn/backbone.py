@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
+from torch import nn
 
-from icebox.features.abc.backbone import Backbone
+from icebox.features.abc.backbone import WEIGHTS_FILE, Backbone, write_settings
 from icebox.features.nn.layer_outputs import Inputs, LayerOutputs
+from icebox.features.nn.state import plain_state
 from icebox.features.ragged import ScatteredRows, Values
 
 # A layer's output should still be in the processor's cache when the next layer reads it. With 32 images of 224×224 at
@@ -19,18 +22,44 @@ CACHE_BYTES = 24 << 20
 
 
 class TorchBackbone(Backbone):
-    """A backbone around `layer_outputs.network`, frozen, in eval mode, until unfreezing frees parts of it."""
+    """A backbone around `layer_outputs.network`, frozen, in eval mode, until unfreezing frees parts of it.
 
-    layer_outputs: LayerOutputs
-    _sub_batch_size: int | None = None
+    `spec` takes family, version and all else that determines a feature; outputs and precision are added here.
+    `settings` is what `load` reads besides the weights: `save` writes it.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        spec: dict[str, Any],
+        settings: dict[str, Any],
+        outputs: Sequence[str],
+        precision: str,
+        device: str,
+    ) -> None:
+        self.outputs, self.settings, self.device = tuple(outputs), settings, device
+        self.layer_outputs = LayerOutputs(network, self.outputs, precision=precision)
+        self._spec = {**spec, "outputs": list(outputs), "precision": precision}
+        self._sub_batch_size: int | None = None
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """All that determines a feature, as JSON."""
+        return self._spec
 
     @abstractmethod
     def inputs(self, prepared: Sequence[Any]) -> Inputs:
         """The arguments of the network's forward pass for b prepared items, on its device."""
 
-    @abstractmethod
     def save(self, folder: Path) -> None:
-        """Write the network as it is now so that the family's `load` finds it in `folder`, like one fetched there."""
+        """Write weights and settings so that the family's `load` finds the network as it is now in `folder`.
+
+        Families whose `load` reads more files extend it.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(plain_state(self.layer_outputs.network), folder / WEIGHTS_FILE)
+        write_settings(folder, self.settings)
 
     def encode(self, prepared: Sequence[Any]) -> dict[str, Values]:
         """b prepared items → {output: float32 (b, …)}; with pooling `tokens` b arrays (t, d)."""

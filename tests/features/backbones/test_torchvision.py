@@ -95,8 +95,14 @@ def test_features_are_what_the_whole_network_gives_its_classifier(tmp_path):
 def test_a_prepared_picture_is_that_of_the_weights_own_transforms(model, mode, decode, levels_max, share_max):
     member = torchvision_models.published_weights(model)["DEFAULT"]
     steps = torchvision_models.preprocess_of(member)
-    spec = {"outputs": [], "precision": "float32", "preprocess": steps | {"decode": decode}}
-    backbone = torchvision.TorchvisionBackbone(torch.nn.Identity(), spec, device="cpu")
+    backbone = torchvision.TorchvisionBackbone(
+        torch.nn.Identity(),
+        spec={"preprocess": steps | {"decode": decode}},
+        settings={},
+        outputs=[],
+        precision="float32",
+        device="cpu",
+    )
     for picture in (jpeg(mode=mode), jpeg(500, 375, mode=mode)):  # enlarged, reduced
         (pixels,) = backbone.inputs([backbone.prepare(picture)]).args
         trusted = member.transforms()(Image.open(io.BytesIO(picture)).convert("RGB"))

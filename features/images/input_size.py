@@ -1,4 +1,4 @@
-"""Another input resolution than the one that a vision network's weights were made with."""
+"""Input sizes other than the one that a vision network's weights were trained with."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ Preprocess = Mapping[str, Any]  # `resize`: [shorter side] or [height, width], `
 
 
 def scale_preprocess(preprocess: Preprocess, size: int | None) -> dict[str, Any]:
-    """The preprocessing for inputs of size×size pixels: as much of a picture is seen as the weights' own shows."""
+    """The preprocessing scaled to inputs of size×size pixels: the network sees the same part of an image as before."""
     if size is None:
         return dict(preprocess)
     resize, crop = preprocess["resize"], preprocess["crop"]
@@ -27,7 +27,7 @@ def scale_preprocess(preprocess: Preprocess, size: int | None) -> dict[str, Any]
 
 @contextmanager
 def explain_size_errors(size: int | None) -> Iterator[None]:
-    """Within it, what a network says of an input of a size that it can't take is an IceboxError."""
+    """Within this context a network's error about an input of size×size pixels becomes an IceboxError."""
     try:
         yield
     except (RuntimeError, AssertionError, ValueError) as reason:
@@ -38,7 +38,7 @@ def explain_size_errors(size: int | None) -> Iterator[None]:
 
 
 def refuse_unsupported_size(backbone: Backbone, size: int | None) -> None:
-    """Raise IceboxError where the network can't take its input size, found by passing a picture."""
+    """Raise IceboxError where the network can't take inputs of this size, found by encoding a grey image."""
     if size is not None:
         with explain_size_errors(size):
             backbone.encode([backbone.prepare(np.full((64, 64, 3), 127, np.uint8))])

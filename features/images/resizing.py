@@ -1,4 +1,4 @@
-"""Resize a picture's shorter side and keep the centre, as torchvision does on a Pillow picture.
+"""Resize an image's shorter side and keep the centre, as torchvision does with a Pillow image.
 
 Pillow's own resize is exact. torch's, of 8-bit pixels, is the same algorithm with its weights in 16 bits instead of 32
 and vector instructions: three times as fast, and at most 2 levels apart, in 0.1% of a photo's values when reducing it
@@ -13,34 +13,34 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-# Pillow takes the columns of a picture more than twice as high as wide first, torch the rows of all. With 8 bits
-# between the two, the other order moves a quarter of the values, bicubic ones by up to 25 levels.
+# Pillow resizes the columns first where an image is more than twice as high as wide, torch always the rows. With 8
+# bits between the two, the other order moves a quarter of the values, bicubic ones by up to 25 levels.
 HEIGHT_PER_WIDTH_MAX = 1.9
 
 
 def resize_and_crop(
     pixels: np.ndarray, *, shorter: int, crop: tuple[int, int], interpolation: str, exact: bool = False
 ) -> np.ndarray:
-    """The central `crop` (height, width) of `pixels` resized to `shorter`; black where it reaches out.
+    """Resize the shorter side to `shorter` and take the central `crop` (height, width); black outside the image.
 
-    uint8 (h, w) or (h, w, 3) → the same of the crop's size. `interpolation` is `bilinear` or `bicubic`.
+    uint8 (h, w) or (h, w, 3) → uint8 of the crop's height and width. `interpolation` is `bilinear` or `bicubic`.
     """
     height, width = resized_shape(pixels.shape[0], pixels.shape[1], shorter)
     whole = resize(pixels, (height, width), interpolation=interpolation, exact=exact)
     top, left = center_offset(height, crop[0]), center_offset(width, crop[1])
     if top < 0 or left < 0:
-        picture = Image.fromarray(whole).crop((left, top, left + crop[1], top + crop[0]))
-        return np.asarray(picture)
+        image = Image.fromarray(whole).crop((left, top, left + crop[1], top + crop[0]))
+        return np.asarray(image)
     return whole[top : top + crop[0], left : left + crop[1]]
 
 
 def resize(pixels: np.ndarray, size: tuple[int, int], *, interpolation: str, exact: bool = False) -> np.ndarray:
-    """uint8 (h, w) or (h, w, 3) → the same of `size` (height, width), by Pillow where `exact`."""
+    """uint8 (h, w) or (h, w, 3) → uint8 of `size` (height, width); by Pillow where `exact`."""
     if exact or pixels.shape[0] > HEIGHT_PER_WIDTH_MAX * pixels.shape[1]:
         resample = Image.Resampling[interpolation.upper()]
         return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), resample))
-    colours = pixels.reshape(*pixels.shape[:2], -1)  # (h, w, 1 or 3)
-    batch = torch.from_numpy(np.require(colours, requirements="W")).permute(2, 0, 1)[None]  # (1, 1 or 3, h, w)
+    colors = pixels.reshape(*pixels.shape[:2], -1)  # (h, w, 1 or 3)
+    batch = torch.from_numpy(np.require(colors, requirements="W")).permute(2, 0, 1)[None]  # (1, 1 or 3, h, w)
     small = F.interpolate(batch, size=size, mode=interpolation, antialias=True)[0].permute(1, 2, 0)
     values: np.ndarray = small.numpy().reshape(*size, *pixels.shape[2:])
     return values
@@ -52,5 +52,5 @@ def resized_shape(height: int, width: int, shorter: int) -> tuple[int, int]:
 
 
 def center_offset(whole: int, kept: int) -> int:
-    """Where the central `kept` pixels begin; below 0 where they are more than the whole. Rounds as torchvision does."""
+    """Offset of the central `kept` of `whole` pixels; negative where kept > whole. Rounds as torchvision does."""
     return round((whole - kept) / 2) if kept <= whole else -((kept - whole) // 2)

@@ -13,7 +13,7 @@ import numpy as np
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.config import loader
 from icebox.pipeline.data import labelled
-from icebox.pipeline.fitting import fit_head, head_factory, parameter_grid
+from icebox.pipeline.fitting import candidates, final_fit, head_factory
 from icebox.pipeline.project import paths
 
 STORES = ("digits-glyphnet", "digits-pixels")
@@ -25,10 +25,10 @@ def best_head(params: loader.Config, store: str, labels_per_class: int, seed: in
     fit = params.fit_options(store).model_copy(update={"seed": seed, "seeds": 1})
     scored = []
     for head in params.select.heads:
-        made = head_factory.maker(params.heads[head], data.task, f"heads.{head}")
-        tried = parameter_grid.settings(params.heads[head].parameters, fit.search, seed=seed)
-        learnt = fit_head.learn(made, tried, data, fit, weigh=lambda labels: None)
-        scored.append((learnt.found.scores["accuracy"], head, learnt.seeds[0].tests["test"].scores["accuracy"]))
+        factory = head_factory.create(params.heads[head], data.task, f"heads.{head}")
+        grid = candidates.generate(params.heads[head].parameters, fit.search, seed=seed)
+        result = final_fit.fit_head(factory, grid, data, fit, sample_weighter=lambda labels: None)
+        scored.append((result.search.scores["accuracy"], head, result.seeds[0].tests["test"].scores["accuracy"]))
     _, head, test = max(scored, key=lambda line: line[0])
     return head, test
 

@@ -80,7 +80,7 @@ def test_a_touched_head_file_reruns_that_heads_stages_only(project):
 def test_a_touched_file_that_every_fit_imports_reruns_them_all(project):
     project.replace("pipeline/estimators/preprocessing.py", '"""A head with', '"""Any head with')
     assert "check:" in project.run("dvc", "status")
-    project.replace("pipeline/fitting/fit_head.py", '"""A head on', '"""Any head on')
+    project.replace("pipeline/fitting/final_fit.py", '"""A head on', '"""Any head on')
     project.run("dvc", "repro", "check")
     stale = project.run("dvc", "status")
     assert all(f"{fit}:" in stale for head in ("logreg", "knn") for fit in fits(head))

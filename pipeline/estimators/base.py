@@ -24,7 +24,7 @@ Letters: n items, d features, k classes, m columns of coefficients: k, or 1 for 
 """
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, Self, TypedDict
 
 import numpy as np
@@ -45,6 +45,9 @@ class FilledIn(TypedDict, total=False):
     seed: int
     task: Task
     columns: ColumnRanges | None
+
+
+Build = Callable[..., Any]  # keywords → Head
 
 
 class Head(Protocol):

@@ -1,1 +1,1 @@
-"""Fitting a head: parameter search, cross-validation, refitting, learning curves."""
+"""Fitting a head: candidates, search, cross-validation, the final fit, learning curves."""

@@ -1,4 +1,4 @@
-"""Did a fit converge? Solvers say so by a warning, which belongs to the fit that gave it and to its record."""
+"""Convergence of fits: a solver's ConvergenceWarning is attributed to the fit that raised it, and recorded with it."""
 
 import threading
 import warnings
@@ -11,43 +11,46 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 
-class Complaints:
-    """The convergence warnings of fits that run side by side, by thread. Other warnings are shown as ever."""
+class ConvergenceWarnings:
+    """Counts the convergence warnings of fits that run in parallel, by thread. Other warnings are shown as usual."""
 
     def __init__(self) -> None:
         self._of_thread: dict[int, int] = defaultdict(int)
 
     @contextmanager
-    def heard(self) -> Iterator[None]:
-        """Listen. Python's warning filters are the whole process's, so this goes around all fits, not around each."""
+    def recorded(self) -> Iterator[None]:
+        """Record. Python's warning filters are the whole process's, so this goes around all fits, not around each."""
         with warnings.catch_warnings():
-            shown = warnings.showwarning
+            original = warnings.showwarning
 
-            def show(message: Any, category: type[Warning], *rest: Any, **more: Any) -> None:
+            def show(message: Any, category: type[Warning], *args: Any, **kwargs: Any) -> None:
                 if issubclass(category, ConvergenceWarning):
                     self._of_thread[threading.get_ident()] += 1
                 else:
-                    shown(message, category, *rest, **more)
+                    original(message, category, *args, **kwargs)
 
             warnings.simplefilter("always", ConvergenceWarning)
             warnings.showwarning = show
             yield
 
-    def taken(self) -> int:
-        """How many came in this thread since it asked last."""
+    def take(self) -> int:
+        """The number of warnings in this thread since the last call."""
         return self._of_thread.pop(threading.get_ident(), 0)
 
 
-def converged(head: Any, complaints: int) -> bool | None:
-    """Whether a fitted head's solver came to its end; None of a head that has no such end (trees, neighbours)."""
-    if complaints:
+def converged(head: Any, warned: int) -> bool | None:
+    """Whether a fitted head's solver converged; None for a head without an iterative solver (trees, neighbors).
+
+    `warned`: the number of convergence warnings of its fit.
+    """
+    if warned:
         return False
-    found = [said for part in parts(head) if (said := within_limit(part)) is not None]
-    return all(found) if found else None
+    results = [result for part in nested_estimators(head) if (result := within_limit(part)) is not None]
+    return all(results) if results else None
 
 
 def within_limit(estimator: Any) -> bool | None:
-    """Whether an iterative estimator stopped before its `max_iter`, or what it says itself; None of another."""
+    """The estimator's own `converged_`, or whether it stopped before its `max_iter`; None where it has neither."""
     if hasattr(estimator, "converged_"):
         return bool(estimator.converged_)
     if not (hasattr(estimator, "n_iter_") and hasattr(estimator, "max_iter")):
@@ -55,11 +58,11 @@ def within_limit(estimator: Any) -> bool | None:
     return bool(np.max(estimator.n_iter_) < estimator.max_iter)
 
 
-def parts(head: Any) -> Iterator[Any]:
-    """The head and the estimators it is made of, however deep."""
+def nested_estimators(head: Any) -> Iterator[Any]:
+    """The head and the estimators inside it, however deep."""
     yield head
-    steps = [step for _, step in head.steps] if hasattr(head, "steps") else []
+    inner = [step for _, step in head.steps] if hasattr(head, "steps") else []
     if hasattr(head, "estimator_"):  # a head behind its preprocessing
-        steps.append(head.estimator_)
-    for part in steps:
-        yield from parts(part)
+        inner.append(head.estimator_)
+    for estimator in inner:
+        yield from nested_estimators(estimator)

@@ -1,5 +1,5 @@
-"""Where there is no val, settings are compared by folds inside train: each item is judged once, by a head fitted
-without it and without its group."""
+"""Folds inside train, on which candidates are compared where there is no val: each item is scored once, by a head that
+was fitted without it and without its group."""
 
 import numpy as np
 
@@ -8,26 +8,26 @@ from icebox.features.manifest.validation import Task
 from icebox.pipeline.data.labelled import LabelledSplit
 
 
-def folds(part: LabelledSplit, k: int, *, task: Task, seed: int) -> list[tuple[LabelledSplit, LabelledSplit]]:
-    """k pairs (fitted on, judged on) that cover the part: stratified by class, and no group is on both sides.
+def folds(split: LabelledSplit, k: int, *, task: Task, seed: int) -> list[tuple[LabelledSplit, LabelledSplit]]:
+    """k pairs (to fit on, to score on) that cover the split: stratified by class, and no group is on both sides.
 
     Fewer where a class has fewer items (or groups) than k. Raises IceboxError where one has a single item.
     """
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
-    grouped = len(np.unique(part.groups)) < len(part)
+    grouped = len(np.unique(split.groups)) < len(split)
     if task == "regression":
         family = GroupKFold if grouped else KFold
     else:
-        family, k = StratifiedGroupKFold if grouped else StratifiedKFold, at_most(part, k)
+        family, k = StratifiedGroupKFold if grouped else StratifiedKFold, largest_k(split, k)
     splitter = family(k, shuffle=True, random_state=seed)
-    pairs = splitter.split(part.features, part.labels, part.groups if grouped else None)
-    return [(part.take(fitted_on), part.take(judged_on)) for fitted_on, judged_on in pairs]
+    pairs = splitter.split(split.features, split.labels, split.groups if grouped else None)
+    return [(split.take(to_fit), split.take(to_score)) for to_fit, to_score in pairs]
 
 
-def at_most(part: LabelledSplit, k: int) -> int:
-    """k, or as many as the rarest class has items or groups."""
-    pairs = np.unique(np.stack([part.labels, np.unique(part.groups, return_inverse=True)[1]]), axis=1)
+def largest_k(split: LabelledSplit, k: int) -> int:
+    """k, or fewer: as many as the rarest class has items or groups."""
+    pairs = np.unique(np.stack([split.labels, np.unique(split.groups, return_inverse=True)[1]]), axis=1)
     rarest = int(np.bincount(pairs[0])[np.unique(pairs[0])].min())
     if rarest < 2:
         raise IceboxError(

@@ -1,9 +1,7 @@
-"""One head of params.yaml: how it is built, with what the stage fills in."""
+"""The factory of a head of params.yaml: its family's `build`, with the keywords that the stage fills in."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from icebox.features import plugins
 from icebox.features.errors import IceboxError
@@ -12,39 +10,38 @@ from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import PluginEntry
 from icebox.pipeline.data.feature_selection import ColumnRanges
 from icebox.pipeline.estimators import base
-
-Setting = dict[str, Any]
-Build = Callable[..., Any]
+from icebox.pipeline.estimators.base import Build, FilledIn
+from icebox.pipeline.fitting.candidates import Candidate
 
 
 @dataclass(frozen=True)
-class Maker:
-    """A family's `build`, and which of `task`, `seed` and `columns` (where each output lies) the stage fills in."""
+class HeadFactory:
+    """A family's `build`, and which of `base.FilledIn` its signature has (`keywords`)."""
 
     build: Build
     task: Task = "classification"
-    fills: frozenset[str] = frozenset()
+    keywords: frozenset[str] = frozenset()
     columns: ColumnRanges | None = None
 
     @property
-    def seeded(self) -> bool:
-        """Whether the head has randomness."""
-        return "seed" in self.fills
+    def has_randomness(self) -> bool:
+        """Whether the head depends on a seed."""
+        return "seed" in self.keywords
 
-    def under(self, seed: int) -> Build:
-        """`build` with all of that filled in; a setting's own seed counts all the same."""
-        filled = {"task": self.task, "seed": seed, "columns": self.columns}
-        return partial(self.build, **{name: value for name, value in filled.items() if name in self.fills})
+    def with_seed(self, seed: int) -> Build:
+        """`build` with its keywords filled in; a candidate's own seed takes precedence."""
+        values = FilledIn(seed=seed, task=self.task, columns=self.columns)
+        return partial(self.build, **{name: value for name, value in values.items() if name in self.keywords})
 
-    def weighs(self, setting: Setting) -> bool:
-        """Whether the head takes weights of items."""
-        return "sample_weight" in base.fit_keywords(self.under(0)(**setting))
+    def takes_weights(self, candidate: Candidate) -> bool:
+        """Whether the head's `fit` takes `sample_weight`."""
+        return "sample_weight" in base.fit_keywords(self.with_seed(0)(**candidate))
 
 
-def maker(entry: PluginEntry, task: Task, where: str, *, columns: ColumnRanges | None = None) -> Maker:
-    """The maker of a catalogued head. Raises IceboxError for a regression with a head that does none."""
+def create(entry: PluginEntry, task: Task, where: str, *, columns: ColumnRanges | None = None) -> HeadFactory:
+    """The factory of a catalogued head. Raises IceboxError for a regression with a head that does none."""
     file = plugins.file("icebox.pipeline.heads", entry.family)
-    fills = frozenset(name for name in ("task", "seed", "columns") if plugin_schema.accepts(file, "build", name))
-    if task == "regression" and "task" not in fills:
+    keywords = frozenset(name for name in FilledIn.__annotations__ if plugin_schema.accepts(file, "build", name))
+    if task == "regression" and "task" not in keywords:
         raise IceboxError(f"{where}: '{entry.family}' is for classes only, and the dataset's task is regression")
-    return Maker(plugins.load("icebox.pipeline.heads", entry.family).build, task, fills, columns)
+    return HeadFactory(plugins.load("icebox.pipeline.heads", entry.family).build, task, keywords, columns)

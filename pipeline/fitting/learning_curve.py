@@ -1,4 +1,4 @@
-"""The few-label curve: a head learnt anew from some labels of each class, several draws from the same features."""
+"""The few-label curve: a head fitted on some labels of each class, on several draws of items from one store."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,52 +6,57 @@ from typing import Any
 from icebox.pipeline.config.schema import Fit
 from icebox.pipeline.data.class_weights import SampleWeighter
 from icebox.pipeline.data.labelled import LabelledData, subsample_per_class
-from icebox.pipeline.fitting.fit_head import Learnt, learn
-from icebox.pipeline.fitting.head_factory import Maker, Setting
-from icebox.pipeline.fitting.search import NothingFits
+from icebox.pipeline.fitting.candidates import Candidate
+from icebox.pipeline.fitting.final_fit import FitResult, fit_head
+from icebox.pipeline.fitting.head_factory import HeadFactory
+from icebox.pipeline.fitting.search import NoCandidateFits
 
 Labels = int | str  # of each class, or "all"
 
 
-def in_order(given: Labels | Sequence[Labels]) -> list[Labels]:
+def sorted_points(labels_per_class: Labels | Sequence[Labels]) -> list[Labels]:
     """The points of the curve, fewest labels first; the last one is the main result."""
-    points = [given] if isinstance(given, int | str) else list(dict.fromkeys(given))
+    if isinstance(labels_per_class, int | str):
+        return [labels_per_class]
+    points = dict.fromkeys(labels_per_class)
     return sorted(points, key=lambda labels: float("inf") if isinstance(labels, str) else labels)
 
 
-def drawn(data: LabelledData, labels: Labels, seed: int) -> LabelledData:
-    """What a head may learn from with so many labels of each class."""
+def draw(data: LabelledData, labels: Labels, seed: int) -> LabelledData:
+    """The data with so many labels of each class in train and val."""
     return data if isinstance(labels, str) else subsample_per_class(data, labels, seed=seed)
 
 
-def curve(
-    made: Maker,
-    settings: Sequence[Setting],
+def compute(
+    factory: HeadFactory,
+    candidates: Sequence[Candidate],
     data: LabelledData,
     points: Sequence[Labels],
     fit: Fit,
     *,
-    weigh: SampleWeighter,
-    main: Learnt,
+    sample_weighter: SampleWeighter,
+    main: FitResult,
 ) -> list[dict[str, Any]]:
-    """A line a point with val and test scores of each draw; `main` is the last point's first draw, learnt before.
+    """One line for each point, with val and test scores of each draw; `main` is the last point's first draw, which was
+    fitted before.
 
-    Each draw has its own search, since one with more labels would know more than these. A draw that nothing fits (three
-    neighbours of two items) is left out and said.
+    Each draw has its own search, since parameters chosen with more labels would know more than the draw's own labels.
+    A draw that no candidate fits (three neighbors of two items) is left out, and a message says so.
     """
     lines = []
     for labels in points:
         draws = []
         for seed in range(fit.seed, fit.seed + (1 if isinstance(labels, str) else fit.seeds)):
-            here = drawn(data, labels, seed)
-            again = labels == points[-1] and seed == fit.seed
-            once = fit.model_copy(update={"seed": seed, "seeds": 1})
+            subset = draw(data, labels, seed)
+            one_seed = fit.model_copy(update={"seed": seed, "seeds": 1})
             try:
-                learnt = main if again else learn(made, settings, here, once, weigh=weigh)
-            except NothingFits as reason:
+                result = main
+                if not (labels == points[-1] and seed == fit.seed):
+                    result = fit_head(factory, candidates, subset, one_seed, sample_weighter=sample_weighter)
+            except NoCandidateFits as reason:
                 print(f"{labels} labels a class, draw {seed}: {reason}")
                 continue
-            tests = {split: scored.scores for split, scored in learnt.seeds[0].tests.items()}
-            draws.append({"seed": seed, "val": learnt.found.scores, **tests})
-        lines.append({"labels_per_class": labels, "train_n": len(set(here.train.item_ids)), "draws": draws})
+            tests = {name: scored.scores for name, scored in result.seeds[0].tests.items()}
+            draws.append({"seed": seed, "val": result.search.scores, **tests})
+        lines.append({"labels_per_class": labels, "train_n": len(set(subset.train.item_ids)), "draws": draws})
     return lines

@@ -1,4 +1,4 @@
-"""Every setting of a head, fitted on train and judged on val or by folds; the best one wins."""
+"""Search: every candidate is fitted on train and scored on val or by folds; the best one wins."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -18,174 +18,201 @@ from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
 from icebox.pipeline.estimators import base
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.predictions import score_head
-from icebox.pipeline.fitting import convergence, path_fitting, successive_halving
-from icebox.pipeline.fitting import cross_validation as folds
-from icebox.pipeline.fitting.head_factory import Maker, Setting
+from icebox.pipeline.fitting import convergence, cross_validation, path_fitting
+from icebox.pipeline.fitting.candidates import Candidate, halving_rounds, subsample
+from icebox.pipeline.fitting.convergence import ConvergenceWarnings
+from icebox.pipeline.fitting.head_factory import HeadFactory
 
-FOLDS = 5  # where there is no val and no number of folds is given
-Pair = tuple[LabelledSplit, LabelledSplit]  # what is fitted on, what is judged on
+DEFAULT_FOLDS = 5  # where there is no val and no number of folds is given
+Pair = tuple[LabelledSplit, LabelledSplit]  # (to fit on, to score on)
 
 
 @dataclass(frozen=True)
-class Tried:
-    """The setting at `position` on one pair: its scores, seconds, and whether it converged (None: it has no such end).
+class Trial:
+    """The candidate at `position` on one pair: its scores, seconds, and whether it converged (None: not iterative).
 
-    Without scores where the head can't be fitted or asked on so few items (more neighbours than items): `failed` says
-    why. `stopped`: the parameters with which a fit without val stops where this one did. `head` is kept of the best
-    alone, since some hold all the features that they were given.
+    Without scores where the head can't be fitted or predict on so few items (more neighbors than items): `error` says
+    why. `refit_parameters`: see `base.refit_parameters`. `head` is kept of the best trial only, since some heads hold
+    all the features that they were fitted on.
     """
 
     position: int
     scores: dict[str, float]
     fit_s: float
     converged: bool | None
-    stopped: dict[str, Any]
+    refit_parameters: dict[str, Any]
     head: Any = None
-    failed: str = ""
+    error: str = ""
 
 
-class NothingFits(IceboxError):
-    """Not one setting of a head could be fitted."""
+class NoCandidateFits(IceboxError):
+    """Not one candidate of a head could be fitted."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """The winner: its setting, the scores that chose it and by which `measure`, and the table of all that were tried.
+class SearchResult:
+    """The winner's parameters, the scores that chose it and by which `metric`, and the table of all candidates.
 
-    `tried` has it on each pair: on val, where its `head` is kept, or on each fold; `folds` tells folds of these items
-    from others.
+    `trials` are the winner's on each pair: on val, where its `head` is kept, or on each fold; `folds_id` tells folds of
+    these items from others, "" without folds.
     """
 
-    setting: Setting
+    parameters: Candidate
     scores: dict[str, float]
-    measure: str
+    metric: str
     chosen_on: str
-    tried: list[Tried]
+    trials: list[Trial]
     table: list[dict[str, Any]]
-    folds: str = ""
+    folds_id: str = ""
 
 
-def search(made: Maker, settings: Sequence[Setting], data: LabelledData, fit: Fit, *, weigh: SampleWeighter) -> Found:
-    """Try the settings as `fit` says; among equals the first wins.
+def search(
+    factory: HeadFactory,
+    candidates: Sequence[Candidate],
+    data: LabelledData,
+    fit: Fit,
+    *,
+    sample_weighter: SampleWeighter,
+) -> SearchResult:
+    """Compare the candidates as `fit` says; among equals the first wins.
 
-    A setting that can't be fitted is passed over. Raises NothingFits where none can, and IceboxError where there is
-    neither val nor enough items for folds.
+    A candidate that can't be fitted is passed over. Raises NoCandidateFits where none can, and IceboxError where there
+    is neither val nor enough items for folds.
     """
-    pairs, chosen_on = pairs_of(data, fit)
-    left, table, worth = list(range(len(settings))), dict[int, dict[str, Any]](), dict[int, float]()
-    for keep, share in successive_halving.rounds(len(settings)) if "halving" in fit.search else [(len(settings), 1.0)]:
-        left = sorted(sorted(left, key=lambda i: -worth.get(i, 0))[:keep])
-        cut = [(successive_halving.share_of(on, share, task=data.task, seed=fit.seed), judged) for on, judged in pairs]
-        tried = try_all(made, {i: settings[i] for i in left}, cut, data, fit, weigh=weigh)
-        for i in left:
-            mine = [each for each in tried if each.position == i]
-            failed = next((each.failed for each in mine if each.failed), "")
-            scores: dict[str, Any] = {"failed": failed} if failed else mean_of(mine)
-            worth[i] = -math.inf if failed else metrics.utility(scores, fit.choose)
-            table[i] = settings[i] | ({"share": round(share, 4)} if "halving" in fit.search else {})
-            table[i] |= {"fit_s": round(sum(each.fit_s for each in mine), 3), "converged": all_of(mine), **scores}
-            if len(mine) > 1 and not failed:
-                table[i]["by_fold"] = [each.scores[metrics.choosing_metric(each.scores, fit.choose)] for each in mine]
-    best = max(left, key=lambda i: (worth[i], -i))
-    if worth[best] == -math.inf:
-        raise NothingFits(f"no setting can be fitted on {len(pairs[0][0]):,} items: {table[best]['failed']}")
-    won = [each for each in tried if each.position == best]
-    scores = mean_of(won)
-    measure = metrics.choosing_metric(scores, fit.choose)
-    same = fingerprint.of_settings([judged.item_ids.tolist() for _, judged in pairs]) if len(pairs) > 1 else ""
-    return Found(settings[best], scores, measure, chosen_on, won, [table[i] for i in range(len(settings))], same)
+    pairs, chosen_on = comparison_pairs(data, fit)
+    remaining = list(range(len(candidates)))
+    table: dict[int, dict[str, Any]] = {}
+    utilities: dict[int, float] = {}
+    halving = "halving" in fit.search
+    for count, share in halving_rounds(len(candidates)) if halving else [(len(candidates), 1.0)]:
+        remaining = sorted(sorted(remaining, key=lambda i: -utilities.get(i, 0))[:count])
+        shared = [(subsample(on, share, task=data.task, seed=fit.seed), scored_on) for on, scored_on in pairs]
+        trials = run_trials(
+            factory, {i: candidates[i] for i in remaining}, shared, data, fit, sample_weighter=sample_weighter
+        )
+        for i in remaining:
+            of_candidate = [trial for trial in trials if trial.position == i]
+            error = next((trial.error for trial in of_candidate if trial.error), "")
+            scores: dict[str, Any] = {"failed": error} if error else mean_scores(of_candidate)
+            utilities[i] = -math.inf if error else metrics.utility(scores, fit.choose)
+            table[i] = candidates[i] | ({"share": round(share, 4)} if halving else {})
+            fit_s = round(sum(trial.fit_s for trial in of_candidate), 3)
+            table[i] |= {"fit_s": fit_s, "converged": all_converged(of_candidate), **scores}
+            if len(of_candidate) > 1 and not error:
+                table[i]["by_fold"] = [
+                    trial.scores[metrics.choosing_metric(trial.scores, fit.choose)] for trial in of_candidate
+                ]
+    best = max(remaining, key=lambda i: (utilities[i], -i))
+    if utilities[best] == -math.inf:
+        raise NoCandidateFits(f"no setting can be fitted on {len(pairs[0][0]):,} items: {table[best]['failed']}")
+    winning_trials = [trial for trial in trials if trial.position == best]
+    scores = mean_scores(winning_trials)
+    folds_id = ""
+    if len(pairs) > 1:
+        folds_id = fingerprint.of_settings([scored_on.item_ids.tolist() for _, scored_on in pairs])
+    return SearchResult(
+        candidates[best],
+        scores,
+        metrics.choosing_metric(scores, fit.choose),
+        chosen_on,
+        winning_trials,
+        [table[i] for i in range(len(candidates))],
+        folds_id,
+    )
 
 
-def pairs_of(data: LabelledData, fit: Fit) -> tuple[list[Pair], str]:
-    """What settings are compared on, and its name: val, or folds where there is none or folds were asked for."""
+def comparison_pairs(data: LabelledData, fit: Fit) -> tuple[list[Pair], str]:
+    """The pairs on which candidates are compared, and their name: val, or folds where there is none or `fit.folds` is
+    set."""
     if data.val is not None and fit.folds is None:
         return [(data.train, data.val)], "val"
-    pool, name = (data.train_and_val, "train+val") if fit.refit == "train+val" and data.val else (data.train, "train")
-    pairs = folds.folds(pool, fit.folds or FOLDS, task=data.task, seed=fit.seed)
+    with_val = fit.refit == "train+val" and data.val
+    split, name = (data.train_and_val, "train+val") if with_val else (data.train, "train")
+    pairs = cross_validation.folds(split, fit.folds or DEFAULT_FOLDS, task=data.task, seed=fit.seed)
     return pairs, f"{len(pairs)}-fold in {name}"
 
 
-def try_all(
-    made: Maker,
-    settings: dict[int, Setting],
+def run_trials(
+    factory: HeadFactory,
+    candidates: dict[int, Candidate],
     pairs: Sequence[Pair],
     data: LabelledData,
     fit: Fit,
     *,
-    weigh: SampleWeighter,
-) -> list[Tried]:
-    """Each setting (by its position) on each pair.
+    sample_weighter: SampleWeighter,
+) -> list[Trial]:
+    """Each candidate (by its position) on each pair.
 
-    Fits run side by side in threads, which share the features, each on one BLAS thread: two threads each on busy cores
+    Fits run in parallel in threads, which share the features, each on one BLAS thread: two threads each on busy cores
     were 9–19 times slower.
     """
-    complaints = convergence.Complaints()
+    fit_warnings = ConvergenceWarnings()
 
-    def try_group(group: list[int], pair: Pair) -> list[Tried]:
-        found: list[Tried] = []
-        for each in tried_of(made, {i: settings[i] for i in group}, pair, data, fit, weigh, complaints):
-            found = best_keeps_its_head([*found, each], fit.choose)
-        return found
+    def run_group(group: list[int], pair: Pair) -> list[Trial]:
+        members = {i: candidates[i] for i in group}
+        trials: list[Trial] = []
+        for trial in group_trials(factory, members, pair, data, fit, sample_weighter, fit_warnings):
+            trials = keep_best_head([*trials, trial], fit.choose)
+        return trials
 
-    positions, build = list(settings), made.under(fit.seed)
-    groups = [[positions[i] for i in group] for group in path_fitting.groups(build, list(settings.values()))]
+    positions, build = list(candidates), factory.with_seed(fit.seed)
+    groups = [
+        [positions[i] for i in group] for group in path_fitting.group_candidates(build, list(candidates.values()))
+    ]
     jobs = [(group, pair) for pair in pairs for group in groups]
-    total, side_by_side = len(settings) * len(pairs), min(len(jobs), joblib.cpu_count())
-    done: list[Tried] = []
-    with threadpool_limits(1), complaints.heard(), tqdm(total=total, desc="fit", unit="fit", disable=None) as bar:
-        running = joblib.Parallel(side_by_side, prefer="threads", return_as="generator")
-        for found in running(joblib.delayed(try_group)(*job) for job in jobs):
-            done = best_keeps_its_head([*done, *found], fit.choose) if len(pairs) == 1 else [*done, *headless(found)]
-            bar.update(len(found))
+    total, threads = len(candidates) * len(pairs), min(len(jobs), joblib.cpu_count())
+    done: list[Trial] = []
+    with threadpool_limits(1), fit_warnings.recorded(), tqdm(total=total, desc="fit", unit="fit", disable=None) as bar:
+        parallel = joblib.Parallel(threads, prefer="threads", return_as="generator")
+        for trials in parallel(joblib.delayed(run_group)(*job) for job in jobs):
+            if len(pairs) == 1:
+                done = keep_best_head([*done, *trials], fit.choose)
+            else:  # a fold's head is not fitted on all of train
+                done += [replace(trial, head=None) for trial in trials]
+            bar.update(len(trials))
     return done
 
 
-def tried_of(
-    made: Maker,
-    settings: dict[int, Setting],
+def group_trials(
+    factory: HeadFactory,
+    candidates: dict[int, Candidate],
     pair: Pair,
     data: LabelledData,
     fit: Fit,
-    weigh: SampleWeighter,
-    complaints: convergence.Complaints,
-) -> Iterator[Tried]:
-    """Settings that are fitted in one go, on one pair."""
-    positions, (on, judged) = list(settings), pair
-    given = {"sample_weight": weigh(on.labels), "val": (judged.features, judged.labels)}
-    left = list(positions)
+    sample_weighter: SampleWeighter,
+    fit_warnings: ConvergenceWarnings,
+) -> Iterator[Trial]:
+    """Trials of candidates that are fitted in one go, on one pair."""
+    positions, (on, scored_on) = list(candidates), pair
+    fit_params = {"sample_weight": sample_weighter(on.labels), "val": (scored_on.features, scored_on.labels)}
+    unfinished = list(positions)
     try:
-        fits = path_fitting.fit(made.under(fit.seed), list(settings.values()), on.features, on.labels, **given)
-        for i, head, fit_s in fits:
-            converged = convergence.converged(head, complaints.taken())
-            scores = score_head(head, judged, data).scores
-            stopped = base.refit_parameters(head)
-            left.remove(positions[i])
-            yield Tried(positions[i], scores, fit_s, converged, stopped, head)
-    except ValueError as reason:  # scikit-learn's word for what an estimator can't do with these items
-        for position in left:
-            yield Tried(position, {}, 0.0, None, {}, failed=str(reason).splitlines()[0])
+        build = factory.with_seed(fit.seed)
+        for i, head, fit_s in path_fitting.fit(build, list(candidates.values()), on.features, on.labels, **fit_params):
+            converged = convergence.converged(head, fit_warnings.take())
+            scores = score_head(head, scored_on, data).scores
+            unfinished.remove(positions[i])
+            yield Trial(positions[i], scores, fit_s, converged, base.refit_parameters(head), head)
+    except ValueError as reason:  # scikit-learn's error where an estimator can't be fitted on these items
+        for position in unfinished:
+            yield Trial(position, {}, 0.0, None, {}, error=str(reason).splitlines()[0])
 
 
-def best_keeps_its_head(tried: list[Tried], choose: str) -> list[Tried]:
-    """The same without the heads of all but the best, the first among equals."""
-    fitted = [each for each in tried if not each.failed]
-    best = max(fitted, key=lambda each: (metrics.utility(each.scores, choose), -each.position), default=None)
-    return [each if each is best else replace(each, head=None) for each in tried]
+def keep_best_head(trials: list[Trial], choose: str) -> list[Trial]:
+    """The trials, of which only the best keeps its head, the first among equals."""
+    fitted = [trial for trial in trials if not trial.error]
+    best = max(fitted, key=lambda trial: (metrics.utility(trial.scores, choose), -trial.position), default=None)
+    return [trial if trial is best else replace(trial, head=None) for trial in trials]
 
 
-def headless(tried: list[Tried]) -> list[Tried]:
-    """The same without any head: what a fold's is fitted on is not all there is."""
-    return [replace(each, head=None) for each in tried]
+def mean_scores(trials: Sequence[Trial]) -> dict[str, float]:
+    """Scores averaged over pairs, and `n`, the sum of their items."""
+    scores = [trial.scores for trial in trials]
+    means = {name: round(float(np.mean([each[name] for each in scores])), 6) for name in scores[0] if name != "n"}
+    return {"n": sum(int(each["n"]) for each in scores), **means}
 
 
-def mean_of(tried: Sequence[Tried]) -> dict[str, float]:
-    """Scores on average over pairs, and `n` in all of them."""
-    every = [each.scores for each in tried]
-    means = {name: round(float(np.mean([scores[name] for scores in every])), 6) for name in every[0] if name != "n"}
-    return {"n": sum(int(scores["n"]) for scores in every), **means}
-
-
-def all_of(tried: Sequence[Tried]) -> bool | None:
-    """Whether the setting converged on every pair; None where it has no such end."""
-    said = [each.converged for each in tried if each.converged is not None]
-    return all(said) if said else None
+def all_converged(trials: Sequence[Trial]) -> bool | None:
+    """Whether the candidate converged on every pair; None for one that is not iterative."""
+    results = [trial.converged for trial in trials if trial.converged is not None]
+    return all(results) if results else None

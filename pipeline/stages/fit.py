@@ -5,8 +5,7 @@ from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.data import class_weights, feature_selection, labelled
 from icebox.pipeline.evaluation import peak_memory, results
-from icebox.pipeline.fitting import details, fit_head, head_factory, learning_curve
-from icebox.pipeline.fitting.parameter_grid import settings
+from icebox.pipeline.fitting import candidates, details, final_fit, head_factory, learning_curve
 from icebox.pipeline.inference import bundle
 from icebox.pipeline.project import paths
 
@@ -18,17 +17,19 @@ def run(config: Config, key: str) -> None:
     inputs, head_entry = config.stores[store_name].fit, config.heads[head_name]
     selection = feature_selection.select(store, outputs=inputs.outputs, views=inputs.expanded_views)
     data = labelled.load(store, task=config.task(store_name), selection=selection)
-    weigh = class_weights.sample_weighter(inputs.class_weights, data.classes, f"stores.{store_name}.fit.class_weights")
-    made = head_factory.maker(head_entry, data.task, f"heads.{head_name}", columns=selection.column_ranges(store))
-    candidates = settings(head_entry.parameters, fit.search, seed=fit.seed)
-    points = learning_curve.in_order(inputs.labels_per_class)
-    most_labels = learning_curve.drawn(data, points[-1], fit.seed)
+    weighter = class_weights.sample_weighter(
+        inputs.class_weights, data.classes, f"stores.{store_name}.fit.class_weights"
+    )
+    factory = head_factory.create(head_entry, data.task, f"heads.{head_name}", columns=selection.column_ranges(store))
+    grid = candidates.generate(head_entry.parameters, fit.search, seed=fit.seed)
+    points = learning_curve.sorted_points(inputs.labels_per_class)
+    most_labels = learning_curve.draw(data, points[-1], fit.seed)
     curve = []
     with located(f"stores.{store_name}"):
-        learnt = fit_head.learn(made, candidates, most_labels, fit, weigh=weigh)
+        result = final_fit.fit_head(factory, grid, most_labels, fit, sample_weighter=weighter)
         if len(points) > 1:
-            curve = learning_curve.curve(made, candidates, data, points, fit, weigh=weigh, main=learnt)
-    first = learnt.seeds[0]
+            curve = learning_curve.compute(factory, grid, data, points, fit, sample_weighter=weighter, main=result)
+    first = result.seeds[0]
     saved = bundle.for_store(config, store_name, store, first.fitted.head, classes=data.classes, selection=selection)
     bundle.save(saved, store=store_name, head=head_name)
     weights = inputs.class_weights
@@ -36,25 +37,25 @@ def run(config: Config, key: str) -> None:
         store_name,
         head_name,
         classes=data.classes,
-        splits=({"val": learnt.val} if learnt.val else {}) | first.tests,
-        val=learnt.found.scores,
+        splits=({"val": result.val} if result.val else {}) | first.tests,
+        val=result.search.scores,
         numbers={
             "train_n": len(set(most_labels.train.item_ids)),
             "fit_s": round(first.fitted.fit_s, 3),
             "predict_s": round(first.predict_s, 3),
         },
         details={
-            **details.selection_details(learnt, fit, data.task),
-            "class_weights": weights if weights == "none" or made.weighs(candidates[0]) else "not taken",
+            **details.selection_details(result, fit, data.task),
+            "class_weights": weights if weights == "none" or factory.takes_weights(grid[0]) else "not taken",
             "bundle_bytes": paths.bundle(store_name, head_name).stat().st_size,
             "peak_memory_bytes": peak_memory.peak_bytes(),
-            "seeds": details.scores_by_seed(learnt) if made.seeded else [],
+            "seeds": details.scores_by_seed(result) if factory.has_randomness else [],
             "labels": curve,
-            "search": learnt.found.table,
+            "search": result.search.table,
         },
     )
     test = ", ".join(f"{name} {value:.4f}" for name, value in first.tests["test"].scores.items() if name != "n")
-    print(f"{store_name} {head_name}: {learnt.found.setting}: test {test}")
+    print(f"{store_name} {head_name}: {result.search.parameters}: test {test}")
 
 
 def split_key(config: Config, key: str) -> tuple[str, str]:

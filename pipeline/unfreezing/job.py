@@ -33,12 +33,12 @@ class FineTuningJob:
         inputs = self.store.fit
         selection = feature_selection.select(features, outputs=inputs.outputs, views=inputs.expanded_views)
         data = labelled.load(features, task=config.task(self.options.store), selection=selection)
-        labels_per_class = learning_curve.in_order(inputs.labels_per_class)[-1]
-        self.data = learning_curve.drawn(data, labels_per_class, self.fit.seed)
+        labels_per_class = learning_curve.sorted_points(inputs.labels_per_class)[-1]
+        self.data = learning_curve.draw(data, labels_per_class, self.fit.seed)
         if self.data.val is None:
             raise IceboxError("expected items in val, which the best epoch is chosen on; raise the dataset's split.val")
         where = f"stores.{self.options.store}.fit.class_weights"
-        self.weigh = class_weights.sample_weighter(inputs.class_weights, self.data.classes, where)
+        self.sample_weighter = class_weights.sample_weighter(inputs.class_weights, self.data.classes, where)
         rows = {row.item_id: row for row in manifest.read(paths.manifest(self.store.dataset))}
         self.rows = {split: [rows[item_id] for item_id in part.item_ids] for split, part in self.data.splits.items()}
         self.source = datasets.source(config, self.store.dataset)

@@ -82,7 +82,7 @@ def run(job: FineTuningJob, cache: ActivationCache, seed: int, *, on_epoch: Epoc
             val=items["val"],
             score=lambda scores: job.score("val", scores).scores,
             metric=job.fit.choose,
-            weights=job.weigh(job.data.train.labels),
+            weights=job.sample_weighter(job.data.train.labels),
             augment=partial(augmentation.augment, kinds=options.augment) if options.augment else None,
             on_epoch=on_epoch,
         )

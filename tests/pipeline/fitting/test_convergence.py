@@ -13,13 +13,13 @@ Y = (X @ [1, 2, 3, 4, 5] > 0).astype(int)
 
 
 def test_each_of_the_fits_side_by_side_hears_of_its_own_failure_only():
-    complaints = convergence.Complaints()
+    fit_warnings = convergence.ConvergenceWarnings()
 
     def fit(max_iter: int) -> bool | None:
         head = LogisticRegression(max_iter=max_iter).fit(X, Y)
-        return convergence.converged(head, complaints.taken())
+        return convergence.converged(head, fit_warnings.take())
 
-    with complaints.heard(), ThreadPoolExecutor(3) as pool:
+    with fit_warnings.recorded(), ThreadPoolExecutor(3) as pool:
         assert list(pool.map(fit, [1, 500] * 6)) == [False, True] * 6
 
 
@@ -36,5 +36,5 @@ def test_reaching_the_limit_without_a_word_is_not_converging():
 
 
 def test_other_warnings_are_shown_as_ever():
-    with pytest.warns(UserWarning, match="mind"), convergence.Complaints().heard():
+    with pytest.warns(UserWarning, match="mind"), convergence.ConvergenceWarnings().recorded():
         warnings.warn("mind", UserWarning, stacklevel=1)

@@ -1,0 +1,135 @@
+"""A head on a store from beginning to end: search, the final fit under each seed, calibration, scores on test sets."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import joblib
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from icebox.features.errors import IceboxError
+from icebox.pipeline.config.schema import Fit
+from icebox.pipeline.data.class_weights import SampleWeighter
+from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
+from icebox.pipeline.evaluation.predictions import ScoredSplit, score_head
+from icebox.pipeline.fitting import convergence, path_fitting
+from icebox.pipeline.fitting.candidates import Candidate
+from icebox.pipeline.fitting.convergence import ConvergenceWarnings
+from icebox.pipeline.fitting.head_factory import HeadFactory
+from icebox.pipeline.fitting.search import SearchResult, Trial, search
+
+
+@dataclass(frozen=True)
+class FittedHead:
+    """A head under one seed, the seconds its fit took, and whether it converged (None: not iterative)."""
+
+    seed: int
+    head: Any
+    fit_s: float
+    converged: bool | None
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """The winner under one seed and its scores: on val, unless it was fitted on val, and on each test set."""
+
+    fitted: FittedHead
+    val: dict[str, float] | None
+    tests: dict[str, ScoredSplit]
+    predict_s: float
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """The search; the winner under each seed, the first of which is saved; and val as scored by the search, where val
+    chose."""
+
+    search: SearchResult
+    seeds: list[SeedResult]
+    val: ScoredSplit | None
+
+
+def fit_head(
+    factory: HeadFactory,
+    candidates: Sequence[Candidate],
+    data: LabelledData,
+    fit: Fit,
+    *,
+    sample_weighter: SampleWeighter,
+) -> FitResult:
+    """Choose on val or by folds, refit, calibrate, and score once on the test sets."""
+    result = search(factory, candidates, data, fit, sample_weighter=sample_weighter)
+    heads = fit_winner(factory, result, data, fit, sample_weighter=sample_weighter)
+    val = score_head(result.trials[0].head, data.val, data) if result.chosen_on == "val" and data.val else None
+    return FitResult(result, [score_seed(fitted, data, fit, val is not None) for fitted in heads], val)
+
+
+def fit_winner(
+    factory: HeadFactory, result: SearchResult, data: LabelledData, fit: Fit, *, sample_weighter: SampleWeighter
+) -> list[FittedHead]:
+    """The winner under `fit.seed`, and under the seeds after it where the head has randomness.
+
+    On train, with val to stop early by, where val chose; on train and val together with `refit: train+val`; on train
+    alone after folds. Without val a head stops where it did when it was chosen.
+    """
+    on, val = final_splits(data, result, fit)
+    parameters = result.parameters if val is not None else result.parameters | mean_refit_parameters(result.trials)
+    seeds = [fit.seed + i for i in range(fit.seeds if factory.has_randomness else 1)]
+    chosen = result.trials[0] if val is not None else None  # was fitted on train, with val, in the search
+    first = [] if chosen is None else [FittedHead(fit.seed, chosen.head, chosen.fit_s, chosen.converged)]
+    fit_warnings = ConvergenceWarnings()
+
+    def fit_seed(seed: int) -> FittedHead:
+        fit_params = {"sample_weight": sample_weighter(on.labels), "val": val and (val.features, val.labels)}
+        build = factory.with_seed(seed)
+        ((_, head, fit_s),) = path_fitting.fit(build, [parameters], on.features, on.labels, **fit_params)
+        return FittedHead(seed, head, fit_s, convergence.converged(head, fit_warnings.take()))
+
+    remaining = seeds[len(first) :]
+    with threadpool_limits(1), fit_warnings.recorded():
+        parallel = joblib.Parallel(min(len(seeds), joblib.cpu_count()), prefer="threads")
+        return first + (parallel(joblib.delayed(fit_seed)(seed) for seed in remaining) if remaining else [])
+
+
+def final_splits(data: LabelledData, result: SearchResult, fit: Fit) -> tuple[LabelledSplit, LabelledSplit | None]:
+    """The items that the final head is fitted on, and the val that it may stop early by."""
+    if fit.refit == "train+val":
+        return data.train_and_val, None
+    return data.train, data.val if result.chosen_on == "val" else None
+
+
+def mean_refit_parameters(trials: Sequence[Trial]) -> dict[str, Any]:
+    """The parameters with which a fit without val stops where the trials did, on average over the pairs."""
+    means = {name: np.mean([trial.refit_parameters[name] for trial in trials]) for name in trials[0].refit_parameters}
+    return {
+        name: round(float(mean)) if isinstance(trials[0].refit_parameters[name], int) else float(mean)
+        for name, mean in means.items()
+    }
+
+
+def score_seed(fitted: FittedHead, data: LabelledData, fit: Fit, val_chose: bool) -> SeedResult:
+    """Calibrate a head where `fit` says so, and score it."""
+    val_is_unseen = data.val is not None and val_chose and fit.refit == "train"
+    val = score_head(fitted.head, data.val, data).scores if val_is_unseen and data.val else None
+    if fit.calibrate != "none":
+        if data.val is None:
+            raise IceboxError(f"calibrate: {fit.calibrate}: expected items in val to learn from, found none")
+        fitted = replace(fitted, head=calibrate(fitted.head, data.val, fit.calibrate))
+    started_s = time.perf_counter()
+    tests = {name: score_head(fitted.head, split, data) for name, split in data.tests.items()}
+    return SeedResult(fitted, val, tests, time.perf_counter() - started_s)
+
+
+def calibrate(head: Any, val: LabelledSplit, method: Literal["temperature", "isotonic"]) -> Any:
+    """The fitted head with a map from its scores to frequencies behind it, fitted on val, which the head must not have
+    been fitted on.
+
+    `temperature` is one number (Guo et al. 2017) and changes no prediction; `isotonic` a rising curve for each class,
+    for val sets of thousands. A head without probabilities gets them.
+    """
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.frozen import FrozenEstimator
+
+    return CalibratedClassifierCV(FrozenEstimator(head), method=method).fit(val.features, val.labels)

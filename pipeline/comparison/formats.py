@@ -12,7 +12,7 @@ from icebox.pipeline.comparison import leaderboard, significance, statistics
 from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
 from icebox.pipeline.comparison.significance import Significance
 from icebox.pipeline.comparison.statistics import FoldComparison
-from icebox.pipeline.comparison.test_predictions import ClassificationPredictions, SplitPredictions, most_frequent
+from icebox.pipeline.comparison.test_predictions import SplitPredictions, constant_baseline
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.metrics import METRICS, Metric
@@ -41,7 +41,7 @@ def records(config: Config, stores: Sequence[str] = ()) -> list[dict[str, Any]]:
         metric = leaderboard.ranking_metric(config, entries[0])
         ranks = statistics.ranks([entry.val.get(metric.name) for entry in entries])
         folds = leaderboard.compare_on_folds(entries, metric)
-        baseline = constant_baseline(predictions)
+        baseline = baseline_columns(predictions)
         for entry, rank, result, fold in zip(entries, ranks, assessed, folds, strict=True):
             dataset_columns = {"ranked_by": f"{entry.chosen_on} {metric.name}", **baseline}
             flat.append(record(entry, rank, result) | dataset_columns | fold_columns(fold))
@@ -112,15 +112,14 @@ def over_seeds(entry: LeaderboardEntry) -> tuple[int, float | None, float | None
     return len(scores), mean, (sum((score - mean) ** 2 for score in scores) / (len(scores) - 1)) ** 0.5
 
 
-def constant_baseline(predictions: Sequence[SplitPredictions | None]) -> dict[str, Any]:
-    """The most frequent class of test, or its mean, and the score of always predicting that."""
+def baseline_columns(predictions: Sequence[SplitPredictions | None]) -> dict[str, Any]:
+    """The constant baseline of test, by the first entry whose predictions are here."""
     test = next((each for each in predictions if each), None)
-    if test is None:
-        return {"reference": None, "reference_score": None}
-    if isinstance(test, ClassificationPredictions):
-        label, share = most_frequent(test.classes[i] for i in test.labels)
-        return {"reference": label, "reference_score": share}
-    return {"reference": f"{test.labels.mean():.4g}", "reference_score": float(test.labels.std())}
+    baseline = constant_baseline(test) if test else None
+    return {
+        "reference": baseline.prediction if baseline else None,
+        "reference_score": baseline.score if baseline else None,
+    }
 
 
 def as_json(records: Sequence[dict[str, Any]]) -> str:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -174,8 +174,22 @@ def calibration_curve(predictions: ClassificationPredictions) -> list[dict[str, 
     ]
 
 
-def most_frequent(labels: Iterable[str]) -> tuple[str, float]:
+class ConstantBaseline(NamedTuple):
+    """The score of always predicting one value: the most frequent label, or the mean of a regression's labels."""
+
+    prediction: str
+    score: float
+
+
+def constant_baseline(predictions: SplitPredictions) -> ConstantBaseline:
+    """The baseline of a split, by accuracy or root mean squared error."""
+    if isinstance(predictions, ClassificationPredictions):
+        return most_frequent(predictions.classes[i] for i in predictions.labels)
+    return ConstantBaseline(f"{predictions.labels.mean():.4g}", float(predictions.labels.std()))
+
+
+def most_frequent(labels: Iterable[str]) -> ConstantBaseline:
     """The most frequent label and its share: the accuracy of always predicting it. Among equals the first by name."""
     counts = Counter(labels)
     label = min(counts, key=lambda each: (-counts[each], each))
-    return label, counts[label] / counts.total()
+    return ConstantBaseline(label, counts[label] / counts.total())

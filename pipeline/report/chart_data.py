@@ -1,92 +1,103 @@
-"""What the page's scripts draw: the data of charts and the items that a click opens, as plain JSON."""
+"""The data of the page's scripts, as plain JSON: charts, and the items that a click opens."""
 
 from typing import Any
 
 import numpy as np
 
 from icebox.pipeline.comparison import test_predictions
-from icebox.pipeline.report.sections import Line, Section
-from icebox.pipeline.report.thumbnails import Exhibit
+from icebox.pipeline.comparison.test_predictions import RegressionPredictions
+from icebox.pipeline.report.sections import DatasetSection
+from icebox.pipeline.report.thumbnails import Thumbnail
 
-THUMB = 56  # pixels of a picture on the map and of a neighbour; mistakes are shown larger
-BRIEF = 160  # characters of a text there
-SCATTERED = 2000  # points of a regression's chart
+SMALL_SIDE_MAX = 56  # pixels of an image on the map and of a neighbor; mistakes are shown larger
+SMALL_TEXT_MAX = 160  # characters of a text there
+SCATTER_POINTS_MAX = 2000  # of a regression
 
 
-def of(section: Section) -> dict[str, Any]:
-    """All of one dataset."""
-    items, near = items_of(section)
+def collect(section: DatasetSection) -> dict[str, Any]:
+    """All charts and items of one dataset."""
+    neighbors = neighbors_of_mistakes(section)
     return {
         "score": f"test {section.metric.title}",
-        "regression": section.regression,
+        "regression": section.is_regression,
         "classes": section.classes,
-        "items": items,
-        "near": near,
+        "items": shown_items(section, neighbors),
+        "neighbors": neighbors,
         "heads": {
-            line.anchor: {"store": line.entry.store, "backbone": line.entry.backbone, "head": line.entry.head}
-            for line in section.lines
+            row.anchor: {"store": row.entry.store, "backbone": row.entry.backbone, "head": row.entry.head}
+            for row in section.rows
         },
-        "maps": {store: map_of(section, store) for store in section.atlases},
-        "labels": labels(section),
+        "maps": {store: map_points(section, store) for store in section.feature_maps},
+        "labels": learning_curves(section),
         "calibration": {
-            line.anchor: test_predictions.calibration_curve(line.judged)
-            for line in section.lines
-            if line.judged and line.judged.certainty_kind == "confidence"
+            row.anchor: test_predictions.calibration_curve(row.classification)
+            for row in section.rows
+            if row.classification and row.classification.certainty_kind == "confidence"
         },
-        "errors": {line.anchor: errors(line) for line in section.lines if line.measured},
+        "errors": {row.anchor: scatter_points(row.regression) for row in section.rows if row.regression},
     }
 
 
-def items_of(section: Section) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The items that are shown anywhere, by id; and by store the near train items of those that are mistaken."""
-    large = {mistake.item_id for line in section.lines for mistake in line.mistakes}
-    large |= {suspect["item_id"] for found in section.atlases.values() for suspect in found.suspects}
-    small = {item_id for found in section.atlases.values() for item_id in found.item_ids}
-    near: dict[str, Any] = {}
-    for store, found in section.atlases.items():
-        mistaken = {mistake.item_id for line in section.of(store) for mistake in line.mistakes}
-        near[store] = {item_id: found.nearest[item_id] for item_id in sorted(mistaken) if item_id in found.nearest}
-        small |= {item_id for of in near[store].values() for item_id, _ in of}
-    shown = {item_id: section.gallery.show(item_id) for item_id in sorted(large)}
-    shown |= {item_id: section.gallery.show(item_id, side=THUMB, length=BRIEF) for item_id in sorted(small - large)}
-    return {item_id: item(section, item_id, exhibit) for item_id, exhibit in shown.items()}, near
-
-
-def item(section: Section, item_id: str, exhibit: Exhibit) -> dict[str, Any]:
-    """An item as the scripts know it: label, split, picture or text."""
-    row = section.rows.get(item_id)
-    found: dict[str, Any] = {"label": row.label if row else "", "split": row.split if row else ""}
-    if exhibit.picture:
-        found |= {"picture": exhibit.picture, "width": exhibit.width, "height": exhibit.height}
-    if exhibit.text:
-        found["text"] = exhibit.text
-    return found
-
-
-def map_of(section: Section, store: str) -> dict[str, Any]:
-    """A store's map: ids, points by method, and what its best head said of each."""
-    found = section.atlases[store]
-    line = section.of(store)[0]
-    seen = line.seen.get("test")
-    said = {item_id: seen.label_and_prediction(i)[1] for i, item_id in enumerate(seen.item_ids)} if seen else {}
-    truth = {item_id: seen.label_and_prediction(i)[0] for i, item_id in enumerate(seen.item_ids)} if seen else {}
+def neighbors_of_mistakes(section: DatasetSection) -> dict[str, dict[str, list[tuple[str, float]]]]:
+    """By store and by id of each mistaken item: [id, cosine] of its nearest items of train."""
     return {
-        "ids": found.item_ids,
-        "points": found.points,
-        "label": [
-            truth.get(item_id, section.rows[item_id].label if item_id in section.rows else "")
-            for item_id in found.item_ids
-        ],
-        "said": [said.get(item_id) for item_id in found.item_ids],
-        "head": line.anchor,
+        store: {
+            item_id: feature_map.nearest[item_id]
+            for item_id in sorted({mistake.item_id for row in section.rows_of(store) for mistake in row.mistakes})
+            if item_id in feature_map.nearest
+        }
+        for store, feature_map in section.feature_maps.items()
     }
 
 
-def labels(section: Section) -> list[dict[str, Any]]:
-    """The learning curves: a point for each head and number of labels, with mean, least and most over its draws."""
+def shown_items(
+    section: DatasetSection, neighbors: dict[str, dict[str, list[tuple[str, float]]]]
+) -> dict[str, dict[str, Any]]:
+    """The items that are shown anywhere, by id."""
+    maps = section.feature_maps.values()
+    large = {mistake.item_id for row in section.rows for mistake in row.mistakes}
+    large |= {suspect["item_id"] for feature_map in maps for suspect in feature_map.suspects}
+    small = {item_id for feature_map in maps for item_id in feature_map.item_ids}
+    small |= {near for by_item in neighbors.values() for nearest in by_item.values() for near, _ in nearest}
+    get = section.thumbnails.get
+    thumbnails = {item_id: get(item_id) for item_id in sorted(large)}
+    for item_id in sorted(small - large):
+        thumbnails[item_id] = get(item_id, side_max=SMALL_SIDE_MAX, text_max=SMALL_TEXT_MAX)
+    return {item_id: item_record(section, item_id, thumbnail) for item_id, thumbnail in thumbnails.items()}
+
+
+def item_record(section: DatasetSection, item_id: str, thumbnail: Thumbnail) -> dict[str, Any]:
+    """Label, split, and image or text of an item."""
+    row = section.items.get(item_id)
+    record: dict[str, Any] = {"label": row.label if row else "", "split": row.split if row else ""}
+    if thumbnail.image:
+        record |= {"image": thumbnail.image, "width": thumbnail.width, "height": thumbnail.height}
+    if thumbnail.text:
+        record["text"] = thumbnail.text
+    return record
+
+
+def map_points(section: DatasetSection, store: str) -> dict[str, Any]:
+    """A store's map: ids, points by method, labels, and the predictions of the store's best head."""
+    feature_map, best = section.feature_maps[store], section.rows_of(store)[0]
+    test = best.predictions.get("test")
+    pairs = {item_id: test.label_and_prediction(i) for i, item_id in enumerate(test.item_ids)} if test else {}
+    labels = {item_id: row.label for item_id, row in section.items.items()}
+    labels |= {item_id: label for item_id, (label, _) in pairs.items()}
+    return {
+        "ids": feature_map.item_ids,
+        "points": feature_map.points,
+        "label": [labels.get(item_id, "") for item_id in feature_map.item_ids],
+        "predicted": [pairs[item_id][1] if item_id in pairs else None for item_id in feature_map.item_ids],
+        "head": best.anchor,
+    }
+
+
+def learning_curves(section: DatasetSection) -> list[dict[str, Any]]:
+    """A point for each head and number of labels, with the mean, least and greatest score over its draws."""
     return [
         {
-            "head": line.anchor,
+            "head": row.anchor,
             "per_class": point["labels_per_class"],
             "n": point["train_n"],
             "mean": round(float(np.mean(scores)), 4),
@@ -94,22 +105,19 @@ def labels(section: Section) -> list[dict[str, Any]]:
             "high": round(max(scores), 4),
             "draws": len(scores),
         }
-        for line in section.lines
-        for point in line.entry.details.get("labels") or []
-        if (scores := [draw["test"][line.entry.metric.name] for draw in point["draws"]])
+        for row in section.rows
+        for point in row.entry.details.get("labels") or []
+        if (scores := [draw["test"][row.entry.metric.name] for draw in point["draws"]])
     ]
 
 
-def errors(line: Line) -> dict[str, Any]:
+def scatter_points(predictions: RegressionPredictions) -> dict[str, Any]:
     """A regression's true and predicted values with their ids; a sample where there are very many."""
-    seen = line.measured
-    if seen is None:
-        return {}
-    kept = np.arange(len(seen.labels))
-    if len(kept) > SCATTERED:
-        kept = np.sort(np.random.default_rng(0).choice(kept, SCATTERED, replace=False))
+    items = np.arange(len(predictions.labels))
+    if len(items) > SCATTER_POINTS_MAX:
+        items = np.sort(np.random.default_rng(0).choice(items, SCATTER_POINTS_MAX, replace=False))
     return {
-        "ids": [seen.item_ids[i] for i in kept],
-        "actual": [float(f"{seen.labels[i]:.5g}") for i in kept],
-        "predicted": [float(f"{seen.predicted[i]:.5g}") for i in kept],
+        "ids": [predictions.item_ids[i] for i in items],
+        "actual": [float(f"{predictions.labels[i]:.5g}") for i in items],
+        "predicted": [float(f"{predictions.predicted[i]:.5g}") for i in items],
     }

@@ -13,10 +13,10 @@ from icebox.pipeline.config.schema import Config
 from icebox.pipeline.evaluation.metrics import METRICS
 from icebox.pipeline.project import paths
 from icebox.pipeline.report import chart_data, sections, training_section
-from icebox.pipeline.report.sections import Section
+from icebox.pipeline.report.sections import DatasetSection
 from icebox.pipeline.stores import provenance
 
-PAGE = Path(__file__).with_name("page")  # templates, style and scripts, and the library that draws the charts
+PAGE = Path(__file__).with_name("page")  # templates, style and scripts, and the vendored library that draws the charts
 CLASSES_MAX = 25  # a larger confusion matrix is a wall of zeros: its commonest pairs are shown instead
 
 
@@ -40,32 +40,32 @@ def render(config: Config) -> str:
     )
     return environment.get_template("index.html.jinja").render(
         sections=sections.collect(config),
-        trained=training_section.of(config),
+        trained=training_section.collect(config),
         heads={name: config.heads[name] for name in config.select.heads},
         metrics=METRICS,
         choose=METRICS[config.fit.choose],
         seed=config.fit.seed,
         classes_max=CLASSES_MAX,
         asset=asset,
-        described=leaderboard.format_parameters,
-        drawn=chart_data.of,
-        pictures=pictures,
+        any_images=any_images,
+        chart_data=chart_data.collect,
+        format_parameters=leaderboard.format_parameters,
         size=formats.size,
-        splits=splits,
-        written=provenance.to_flow_yaml,
+        split_names=split_names,
+        to_flow_yaml=provenance.to_flow_yaml,
     )
 
 
 def asset(name: str) -> Markup:
-    """A file of ours, or of the library, as it stands."""
+    """A style or script of the page or its library, to be included without escaping."""
     return Markup((PAGE / name).read_text(encoding="utf-8"))
 
 
-def pictures(section: Section, item_ids: list[str]) -> bool:
-    """Whether any of these items is a picture."""
-    return any(section.gallery.show(item_id).picture for item_id in item_ids)
+def any_images(section: DatasetSection, item_ids: list[str]) -> bool:
+    """Whether any of these items is an image."""
+    return any(section.thumbnails.get(item_id).image for item_id in item_ids)
 
 
-def splits(rows: list[ManifestRow]) -> list[str]:
-    """The splits that occur."""
-    return in_order(row.split for row in rows)
+def split_names(items: list[ManifestRow]) -> list[str]:
+    """The splits of these items, train first."""
+    return in_order(item.split for item in items)

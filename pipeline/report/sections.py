@@ -1,10 +1,11 @@
-"""What the selected stores and heads left behind, as the report tells it: a section a dataset, a line a head.
+"""The data of the report: a section for each dataset, with a row for each head that was fitted on its stores.
 
 Metrics and details must be there. Manifests, predictions, maps, stores and raw data need not be (a second clone has
-none until `dvc pull`): what is missing is said instead of shown.
+none until `dvc pull`): the page then says what is missing.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,7 @@ from icebox.pipeline.comparison.slices import Slice
 from icebox.pipeline.comparison.statistics import FoldComparison, Interval
 from icebox.pipeline.comparison.test_predictions import (
     ClassificationPredictions,
+    ConstantBaseline,
     RegressionPredictions,
     SplitPredictions,
 )
@@ -38,84 +40,89 @@ from icebox.pipeline.evaluation.metrics import Metric
 from icebox.pipeline.exploration import results
 from icebox.pipeline.exploration.results import FeatureMap
 from icebox.pipeline.project import paths
-from icebox.pipeline.report.thumbnails import Gallery
+from icebox.pipeline.report.thumbnails import Thumbnails
 from icebox.pipeline.stores import provenance
+from icebox.pipeline.stores.provenance import Provenance
 
-MISTAKES = 12  # shown per head
-PAIRS = 15  # commonest confusions, where a matrix would be too large
-STARTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)  # of the strip of test accuracies
-ENDS = (0.2, 0.4, 0.6, 0.8, 1.0)
+MISTAKES_MAX = 12  # shown of each head
+CONFUSION_PAIRS_MAX = 15  # shown where a matrix would be too large
+AXIS_STARTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)  # of test accuracies
+AXIS_ENDS = (0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong prediction of test."""
+    """A wrong prediction for an item of test. `severity`: the head's certainty, or the size of a regression's error."""
 
     item_id: str
     label: str
     predicted: str
-    sure: float
+    severity: float
 
 
 @dataclass(frozen=True)
-class Line:
-    """A row of the leaderboard and the details that it links to."""
+class HeadRow:
+    """A row of the leaderboard and the details that it links to.
+
+    `predictions` by test split; none where their file is missing or of another run.
+    """
 
     entry: LeaderboardEntry
     rank: str
-    floor: bool
-    standing: Significance
+    is_floor: bool
+    significance: Significance
     on_folds: FoldComparison | None
-    seen: dict[str, SplitPredictions]
+    predictions: dict[str, SplitPredictions]
     slices: list[Slice]
     mistakes: list[Mistake]
 
     @property
     def anchor(self) -> str:
-        """Names are letters, digits, `_`, `.` and `-`, and hold no slash."""
+        """The id of its details on the page. Names are letters, digits, `_`, `.` and `-`, and hold no slash."""
         return f"{self.entry.store}/{self.entry.head}"
 
     @property
     def interval(self) -> Interval | None:
         """The 95 % interval of the score that heads are compared by."""
-        return self.standing.intervals.get(self.entry.metric.name)
+        return self.significance.intervals.get(self.entry.metric.name)
 
     @property
-    def judged(self) -> ClassificationPredictions | None:
-        """Test as a classifier saw it."""
-        test = self.seen.get("test")
+    def classification(self) -> ClassificationPredictions | None:
+        """The predictions for test, of a classifier."""
+        test = self.predictions.get("test")
         return test if isinstance(test, ClassificationPredictions) else None
 
     @property
-    def measured(self) -> RegressionPredictions | None:
-        """Test as a regression saw it."""
-        test = self.seen.get("test")
+    def regression(self) -> RegressionPredictions | None:
+        """The predictions for test, of a regression."""
+        test = self.predictions.get("test")
         return test if isinstance(test, RegressionPredictions) else None
 
     @property
-    def pairs(self) -> list[dict[str, Any]]:
+    def confusion_pairs(self) -> list[dict[str, Any]]:
         """The commonest confusions."""
-        return test_predictions.confusion_pairs(self.judged, PAIRS) if self.judged else []
+        test = self.classification
+        return test_predictions.confusion_pairs(test, CONFUSION_PAIRS_MAX) if test else []
 
     @property
-    def by_class(self) -> list[dict[str, Any]]:
-        """Precision, recall and F1."""
-        return test_predictions.class_scores(self.judged) if self.judged else []
+    def class_scores(self) -> list[dict[str, Any]]:
+        """Precision, recall and F1 of each class."""
+        return test_predictions.class_scores(self.classification) if self.classification else []
 
     @property
     def seeds(self) -> tuple[int, float | None, float | None]:
-        """How many, and the mean and standard deviation of their test scores."""
+        """The number of seeds, and the mean and standard deviation of their test scores."""
         return over_seeds(self.entry)
 
     @property
-    def tried(self) -> list[SearchRow]:
+    def search_rows(self) -> list[SearchRow]:
         """The settings of its search, best first."""
         return search_table.rows(self.entry)
 
     @property
-    def absent(self) -> tuple[str, str] | None:
-        """Why there are no predictions, and the commands that mend it."""
-        if self.seen:
+    def why_no_predictions(self) -> tuple[str, str] | None:
+        """The reason why there are no predictions, and the commands that mend it."""
+        if self.predictions:
             return None
         path = paths.predictions(self.entry.store, self.entry.head)
         if path.exists():
@@ -124,34 +131,38 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Section:
-    """One dataset: its leaderboard, best on val first, and its stores."""
+class DatasetSection:
+    """One dataset: its leaderboard, best on val first, and its stores.
+
+    `items`: the manifest's rows by item id, none where the manifest is not here. `axis`: where the strip of test scores
+    begins and ends. `findings`: of the manifest stage, on the splits and labels.
+    """
 
     name: str
-    rows: dict[str, ManifestRow]
+    items: dict[str, ManifestRow]
     classes: list[str]
-    reference: tuple[str, float] | None  # the commonest label of test and its share; or the mean, and the error of it
-    lines: list[Line]
-    stores: dict[str, provenance.Provenance]
-    atlases: dict[str, FeatureMap]
-    gallery: Gallery
+    baseline: ConstantBaseline | None
+    rows: list[HeadRow]
+    stores: dict[str, Provenance]
+    feature_maps: dict[str, FeatureMap]
+    thumbnails: Thumbnails
     axis: tuple[float, float]
-    ranked_by: Metric
-    advice: list[str]
-    doubts: list[dict[str, Any]]  # what the manifest stage found wrong with the splits and labels
+    ranking_metric: Metric
+    recommendations: list[str]
+    findings: list[dict[str, Any]]
 
     @property
-    def best(self) -> Line:
+    def best(self) -> HeadRow:
         """The winner on val."""
-        return self.lines[0]
+        return self.rows[0]
 
     @property
-    def floor(self) -> Line | None:
+    def best_floor(self) -> HeadRow | None:
         """The best floor on val, unless it wins or there is none."""
-        return None if self.best.floor else next((line for line in self.lines if line.floor), None)
+        return None if self.best.is_floor else next((row for row in self.rows if row.is_floor), None)
 
     @property
-    def regression(self) -> bool:
+    def is_regression(self) -> bool:
         """Whether numbers are predicted."""
         return self.best.entry.regression
 
@@ -163,128 +174,131 @@ class Section:
     @property
     def other_metrics(self) -> list[Metric]:
         """The further metrics that have a column in the leaderboard."""
-        known = metrics.of_task(self.metric.task)
-        return [metric for metric in known if metric != self.metric and "report" in metric.shown]
+        of_task = metrics.of_task(self.metric.task)
+        return [metric for metric in of_task if metric != self.metric and "report" in metric.shown]
 
     @property
-    def further(self) -> list[str]:
+    def further_tests(self) -> list[str]:
         """Further test sets that any head was scored on."""
-        return list(dict.fromkeys(split for line in self.lines for split in line.entry.further))
+        return list(dict.fromkeys(split for row in self.rows for split in row.entry.further))
 
-    def of(self, store: str) -> list[Line]:
-        """A store's lines, best on val first."""
-        return [line for line in self.lines if line.entry.store == store]
+    def rows_of(self, store: str) -> list[HeadRow]:
+        """The rows of a store's heads, best on val first."""
+        return [row for row in self.rows if row.entry.store == store]
 
-    def at(self, value: float) -> float:
-        """Where a value stands on the strip, in percent of its length; what lies off it is put at its end."""
+    def backbone_of(self, store: str) -> str:
+        """The name of a store's backbone."""
+        return self.rows_of(store)[0].entry.backbone
+
+    def percent(self, value: float) -> float:
+        """A value's position on the strip, in percent of its length; one that lies off it is put at its end."""
         low, high = self.axis
         return round(100 * min(1.0, max(0.0, (value - low) / (high - low))), 2)
 
 
-def collect(config: Config) -> list[Section]:
+def collect(config: Config) -> list[DatasetSection]:
     """A section for each dataset of the selected stores, in the order of params.yaml.
 
     Raises IceboxError where metrics are missing or a file is damaged.
     """
     entries = leaderboard.entries(config)
     datasets = dict.fromkeys(entry.dataset for entry in entries)
-    return [section(config, name, [entry for entry in entries if entry.dataset == name]) for name in datasets]
+    return [collect_dataset(config, name, [entry for entry in entries if entry.dataset == name]) for name in datasets]
 
 
-def section(config: Config, name: str, entries: list[LeaderboardEntry]) -> Section:
-    """All of one dataset. `entries` stand best on val first."""
+def collect_dataset(config: Config, name: str, entries: list[LeaderboardEntry]) -> DatasetSection:
+    """The section of one dataset. `entries` stand best on val first."""
     path = paths.manifest(name)
-    rows = {row.item_id: row for row in manifest.read(path)} if path.exists() else {}
-    lines = lines_of(config, entries, rows)
-    first = next((one for one in (each.seen.get("test") for each in lines) if one), None)
+    items = {row.item_id: row for row in manifest.read(path)} if path.exists() else {}
+    rows = head_rows(config, entries, items)
+    first_test = next((row.predictions["test"] for row in rows if row.predictions), None)
     stores = [store for store in config.select.stores if config.stores[store].dataset == name]
-    best, floor = lines[0], next((line for line in lines if line.floor), None)
-    return Section(
+    best, floor = rows[0], next((row for row in rows if row.is_floor), None)
+    return DatasetSection(
         name=name,
+        items=items,
+        classes=class_names(items, first_test, regression=entries[0].regression),
+        baseline=baseline_of_test(items, first_test, regression=entries[0].regression),
         rows=rows,
-        classes=classes_of(rows, first, regression=entries[0].regression),
-        reference=reference(first, rows, regression=entries[0].regression),
-        lines=lines,
         stores={store: provenance.collect(config, store) for store in stores},
-        atlases={store: found for store in stores if (found := results.read(store))},
-        gallery=Gallery(config, name, list(rows.values())),
-        axis=axis(lines),
-        ranked_by=leaderboard.ranking_metric(config, entries[0]),
-        advice=recommendations.recommend(
-            [(each.entry, each.standing) for each in lines],
-            (floor.entry, floor.standing) if floor and not best.floor else None,
-            best.judged,
+        feature_maps={store: feature_map for store in stores if (feature_map := results.read(store))},
+        thumbnails=Thumbnails(config, name, list(items.values())),
+        axis=strip_axis(rows),
+        ranking_metric=leaderboard.ranking_metric(config, entries[0]),
+        recommendations=recommendations.recommend(
+            [(row.entry, row.significance) for row in rows],
+            (floor.entry, floor.significance) if floor and not best.is_floor else None,
+            best.classification,
             best.slices,
             {head: config.heads[head].parameters for head in config.select.heads},
         ),
-        doubts=json.loads(paths.findings(name).read_text()) if paths.findings(name).exists() else [],
+        findings=json.loads(paths.findings(name).read_text()) if paths.findings(name).exists() else [],
     )
 
 
-def lines_of(config: Config, entries: list[LeaderboardEntry], rows: dict[str, ManifestRow]) -> list[Line]:
-    """A line for each entry, with its predictions where they are here."""
+def head_rows(config: Config, entries: Sequence[LeaderboardEntry], items: Mapping[str, ManifestRow]) -> list[HeadRow]:
+    """A row for each entry, with its predictions where they are here."""
     metric = leaderboard.ranking_metric(config, entries[0])
     ranks = statistics.ranks([entry.val.get(metric.name) for entry in entries])
-    seen = [significance.load_predictions(entry) for entry in entries]
-    standings = significance.assess(entries, [views.get("test") for views in seen])
-    folds = leaderboard.compare_on_folds(entries, metric)
+    predictions = [significance.load_predictions(entry) for entry in entries]
+    assessed = significance.assess(entries, [splits.get("test") for splits in predictions])
+    fold_comparisons = leaderboard.compare_on_folds(entries, metric)
     return [
-        Line(
+        HeadRow(
             entry=entry,
             rank=rank,
-            floor=is_floor(config, entry.backbone),
-            standing=stands,
-            on_folds=fold,
-            seen=views,
-            slices=slices.score_slices(views["test"], rows) if views else [],
-            mistakes=mistakes(views["test"]) if views else [],
+            is_floor=is_floor(config, entry.backbone),
+            significance=result,
+            on_folds=on_folds,
+            predictions=splits,
+            slices=slices.score_slices(splits["test"], items) if splits else [],
+            mistakes=worst_mistakes(splits["test"]) if splits else [],
         )
-        for entry, rank, views, stands, fold in zip(entries, ranks, seen, standings, folds, strict=True)
+        for entry, rank, splits, result, on_folds in zip(
+            entries, ranks, predictions, assessed, fold_comparisons, strict=True
+        )
     ]
 
 
 def is_floor(config: Config, backbone: str) -> bool:
-    """Whether the backbone's family says of itself that it has no network."""
+    """Whether the backbone's family declares that it has no network."""
     family = plugins.file("icebox.features.backbones", config.backbone(backbone).family)
     return plugin_schema.constant(family, "FLOOR") is True
 
 
-def mistakes(seen: SplitPredictions) -> list[Mistake]:
+def worst_mistakes(predictions: SplitPredictions) -> list[Mistake]:
     """The surest wrong predictions, or the largest errors."""
     return [
-        Mistake(seen.item_ids[i], *seen.label_and_prediction(i), float(seen.severity[i]))
-        for i in seen.mistakes(MISTAKES)
+        Mistake(predictions.item_ids[i], *predictions.label_and_prediction(i), float(predictions.severity[i]))
+        for i in predictions.mistakes(MISTAKES_MAX)
     ]
 
 
-def classes_of(rows: dict[str, ManifestRow], seen: SplitPredictions | None, *, regression: bool) -> list[str]:
-    """The labels' names, from the manifest or else from predictions."""
+def class_names(
+    items: Mapping[str, ManifestRow], predictions: SplitPredictions | None, *, regression: bool
+) -> list[str]:
+    """The labels' names, from the manifest or else from predictions; none of a regression."""
     if regression:
         return []
-    return sorted({row.label for row in rows.values()}) or (
-        seen.classes if isinstance(seen, ClassificationPredictions) else []
-    )
+    stored = predictions.classes if isinstance(predictions, ClassificationPredictions) else []
+    return sorted({row.label for row in items.values()}) or stored
 
 
-def reference(
-    seen: SplitPredictions | None, rows: dict[str, ManifestRow], *, regression: bool
-) -> tuple[str, float] | None:
-    """What an answer without features would score: the commonest label of test, or its mean.
-
-    A store may have skipped items of the manifest, so predictions go first.
-    """
-    if isinstance(seen, RegressionPredictions):
-        return f"{seen.labels.mean():.4g}", float(seen.labels.std())
-    labels = [row.label for row in rows.values() if row.split == "test"]
-    if isinstance(seen, ClassificationPredictions):
-        labels = [seen.classes[i] for i in seen.labels]
+def baseline_of_test(
+    items: Mapping[str, ManifestRow], predictions: SplitPredictions | None, *, regression: bool
+) -> ConstantBaseline | None:
+    """The constant baseline by predictions or else, of classes, by the manifest, of which a store may have skipped
+    items."""
+    if predictions:
+        return test_predictions.constant_baseline(predictions)
+    labels = [row.label for row in items.values() if row.split == "test"]
     return test_predictions.most_frequent(labels) if labels and not regression else None
 
 
-def axis(lines: list[Line]) -> tuple[float, float]:
-    """Where the strip of test scores begins and ends."""
-    ends = [end for line in lines for end in line.interval or (line.entry.score, line.entry.score)]
-    if not lines[0].entry.regression:
-        return max(start for start in STARTS if start <= min(ends)), min(end for end in ENDS if end >= max(ends))
+def strip_axis(rows: Sequence[HeadRow]) -> tuple[float, float]:
+    """Where the strip of test scores begins and ends, so that all scores and intervals lie on it."""
+    ends = [end for row in rows for end in row.interval or (row.entry.score, row.entry.score)]
     low, high = min(ends), max(ends)
+    if not rows[0].entry.regression:
+        return max(start for start in AXIS_STARTS if start <= low), min(end for end in AXIS_ENDS if end >= high)
     return (low, high) if low < high else (low - 0.5, high + 0.5)

@@ -1,4 +1,4 @@
-"""Networks that were trained here, pretrained or unfrozen: scores, how they learnt, samples where there are some."""
+"""The section on networks that were trained here, pretrained or unfrozen: their scores, learning curves and samples."""
 
 import base64
 import json
@@ -9,42 +9,52 @@ from icebox.pipeline.evaluation.metrics import METRICS
 from icebox.pipeline.project import paths
 from icebox.pipeline.training import curves
 
-SAMPLES = 8
+SHEETS_MAX = 8
 
 
 @dataclass(frozen=True)
-class Trained:
-    """One of them. `charts` are lines of its curve that share an axis; `samples` are data URLs by name."""
+class TrainedNetwork:
+    """One network. `charts` hold the points of those curves that share an axis; `sheets` are data URLs by name."""
 
     name: str
-    unit: str  # of the curve's steps
+    step_unit: str  # of the curves: epoch or step
     scores: dict[str, float]
     charts: dict[str, list[dict[str, float | str]]]
-    samples: dict[str, str]
+    sheets: dict[str, str]
 
 
-def of(config: Config) -> list[Trained]:
-    """Those that selected stores use, that were unfrozen from them or that generate, as far as they are here."""
+def collect(config: Config) -> list[TrainedNetwork]:
+    """The networks that selected stores use, that were unfrozen from them or that generate, as far as they are here."""
     used = {config.stores[store].backbone for store in config.select.stores} | set(config.generate)
     names = [*(name for name in config.pretrain if name in used), *config.unfreeze]
-    return [read(name, "epoch" if name in config.unfreeze else "step") for name in names if paths.curve(name).exists()]
+    return [
+        read_network(name, "epoch" if name in config.unfreeze else "step")
+        for name in names
+        if paths.curve(name).exists()
+    ]
 
 
-def read(name: str, unit: str) -> Trained:
-    """One curve, the scores of training and of what it generates, and sheets of that."""
-    files = [paths.backbone(name) / "metrics.json", paths.generated(name)]
-    scores = {key: value for file in files if file.exists() for key, value in json.loads(file.read_text()).items()}
-    sheets = sorted(paths.samples(name).glob("*.png"))[:SAMPLES]
-    return Trained(
+def read_network(name: str, step_unit: str) -> TrainedNetwork:
+    """The curves of one network, the scores of training and of generated items, and sheets of these."""
+    score_files = [paths.backbone(name) / "metrics.json", paths.generated(name)]
+    scores = {
+        key: value
+        for path in score_files
+        if path.exists()
+        for key, value in json.loads(path.read_text()).items()
+        if isinstance(value, int | float)
+    }
+    sheets = sorted(paths.samples(name).glob("*.png"))[:SHEETS_MAX]
+    return TrainedNetwork(
         name=name,
-        unit=unit,
-        scores={key: value for key, value in scores.items() if isinstance(value, int | float)},
-        charts=apart(curves.read(paths.curve(name))),
-        samples={path.stem: f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}" for path in sheets},
+        step_unit=step_unit,
+        scores=scores,
+        charts=split_charts(curves.read(paths.curve(name))),
+        sheets={path.stem: f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}" for path in sheets},
     )
 
 
-def apart(rows: list[dict[str, float]]) -> dict[str, list[dict[str, float | str]]]:
+def split_charts(rows: list[dict[str, float]]) -> dict[str, list[dict[str, float | str]]]:
     """The points of two charts: losses and errors, which are to fall, and scores, which are to rise, share no axis.
 
     Metrics that the table does not show in curves are left out.
@@ -55,7 +65,6 @@ def apart(rows: list[dict[str, float]]) -> dict[str, list[dict[str, float | str]
             metric = METRICS.get(name.split("/")[-1])
             if name != "step" and (metric is None or "curves" in metric.shown):
                 falls = name.endswith("loss") if metric is None else not metric.greater_is_better
-                kind = "loss" if falls else "score"
-                said = name.replace("/", " ").replace("_", " ")
-                charts[kind].append({"step": row["step"], "of": said, "value": value})
+                title = name.replace("/", " ").replace("_", " ")
+                charts["loss" if falls else "score"].append({"step": row["step"], "curve": title, "value": value})
     return {kind: points for kind, points in charts.items() if points}

@@ -7,8 +7,8 @@ const style = { background: "none", color: "var(--ink)", fontSize: "12px", fontF
 const label = (data, anchor) => `${data.heads[anchor].backbone} · ${data.heads[anchor].head}`;
 
 const draw = {
-  labels(data, place, width) {
-    const points = data.labels.filter((point) => data.heads[point.head].store === place.dataset.store);
+  labels(data, container, width) {
+    const points = data.labels.filter((point) => data.heads[point.head].store === container.dataset.store);
     const at = { x: "n", stroke: (point) => data.heads[point.head].head };
     return Plot.plot({
       style, width, height: 280, marginLeft: 48, marginBottom: 38,
@@ -22,8 +22,8 @@ const draw = {
       ],
     });
   },
-  calibration(data, place, width) {
-    const bins = data.calibration[place.dataset.head], most = Math.max(...bins.map((bin) => bin.n));
+  calibration(data, container, width) {
+    const bins = data.calibration[container.dataset.head], most = Math.max(...bins.map((bin) => bin.n));
     return Plot.plot({
       style, width: Math.min(width, 340), height: 300, marginLeft: 44, marginBottom: 38,
       x: { domain: [0, 1], label: "confidence →" }, y: { domain: [0, 1], label: "share right", grid: true },
@@ -36,11 +36,11 @@ const draw = {
       ],
     });
   },
-  scatter(data, place, width) {
-    const { ids, actual, predicted } = data.errors[place.dataset.head];
+  scatter(data, container, width) {
+    const { ids, actual, predicted } = data.errors[container.dataset.head];
     const points = ids.map((id, i) => ({ id, actual: actual[i], predicted: predicted[i], error: predicted[i] - actual[i] }));
     const both = [...actual, ...predicted], low = Math.min(...both), high = Math.max(...both);
-    const residual = place.dataset.kind === "residual";
+    const residual = container.dataset.kind === "residual";
     const y = residual ? "error" : "predicted";
     return Plot.plot({
       style, width: Math.min(width, 460), height: 320, marginLeft: 48, marginBottom: 38,
@@ -52,25 +52,25 @@ const draw = {
       ],
     });
   },
-  curve(data, place, width) {
-    const { kind, unit, lines } = JSON.parse(place.querySelector("script").textContent);
-    const names = new Set(lines.map((point) => point.of));
+  curve(data, container, width) {
+    const { kind, unit, points } = JSON.parse(container.querySelector("script").textContent);
+    const names = new Set(points.map((point) => point.curve));
     return Plot.plot({
       style, width, height: 240, marginLeft: 48, marginBottom: 38,
-      x: { label: `${unit} →` }, y: { label: names.size === 1 ? lines[0].of : kind, grid: true, nice: true },
+      x: { label: `${unit} →` }, y: { label: names.size === 1 ? points[0].curve : kind, grid: true, nice: true },
       color: { legend: names.size > 1, range: COLOURS },
       marks: [
-        Plot.lineY(lines, { x: "step", y: "value", stroke: "of", strokeWidth: 1.6 }),
-        Plot.tip(lines, Plot.pointerX({ x: "step", y: "value", title: (point) => `${unit} ${point.step}\n${point.of} ${point.value}`, fill: "var(--paper)", stroke: "var(--rule)" })),
+        Plot.lineY(points, { x: "step", y: "value", stroke: "curve", strokeWidth: 1.6 }),
+        Plot.tip(points, Plot.pointerX({ x: "step", y: "value", title: (point) => `${unit} ${point.step}\n${point.curve} ${point.value}`, fill: "var(--paper)", stroke: "var(--rule)" })),
       ],
     });
   },
-  map(data, place, width) {
-    const figure = place.closest("figure"), store = place.dataset.store, map = data.maps[store];
+  map(data, container, width) {
+    const figure = container.closest("figure"), store = container.dataset.store, map = data.maps[store];
     const method = figure.querySelector("input:checked").value, few = !data.regression && data.classes.length <= COLOURS.length;
-    const points = map.ids.map((id, i) => ({ id, x: map.points[method][i][0], y: map.points[method][i][1], label: map.label[i], said: map.said[i] }));
-    const wrong = (point) => !data.regression && point.said != null && point.said !== point.label;
-    const fill = few ? "label" : data.regression ? (point) => Number(point.label) : (point) => (wrong(point) ? "wrong" : "right");
+    const points = map.ids.map((id, i) => ({ id, x: map.points[method][i][0], y: map.points[method][i][1], label: map.label[i], predicted: map.predicted[i] }));
+    const isWrong = (point) => !data.regression && point.predicted != null && point.predicted !== point.label;
+    const fill = few ? "label" : data.regression ? (point) => Number(point.label) : (point) => (isWrong(point) ? "wrong" : "right");
     const color = few ? { domain: data.classes, range: COLOURS, legend: true } : data.regression ? { scheme: "viridis", legend: true } : { domain: ["right", "wrong"], range: ["#2f7ebc", "#e07b1a"], legend: true };
     const high = Math.max(...points.map((point) => point.y), 1), side = Math.min(width, 760);
     const chart = Plot.plot({
@@ -78,51 +78,51 @@ const draw = {
       x: { domain: [0, 1000] }, y: { domain: [0, high] },
       marks: [
         Plot.dot(points, { x: "x", y: "y", fill, r: 3.4, fillOpacity: 0.8 }),
-        Plot.dot(points.filter(wrong), { x: "x", y: "y", r: 5.6, stroke: "var(--ink)", strokeWidth: 1.3 }),
+        Plot.dot(points.filter(isWrong), { x: "x", y: "y", r: 5.6, stroke: "var(--ink)", strokeWidth: 1.3 }),
         Plot.dot(points, Plot.pointer({ x: "x", y: "y", r: 8, stroke: "var(--ice)", strokeWidth: 2.5 })),
       ],
     });
-    // What the pointer is over, or the arrow keys have come to, is shown beside the map; a click or Enter opens it.
-    const beside = figure.querySelector(".beside"), order = [...points].sort((a, b) => wrong(b) - wrong(a) || a.x - b.x);
+    // The item under the pointer, or reached by the arrow keys, is shown beside the map; a click or Enter opens it.
+    const beside = figure.querySelector(".beside"), order = [...points].sort((a, b) => isWrong(b) - isWrong(a) || a.x - b.x);
     let at = -1, current = null;
     const show = (point) => {
       current = point;
       if (!point) return;
-      const text = make("p", {}, make("b", {}, point.label), wrong(point) ? make("span", { className: "said" }, ` said ${point.said}`) : "");
-      beside.replaceChildren(exhibit(data, point.id, 96), text);
+      const text = createElement("p", {}, createElement("b", {}, point.label), isWrong(point) ? createElement("span", { className: "wrong" }, ` said ${point.predicted}`) : "");
+      beside.replaceChildren(thumbnail(data, point.id, 96), text);
     };
-    const openCurrent = () => current && openItem(place.dataset.in, current.id, map.head, current.said);
+    const openCurrent = () => current && openItem(container.dataset.in, current.id, map.head, current.predicted);
     chart.addEventListener("input", () => show(chart.value));
     chart.addEventListener("click", openCurrent);
-    place.onkeydown = (event) => {
+    container.onkeydown = (event) => {
       const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
       if (step) { event.preventDefault(); at = (at + step + order.length) % order.length; show(order[at]); }
       if (event.key === "Enter") openCurrent();
     };
-    for (const input of figure.querySelectorAll("input")) input.onchange = () => redraw(place);
+    for (const input of figure.querySelectorAll("input")) input.onchange = () => redraw(container);
     return chart;
   },
 };
 
-const redraw = (place) => {
-  const width = Math.floor(place.clientWidth);
+const redraw = (container) => {
+  const width = Math.floor(container.clientWidth);
   if (!width) return;
-  place.dataset.width = width;
-  const chart = draw[place.dataset.chart](datasets[place.dataset.in], place, width);
-  for (const old of place.querySelectorAll(":scope > :not(script)")) old.remove();
-  place.append(chart);
+  container.dataset.width = width;
+  const chart = draw[container.dataset.chart](datasets[container.dataset.in], container, width);
+  for (const old of container.querySelectorAll(":scope > :not(script)")) old.remove();
+  container.append(chart);
 };
 let waiting = 0;
 addEventListener("resize", () => {
   clearTimeout(waiting);
   waiting = setTimeout(() => {
-    for (const place of document.querySelectorAll("[data-width]")) {
-      if (place.clientWidth && Math.abs(place.clientWidth - place.dataset.width) > 1) redraw(place);
+    for (const container of document.querySelectorAll("[data-width]")) {
+      if (container.clientWidth && Math.abs(container.clientWidth - container.dataset.width) > 1) redraw(container);
     }
   }, 150);
 });
 const drawWithin = (part) => {
-  for (const place of part.querySelectorAll("[data-chart]:not([data-width])")) redraw(place);
+  for (const container of part.querySelectorAll("[data-chart]:not([data-width])")) redraw(container);
 };
 document.addEventListener("toggle", (event) => drawWithin(event.target), true);
 drawWithin(document);

@@ -19,69 +19,69 @@ for (const table of document.querySelectorAll("table.sorts")) {
 }
 
 // A link to a head's details opens them.
-const open = () => {
+const openTarget = () => {
   const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
   if (target?.tagName === "DETAILS") { target.open = true; target.scrollIntoView(); }
 };
-addEventListener("hashchange", open);
-for (const link of document.querySelectorAll(".board a")) link.addEventListener("click", () => setTimeout(open));
+addEventListener("hashchange", openTarget);
+for (const link of document.querySelectorAll(".board a")) link.addEventListener("click", () => setTimeout(openTarget));
 
-// The data of each dataset lies in the page as JSON; pictures lie there once, whatever shows them.
+// The data of each dataset lies in the page as JSON; images lie there once, wherever they are shown.
 const datasets = {};
 for (const script of document.querySelectorAll("script[data-dataset]")) {
   datasets[script.dataset.dataset] = JSON.parse(script.textContent);
 }
-const make = (tag, attributes = {}, ...children) => {
+const createElement = (tag, attributes = {}, ...children) => {
   const element = Object.assign(document.createElement(tag), attributes);
   element.append(...children);
   return element;
 };
-const exhibit = (data, id, side) => {
+const thumbnail = (data, id, side) => {
   const item = data.items[id];
-  if (item?.picture) {
-    const times = side / Math.max(item.width, item.height);
-    return make("img", {
-      src: item.picture, alt: `item ${id}`, className: times >= 2 ? "crisp" : "",
-      width: Math.round(item.width * times), height: Math.round(item.height * times),
+  if (item?.image) {
+    const scale = side / Math.max(item.width, item.height);
+    return createElement("img", {
+      src: item.image, alt: `item ${id}`, className: scale >= 2 ? "crisp" : "",
+      width: Math.round(item.width * scale), height: Math.round(item.height * scale),
     });
   }
-  return make(item?.text ? "q" : "code", {}, item?.text ?? id);
+  return createElement(item?.text ? "q" : "code", {}, item?.text ?? id);
 };
-for (const place of document.querySelectorAll("[data-item]")) {
-  const data = datasets[place.dataset.in];
-  place.querySelector(".exhibit")?.replaceChildren(exhibit(data, place.dataset.item, Number(place.dataset.side ?? 88)));
+for (const container of document.querySelectorAll("[data-item]")) {
+  const data = datasets[container.dataset.in];
+  container.querySelector(".thumbnail")?.replaceChildren(thumbnail(data, container.dataset.item, Number(container.dataset.side ?? 88)));
 }
 
-// A click on an item opens it: what it is, what was said of it, and what of train lies nearest.
+// A click on an item opens it: its label, a head's prediction, and the nearest items of train.
 const dialog = document.getElementById("item");
-const openItem = (name, id, anchor, said, sure = "") => {
-  const data = datasets[name], item = data.items[id], head = data.heads[anchor];
-  const near = data.near[head?.store]?.[id] ?? [];
-  const lines = [make("h3", {}, exhibit(data, id, 220))];
-  const facts = make("dl");
-  const fact = (term, text, className = "") => facts.append(make("dt", {}, term), make("dd", { className }, text));
+const openItem = (dataset, id, anchor, predicted, note = "") => {
+  const data = datasets[dataset], item = data.items[id], head = data.heads[anchor];
+  const neighbors = data.neighbors[head?.store]?.[id] ?? [];
+  const lines = [createElement("h3", {}, thumbnail(data, id, 220))];
+  const facts = createElement("dl");
+  const fact = (term, text, className = "") => facts.append(createElement("dt", {}, term), createElement("dd", { className }, text));
   if (item?.label) fact(data.regression ? "value" : "label", item.label);
-  if (said != null) fact(head ? `${head.backbone} · ${head.head} said` : "said", said, !data.regression && said !== item?.label ? "said" : "");
-  if (sure) fact("", sure);
+  if (predicted != null) fact(head ? `${head.backbone} · ${head.head} said` : "said", predicted, !data.regression && predicted !== item?.label ? "wrong" : "");
+  if (note) fact("", note);
   if (item?.split) fact("split", item.split);
   fact("item", id);
   lines.push(facts);
-  if (near.length) {
-    const list = make("ol", { className: "near" });
-    for (const [other, cosine] of near) {
+  if (neighbors.length) {
+    const list = createElement("ol", { className: "neighbors" });
+    for (const [other, cosine] of neighbors) {
       const label = data.items[other]?.label ?? "";
-      list.append(make("li", {}, exhibit(data, other, 72), make("span", { className: label === item?.label ? "" : "said" }, ` ${label} `), make("span", { className: "soft" }, cosine.toFixed(3))));
+      list.append(createElement("li", {}, thumbnail(data, other, 72), createElement("span", { className: label === item?.label ? "" : "wrong" }, ` ${label} `), createElement("span", { className: "soft" }, cosine.toFixed(3))));
     }
-    lines.push(make("h4", {}, `Nearest in train, through ${head.backbone} (cosine)`), list);
+    lines.push(createElement("h4", {}, `Nearest in train, through ${head.backbone} (cosine)`), list);
   }
   dialog.querySelector(".content").replaceChildren(...lines);
   dialog.showModal();
 };
 for (const button of document.querySelectorAll("button[data-item]")) {
   button.addEventListener("click", () => {
-    const { item, head, said, sure } = button.dataset;
-    openItem(button.dataset.in, item, head, said, sure);
+    const { item, head, predicted, note } = button.dataset;
+    openItem(button.dataset.in, item, head, predicted, note);
   });
 }
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
-open();
+openTarget();

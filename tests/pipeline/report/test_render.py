@@ -157,7 +157,7 @@ def test_a_head_without_probabilities_has_a_dash_and_margins(project: Path) -> N
 
 def test_mistakes_are_the_surest_of_test_first(project: Path) -> None:
     details = page().split('id="words-minilm/logreg"')[1].split("</details>")[0]
-    assert re.findall(r'data-sure="confidence (\d\.\d\d)"', details) == ["0.98", "0.75"]
+    assert re.findall(r'data-note="confidence (\d\.\d\d)"', details) == ["0.98", "0.75"]
     assert "2 wrong of 4" in details
 
 
@@ -291,7 +291,7 @@ def test_pictures_that_cannot_be_read_leave_their_id(project: Path) -> None:
         item_id="digits-0000", item_key="0", label="blue", split="test", group="", source="99999"
     )
     manifest.write(paths.manifest("digits"), [row])
-    assert '<span class="exhibit">digits-0000</span>' in page()
+    assert '<span class="thumbnail">digits-0000</span>' in page()
 
 
 def detailed(store: str, head: str, **details: Any) -> None:
@@ -403,8 +403,8 @@ def test_backbones_trained_here_show_their_curve(project: Path) -> None:
     html = page()
     assert "glyphnet · val accuracy 0.75 · frechet 12.5" in html
     assert 'src="data:image/png;base64,YSBzaGVldA==" alt="new"' in html
-    assert '"lines": [{"of": "train loss", "step": 1, "value": 2.5}], "unit": "step"' in html
-    assert '"lines": [{"of": "val accuracy", "step": 1, "value": 0.25}], "unit": "step"' in html
+    assert '"points": [{"curve": "train loss", "step": 1, "value": 2.5}], "unit": "step"' in html
+    assert '"points": [{"curve": "val accuracy", "step": 1, "value": 0.25}], "unit": "step"' in html
 
 
 def test_the_search_is_shown_and_what_was_chosen_by_folds_is_compared_on_them(project: Path) -> None:
@@ -498,7 +498,7 @@ def test_a_browser_draws_every_chart_and_a_click_opens_a_mistake(project: Path, 
     opened = dom.split('<dialog id="item"')[1].split("</dialog>")[0]
     assert opened.startswith(' aria-label="Item" open')
     assert "dusk dusk…" in opened
-    assert '<dd class="said">&lt;b&gt;red&lt;/b&gt;</dd>' in opened
+    assert '<dd class="wrong">&lt;b&gt;red&lt;/b&gt;</dd>' in opened
     assert "confidence 0.98" in opened
     assert "Nearest in train, through minilm" in opened
     assert "0.987" in opened

@@ -75,8 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def program() -> str:
     """The command as it was typed: `icebox`, or `python -m pipeline`."""
-    name = Path(sys.argv[0]).name
-    return "python -m pipeline" if name == "__main__.py" else name or "icebox"
+    path = Path(sys.argv[0])
+    return f"python -m {path.parent.name}" if path.name == "__main__.py" else path.name or "icebox"
 
 
 def print_version(wanted: bool) -> None:

@@ -127,8 +127,8 @@ class Store(Section):
 
     dataset: str
     backbone: str
-    extract: StoreExtract
-    fit: StoreFit
+    extract: StoreExtract = StoreExtract()
+    fit: StoreFit = StoreFit()
 
 
 class Extract(Section):

@@ -19,9 +19,14 @@ LOOKS = Path("results/looks")
 REPORT = Path("reports/index.html")
 
 
-def plan(kind: str, key: str) -> Path:
-    """A stamp that changes when the code behind an entry of params.yaml does."""
+def code_stamp(kind: str, key: str) -> Path:
+    """A stamp that changes with the code behind a stage or an entry of params.yaml."""
     return PLAN / kind / f"{key}.txt"
+
+
+def settings_stamp(kind: str, key: str) -> Path:
+    """A stamp that changes with the settings of a stage's entry: JSON of all values, defaults included."""
+    return PLAN / kind / f"{key}.json"
 
 
 def manifest(dataset: str) -> Path:

@@ -1,20 +1,22 @@
-"""Stage `check`: params.yaml as a whole, before anything runs; and a stamp of the code behind each of its entries.
+"""Stage `check`: params.yaml as a whole, before anything runs; and the stamps that every other stage depends on.
 
-Every stage depends on a stamp of its own code and of its entry's plugin, so touching a plugin's file reruns that
-plugin's stages and no others. A store's stamp is its dataset's task.
+A stage depends on a stamp of its own code, on one of its entry's plugin, and on its entry's settings with all defaults
+filled in. So touching a plugin's file, or a key of params.yaml, reruns the stages that it concerns and no others, and a
+key that has a default need not stand in params.yaml. What only says how to run (threads, batch sizes) is in no stamp.
 """
 
+import json
 import shutil
-from pathlib import Path
+from typing import Any
 
-from icebox.features import files as atomic
-from icebox.features import plugins
+from icebox.features import files, plugins
 from icebox.features.manifest import manifest
 from icebox.pipeline.config.schema import NO_DATA, Config, PluginEntry
 from icebox.pipeline.project import paths, stamps
 
-# what reads params.yaml, or names files: the values are each stage's own params
-OF_PARAMS = frozenset({"config", "project"})
+SETTINGS_CODE = frozenset(
+    {"config", "project"}
+)  # reads params.yaml or names files; the values are in stamps of their own
 
 
 def run(config: Config, key: str | None = None) -> None:
@@ -23,27 +25,77 @@ def run(config: Config, key: str | None = None) -> None:
     That `config` could be read at all is the check.
     """
     shutil.rmtree(paths.PLAN, ignore_errors=True)
-    unfrozen = {name: config.backbone(name) for name in config.unfreeze}
     manifest.write(paths.manifest(NO_DATA), [])
-    atomic.write_text(paths.generated(NO_DATA), "{}\n")
-    catalogues: dict[str, tuple[str, dict[str, PluginEntry]]] = {
+    files.write_text(paths.generated(NO_DATA), "{}\n")
+    for kind, (package, entries) in plugin_entries(config).items():
+        for name, entry in entries.items():
+            files.write_text(paths.code_stamp(kind, name), f"{stamps.code_of(plugins.file(package, entry.family))}\n")
+    for name, code in stages().items():
+        files.write_text(paths.code_stamp("stages", name), f"{code}\n")
+    for kind, by_name in settings(config).items():
+        for name, values in by_name.items():
+            files.write_text(paths.settings_stamp(kind, name), json.dumps(ordered(values), indent=1) + "\n")
+
+
+def plugin_entries(config: Config) -> dict[str, tuple[str, dict[str, PluginEntry]]]:
+    """Sections of params.yaml whose entries are plugins → their package and entries."""
+    unfrozen = {name: config.backbone(name) for name in config.unfreeze}
+    return {
         "datasets": ("icebox.features.datasets", config.datasets),
         "backbones": ("icebox.features.backbones", config.backbones | config.pretrain | unfrozen),
         "unfreeze": ("icebox.features.backbones", unfrozen),
         "heads": ("icebox.pipeline.heads", config.heads),
     }
-    for kind, (package, entries) in catalogues.items():
-        for name, entry in entries.items():
-            atomic.write_text(paths.plan(kind, name), f"{stamps.code_of(plugins.file(package, entry.family))}\n")
-    for name, code in stages().items():
-        atomic.write_text(paths.plan("stages", name), f"{code}\n")
-    for store in config.stores:  # dvc.yaml can't name the dataset behind a store
-        atomic.write_text(paths.plan("stores", store), f"{config.task(store)}\n")
 
 
 def stages() -> dict[str, str]:
     """Every stage of dvc.yaml but this one → the stamp of its code."""
-    files = {file.stem: file for file in sorted(Path(__file__).parent.glob("*.py"))}
     return {
-        name: stamps.code_of(file, aside=OF_PARAMS) for name, file in files.items() if name not in ("__init__", "check")
+        name: stamps.code_of(plugins.file("icebox.pipeline.stages", name), aside=SETTINGS_CODE)
+        for name in plugins.names("icebox.pipeline.stages")
+        if name != "check"
     }
+
+
+def settings(config: Config) -> dict[str, dict[str, Any]]:
+    """Kind of stage → entry → all values that determine its result, defaults included."""
+    by_kind: dict[str, dict[str, Any]] = {
+        kind: {name: plugin_settings(entry) for name, entry in entries.items()}
+        for kind, (_, entries) in plugin_entries(config).items()
+        if kind != "unfreeze"
+    }
+    fit = {
+        name: {
+            "task": config.task(name),
+            "fit": config.fit_options(name).model_dump(exclude={"ensemble"}),
+            "store": store.fit.model_dump(),
+        }
+        for name, store in config.stores.items()
+    }
+    return by_kind | {
+        "extract": {
+            name: store.extract.model_dump() | {"on_error": config.extract.on_error}
+            for name, store in config.stores.items()
+        },
+        "fit": fit,
+        "ensembles": {
+            name: {"heads": config.select.heads, "members": config.fit.ensemble, **fit[name]}
+            for name in config.select.ensembles
+        },
+        "unfreeze": {name: entry.model_dump() | {"fit": fit[entry.store]} for name, entry in config.unfreeze.items()},
+        "generate": {name: entry.model_dump() for name, entry in config.generate.items()},
+        "look": {name: {"seed": config.fit.seed} for name in config.select.stores},
+    }
+
+
+def ordered(value: Any) -> Any:
+    """A JSON-able value with the keys of its dictionaries as text and in order, which may be numbers: labels are."""
+    if isinstance(value, dict):
+        return {str(key): ordered(value[key]) for key in sorted(value, key=str)}
+    return [ordered(element) for element in value] if isinstance(value, list | tuple) else value
+
+
+def plugin_settings(entry: PluginEntry) -> dict[str, Any]:
+    """The values of a plugin's entry."""
+    split = entry.split.model_dump() if entry.split else None
+    return {"family": entry.family, "parameters": entry.parameters, "split": split, "data": entry.data}

@@ -80,7 +80,7 @@ OF_CLASSES = ", ".join(metrics.choices("classification"))
         (["stores", "docstrings-hashing", "extract"], {"decode": "draft"}, "stores.docstrings-hashing.extract.decode: backbone family 'hashing' has no"),
         (["stores", "digits-pixels", "fit"], {"views": ["hflip"]}, "stores.digits-pixels.fit.views: no view named 'hflip'; there are: identity"),
         (["stores", "digits-pixels"], {"dataset": "digits", "backbone": "pixels", "extract": {"outputs": ["last"]}, "fit": {"outputs": ["lost"]}}, "stores.digits-pixels.fit.outputs: no output named 'lost'; did you mean 'last'?"),
-        (["stores", "digits-pixels"], {"dataset": "digits", "backbone": "pixels", "extract": {}}, "stores.digits-pixels.fit: missing"),
+        (["stores", "digits-pixels"], {"dataset": "digits", "extract": {}}, "stores.digits-pixels.backbone: missing"),
         (["extract", "on_error"], "ignore", "extract.on_error: Input should be 'fail' or 'skip', found 'ignore'"),
         (["fit", "search"], {"random": 0}, "fit.search: Value error, expected grid, {random: n} or {halving: n}, found {'random': 0}"),
         (["fit", "choose"], "rmse", f"stores.digits-glyphnet.fit.choose: expected one of {OF_CLASSES}, found 'rmse'"),

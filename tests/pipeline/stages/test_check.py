@@ -1,3 +1,5 @@
+import pytest
+
 from icebox.features import plugins
 from icebox.pipeline.config import loader
 from icebox.pipeline.project import stamps
@@ -49,6 +51,62 @@ def test_stamps_are_written_where_dvc_looks_for_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     params = PROJECT / "params.yaml"
     check.run(loader.load(params))
-    written = {str(path.relative_to(check.paths.PLAN)) for path in check.paths.PLAN.rglob("*.txt")}
+    written = {str(path.relative_to(check.paths.PLAN)) for path in check.paths.PLAN.rglob("*.*")}
     assert {f"stages/{name}.txt" for name in check.stages()} <= written
-    assert {"heads/logreg.txt", "backbones/minilm.txt", "datasets/digits.txt", "stores/digits-pixels.txt"} <= written
+    assert {
+        "heads/logreg.txt",
+        "backbones/minilm.txt",
+        "datasets/digits.txt",
+        "fit/digits-pixels.json",
+        "extract/digits-pixels.json",
+    } <= written
+
+
+PARAMS = """
+select: {stores: [photos-pixels], heads: [knn]}
+datasets: {photos: {source: image_folder, path: raw}}
+backbones: {pixels: {}}
+stores: {photos-pixels: {dataset: photos, backbone: pixels}}
+heads: {knn: {}}
+"""
+
+
+def stamped(tmp_path, monkeypatch, text: str) -> dict[str, str]:
+    """The stamps of a params file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text(text)
+    check.run(loader.load())
+    return {str(path.relative_to(check.paths.PLAN)): path.read_text() for path in check.paths.PLAN.rglob("*.*")}
+
+
+@pytest.mark.parametrize(
+    ("change", "reruns"),
+    [
+        ("extract: {workers: 7, batch_size: 3}", set()),  # how to run, not what
+        ("fit: {choose: accuracy}", set()),  # its default
+        ("fit: {ensemble: 5}", set()),  # of no ensemble that is selected
+        ("fit: {choose: macro_f1}", {"fit/photos-pixels.json"}),
+        ("fit: {seed: 1}", {"fit/photos-pixels.json", "look/photos-pixels.json"}),
+        ("extract: {on_error: skip}", {"extract/photos-pixels.json"}),
+    ],
+)
+def test_a_setting_changes_the_stamps_of_what_it_determines_and_no_others(tmp_path, monkeypatch, change, reruns):
+    before, after = stamped(tmp_path, monkeypatch, PARAMS), stamped(tmp_path, monkeypatch, PARAMS + change)
+    assert {name for name in before | after if before.get(name) != after.get(name)} == reruns
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reruns"),
+    [
+        ("knn: {}", "knn: {neighbors: 3}", {"heads/knn.json"}),
+        ("pixels: {}", "pixels: {size: 4}", {"backbones/pixels.json"}),
+        ("path: raw}", "path: raw, group: x}", {"datasets/photos.json"}),
+        ("path: raw}", "path: raw, split: {val: 0.2}}", set()),
+        ("backbone: pixels}", "backbone: pixels, extract: {stored: float32}}", {"extract/photos-pixels.json"}),
+        ("backbone: pixels}", "backbone: pixels, fit: {class_weights: {1: 2.0, b: 1.0}}}", {"fit/photos-pixels.json"}),
+    ],
+)
+def test_a_key_of_an_entry_changes_that_entrys_stamp(tmp_path, monkeypatch, old, new, reruns):
+    before = stamped(tmp_path, monkeypatch, PARAMS)
+    after = stamped(tmp_path, monkeypatch, PARAMS.replace(old, new))
+    assert {name for name in before | after if before.get(name) != after.get(name)} == reruns

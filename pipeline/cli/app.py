@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from icebox.features.errors import IceboxError
-from icebox.pipeline.cli import store
+from icebox.pipeline.cli import project, store
 from icebox.pipeline.project import hints
 
 STAGES = {  # name → its purpose; a module of icebox.pipeline.stages
@@ -58,6 +58,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(project.init)
+app.command()(project.run)
 app.add_typer(store.app, name="store")
 
 

@@ -1,0 +1,117 @@
+"""`icebox init` and `icebox run`: a project of the user's own, from nothing to its report."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from icebox.features.errors import IceboxError
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The project's folder; its name names the dataset.")],
+    images: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="A folder of class folders of images.", rich_help_panel="Data")
+    ] = None,
+    texts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A table with a column of texts.", rich_help_panel="Data")
+    ] = None,
+    text: Annotated[str, typer.Option(help="With --texts: the column of the texts.", rich_help_panel="Data")] = "text",
+    label: Annotated[
+        str, typer.Option(help="With --texts: the column of the labels.", rich_help_panel="Data")
+    ] = "label",
+    recipe: Annotated[
+        str | None, typer.Option(help="A whole params file that comes with Icebox.", rich_help_panel="Data")
+    ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="A network of torchvision, OWNER/NAME of the hub, or minilm.  [resnet18, minilm]"
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="The backbone's weights, a file or folder, instead of a download."),
+    ] = None,
+    update: Annotated[bool, typer.Option("--update", help="Renew dvc.yaml of a project that is there.")] = False,
+) -> None:
+    """Make a project: params.yaml to edit, dvc.yaml, and folders for data and plugins of your own."""
+    from icebox.pipeline.project import init as project
+
+    if update:
+        changed = project.update(folder)
+        print(
+            f"{folder}: renewed {', '.join(changed)}; the old ones are beside them"
+            if changed
+            else f"{folder}: up to date"
+        )
+        return
+    if sum(source is not None for source in (images, texts, recipe)) != 1:
+        raise IceboxError("init: give one of --images PATH, --texts FILE and --recipe NAME")
+    name = project.dataset_name(folder)
+    own_weights = located(weights, folder) if weights else None
+    if images:
+        source = located(images, folder)
+        params = project.images_params(name, source, backbone=backbone or "resnet18", weights=own_weights)
+    elif texts:
+        source = located(texts, folder)
+        params = project.texts_params(
+            name, source, text=text, label=label, backbone=backbone or "minilm", weights=own_weights
+        )
+    else:
+        params = project.recipe(str(recipe))
+    project.create(folder, params=params)
+    print(f"{folder}: a new project; its params.yaml says what runs. Next:\n\n    cd {folder}\n    icebox run")
+
+
+def located(path: Path | str, folder: Path) -> Path:
+    """A path as params.yaml names it: from the project's folder where it lies inside, else absolute."""
+    absolute, root = Path(path).expanduser().resolve(), folder.resolve()
+    return absolute.relative_to(root) if absolute.is_relative_to(root) else absolute
+
+
+def run() -> None:
+    """Run what params.yaml selects, as far as it has changed; print the leaderboard and where the report is."""
+    from icebox.pipeline.comparison import formats
+    from icebox.pipeline.config import loader
+    from icebox.pipeline.project import paths
+
+    config = loader.load()  # an error in it is one line, without DVC's around it
+    initialize_dvc()
+    if dvc("repro", "report", check=False) != 0:
+        raise IceboxError("the stage above did not end; what is finished is kept, the same command goes on from there")
+    print(f"\n{formats.terminal(formats.records(config, []))}\n\nThe report: {paths.REPORT.resolve()}")
+
+
+def initialize_dvc() -> None:
+    """Make the folder one that DVC works in, inside a git repository or without one."""
+    if not Path("dvc.yaml").exists():
+        raise IceboxError(
+            "dvc.yaml: not found; run this in a project's folder, or `icebox init . --update` to renew it"
+        )
+    root = git_root()
+    if not Path(".dvc").exists():
+        place = ["--no-scm"] if root is None else [] if root == Path.cwd() else ["--subdir"]
+        dvc("init", "--quiet", *place)
+        dvc("config", "core.analytics", "false")
+    elif root is not None and not Path(".dvc/config.local").exists() and "no_scm" in Path(".dvc/config").read_text():
+        dvc("config", "--unset", "core.no_scm")  # it has become a git repository since
+
+
+def git_root() -> Path | None:
+    """The git repository around the current folder, if there is one and git is installed."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return Path(done.stdout.strip()).resolve() if done.returncode == 0 else None
+
+
+def dvc(*arguments: str, check: bool = True) -> int:
+    """Run DVC of this environment, whose stages say `python` and mean this one → its exit code."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    environment = {"DVC_NO_ANALYTICS": "true"} | os.environ | {"PATH": path}
+    return subprocess.run([sys.executable, "-m", "dvc", *arguments], env=environment, check=check).returncode

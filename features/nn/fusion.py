@@ -1,7 +1,7 @@
-"""Batch norm folded into the convolution before it: in eval mode both are linear, so one layer can do the work of two.
+"""Fuse batch norms into the convolutions before them: in eval mode both are linear, so one layer can do both.
 
-ResNet-18 in bfloat16 then takes a tenth less time, and needs no compiler to get there. Rounded differently: 1e-6 of a
-feature in float32.
+ResNet-18 in bfloat16 then takes a tenth less time, and needs no compiler to get there. The rounding differs: by 1e-6 of
+a feature in float32.
 """
 
 import copy
@@ -12,15 +12,15 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 NORMS = {nn.Conv1d: nn.BatchNorm1d, nn.Conv2d: nn.BatchNorm2d, nn.Conv3d: nn.BatchNorm3d}
-# what tracing a forward pass raises where that asks about its input's values or takes more than a tensor
+# raised by tracing a forward pass that depends on its input's values or takes more than a tensor
 UNTRACEABLE = (RuntimeError, TypeError, ValueError, AttributeError, KeyError, IndexError, NotImplementedError)
 
 
 def fuse_conv_batchnorm(network: nn.Module, *, keep: Collection[str] = ()) -> nn.Module:
-    """A copy of a network in eval mode with all such pairs folded; itself where there are none, or none to be found.
+    """A copy of a network in eval mode with all such pairs fused; the network itself where no pair is found.
 
-    Layers keep their names: where a batch norm stood is an `nn.Identity` now, and its convolution gives what the batch
-    norm gave, unless the convolution is named in `keep`.
+    Layers keep their names: an `nn.Identity` stands in each batch norm's place, and the convolution's output is what
+    the batch norm's was. Convolutions named in `keep` stay as they are.
     """
     pairs = [(conv, norm) for conv, norm in conv_batchnorm_pairs(network) if conv not in keep]
     if not pairs:
@@ -34,10 +34,10 @@ def fuse_conv_batchnorm(network: nn.Module, *, keep: Collection[str] = ()) -> nn
 
 
 def conv_batchnorm_pairs(network: nn.Module) -> list[tuple[str, str]]:
-    """Names of (convolution, batch norm) such that the second takes what the first gives, and nothing else does."""
+    """Names of (convolution, batch norm) where the batch norm is the only reader of the convolution's output."""
     modules = dict(network.named_modules())
     if not any(isinstance(module, tuple(NORMS.values())) for module in modules.values()):
-        return []  # tracing is for those that may gain
+        return []  # nothing to gain from tracing
     try:
         graph = fx.Tracer().trace(network)
     except UNTRACEABLE:

@@ -1,7 +1,7 @@
-"""Enter a network behind its frozen part: what that part gives is known, so it need not be computed again.
+"""Forward passes that start behind a network's frozen part, from that part's stored activations.
 
-The modules that data passes up to the cut become stand-ins, and the last of them hands on the known activations. That
-holds for networks that pass one thing from block to block; whether this one does is tried before it is relied upon.
+Placeholders stand for the modules up to the starting point, and the last of them returns the stored activations. That
+works for networks that pass one tensor from block to block; whether this one does is tested before it is relied upon.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,68 +16,71 @@ from icebox.features.errors import IceboxError
 from icebox.features.nn import blocks
 from icebox.features.nn.layer_outputs import Inputs, LayerOutputs, first_tensor
 
-TOLERANCE = 1e-5  # relative: entered here, the network must give what it gives when passed whole
+TOLERANCE = 1e-5  # relative, between the outputs of a partial and of a whole forward pass
 
 
 class Placeholder(nn.Module):
-    """Stands where a module of the frozen part was. The one at its end gives the known activation."""
+    """Stands where a module of the frozen part was; the last one returns the stored activations."""
 
     def __init__(self, *, last: bool) -> None:
         super().__init__()
         self.last = last
-        self.known: Tensor | None = None
+        self.activations: Tensor | None = None
 
     def forward(self, *args: Any, **_kwargs: Any) -> Any:
-        """What comes in goes on. BERT's embeddings are given nothing by position: whatever follows them only looks at
-        the shape (b, t, d), which is that of the known activation."""
-        return args[0] if args and not self.last else self.known
+        """Return the first argument, or the activations if this is the last placeholder or there are no arguments.
+
+        BERT's embeddings get no positional argument: the modules after them only look at the shape (b, t, d), which is
+        that of the activations.
+        """
+        return args[0] if args and not self.last else self.activations
 
 
 class PartialForward:
-    """A network that can be entered right behind `block`."""
+    """A network whose forward pass can start right behind `block`, from that block's stored output."""
 
     def __init__(self, layer_outputs: LayerOutputs, block: str, inputs: Inputs) -> None:
-        """`inputs` of a few items are tried. Raises IceboxError where the network can't be entered there."""
+        """`inputs` are a few items'. Raises IceboxError where a partial pass of them differs from a whole one."""
         self.layer_outputs, self.block = layer_outputs, block
         with torch.no_grad():
             expected = layer_outputs.tensors(inputs)
-            known = self._activation(inputs)
-            self.shape, self.device = known.shape[1:], known.device
-            by_channels = known.ndim == 4 and known.is_contiguous(memory_format=torch.channels_last)
-            self.layout = torch.channels_last if by_channels else torch.contiguous_format
-            self.before = self._before(inputs)
+            activations = self._block_output(inputs)
+            self.shape, self.device = activations.shape[1:], activations.device
+            channels_last = activations.ndim == 4 and activations.is_contiguous(memory_format=torch.channels_last)
+            self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+            self.skipped = self._skipped_modules(inputs)
             try:
                 with self.entered():
-                    found = layer_outputs.tensors(self.inputs(known, inputs))
+                    outputs = layer_outputs.tensors(self.inputs(activations, inputs))
             except (RuntimeError, ValueError, AssertionError, TypeError, AttributeError) as reason:
                 raise IceboxError(f"this network can't be entered behind {block}: {reason}") from reason
         for name, values in expected.items():
-            if not torch.allclose(found[name], values, rtol=TOLERANCE, atol=TOLERANCE * float(values.abs().max())):
+            if not torch.allclose(outputs[name], values, rtol=TOLERANCE, atol=TOLERANCE * float(values.abs().max())):
                 raise IceboxError(f"entered behind {block}, this network gives another '{name}'")
 
-    def _activation(self, inputs: Inputs) -> Tensor:
-        """What `block` gives (b, …)."""
-        kept: list[Tensor] = []
+    def _block_output(self, inputs: Inputs) -> Tensor:
+        """The output (b, …) of `block` in a whole pass."""
+        outputs: list[Tensor] = []
         hook = self.layer_outputs.network.get_submodule(self.block).register_forward_hook(
-            lambda _module, _args, output: kept.append(first_tensor(output).clone())
+            lambda _module, _args, output: outputs.append(first_tensor(output).clone())
         )
         try:
             self.layer_outputs.tensors(inputs)
         finally:
             hook.remove()
-        return kept[0]
+        return outputs[0]
 
-    def _before(self, inputs: Inputs) -> list[str]:
-        """The modules that data passes up to `block` and never after, outermost only."""
+    def _skipped_modules(self, inputs: Inputs) -> list[str]:
+        """The modules that are called before `block` ends and never after, `block` included, outermost only."""
         network = self.layer_outputs.network
         calls: dict[str, list[int]] = {}
         ended = [0]
         clock = iter(range(10**9))
 
-        def called(name: str) -> Any:
+        def recorder(name: str) -> Any:
             return lambda _module, _args: calls.setdefault(name, []).append(next(clock))
 
-        hooks: list[Any] = [m.register_forward_pre_hook(called(name)) for name, m in network.named_modules() if name]
+        hooks: list[Any] = [m.register_forward_pre_hook(recorder(name)) for name, m in network.named_modules() if name]
         hooks.append(
             network.get_submodule(self.block).register_forward_hook(lambda *_: ended.__setitem__(0, next(clock)))
         )
@@ -87,15 +90,15 @@ class PartialForward:
             for hook in hooks:
                 hook.remove()
         # a module around the block is called before it, too, but goes on behind it
-        passed = [n for n, at in calls.items() if max(at) < ended[0] and not blocks.is_within(self.block, n)]
-        passed.append(self.block)
-        return [n for n in passed if not any(n != other and blocks.is_within(n, other) for other in passed)]
+        before = [n for n, times in calls.items() if max(times) < ended[0] and not blocks.is_within(self.block, n)]
+        before.append(self.block)
+        return [n for n in before if not any(n != other and blocks.is_within(n, other) for other in before)]
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """While this lasts, the frozen part is not there."""
+        """Within this context placeholders stand in the network for the frozen part."""
         network = self.layer_outputs.network
-        originals = {name: network.get_submodule(name) for name in self.before}
+        originals = {name: network.get_submodule(name) for name in self.skipped}
         try:
             for name in originals:
                 network.set_submodule(name, Placeholder(last=name == self.block))
@@ -105,18 +108,21 @@ class PartialForward:
                 network.set_submodule(name, original)
 
     def inputs(self, activations: Tensor, like: Inputs) -> Inputs:
-        """Put activations (b, …) in place, for one forward pass; shapes and masks are those of `like`, b items too."""
-        known = activations.contiguous(memory_format=self.layout)  # as the frozen part lays them: an eighth faster
-        for name in self.before:
-            stand_in = self.layer_outputs.network.get_submodule(name)
-            assert isinstance(stand_in, Placeholder)
-            stand_in.known = known
+        """Put activations (b, …) into the placeholders; returns the arguments of one forward pass from there.
+
+        Their shapes and mask are those of `like`, the arguments of a whole pass of b items.
+        """
+        activations = activations.contiguous(memory_format=self.memory_format)  # as the frozen part does: 1/8 faster
+        for name in self.skipped:
+            placeholder = self.layer_outputs.network.get_submodule(name)
+            assert isinstance(placeholder, Placeholder)
+            placeholder.activations = activations
         return replace(
             like, args=tuple(torch.zeros((), dtype=a.dtype, device=a.device).expand(a.shape) for a in like.args)
         )
 
 
 def last_frozen_block(order: Sequence[str], free: set[str]) -> str | None:
-    """The block right before the first with a free parameter; None where the very first one learns, too."""
+    """The block right before the first with a free parameter; None where that is the very first block."""
     first = min((blocks.block_index(name, order) for name in free), default=len(order))
     return order[first - 1] if first > 0 else None

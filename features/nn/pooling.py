@@ -1,9 +1,9 @@
-"""From what a layer gives per position to one vector an item; or, by `tokens`, one vector a token.
+"""Pool a layer's outputs at all positions into one vector per item; or, with `tokens`, keep one per token.
 
-Letters: b batch, d features, h height, w width, t tokens, k cells a side.
+Letters: b batch, d features, h height, w width, t tokens, k cells per side.
 
-Four axes are taken as (b, d, h, w). Swin's stages give (b, h, w, d), which no shape can tell apart: ask for its layer
-`permute` instead, which turns the axes round. torchvision's ConvNeXt turns them itself.
+Four axes are read as (b, d, h, w). Swin's stages return (b, h, w, d), which can't be told from the shape: ask for its
+layer `permute` instead, which transposes the axes. torchvision's ConvNeXt transposes them itself.
 """
 
 import re
@@ -28,21 +28,20 @@ TOKEN_POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # (b, t, d), 
     "mean": lambda x, mask: masked_mean(x, mask),
     "max": lambda x, mask: x.masked_fill(mask[..., None] == 0, float("-inf")).amax(1),
 }
-EACH_TOKEN = "tokens"  # no pooling: every token that counts keeps its own vector
+EACH_TOKEN = "tokens"  # no pooling: every token that is not padding keeps its own vector
 GRID = re.compile(r"grid-([1-9]\d*)")
-POOLINGS_BY_AXES = {
+POOLINGS_BY_AXES = {  # number of axes → names of poolings
     2: ["no pooling"],
     3: sorted([*TOKEN_POOLINGS, EACH_TOKEN]),
     4: sorted([*SPATIAL_POOLINGS, "grid-K"]),
-}  # by number of axes
+}
 
 
 def pool(x: Tensor, how: str, mask: Tensor | None = None) -> Tensor:
-    """Pool a layer's output: (b, d) as it is, (b, d, h, w) spatially, (b, t, d) over the tokens that mask keeps.
+    """Pool a layer's output: (b, d) stays as it is, (b, d, h, w) is pooled over h and w, (b, t, d) over the tokens.
 
-    `tokens` leaves (b, t, d) as it is.
-
-    Raises IceboxError where the pooling does not fit the output's shape.
+    `mask` (b, t) is 0 for tokens to leave out. With `tokens` (b, t, d) stays as it is. Raises IceboxError where the
+    pooling does not fit the output's shape.
     """
     if x.ndim == 2 and how in ("", "flatten"):
         return x
@@ -62,15 +61,15 @@ def pool(x: Tensor, how: str, mask: Tensor | None = None) -> Tensor:
 
 
 def last_position(mask: Tensor) -> Tensor:
-    """(b, t) → (b,): the last position that counts."""
+    """(b, t) → (b,): the last position with mask 1."""
     return (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).argmax(1)
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """(b, t, d) → (b, d), over the tokens that count."""
+    """(b, t, d) → (b, d): the mean over tokens with mask 1."""
     return (x * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
 
 
 def grid_average(x: Tensor, k: int) -> Tensor:
-    """(b, d, h, w) → (b, d·k·k): the mean of each cell of a k×k grid, for each feature row by row."""
+    """(b, d, h, w) → (b, d·k·k): the mean in each cell of a k×k grid; per feature, the cells row by row."""
     return F.adaptive_avg_pool2d(x, k).flatten(1)

@@ -1,6 +1,6 @@
-"""To a GPU and back without waiting: from pinned memory, on a stream beside the one that computes.
+"""Asynchronous copies to a GPU and back: from pinned memory, on a stream beside the one that computes.
 
-While one batch is in the network, the next one is on its way there, and the features of the last one on theirs.
+While the network runs one batch, the next one is copied to the GPU and the features of the last one back from it.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,32 +11,35 @@ from torch import Tensor
 
 
 def to_device_async(tensor: Tensor, device: torch.device | str) -> Tensor:
-    """A tensor on `device`; on a GPU it may still be on its way, which all that is computed from it there waits for."""
-    there = torch.device(device)
-    if there.type != "cuda":
-        return tensor.to(there)
-    beside, computing = copy_stream(there), torch.cuda.current_stream(there)
-    with torch.cuda.stream(beside):
-        found = tensor.pin_memory().to(there, non_blocking=True)
-    computing.wait_stream(beside)
-    found.record_stream(computing)  # or its memory could be given to another batch while it is still read
-    return found
+    """Copy a tensor to `device` without blocking.
+
+    On CUDA the copy runs on a stream of its own; kernels launched later on the current stream wait for it.
+    """
+    target = torch.device(device)
+    if target.type != "cuda":
+        return tensor.to(target)
+    copying, computing = copy_stream(target), torch.cuda.current_stream(target)
+    with torch.cuda.stream(copying):
+        copied = tensor.pin_memory().to(target, non_blocking=True)
+    computing.wait_stream(copying)
+    copied.record_stream(computing)  # or its memory could be given to another batch while it is still read
+    return copied
 
 
 def to_host_async(tensors: Mapping[str, Tensor]) -> Callable[[], dict[str, Tensor]]:
-    """Starts to copy tensors back to the processor; what is returned waits for them and gives them."""
+    """Start asynchronous copies to host memory. Returns a function that waits for them and returns the CPU tensors."""
     if not any(tensor.is_cuda for tensor in tensors.values()):
         return lambda: {name: tensor.cpu() for name, tensor in tensors.items()}
-    here = {
+    on_host = {
         name: torch.empty_like(tensor, device="cpu", pin_memory=True).copy_(tensor, non_blocking=True)
         for name, tensor in tensors.items()
     }
-    arrived = torch.cuda.Event()
-    arrived.record()
+    copied = torch.cuda.Event()
+    copied.record()
 
     def wait() -> dict[str, Tensor]:
-        arrived.synchronize()
-        return here
+        copied.synchronize()
+        return on_host
 
     return wait
 

@@ -53,7 +53,7 @@ class Activations(Rows):
     def __init__(self, rows: Rows, cut: PartialForward, layer_outputs: LayerOutputs) -> None:
         self.cut, self.rows = cut, rows
         with torch.no_grad():
-            self.values = cut._activation(Inputs((rows.values,)))
+            self.values = cut._block_output(Inputs((rows.values,)))
 
     def inputs(self, prepared):
         (like,) = self.rows.inputs(prepared)

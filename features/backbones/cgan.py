@@ -1,6 +1,6 @@
-"""cgan: as gan, but told the class of what to draw, in both networks; the features are its critic's, and need no class.
+"""cgan: a gan whose two networks are given the class of an image; the features of its critic need no class.
 
-features/models/gan.py says how it is trained.
+features/models/gan.py explains the training.
 """
 
 from collections.abc import Sequence
@@ -33,10 +33,10 @@ def pretraining(
     d: int = 256,
     width: int = 32,
 ) -> GanPretraining:
-    """Learn to draw pictures of each of the train split's classes.
+    """Learn to generate images of each class of the train split.
 
     `loss` is the original one or Wasserstein's with a gradient penalty of weight `penalty`, which alone takes
-    `critic_steps` of the critic for each of the other's. Codes of `z` numbers, `d` features, `width` channels.
+    `critic_steps` critic steps per generator step. Codes of `z` numbers, `d` features, `width` channels.
     """
     return GanPretraining(
         data,
@@ -61,5 +61,5 @@ def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = 
 
 
 def generator(folder: Path, *, device: str) -> Generator:
-    """What draws."""
+    """Makes images with the averaged generator."""
     return GanSampler(load_networks(folder), read_settings(folder)["classes"], device)

@@ -1,7 +1,7 @@
-"""cnn: a small convolutional network that learns a dataset's own labels, on small grey pictures.
+"""cnn: a small convolutional network trained on a dataset's own labels, on small grey images.
 
-As a backbone it is the ceiling beside which features learnt without labels stand. It also judges generated pictures:
-`judge` gives its features, in which a Fréchet distance is taken, and the label that it reads.
+As a backbone it is the upper bound to compare features learned without labels with. It also judges generated images:
+`judge` gives its features, for the Fréchet distance, and its predicted labels.
 
 Letters: b batch, n items, d features, k classes, r pixels.
 """
@@ -33,7 +33,7 @@ from icebox.features.nn.schedules import set_learning_rate, warm_up_cosine
 VERSION = 1
 DEFAULT_OUTPUTS = (LAST,)
 WARM_UP = 0.2  # share of the steps in which the learning rate rises
-AT_ONCE = 500  # pictures, when judging
+BATCH_SIZE = 500  # images of a forward pass when judging and evaluating
 
 
 def pretraining(
@@ -46,7 +46,7 @@ def pretraining(
     width: int = 32,
     d: int = 128,
 ) -> "CnnPretraining":
-    """Learn the train split's labels. `width` channels in the first stage, `d` features."""
+    """Train on the labels of the train split. `width` channels in the first stage, `d` features."""
     network = {"width": width, "d": d}
     return CnnPretraining(
         data, network=network, seed=seed, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate
@@ -62,12 +62,12 @@ def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = 
 
 
 def judge(folder: Path, *, device: str) -> ImageJudge:
-    """Features and labels of pictures, as this network sees them."""
+    """Computes features and predicted labels of images."""
     return CnnJudge(load_network(folder).to(device), read_settings(folder)["classes"], device)
 
 
 def load_network(folder: Path) -> "SmallCnn":
-    """The trained network with its last layer."""
+    """The trained network with its classifier."""
     settings = read_settings(folder)
     network = SmallCnn(classes=len(settings["classes"]), **settings["network"])
     network.load_state_dict(load_file(folder / WEIGHTS_FILE))
@@ -75,16 +75,16 @@ def load_network(folder: Path) -> "SmallCnn":
 
 
 class SmallCnn(nn.Module):
-    """A Reader and a linear layer to the classes."""
+    """A SmallImageEncoder and a linear classifier; the names of the modules are keys of the stored weights."""
 
     def __init__(self, *, classes: int, width: int, d: int) -> None:
         super().__init__()
         self.reader = SmallImageEncoder(d=d, width=width, norm=True)
         self.scores = nn.Sequential(nn.Dropout(0.3), nn.Linear(d, classes))
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """(b, 1, r, r) in 0..1 → (b, k)."""
-        scores: Tensor = self.scores(self.reader(pictures))
+        scores: Tensor = self.scores(self.reader(images))
         return scores
 
 
@@ -96,18 +96,18 @@ class CnnJudge(ImageJudge):
 
     @torch.inference_mode()
     def seen(self, contents: Sequence[Content]) -> tuple[np.ndarray, list[str]]:
-        """n pictures → features (n, d), and the label read from each."""
+        """n images → features (n, d), and the predicted label of each."""
         features, labels = [], []
-        for start in range(0, len(contents), AT_ONCE):
-            stack = np.stack([to_small_image(content) for content in contents[start : start + AT_ONCE]])
-            found = self.network.reader(torch.from_numpy(stack[:, None]).to(self.device).float() / 255)
-            features.append(found.cpu().numpy())
-            labels += [self.classes[number] for number in self.network.scores(found).argmax(1).tolist()]
+        for start in range(0, len(contents), BATCH_SIZE):
+            images = np.stack([to_small_image(content) for content in contents[start : start + BATCH_SIZE]])
+            batch = self.network.reader(torch.from_numpy(images[:, None]).to(self.device).float() / 255)
+            features.append(batch.cpu().numpy())
+            labels += [self.classes[number] for number in self.network.scores(batch).argmax(1).tolist()]
         return np.concatenate(features), labels
 
 
 class CnnPretraining(Pretraining):
-    """Cross entropy, under random mirroring; the learning rate rises linearly, then falls to 0 along a cosine."""
+    """Cross entropy with random mirroring; the learning rate rises linearly, then falls to 0 along a cosine."""
 
     def __init__(
         self,
@@ -122,12 +122,12 @@ class CnnPretraining(Pretraining):
         data.expect("image", "cnn")
         self.seed, self.learning_rate, self.sizes = seed, learning_rate, network
         self.classes = sorted(set(data.labels("train")))
-        self.pictures = {split: load_split(data, split) for split in ("train", "val", "test")}
+        self.images = {split: load_split(data, split) for split in ("train", "val", "test")}
         self.labels = {
-            split: torch.tensor([self.classes.index(label) for label in data.labels(split)]) for split in self.pictures
+            split: torch.tensor([self.classes.index(label) for label in data.labels(split)]) for split in self.images
         }
-        self.batch_size = min(batch_size, len(self.pictures["train"]))
-        self.steps = epochs * (len(self.pictures["train"]) // self.batch_size)
+        self.batch_size = min(batch_size, len(self.images["train"]))
+        self.steps = epochs * (len(self.images["train"]) // self.batch_size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = SmallCnn(classes=len(self.classes), **network)
@@ -135,16 +135,16 @@ class CnnPretraining(Pretraining):
 
     @property
     def parts(self) -> dict[str, nn.Module | Optimizer]:
-        """Network and optimiser."""
+        """Network and optimizer."""
         return {"network": self.network, "optimizer": self.optimizer}
 
     def step(self, index: int) -> float:
         """One batch; its mean cross entropy in nats."""
         set_learning_rate(self.optimizer, self.learning_rate * warm_up_cosine((index + 1) / self.steps, WARM_UP))
-        rows = batch_rows(len(self.pictures["train"]), self.batch_size, seed=self.seed, index=index)
-        pictures = self.pictures["train"][rows].to(self.device).float() / 255
+        rows = batch_rows(len(self.images["train"]), self.batch_size, seed=self.seed, index=index)
+        images = self.images["train"][rows].to(self.device).float() / 255
         mirrored = torch.rand(len(rows), 1, 1, 1, device=self.device) < 0.5
-        scores = self.network(torch.where(mirrored, pictures.flip(3), pictures))
+        scores = self.network(torch.where(mirrored, images.flip(3), images))
         loss = F.cross_entropy(scores, self.labels["train"][rows].to(self.device))
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
@@ -153,18 +153,18 @@ class CnnPretraining(Pretraining):
 
     @torch.inference_mode()
     def evaluate(self) -> dict[str, float]:
-        """Share of val and of test whose label is read right."""
+        """Accuracy on val and test."""
         return {f"accuracy_{split}": self.accuracy(split) for split in ("val", "test")}
 
     def accuracy(self, split: str) -> float:
-        """Share of a split read right."""
-        right = 0
-        for start in range(0, len(self.labels[split]), AT_ONCE):
-            pictures = self.pictures[split][start : start + AT_ONCE].to(self.device).float() / 255
-            found = self.network(pictures).argmax(1).cpu()
-            right += int((found == self.labels[split][start : start + AT_ONCE]).sum())
-        return right / len(self.labels[split])
+        """Accuracy on a split."""
+        correct = 0
+        for start in range(0, len(self.labels[split]), BATCH_SIZE):
+            images = self.images[split][start : start + BATCH_SIZE].to(self.device).float() / 255
+            predicted = self.network(images).argmax(1).cpu()
+            correct += int((predicted == self.labels[split][start : start + BATCH_SIZE]).sum())
+        return correct / len(self.labels[split])
 
     def settings(self) -> dict[str, Any]:
-        """What `load` builds the network from."""
+        """Sizes and classes: `load` builds the network from them."""
         return {"network": self.sizes, "classes": self.classes}

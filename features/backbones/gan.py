@@ -1,6 +1,6 @@
-"""gan: a generative adversarial network that draws small grey pictures; its critic's features are ours.
+"""gan: a generative adversarial network of small grey images; the features are those of its critic.
 
-features/models/gan.py says how it is trained.
+features/models/gan.py explains the training.
 """
 
 from collections.abc import Sequence
@@ -33,10 +33,10 @@ def pretraining(
     d: int = 256,
     width: int = 32,
 ) -> GanPretraining:
-    """Learn to draw pictures like the train split's.
+    """Learn to generate images like those of the train split.
 
     `loss` is the original one or Wasserstein's with a gradient penalty of weight `penalty`, which alone takes
-    `critic_steps` of the critic for each of the other's. Codes of `z` numbers, `d` features, `width` channels.
+    `critic_steps` critic steps per generator step. Codes of `z` numbers, `d` features, `width` channels.
     """
     return GanPretraining(
         data,
@@ -61,5 +61,5 @@ def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = 
 
 
 def generator(folder: Path, *, device: str) -> Generator:
-    """What draws."""
+    """Makes images with the averaged generator."""
     return GanSampler(load_networks(folder), read_settings(folder)["classes"], device)

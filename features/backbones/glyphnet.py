@@ -47,7 +47,7 @@ PREPROCESS = {
 def pretraining(
     *, seed: int = 0, steps: int = 1000, batch_size: int = 128, learning_rate: float = 0.1, width: int = 32
 ) -> "GlyphNetPretraining":
-    """Learn to tell the 62 characters apart, whatever font, pen and paper. `width` channels in the first stage."""
+    """Train to classify the 62 characters, in any font, pen and paper. `width` channels in the first stage."""
     return GlyphNetPretraining(seed=seed, steps=steps, batch_size=batch_size, learning_rate=learning_rate, width=width)
 
 

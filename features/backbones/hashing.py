@@ -1,4 +1,4 @@
-"""The floor for text: words and word pairs hashed into a fixed number of buckets. Nothing was learnt from any data.
+"""hashing: words and word pairs hashed into a fixed number of buckets, the floor for text; nothing is learned.
 
 Weinberger et al. 2009, "Feature Hashing for Large Scale Multitask Learning": the sign, also from the hash, lets
 collisions cancel out instead of piling up.
@@ -21,12 +21,12 @@ from icebox.features.errors import IceboxError, ItemError, suggestion
 
 VERSION = 1
 DEFAULT_OUTPUTS: tuple[str, ...] = ("last",)
-FLOOR = True  # no network: what a real one has to beat
+FLOOR = True  # no network: the score that a network has to beat
 WORD = re.compile(r"\w+")
 
 
 def fetch(folder: Path, *, dimensions: int = 4096) -> None:
-    """There are no weights: only the number of buckets, d, is kept."""
+    """Keep the number of buckets, d; there are no weights."""
     if dimensions < 1:
         raise IceboxError(f"backbones: hashing's dimensions must be 1 or more, found {dimensions}")
     write_settings(folder, {"family": "hashing", "dimensions": dimensions})
@@ -41,7 +41,7 @@ def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = 
 
 
 class HashingBackbone(Backbone):
-    """Text → unit vector of signed, log-damped counts of its words and pairs of neighbouring words."""
+    """Text → unit vector of signed, log-scaled counts of its words and pairs of adjacent words."""
 
     modality = "text"
     takes_pairs = True
@@ -62,9 +62,9 @@ class HashingBackbone(Backbone):
         }
 
     def prepare(self, content: Content) -> dict[str, int]:
-        """Text → how often each word and each pair of neighbours occurs in it, upper and lower case alike.
+        """Text → counts of its words and pairs of adjacent words, in lower case.
 
-        In a Pair, the same word on one side and on the other are two different ones.
+        In a Pair, one word counts as two different words on the two sides.
         """
         if isinstance(content, Pair):
             sides = {"first": content.first, "second": content.second}
@@ -74,7 +74,7 @@ class HashingBackbone(Backbone):
         return count_ngrams(content)
 
     def encode(self, prepared: Sequence[dict[str, int]]) -> dict[str, np.ndarray]:
-        """b counts → {"last": (b, d)}, rows of length 1, or 0 where a text has no word."""
+        """b counters → {"last": (b, d)}, rows of norm 1, or 0 where a text has no word."""
         rows = np.zeros((len(prepared), self.dimensions))
         for row, counts in zip(rows, prepared, strict=True):
             for gram, count in counts.items():
@@ -85,7 +85,7 @@ class HashingBackbone(Backbone):
 
 
 def count_ngrams(text: str) -> Counter[str]:
-    """How often each word and each pair of neighbouring words occurs."""
+    """Counts of the words and of the pairs of adjacent words."""
     words = WORD.findall(text.lower())
     return Counter([*words, *(f"{left} {right}" for left, right in pairwise(words))])
 

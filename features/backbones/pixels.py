@@ -1,4 +1,4 @@
-"""The pixels themselves: the floor that a real backbone has to beat, without a network or weights.
+"""pixels: the pixels themselves, the floor for images, without a network or weights.
 
 Letters: b batch, s size, c channels.
 """
@@ -17,24 +17,24 @@ from icebox.features.images.decoding import to_image
 
 VERSION = 1
 DEFAULT_OUTPUTS = ("last",)
-FLOOR = True  # no network: what a real one has to beat
+FLOOR = True  # no network: the score that a network has to beat
 
 
 def fetch(folder: Path, *, size: int = 8, grey: bool = True) -> None:
-    """Keep the settings: every picture becomes size×size pixels, grey or RGB."""
+    """Keep the settings: every image becomes size×size pixels, grey or RGB."""
     if size < 1:
         raise IceboxError(f"backbones: size: expected at least 1 pixel, found {size}")
     write_settings(folder, {"size": size, "grey": grey})
 
 
 def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "PixelsBackbone":
-    """There is nothing to load, and nothing for `device` and `precision` to do."""
+    """The only output is `last`; `device` and `precision` make no difference."""
     settings = read_settings(folder)
     return PixelsBackbone(size=settings["size"], grey=settings["grey"], outputs=outputs)
 
 
 class PixelsBackbone(Backbone):
-    """Squeezed to a square, flattened, 0..1."""
+    """Images resized to a square without keeping proportions, flattened, in 0..1."""
 
     modality: ClassVar[Modality] = "image"
 
@@ -47,7 +47,7 @@ class PixelsBackbone(Backbone):
 
     @property
     def spec(self) -> dict[str, Any]:
-        """Size and colour; there are no weights."""
+        """Size and mode; there are no weights."""
         return {
             "family": "pixels",
             "version": VERSION,
@@ -58,11 +58,11 @@ class PixelsBackbone(Backbone):
         }
 
     def prepare(self, content: Content) -> np.ndarray:
-        """One picture → uint8 (s, s) or (s, s, 3); each pixel the mean of the area it stands for."""
-        picture = to_image(content).convert(self.mode)
-        return np.asarray(picture.resize((self.size, self.size), Image.Resampling.BOX))
+        """One image → uint8 (s, s) or (s, s, 3); each pixel is the mean of the area that it covers."""
+        image = to_image(content).convert(self.mode)
+        return np.asarray(image.resize((self.size, self.size), Image.Resampling.BOX))
 
     def encode(self, prepared: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        """b pictures → {"last": float32 (b, s·s·c)}, row by row."""
+        """b images → {"last": float32 (b, s·s·c)}, row by row."""
         pixels = np.stack(list(prepared)).reshape(len(prepared), -1)
         return {"last": pixels.astype(np.float32) / np.float32(255)}

@@ -1,4 +1,4 @@
-"""A sequence's own numbers laid side by side: what a classical head sees without a network."""
+"""steps: the numbers of a sequence, padded and flattened, the input of a classical head without a network."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +15,12 @@ DEFAULT_OUTPUTS = ("last",)
 
 
 def fetch(folder: Path, *, steps: int, width: int = 10, keep: Literal["first", "last"] = "first") -> None:
-    """Keep the `first` or the `last` `steps` steps; shorter sequences are padded with zeros on the other side."""
+    """Keep the settings: `first` or `last` `steps` steps; shorter sequences are padded with zeros at the other side."""
     write_settings(folder, {"steps": steps, "width": width, "keep": keep})
 
 
 def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "StepsBackbone":
-    """Nothing to load but the settings."""
+    """The only output is `last`; `device` and `precision` make no difference."""
     return StepsBackbone(read_settings(folder))
 
 
@@ -35,12 +35,12 @@ class StepsBackbone(Backbone):
 
     @property
     def spec(self) -> dict[str, Any]:
-        """Which steps."""
+        """Steps, width and side."""
         fixed = {"family": "steps", "version": VERSION, "outputs": list(self.outputs), "precision": "float32"}
         return {**fixed, **self.settings}
 
     def prepare(self, content: Content) -> np.ndarray:
-        """(t, d) → (steps, d), the first step first."""
+        """(t, d) → (steps, d), in the order of the steps."""
         steps, width, keep = (self.settings[name] for name in ("steps", "width", "keep"))
         if not isinstance(content, np.ndarray) or content.ndim != 2 or content.shape[1] != width:
             raise ItemError(f"steps: expected a sequence (t, {width}), found {getattr(content, 'shape', 'no array')}")
@@ -49,5 +49,5 @@ class StepsBackbone(Backbone):
         return np.pad(kept.astype(np.float32), ((0, missing) if keep == "first" else (missing, 0), (0, 0)))
 
     def encode(self, prepared: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        """b of (steps, d) → (b, steps · d)."""
+        """b arrays (steps, d) → {"last": (b, steps · d)}."""
         return {"last": np.stack(prepared).reshape(len(prepared), -1)}

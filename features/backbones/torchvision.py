@@ -29,8 +29,8 @@ from icebox.features.weights import checkpoints, torchvision_models
 VERSION = 4  # 3: batch norm folded into the convolutions; 4: resized by vector instructions, `exact` by Pillow
 DEFAULT_OUTPUTS = (LAST,)
 RANDOM = "random"
-# exact: resized by Pillow, as torchvision does; fast: within 2 levels of it, three times as fast
-# (features/images/resizing.py); draft: besides, a large JPEG is decoded at 1/2, 1/4 or 1/8 of its size
+# exact: resized by Pillow, as torchvision does; fast: within 2 levels of that, three times as fast
+# (features/images/resizing.py); draft: fast, and a large JPEG is decoded at 1/2, 1/4 or 1/8 of its size
 FAST, EXACT, DRAFT = DECODES = ("fast", "exact", "draft")
 
 

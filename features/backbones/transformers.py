@@ -79,7 +79,7 @@ def load(
     half = {"encoder", "decoder"} <= parts.keys()  # T5 and BART: features come from the encoder
     if half:
         network = parts["encoder"]
-    network.config.use_cache = False  # GPT-2 and its like would keep keys and values for a next token
+    network.config.use_cache = False  # GPT-2 would store keys and values for the next token
     return TransformersTextBackbone(
         folder, tokenizer, network.to(device), outputs, precision=precision, device=device, half=half
     )

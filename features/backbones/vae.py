@@ -1,9 +1,11 @@
-"""vae: a variational autoencoder (Kingma and Welling 2014) of small grey pictures; the features are its means.
+"""vae: a variational autoencoder (Kingma and Welling 2014) of small grey images; the features are its means.
 
-Posterior and likelihood are Gaussians with diagonal covariance. Each pixel has a standard deviation of its own, learnt
-with the weights and the same for every picture. Grey values are whole numbers, and a density there has no bound: so a
-uniform draw from [0, 1) is added to each (Theis et al. 2016), which makes -ELBO an upper bound on the nats that the
-whole numbers cost, and -ELBO / (pixels · ln 2) comparable as bits per dimension.
+Posterior and likelihood are Gaussians with diagonal covariance. Each pixel has a standard deviation of its own, learned
+with the weights and equal for all images. Grey values are integers, on which a density has no upper bound: so uniform
+noise from [0, 1) is added to each (Theis et al. 2016), which makes -ELBO an upper bound on the nats that the integers
+cost, and -ELBO / (pixels · ln 2) comparable as bits per dimension.
+
+The names of the networks' modules are keys of the stored weights.
 
 Letters: b batch, z size of a code, r pixels a side, k steps of a walk.
 """
@@ -39,11 +41,11 @@ VERSION = 1
 DEFAULT_OUTPUTS = (LAST,)
 LEVELS = 256  # of grey
 PIXELS = SIDE * SIDE
-SPREAD_MIN = 1 / LEVELS  # of a pixel's standard deviation, on the scale 0..1: no finer than the grey levels
+PIXEL_STD_MIN = 1 / LEVELS  # on the scale 0..1: no finer than the grey levels
 WARM_UP = 0.1  # share of the steps in which the weight of the KL divergence rises to 1
-AT_ONCE = 500  # pictures
-WALK = 10  # pictures of a walk between two
-SHOWN = 10  # pictures a row
+BATCH_SIZE = 500  # images of a forward pass when generating and evaluating
+WALK_IMAGES = 10  # of an interpolation between two codes
+ROW_IMAGES = 10  # of a row of the sheet of reconstructions
 
 
 def pretraining(
@@ -57,7 +59,7 @@ def pretraining(
     d: int = 256,
     width: int = 32,
 ) -> "VaePretraining":
-    """Learn the train split's pictures. Codes of `z` numbers, `d` features below them, `width` channels at first."""
+    """Train on the images of the train split. Codes of `z` numbers, `d` features before them, `width` channels."""
     network = {"z": z, "d": d, "width": width}
     return VaePretraining(
         data, network=network, seed=seed, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate
@@ -73,7 +75,7 @@ def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = 
 
 
 def generator(folder: Path, *, device: str) -> Generator:
-    """What draws from the prior, and from the codes of given pictures."""
+    """Decodes codes drawn from the prior, and the codes of existing images."""
     return VaeGenerator(load_network(folder).to(device), device)
 
 
@@ -85,7 +87,7 @@ def load_network(folder: Path) -> "Vae":
 
 
 class VaeEncoder(nn.Module):
-    """Pictures → the posterior's means and log variances."""
+    """Images → means and log variances of the posterior."""
 
     def __init__(self, *, z: int, d: int, width: int) -> None:
         super().__init__()
@@ -93,14 +95,14 @@ class VaeEncoder(nn.Module):
         self.mean = nn.Linear(d, z)
         self.log_variance = nn.Linear(d, z)
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(b, 1, r, r) in 0..1 → (b, z), (b, z)."""
-        features = self.reader(pictures)
+        features = self.reader(images)
         return self.mean(features), self.log_variance(features)
 
 
 class Vae(nn.Module):
-    """Encoder, decoder, and the likelihood's standard deviations."""
+    """Encoder, decoder, and the standard deviations of the likelihood."""
 
     def __init__(self, *, z: int, d: int, width: int) -> None:
         super().__init__()
@@ -109,34 +111,34 @@ class Vae(nn.Module):
         self.log_spread = nn.Parameter(torch.full((1, SIDE, SIDE), math.log(0.2)))
 
     def pixel_std(self) -> Tensor:
-        """The likelihood's standard deviation (1, r, r) of each pixel."""
-        return SPREAD_MIN + self.log_spread.exp()
+        """The standard deviation (1, r, r) of the likelihood of each pixel."""
+        return PIXEL_STD_MIN + self.log_spread.exp()
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """(b, 1, r, r) in 0..1 → of each, in nats: -log likelihood (b,) at one drawn code, and KL divergence (b,)."""
-        mean, log_variance = self.encoder(pictures)
-        code = mean + torch.randn_like(mean) * (log_variance / 2).exp()  # the reparametrisation trick
-        reconstruction = gaussian_nats(pictures, self.decoder(code), self.pixel_std()).flatten(1).sum(1)
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(b, 1, r, r) in 0..1 → -log likelihood (b,) at one sampled code and KL divergence (b,), in nats."""
+        mean, log_variance = self.encoder(images)
+        code = mean + torch.randn_like(mean) * (log_variance / 2).exp()  # the reparametrization trick
+        reconstruction = gaussian_nats(images, self.decoder(code), self.pixel_std()).flatten(1).sum(1)
         return reconstruction, kl_divergence(mean, log_variance)
 
 
-def gaussian_nats(x: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
+def gaussian_nats(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """-log density of each number under a Gaussian."""
-    return ((x - mean) / spread) ** 2 / 2 + spread.log() + math.log(2 * math.pi) / 2
+    return ((x - mean) / std) ** 2 / 2 + std.log() + math.log(2 * math.pi) / 2
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """(b, z), (b, z) → (b,): KL divergence in nats from N(mean, variance), diagonal, to the prior N(0, 1)."""
+    """KL divergence (b,), in nats, from N(mean, variance) with diagonal variance, (b, z) each, to the prior N(0, 1)."""
     return (mean**2 + log_variance.exp() - 1 - log_variance).sum(1) / 2
 
 
 def bits_per_dimension(nats: float, dimensions: int) -> float:
-    """-log of a density on the scale 0..1 → bits that each of the grey levels costs."""
+    """-log of a density on the scale 0..1 → bits per grey value."""
     return nats / (dimensions * math.log(2)) + math.log2(LEVELS)
 
 
 class VaePretraining(Pretraining):
-    """Raise the evidence lower bound (ELBO) with Adam, the learning rate falling to 0 along a cosine."""
+    """Maximize the evidence lower bound (ELBO) with Adam; the learning rate falls to 0 along a cosine."""
 
     def __init__(
         self,
@@ -150,8 +152,8 @@ class VaePretraining(Pretraining):
     ) -> None:
         data.expect("image", "vae")
         self.seed, self.learning_rate, self.sizes = seed, learning_rate, network
-        self.pictures = {split: load_split(data, split) for split in ("train", "val", "test")}
-        rows = len(self.pictures["train"])
+        self.images = {split: load_split(data, split) for split in ("train", "val", "test")}
+        rows = len(self.images["train"])
         self.batch_size = min(batch_size, rows)
         self.steps = epochs * (rows // self.batch_size)
         with torch.random.fork_rng(devices=[]):
@@ -161,36 +163,36 @@ class VaePretraining(Pretraining):
 
     @property
     def parts(self) -> dict[str, nn.Module | Optimizer]:
-        """Network and optimiser."""
+        """Network and optimizer."""
         return {"network": self.network, "optimizer": self.optimizer}
 
     def step(self, index: int) -> float:
-        """One batch; -ELBO per picture in nats."""
+        """Train on one batch; returns its -ELBO per image in nats."""
         done = index / self.steps
         set_learning_rate(self.optimizer, self.learning_rate * warm_up_cosine(done, 0))
-        rows = batch_rows(len(self.pictures["train"]), self.batch_size, seed=self.seed, index=index)
-        reconstruction, divergence = self.network(self.dequantize(self.pictures["train"][rows]))
+        rows = batch_rows(len(self.images["train"]), self.batch_size, seed=self.seed, index=index)
+        reconstruction, divergence = self.network(self.dequantize(self.images["train"][rows]))
         loss = (reconstruction + min(1, done / WARM_UP) * divergence).mean()
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1000.0)  # of nats per picture: only for the first steps
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1000.0)  # nats per image: reached in the first steps only
         self.optimizer.step()
         return float((reconstruction + divergence).detach().mean())
 
-    def dequantize(self, pictures: Tensor) -> Tensor:
-        """uint8 (b, 1, r, r) → somewhere within each grey level, in 0..1."""
-        levels = pictures.to(self.device).float()
+    def dequantize(self, images: Tensor) -> Tensor:
+        """uint8 (b, 1, r, r) → (b, 1, r, r) in 0..1, a random value within each grey level."""
+        levels = images.to(self.device).float()
         return (levels + torch.rand_like(levels)) / LEVELS
 
     @torch.inference_mode()
     def evaluate(self) -> dict[str, float]:
-        """ELBO per picture of val and test, at one drawn code a picture, in nats; its two parts; bits per dimension.
+        """ELBO per image of val and test, at one sampled code each, in nats; its two parts; bits per dimension.
 
-        In nats of a density on the scale 0..1, where a picture of 784 pixels may well have more than 0.
+        The nats are those of a density on the scale 0..1, which may well exceed 0 for an image of 784 pixels.
         """
         scores = {}
         for split in ("val", "test"):
-            parts = [self.network(self.dequantize(part)) for part in self.pictures[split].split(AT_ONCE)]
+            parts = [self.network(self.dequantize(part)) for part in self.images[split].split(BATCH_SIZE)]
             reconstruction, divergence = (torch.cat(part).double().mean().item() for part in zip(*parts, strict=True))
             scores[f"elbo_nats_{split}"] = -reconstruction - divergence
             scores[f"log_likelihood_nats_{split}"] = -reconstruction
@@ -199,12 +201,12 @@ class VaePretraining(Pretraining):
         return scores
 
     def settings(self) -> dict[str, Any]:
-        """What `load` builds the network from."""
+        """The sizes of the network: `load` builds it from them."""
         return {"network": self.sizes}
 
 
 class VaeGenerator(Generator):
-    """The likelihood's mean at a code: the noise of its pixels is left out."""
+    """Decodes a code to the mean of the likelihood, without the noise of the pixels."""
 
     modality: ClassVar[Modality] = "image"
 
@@ -212,29 +214,29 @@ class VaeGenerator(Generator):
         self.network, self.device = network, device
 
     def make(self, labels: Sequence[str], *, seed: int) -> list[Content]:
-        """Pictures (r, r) at codes from the prior."""
+        """Images (r, r) at codes from the prior."""
         z = self.network.encoder.mean.out_features
         return self.decode_images(torch.randn(len(labels), z, generator=torch.Generator().manual_seed(seed)))
 
     def sheets(self, contents: Sequence[Content], *, seed: int) -> dict[str, list[list[Content]]]:
-        """Pictures above their reconstructions, and straight walks between the codes of two pictures at a time."""
-        shown = list(contents[:SHOWN])
-        codes = self.encode_means(shown)
-        share = torch.linspace(0, 1, WALK)[:, None]  # (k, 1)
+        """Images above their reconstructions, and linear interpolations between the codes of pairs of images."""
+        originals = list(contents[:ROW_IMAGES])
+        codes = self.encode_means(originals)
+        share = torch.linspace(0, 1, WALK_IMAGES)[:, None]  # (k, 1)
         walks = [self.decode_images(a + share * (b - a)) for a, b in zip(codes[::2], codes[1::2], strict=False)]
-        return {"reconstructions": [shown, self.decode_images(codes)], "walk": walks}
+        return {"reconstructions": [originals, self.decode_images(codes)], "walk": walks}
 
     @torch.inference_mode()
     def encode_means(self, contents: Sequence[Content]) -> Tensor:
-        """b pictures → the means of their codes (b, z)."""
-        pictures = torch.from_numpy(np.stack([to_small_image(content) for content in contents])[:, None])
-        means: Tensor = self.network.encoder(pictures.to(self.device).float() / 255)[0]
+        """b images → the means of their codes (b, z)."""
+        images = torch.from_numpy(np.stack([to_small_image(content) for content in contents])[:, None])
+        means: Tensor = self.network.encoder(images.to(self.device).float() / 255)[0]
         return means.cpu()
 
     @torch.inference_mode()
     def decode_images(self, codes: Tensor) -> list[Content]:
-        """Codes (b, z) → b pictures (r, r)."""
-        made: list[Content] = []
-        for part in codes.split(AT_ONCE):
-            made += to_contents(self.network.decoder(part.to(self.device)))
-        return made
+        """Codes (b, z) → b images (r, r)."""
+        images: list[Content] = []
+        for batch in codes.split(BATCH_SIZE):
+            images += to_contents(self.network.decoder(batch.to(self.device)))
+        return images

@@ -108,12 +108,12 @@ class GanPretraining(Pretraining):
         data.expect("image", "an adversarial network")
         self.seed, self.steps, self.loss, self.sizes = seed, steps, loss, network
         self.critic_steps, self.penalty = critic_steps if loss == "wgan-gp" else 1, penalty
-        self.pictures = load_split(data, "train")
+        self.images = load_split(data, "train")
         self.classes = sorted(set(data.labels("train"))) if conditional else []
         numbers = {label: number for number, label in enumerate(self.classes)}
         self.labels = torch.tensor([numbers.get(label, 0) for label in data.labels("train")])
         self.held_out = load_split(data, "test"), torch.tensor([numbers.get(label, 0) for label in data.labels("test")])
-        self.batch_size = min(batch_size, len(self.pictures))
+        self.batch_size = min(batch_size, len(self.images))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.networks = GanNetworks(**network, classes=len(self.classes))
@@ -129,8 +129,8 @@ class GanPretraining(Pretraining):
 
     def step(self, index: int) -> float:
         """One critic step, and a generator step where it is due; returns the critic's loss."""
-        rows = batch_rows(len(self.pictures), self.batch_size, seed=self.seed, index=index)
-        real, labels = self.pictures[rows].to(self.device).float() / 255, self.labels[rows].to(self.device)
+        rows = batch_rows(len(self.images), self.batch_size, seed=self.seed, index=index)
+        real, labels = self.images[rows].to(self.device).float() / 255, self.labels[rows].to(self.device)
         generator, critic = self.networks.artist, self.networks.critic
         generator_step = (index + 1) % self.critic_steps == 0
         with torch.set_grad_enabled(generator_step):

@@ -90,7 +90,7 @@ def warp(size: int, generator: torch.Generator) -> Tensor:
     return grid
 
 
-def degrade(pictures: Tensor, generator: torch.Generator) -> Tensor:
+def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
     """Lower the resolution, change the contrast and add noise, as scans do. (b, 1, r, r) → (b, 1, r, r).
 
     The first images of the batch get the first resolution and so on; labels are drawn at random, so no character is
@@ -98,18 +98,18 @@ def degrade(pictures: Tensor, generator: torch.Generator) -> Tensor:
     """
     parts = [
         F.interpolate(F.adaptive_avg_pool2d(part, side), size=(SIDE, SIDE), mode="bilinear", align_corners=False)
-        for part, side in zip(pictures.tensor_split(len(RESOLUTIONS)), RESOLUTIONS, strict=True)
+        for part, side in zip(images.tensor_split(len(RESOLUTIONS)), RESOLUTIONS, strict=True)
     ]
-    pictures = torch.cat(parts)
-    gamma = torch.exp(uniform(len(pictures), -0.7, 0.5, generator))
-    grain = uniform(len(pictures), 0, 0.25, generator) ** 2
-    return pictures.clamp(1e-4, 1) ** gamma + grain * torch.randn(pictures.shape, generator=generator)
+    images = torch.cat(parts)
+    gamma = torch.exp(uniform(len(images), -0.7, 0.5, generator))
+    grain = uniform(len(images), 0, 0.25, generator) ** 2
+    return images.clamp(1e-4, 1) ** gamma + grain * torch.randn(images.shape, generator=generator)
 
 
-def stretch(pictures: Tensor) -> Tensor:
+def stretch(images: Tensor) -> Tensor:
     """Scale each image so that its darkest pixel is 0 and its lightest 1, as glyphnet's preprocess does."""
-    low, high = pictures.amin(dim=(1, 2, 3), keepdim=True), pictures.amax(dim=(1, 2, 3), keepdim=True)
-    return (pictures - low) / (high - low).clamp(min=1e-6)
+    low, high = images.amin(dim=(1, 2, 3), keepdim=True), images.amax(dim=(1, 2, 3), keepdim=True)
+    return (images - low) / (high - low).clamp(min=1e-6)
 
 
 @cache

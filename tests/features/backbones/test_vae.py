@@ -46,7 +46,7 @@ def test_a_density_of_1_costs_all_bits_of_a_grey_level():
 
 def test_dequantised_pictures_stay_within_their_grey_levels():
     learner = vae.pretraining(data=learnable.pictures(), epochs=1, batch_size=4, z=4, d=8, width=2)
-    levels = learner.pictures["test"]
+    levels = learner.images["test"]
     assert torch.equal((learner.dequantize(levels) * 256).floor().to(torch.uint8), levels)
 
 

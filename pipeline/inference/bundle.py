@@ -11,7 +11,7 @@ from typing import Any
 
 import joblib
 
-from icebox.features import files, fingerprint
+from icebox.features import files, fingerprint, plugins
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.precision import Precision, Stored
 from icebox.features.extraction.views import IDENTITY
@@ -118,6 +118,7 @@ def load(path: Path, *, trust: bool = False) -> Bundle:
     if not trust:
         refuse_unrecorded(path)
     refuse_other_format(path)
+    plugins.add_own("icebox.pipeline.heads")  # a head may be one of the project's own
     try:
         opened = joblib.load(path)
     except (ImportError, AttributeError) as reason:

@@ -11,6 +11,7 @@ from pathlib import Path
 from icebox.features import fingerprint, plugins
 
 OURS = "icebox"
+PLUGINS = ("icebox.features.backbones", "icebox.features.datasets", "icebox.pipeline.heads")
 
 
 def code_of(file: Path, *, aside: frozenset[str] = frozenset()) -> str:
@@ -85,8 +86,10 @@ def files_of(module: str, importer: Path) -> list[Path]:
 
 def source(module: str) -> Path | None:
     """A module's file, or its package's __init__; None where there is neither."""
-    folder = plugins.folder(module)
-    return next((file for file in (folder.with_suffix(".py"), folder / "__init__.py") if file.is_file()), None)
+    package, _, name = module.rpartition(".")
+    places = [folder / name for folder in plugins.folders(package)]
+    candidates = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")]
+    return next((file for file in candidates if file.is_file()), None)
 
 
 def is_ours(module: str) -> bool:
@@ -98,5 +101,13 @@ def absolute(node: ast.ImportFrom, path: Path) -> str:
     """The module of a `from … import`, also where it is written relative to the importing file."""
     if not node.level:
         return node.module or ""
-    package = path.resolve().relative_to(plugins.folder(OURS)).parts[: -node.level]
-    return ".".join([OURS, *package, *([node.module] if node.module else [])])
+    package = package_of(path).split(".")[: 1 - node.level or None]
+    return ".".join([*package, *([node.module] if node.module else [])])
+
+
+def package_of(path: Path) -> str:
+    """The package that a source file of ours, or of a project's own plugins, is a module of."""
+    for package in PLUGINS:
+        if path.parent.resolve() in plugins.folders(package):
+            return package
+    return ".".join([OURS, *path.resolve().relative_to(plugins.folder(OURS)).parent.parts])

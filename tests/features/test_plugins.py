@@ -1,3 +1,6 @@
+import importlib
+import sys
+
 import pytest
 
 from icebox.features import plugins
@@ -21,3 +24,33 @@ def test_a_near_miss_is_suggested():
 def test_a_far_miss_lists_what_exists():
     with pytest.raises(IceboxError, match=r"no head named 'zzz'; there are: centroid, .*logreg"):
         plugins.file("icebox.pipeline.heads", "zzz")
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A working folder with a head of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(importlib.import_module("icebox.pipeline.heads"), "__path__", [*heads_path()])
+    (tmp_path / "plugins/heads").mkdir(parents=True)
+    (tmp_path / "plugins/heads/majority.py").write_text("def build(): return 'mine'\n")
+    yield tmp_path / "plugins/heads"
+    sys.modules.pop("icebox.pipeline.heads.majority", None)
+
+
+def heads_path() -> list[str]:
+    return list(importlib.import_module("icebox.pipeline.heads").__path__)
+
+
+def test_a_projects_own_plugin_is_found_beside_those_of_icebox(own):
+    assert {"majority", "logreg"} <= set(plugins.names("icebox.pipeline.heads"))
+    assert plugins.file("icebox.pipeline.heads", "majority") == own / "majority.py"
+    module = plugins.load("icebox.pipeline.heads", "majority")
+    assert module.__name__ == "icebox.pipeline.heads.majority"
+    assert module.build() == "mine"
+    assert "majority" not in plugins.names("icebox.features.backbones")
+
+
+def test_an_own_plugin_with_the_name_of_one_of_iceboxs_is_an_error(own):
+    (own / "knn.py").write_text("")
+    with pytest.raises(IceboxError, match=r"plugins/heads/knn\.py: a head named 'knn' comes with Icebox; give"):
+        plugins.names("icebox.pipeline.heads")

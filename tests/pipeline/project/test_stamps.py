@@ -56,6 +56,7 @@ def package(tmp_path, monkeypatch) -> Path:
     (folder / "page/icons/logo.svg").write_text("<svg/>")
     (folder / "schema.json").write_text("{}")
     monkeypatch.setattr(stamps.plugins, "folder", lambda module: tmp_path / Path(*module.split(".")[1:]))
+    monkeypatch.chdir(tmp_path)
     yield tmp_path
     stamps.imported.cache_clear()
 
@@ -92,3 +93,17 @@ def test_an_import_of_ours_that_no_file_answers_is_an_error(package, line):
 
 def test_a_library_is_not_followed(package):
     assert closure_of(package, "import json, numpy.linalg\nfrom sklearn.svm import SVC\n") == set()
+
+
+def test_a_projects_own_plugin_has_a_stamp_that_follows_its_own_files_and_ours(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "plugins/heads"
+    own.mkdir(parents=True)
+    (own / "mine.py").write_text("from icebox.pipeline.heads.helper import x\nfrom icebox.pipeline.heads import knn\n")
+    (own / "helper.py").write_text("from . import other\nx = 1\n")
+    (own / "other.py").write_text("")
+    stamps.imported.cache_clear()
+    assert {"mine.py", "helper.py", "other.py", "knn.py", "preprocessing.py"} <= names(stamps.closure(own / "mine.py"))
+    before = stamps.code_of(own / "mine.py")
+    (own / "other.py").write_text("y = 1\n")
+    assert stamps.code_of(own / "mine.py") != before

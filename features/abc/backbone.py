@@ -1,4 +1,4 @@
-"""What a backbone family's file holds.
+"""The interface of a backbone family. Its file defines:
 
 - `VERSION`: an integer, raised whenever the file's features change; part of the fingerprint.
 - `fetch(folder, *, …)`: fill `folder` with weights and all else that `load` needs; its keywords are the settings.
@@ -42,17 +42,17 @@ class Backbone(ABC):
 
     @abstractmethod
     def prepare(self, content: Content) -> Any:
-        """One item → what a batch is made of (decode and resize, or tokenise). Runs beside the network, in threads.
+        """An item's content → its part of a batch (decode and resize, or tokenize). Runs in threads beside the network.
 
         Raises ItemError for content that can't be read.
         """
 
     def was_cut(self, prepared: Any) -> bool:
-        """Whether a prepared item is only the beginning of its content, which was longer than the network takes."""
+        """Whether a prepared item was truncated: its content was longer than the network takes."""
         return False
 
     def prepare_framed(self, content: Content) -> Any:
-        """As prepare, of a picture cut out of an item's: a family that keeps only the centre must keep all of it."""
+        """Like `prepare`, for a crop of an item's image: a family that otherwise keeps the centre keeps all of it."""
         return self.prepare(content)
 
     @abstractmethod
@@ -60,23 +60,23 @@ class Backbone(ABC):
         """A batch of b prepared items → {output: float32 (b, …)}. No row depends on its batch-mates."""
 
     def begin(self, prepared: Sequence[Any]) -> Iterator[tuple[Sequence[int], Callable[[], Mapping[str, Values]]]]:
-        """The same in the parts in which b items pass: (their positions, what waits for their features and gives them).
+        """Like `encode`, in sub-batches: yields (row positions, a function that waits for their features).
 
-        A part is started when it is asked for: on a GPU another may be asked for while it runs.
+        A sub-batch is started when the iterator is advanced: on a GPU the next one may be started while it runs.
         """
         features = self.encode(prepared)
         yield range(len(prepared)), lambda: features
 
     def compile(self, batch_size: int | None) -> bool:
-        """Have encode run compiled on batches of this size, or plainly again with None; False where it can't."""
+        """Compile `encode` for batches of this size → True; False where that can't be done. None undoes it → False."""
         return False
 
 
 class Pretraining(ABC):
-    """How a family of our own is trained. `pipeline/training/pretrain_loop.py` runs the loop.
+    """The training of a family that starts from random weights; `pipeline/training/pretrain_loop.py` runs the loop.
 
-    It seeds torch before each step from `seed` and the step's index, so that nothing random is left to be stored: a
-    step may draw from torch's own generator, on any device.
+    The loop seeds torch before each step from `seed` and the step's index, so that no random state has to be stored:
+    a step may draw from torch's own generator, on any device.
     """
 
     network: "nn.Module"
@@ -86,11 +86,11 @@ class Pretraining(ABC):
     @property
     @abstractmethod
     def parts(self) -> dict[str, "nn.Module | Optimizer"]:
-        """All that a step changes, by name, the network among them: what a checkpoint has to hold."""
+        """Everything that a step changes, by name, the network included; a checkpoint holds their states."""
 
     @abstractmethod
     def step(self, index: int) -> float:
-        """Draw batch `index`, take one optimiser step, return the loss."""
+        """Draw batch `index`, take one optimizer step, return the loss."""
 
     @abstractmethod
     def evaluate(self) -> dict[str, float]:
@@ -98,7 +98,7 @@ class Pretraining(ABC):
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What `load` needs besides the weights to build the same network, as JSON."""
+        """The settings that `load` needs besides the weights to build the same network, as JSON."""
 
     def files(self) -> dict[str, str]:
         """Further texts that `load` needs beside the weights (a vocabulary), by file name."""
@@ -106,48 +106,48 @@ class Pretraining(ABC):
 
     @property
     def device(self) -> "torch.device":
-        """Where the network is; the loop moves the parts to a GPU where there is one."""
+        """The network's device; the loop moves the parts to a GPU where there is one."""
         return next(self.network.parameters()).device
 
 
 class Generator(ABC):
-    """The half of some families of ours that makes new items; such a file has `generator(folder, *, device)`."""
+    """Generates new items. A family that can has `generator(folder, *, device)` in its file."""
 
     modality: ClassVar[Modality]
-    classes: tuple[str, ...] = ()  # those that may be asked for; none where the family can't be told what to make
+    classes: tuple[str, ...] = ()  # that items can be generated for; none where the family is unconditional
 
     @abstractmethod
     def make(self, labels: Sequence[str], *, seed: int) -> list[Content]:
-        """A new item for each label, which is one of `classes`, or "" where there are none."""
+        """Generate an item for each label: one of `classes`, or "" where there are none."""
 
-    def sheets(self, contents: Sequence[Content], *, seed: int) -> dict[str, list[list[Content]]]:
-        """Rows of items worth seeing beside the new ones, by name, made from these items of the test split."""
+    def comparison_rows(self, contents: Sequence[Content], *, seed: int) -> dict[str, list[list[Content]]]:
+        """Further rows for the contact sheet, by name, made from these items of the test split (reconstructions …)."""
         return {}
 
 
 class ImageJudge(ABC):
-    """What a classifier of ours sees in pictures; such a file has `judge(folder, *, device)`."""
+    """A classifier that scores generated images. A family that is one has `judge(folder, *, device)` in its file."""
 
     @abstractmethod
-    def seen(self, contents: Sequence[Content]) -> "tuple[np.ndarray, list[str]]":
-        """n pictures → features (n, d), and the label read from each."""
+    def features_and_labels(self, contents: Sequence[Content]) -> "tuple[np.ndarray, list[str]]":
+        """n images → features (n, d) and n predicted labels."""
 
 
 class TextJudge(ABC):
-    """What a language model of ours makes of texts; such a file has `judge(folder, *, device)`."""
+    """A language model that scores generated texts. A family that is one has `judge(folder, *, device)`."""
 
     @abstractmethod
     def perplexity(self, contents: Sequence[Content]) -> float:
-        """Of every word of these texts, each read from its beginning."""
+        """The perplexity per word of these texts, each read from its beginning."""
 
 
 def write_settings(folder: Path, settings: dict[str, Any]) -> None:
-    """Write the backbone's description beside its weights."""
+    """Write the backbone's settings beside its weights."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """The description that `fetch` or `pretrain` left in the backbone's folder."""
+    """The settings that `fetch` or `pretrain` left in the backbone's folder."""
     settings: dict[str, Any] = json.loads((folder / SETTINGS_FILE).read_text())
     return settings

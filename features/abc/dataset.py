@@ -1,4 +1,4 @@
-"""What a dataset file holds: a final class `Source(Dataset)` whose constructor's keywords are its settings."""
+"""The interface of a dataset: its file defines a final class `Source(Dataset)` with its settings as keywords."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Pair:
-    """Two texts that are judged together: a premise and a hypothesis, a question and an answer."""
+    """Two texts that share a label: a premise and a hypothesis, a question and an answer."""
 
     first: str
     second: str
@@ -41,7 +41,7 @@ class Item:
 class Dataset(ABC):
     """A source of items. Abstract here, final in its file; the constructor only keeps its arguments."""
 
-    modality: Modality  # of the class, or of the instance where its arguments say what to take of each item
+    modality: Modality  # of the class, or of the instance where its arguments decide
 
     @abstractmethod
     def items(self) -> Iterator[Item]:

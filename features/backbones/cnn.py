@@ -95,7 +95,7 @@ class CnnJudge(ImageJudge):
         self.network, self.classes, self.device = network, tuple(classes), device
 
     @torch.inference_mode()
-    def seen(self, contents: Sequence[Content]) -> tuple[np.ndarray, list[str]]:
+    def features_and_labels(self, contents: Sequence[Content]) -> tuple[np.ndarray, list[str]]:
         """n images → features (n, d), and the predicted label of each."""
         features, labels = [], []
         for start in range(0, len(contents), BATCH_SIZE):

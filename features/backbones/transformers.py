@@ -26,7 +26,7 @@ from icebox.features.text.batching import token_budget_batches
 from icebox.features.weights import sources
 from icebox.features.weights.transformers_models import (
     FAILURES,
-    library,
+    import_transformers,
     load_error,
     load_network,
     refuse_untrained,
@@ -70,7 +70,7 @@ def load(
     """The encoder in `folder`, with outputs such as `last:mean`, `last:cls`, `encoder.layer.3:max`."""
     try:
         with silence():
-            tokenizer = library().AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            tokenizer = import_transformers().AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except FAILURES as error:
         raise load_error(folder, error, also="tokenizer") from error
     network, missing = load_network(folder, also="tokenizer")

@@ -28,7 +28,7 @@ from icebox.features.nn.transfer import to_device_async
 from icebox.features.weights import sources
 from icebox.features.weights.transformers_models import (
     FAILURES,
-    library,
+    import_transformers,
     load_error,
     load_network,
     refuse_untrained,
@@ -84,8 +84,8 @@ def random_parameters(source: Path, seed: int) -> dict[str, Tensor]:
     """The parameters of a new network, drawn from `seed` without touching the caller's random generator."""
     with torch.random.fork_rng(devices=[]), silence():
         torch.manual_seed(seed)
-        config = library().AutoConfig.from_pretrained(source, local_files_only=True)
-        network = library().AutoModel.from_config(config)
+        config = import_transformers().AutoConfig.from_pretrained(source, local_files_only=True)
+        network = import_transformers().AutoModel.from_config(config)
     return plain_state(network)
 
 
@@ -96,7 +96,7 @@ def preprocess_of(source: Path) -> dict[str, Any]:
     """
     try:
         with silence():
-            stated = library().AutoImageProcessor.from_pretrained(source, local_files_only=True).to_dict()
+            stated = import_transformers().AutoImageProcessor.from_pretrained(source, local_files_only=True).to_dict()
     except FAILURES as error:
         raise load_error(source, error, also="image processor") from error
     kind, size, crop = stated["image_processor_type"], dict(stated.get("size") or {}), stated.get("crop_size")

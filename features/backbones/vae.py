@@ -218,7 +218,7 @@ class VaeGenerator(Generator):
         z = self.network.encoder.mean.out_features
         return self.decode_images(torch.randn(len(labels), z, generator=torch.Generator().manual_seed(seed)))
 
-    def sheets(self, contents: Sequence[Content], *, seed: int) -> dict[str, list[list[Content]]]:
+    def comparison_rows(self, contents: Sequence[Content], *, seed: int) -> dict[str, list[list[Content]]]:
         """Images above their reconstructions, and linear interpolations between the codes of pairs of images."""
         originals = list(contents[:ROW_IMAGES])
         codes = self.encode_means(originals)

@@ -134,7 +134,7 @@ class TextGenerator(Generator):
         texts = self.continue_texts(torch.full((len(labels), 1), self.end), seed=seed)
         return [tokenization.detokenize(self.vocabulary[number] for number in row).strip() for row in texts.tolist()]
 
-    def sheets(self, contents: Sequence[Content], *, seed: int) -> dict[str, list[list[Content]]]:
+    def comparison_rows(self, contents: Sequence[Content], *, seed: int) -> dict[str, list[list[Content]]]:
         """Rows of: the beginning of a real text, its continuation by the network, its real continuation."""
         number = {word: i for i, word in enumerate(self.vocabulary)}
         rows: list[list[Content]] = []

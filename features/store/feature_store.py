@@ -13,7 +13,7 @@ from icebox.features.ragged import OFFSETS, Ragged, offsets_of
 from icebox.features.splits import SPLITS, in_order
 from icebox.features.store import index, shards, virtual_datasets
 from icebox.features.store.memory_maps import ShardMaps
-from icebox.features.text.pairs import PAIR, PARTS, TEXTS, combine
+from icebox.features.text.pairs import PAIR, PARTS, TEXTS, combine_pairs_into
 
 if TYPE_CHECKING:  # reading a store must not cost the two seconds of importing torch
     from icebox.features.store.torch_dataset import StoreDataset
@@ -117,7 +117,7 @@ class FeatureStore:
         for start in range(0, len(items), PIECE_ITEMS):
             piece = items[start : start + PIECE_ITEMS]
             u, v = (self.load_items(piece, outputs=outputs, view=view) for view in TEXTS)
-            combine(u, v, result[start : start + PIECE_ITEMS])
+            combine_pairs_into(u, v, result[start : start + PIECE_ITEMS])
         return result
 
     def ragged(self, output: str, *, split: str | None = None, view: str | None = None) -> Ragged:

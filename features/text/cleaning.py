@@ -1,6 +1,6 @@
 """Named steps that clean texts before any backbone sees them, as posts from social networks need it.
 
-An item's content is the cleaned text: what comes out here is what is hashed, stored and shown.
+An item's content is the cleaned text: that is hashed, encoded and shown.
 """
 
 import html as entities
@@ -12,47 +12,47 @@ from icebox.features.errors import IceboxError, suggestion
 MENTION = re.compile(r"(?<![\w@.])@\w+")  # not within an e-mail address
 LINK = re.compile(r"(?:https?://|www\.)\S+", re.I)
 TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
-REPEATED = re.compile(r"([^\W\d_])\1{2,}")  # letters only: 1000 and ... mean what they say
+REPEATED = re.compile(r"([^\W\d_])\1{2,}")  # letters only: 1000 and ... are meant
 
 
 def mentions(text: str) -> str:
-    """Every @name becomes @user, as tweet models were trained with."""
+    """Replace every @name by @user, as in the training data of tweet models."""
     return MENTION.sub("@user", text)
 
 
 def links(text: str) -> str:
-    """Every web address becomes http, as tweet models were trained with."""
+    """Replace every web address by http, as in the training data of tweet models."""
     return LINK.sub("http", text)
 
 
 def html(text: str) -> str:
-    """Entities are decoded (&amp;quot; too, which many dumps hold), tags become spaces."""
+    """Decode entities (&amp;quot; too, which many dumps hold) and replace tags by spaces."""
     return TAG.sub(" ", entities.unescape(entities.unescape(text)))
 
 
 def repeats(text: str) -> str:
-    """A letter repeated more than twice is cut to two: sooooo → soo, which still differs from so."""
+    """Shorten a letter repeated more than twice to two: sooooo → soo, which still differs from so."""
     return REPEATED.sub(r"\1\1", text)
 
 
 def full_stop(text: str) -> str:
-    """A closing full stop goes: where one file of a dataset has lost them, a network would see that first of all."""
+    """Remove a closing full stop: where one file of a dataset has lost them, a network would learn that first."""
     stripped = text.rstrip()
     return stripped[:-1] if stripped.endswith(".") and not stripped.endswith("..") else text
 
 
 def hashtags(text: str) -> str:
-    """#word loses its hash."""
+    """Remove the hash of #word."""
     return re.sub(r"(?<![\w&])#(?=\w)", "", text)
 
 
 def lower(text: str) -> str:
-    """Lower case."""
+    """Convert to lower case."""
     return text.lower()
 
 
 def spaces(text: str) -> str:
-    """Runs of blanks and line ends become one space; none at the ends."""
+    """Replace runs of blanks and line ends by one space; none at the ends."""
     return " ".join(text.split())
 
 
@@ -70,7 +70,7 @@ STEPS: dict[str, Callable[[str], str]] = {
 
 
 def clean(text: str, steps: Sequence[str]) -> str:
-    """The text after the named steps; with any step at all, spaces are tidied last.
+    """Apply the named steps to a text; with any step at all, `spaces` is applied last.
 
     Raises IceboxError for a name that is no step.
     """

@@ -1,4 +1,4 @@
-"""A weights file as someone else saved it, here or on the network → named tensors that are known to fit a network."""
+"""Read weights files, from disk or the network, into named tensors, and match these to a network."""
 
 import pickle
 import re
@@ -23,7 +23,7 @@ NAMED_AT_MOST = 5
 
 
 def download(url: str) -> Path:
-    """The file behind `url` in torch's own cache, which torchvision shares: there already, or fetched now.
+    """The file behind `url` in torch's own cache, which torchvision shares; downloaded unless it is there already.
 
     Raises IceboxError without a network, and for a file whose sha256 is not the one that its name ends in.
     """
@@ -41,24 +41,25 @@ def download(url: str) -> Path:
                 f"weights: could not fetch {url}: {error}. Without a network, bring the file and put it at {path}, "
                 f"or anywhere and say `weights: path/to/{path.name}`"
             ) from error
-    if not (found := fingerprint.of_file(path)).startswith(prefix):
-        raise IceboxError(f"weights: {path}: expected a sha256 that starts with {prefix}, found {found}; delete it")
+    sha256 = fingerprint.of_file(path)
+    if not sha256.startswith(prefix):
+        raise IceboxError(f"weights: {path}: expected a sha256 that starts with {prefix}, found {sha256}; delete it")
     return path
 
 
 def check_sha256(path: Path, expected: str | None) -> str:
     """The file's sha256; raises IceboxError where it differs from the pinned one."""
-    found = fingerprint.of_file(path)
-    if expected is not None and found != expected.lower():
+    sha256 = fingerprint.of_file(path)
+    if expected is not None and sha256 != expected.lower():
         raise IceboxError(
-            f"weights: {path} is not the pinned file: expected sha256 {expected}, found {found}; "
+            f"weights: {path} is not the pinned file: expected sha256 {expected}, found {sha256}; "
             f"get the right file, or pin this one if you trust it"
         )
-    return found
+    return sha256
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a `.safetensors` or PyTorch file, out of their wrapping. Runs no code that the file may hold.
+    """The named tensors in a `.safetensors` or PyTorch file. Runs no code that the file may hold.
 
     Raises IceboxError for a damaged file and for one that holds a pickled model instead of its tensors.
     """
@@ -76,7 +77,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def unwrap(content: object, path: Path) -> dict[str, Tensor]:
-    """`{"state_dict": {"module.conv.weight": …}}` → `{"conv.weight": …}`."""
+    """Take the tensors out of wrappers: `{"state_dict": {"module.conv.weight": …}}` → `{"conv.weight": …}`."""
     while isinstance(content, Mapping) and (
         inner := [key for key in WRAPPERS if isinstance(content.get(key), Mapping)]
     ):
@@ -90,14 +91,15 @@ def unwrap(content: object, path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def match_to_network(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """`found` as float32, in the network's own order; raises IceboxError unless names and shapes are those expected.
+def match_to_network(loaded: Mapping[str, Tensor], expected: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+    """The loaded tensors in the order and the dtypes of `expected`, the network's own.
 
-    Only batch norm's step counters may be missing: files older than PyTorch 0.4.1 lack them, and features need none.
+    Raises IceboxError, which begins with `where`, unless names and shapes are those expected. Only batch norm's step
+    counters may be missing: files older than PyTorch 0.4.1 lack them, and features need none.
     """
     counters = {key: torch.zeros((), dtype=torch.int64) for key in expected if key.endswith(".num_batches_tracked")}
-    tensors = {**counters, **found}
-    wrong = {
+    tensors = {**counters, **loaded}
+    mismatches = {
         "missing": [key for key in expected if key not in tensors],
         "unexpected": [key for key in tensors if key not in expected],
         "of another shape": [
@@ -106,14 +108,14 @@ def match_to_network(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]
             if key in tensors and tensors[key].shape != value.shape
         ],
     }
-    if any(wrong.values()):
+    if any(mismatches.values()):
         raise IceboxError(
-            f"{where}: " + "; ".join(f"{what}: {first_names(keys)}" for what, keys in wrong.items() if keys)
+            f"{where}: " + "; ".join(f"{what}: {first_names(keys)}" for what, keys in mismatches.items() if keys)
         )
     return {key: tensors[key].to(value.dtype).contiguous() for key, value in expected.items()}
 
 
 def first_names(keys: Iterable[str]) -> str:
-    """The first few names, and how many more there are."""
+    """The first few names as text, and how many more there are."""
     first, rest = list(keys)[:NAMED_AT_MOST], list(keys)[NAMED_AT_MOST:]
     return ", ".join(first) + (f" and {len(rest)} more" if rest else "")

@@ -1,4 +1,4 @@
-"""Where the files of a pretrained network come from: an installed package, the Hugging Face hub or a folder."""
+"""Find the files of a pretrained network: in an installed package, on the Hugging Face hub or in a folder."""
 
 import importlib.metadata
 import shutil
@@ -9,14 +9,15 @@ from pathlib import Path
 from icebox.features.errors import IceboxError
 from icebox.features.weights import checkpoints
 
-# Each holds one network's parameters whole; the first found is taken (safetensors can run no code).
+# Each holds all parameters of one network; the first that exists is taken (safetensors can run no code).
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def locate(weights: str, *, files: Sequence[str], revision: str) -> Path:
-    """The folder that holds `files` (those that exist) and the weights of `package:NAME`, `hub:OWNER/NAME` or a path.
+    """The folder with the weights that `weights` names: `package:NAME`, `hub:OWNER/NAME` or a path; and with `files`.
 
-    Only `hub:` may use the network. Raises IceboxError where nothing is found.
+    `files` are further files to fetch if they exist. Only `hub:` may use the network. Raises IceboxError where nothing
+    is found.
     """
     kind, _, name = weights.partition(":")
     if kind == "package" and name:
@@ -50,7 +51,7 @@ def find_in_package(name: str) -> Path:
 
 
 def download_from_hub(name: str, *, files: Sequence[str], revision: str) -> Path:
-    """A snapshot in the hub's own cache, of the wanted files only; safetensors rather than pickled weights."""
+    """A folder in the hub's own cache with these files and the weights, as safetensors rather than pickled."""
     import huggingface_hub
 
     for weights in WEIGHTS_FILES:
@@ -67,7 +68,7 @@ def download_from_hub(name: str, *, files: Sequence[str], revision: str) -> Path
 
 
 def manual_download_message(name: str, files: Sequence[str], revision: str, *, why: str) -> str:
-    """What could not be fetched, and how to put it in place without the network."""
+    """The error text for files that can't be downloaded: the reason, and how to put them in place by hand."""
     folder = f"weights/{name.rsplit('/', 1)[-1]}"
     return (
         f"backbones: can't fetch 'hub:{name}' (revision '{revision}'): {why}\n"
@@ -80,17 +81,17 @@ def manual_download_message(name: str, files: Sequence[str], revision: str, *, w
 def copy_into(source: Path, folder: Path, *, files: Collection[str], sha256: str | None, called: str) -> dict[str, str]:
     """Copy the weights and those of `files` that exist into `folder` → {"weights_file", "sha256"}.
 
-    `called` is how the user named the weights. Raises IceboxError where the weights are missing or not those that
-    `sha256` pins; then nothing is copied. Without a pin, prints the one to write down.
+    `called` is the user's name for the weights. Raises IceboxError, and copies nothing, where the weights are missing
+    or not those that `sha256` pins. Without a pin, prints the one to write down.
     """
     name = next((name for name in WEIGHTS_FILES if (source / name).is_file()), None)
     if name is None:
         raise IceboxError(f"backbones: weights '{called}': found no {' or '.join(WEIGHTS_FILES)} in {source}")
-    found = checkpoints.check_sha256(source / name, sha256)
+    actual = checkpoints.check_sha256(source / name, sha256)
     if sha256 is None:
-        print(f"{called}: not pinned; to pin it, set\n    sha256: {found}", file=sys.stderr)
+        print(f"{called}: not pinned; to pin it, set\n    sha256: {actual}", file=sys.stderr)
     folder.mkdir(parents=True, exist_ok=True)
     for file in (name, *files):
         if (source / file).is_file():
             shutil.copyfile(source / file, folder / file)
-    return {"weights_file": name, "sha256": found}
+    return {"weights_file": name, "sha256": actual}

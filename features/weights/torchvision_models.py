@@ -1,4 +1,4 @@
-"""torchvision's classification networks: their names, their published weights, and how to take the classifier off."""
+"""torchvision's classification networks: names, published weights, and removal of the classifier."""
 
 import re
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ RENAMED = (  # keys of DenseNet's and ViT's published files → today's names, a
 
 
 def published_weights(model: str) -> Mapping[str, Any]:
-    """{name: member} of torchvision's weights for `model`; raises IceboxError for what is no classification network."""
+    """{name: member} of torchvision's weights for `model`; raises IceboxError for another network."""
     models = library().models
     names = models.list_models(module=models)
     if model not in names:
@@ -32,7 +32,7 @@ def published_weights(model: str) -> Mapping[str, Any]:
 
 
 def preprocess_of(member: Any) -> dict[str, Any]:
-    """The weights' own transforms as JSON; sizes in pixels, `resize` for the shorter side."""
+    """The preprocessing that belongs to the weights, as JSON: sizes in pixels, `resize` that of the shorter side."""
     steps = member.transforms()
     return {
         "resize": list(steps.resize_size),
@@ -44,28 +44,28 @@ def preprocess_of(member: Any) -> dict[str, Any]:
 
 
 class EmptyOnMeta(TorchFunctionMode):
-    """Parameters without memory. `torch.device("meta")` would take RegNet's width arithmetic along with them."""
+    """Within it parameters take no memory. `torch.device("meta")` would also catch RegNet's width arithmetic."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Redirect `torch.empty`, which every layer makes its parameters with."""
+        """Put the result of `torch.empty`, with which every layer makes its parameters, on the meta device."""
         return func(*args, **(kwargs or {}) | ({"device": "meta"} if func is torch.empty else {}))
 
 
 def build_empty(model: str, preprocess: Mapping[str, Any]) -> nn.Module:
-    """The network, to be filled by `load_state_dict(…, assign=True)`."""
+    """The network without parameter values, to be filled by `load_state_dict(…, assign=True)`."""
     with EmptyOnMeta():
         return build(model, preprocess)
 
 
 def build_random(model: str, preprocess: Mapping[str, Any], seed: int) -> nn.Module:
-    """The network as torchvision initialises it; the caller's random generator is left alone."""
+    """The network with torchvision's random initialization; the caller's random generator is left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(model, preprocess)
 
 
 def build(model: str, preprocess: Mapping[str, Any]) -> nn.Module:
-    """As torchvision builds it for weights of this preprocessing."""
+    """The network that torchvision builds for weights with this preprocessing."""
     options: dict[str, Any] = {}
     if model in ("googlenet", "inception_v3"):
         options = WITHOUT_AUXILIARY
@@ -76,7 +76,7 @@ def build(model: str, preprocess: Mapping[str, Any]) -> nn.Module:
 
 
 def remove_classifier(network: nn.Module) -> str:
-    """Put `nn.Identity` in the classifier's place; what follows it (SqueezeNet's ReLU and pool) stays → its name.
+    """Replace the classifier by `nn.Identity`; later layers (SqueezeNet's ReLU and pool) stay. Returns its name.
 
     The classifier is the last linear or convolution layer with as many outputs as there are classes.
     """
@@ -93,7 +93,7 @@ def remove_classifier(network: nn.Module) -> str:
 
 
 def without_classifier(tensors: Mapping[str, Tensor], classifier: str) -> dict[str, Tensor]:
-    """A checkpoint's tensors under today's names, less the classifier's: its number of classes does not matter."""
+    """A checkpoint's tensors under today's names, without the classifier's: it may have any number of classes."""
     dropped = (f"{classifier}.", *AUXILIARY)
     return {rename_key(key): value for key, value in tensors.items() if not key.startswith(dropped)}
 

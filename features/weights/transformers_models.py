@@ -1,4 +1,4 @@
-"""Networks that `transformers` builds from a folder of files: config.json and weights, nothing fetched, no code run."""
+"""Load networks of `transformers` from a folder with config.json and weights; nothing is fetched, no code run."""
 
 import pickle
 from collections.abc import Iterator, Sequence
@@ -13,11 +13,11 @@ from icebox.features.compat import allow_mismatched_torchvision
 from icebox.features.errors import IceboxError
 from icebox.features.nn.layer_outputs import split_output
 
-UNUSED_PARTS = ("pooler.", "decoder.")  # may be missing from the weights: `last` never passes through them
+UNUSED_PARTS = ("pooler.", "decoder.")  # may be missing from the weights: `last` does not depend on them
 FAILURES = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError)
 
 
-def library() -> Any:
+def import_transformers() -> Any:
     """transformers itself, importable also beside a torch and a torchvision of different builds."""
     allow_mismatched_torchvision()
     import transformers
@@ -26,13 +26,13 @@ def library() -> Any:
 
 
 def load_network(folder: Path, *, also: str) -> tuple[Any, list[str]]:
-    """The network in `folder`, float32, and the names of parameters that its weights lack.
+    """The network in `folder`, float32, and the names of the parameters that its weights lack.
 
-    Raises IceboxError where it can't be loaded; `also` names what else has to be there.
+    Raises IceboxError where it can't be loaded; `also` names the other file that has to be there, for that error.
     """
     try:
         with silence():
-            network, loading = library().AutoModel.from_pretrained(
+            network, loading = import_transformers().AutoModel.from_pretrained(
                 folder, local_files_only=True, weights_only=True, dtype=torch.float32, output_loading_info=True
             )
     except FAILURES as error:
@@ -41,7 +41,7 @@ def load_network(folder: Path, *, also: str) -> tuple[Any, list[str]]:
 
 
 def load_error(folder: Path, error: Exception, *, also: str) -> IceboxError:
-    """The error for files that transformers can't make sense of."""
+    """The error for files that transformers can't load."""
     return IceboxError(
         f"backbones: transformers can't load {folder}: {str(error).strip() or repr(error)}\n"
         f"Expected whole weights of tensors only, and a config.json and {also} that it knows without remote code."
@@ -49,7 +49,7 @@ def load_error(folder: Path, error: Exception, *, also: str) -> IceboxError:
 
 
 def refuse_untrained(missing: Sequence[str], outputs: Sequence[str], folder: Path) -> None:
-    """Raise where an output would pass through parameters that the weights lack and chance would fill."""
+    """Raise IceboxError where an output depends on parameters that the weights lack, which would be random."""
     layers = tuple(f"{split_output(name)[0]}." for name in outputs)
     used = [key for key in missing if not key.startswith(UNUSED_PARTS) or key.startswith(layers)]
     if used:
@@ -61,7 +61,7 @@ def refuse_untrained(missing: Sequence[str], outputs: Sequence[str], folder: Pat
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """No progress bars and no reports while transformers loads; they would bury our own lines."""
+    """Within it transformers shows no progress bars and reports, which would bury our own lines."""
     from transformers.utils import logging
 
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -60,14 +60,14 @@ def score_images(
         "new": rows,
         "nearest": [rows[0], [train[i] for i in positions[: options.n]]],
     }
-    for name, further_rows in generator.sheets(test, seed=options.seed).items():
+    for name, further_rows in generator.comparison_rows(test, seed=options.seed).items():
         sheets[name] = [[to_small_image(image) for image in row] for row in further_rows]
 
     labels = labels_to_generate(generator, options.judged, None, key)
-    features, judged_labels = judge.seen(generator.make(labels, seed=options.seed + 1))
-    test_features, judged_test_labels = judge.seen(test)
+    features, judged_labels = judge.features_and_labels(generator.make(labels, seed=options.seed + 1))
+    test_features, judged_test_labels = judge.features_and_labels(test)
     sample = np.random.default_rng(options.seed).permutation(len(train))[: options.judged]
-    train_features, _ = judge.seen([train[i] for i in sample])
+    train_features, _ = judge.features_and_labels([train[i] for i in sample])
     test_labels = data.labels("test")
     scores: dict[str, Any] = {
         "frechet": frechet_distance(features, test_features),
@@ -90,7 +90,7 @@ def score_texts(options: Generate, generator: Generator, judge: TextJudge, data:
     texts = [str(text) for text in generator.make([""] * min(options.judged, TEXTS_MAX), seed=options.seed)]
     sheets: dict[str, Sequence[Sequence[Content]]] = {
         "new": [[text] for text in texts[: options.n]],
-        **generator.sheets(test, seed=options.seed),
+        **generator.comparison_rows(test, seed=options.seed),
     }
     words = " ".join(texts).split()
     scores = {

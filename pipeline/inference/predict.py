@@ -18,7 +18,7 @@ from icebox.features.extraction.views import prepare
 from icebox.features.images.decoding import IMAGE_SUFFIXES
 from icebox.features.ragged import flat
 from icebox.features.text import cleaning
-from icebox.features.text.pairs import PAIR, TEXTS, combined
+from icebox.features.text.pairs import PAIR, TEXTS, combine_pairs
 from icebox.pipeline.catalog import backbones
 from icebox.pipeline.evaluation import predictions
 from icebox.pipeline.inference import bundle
@@ -80,7 +80,7 @@ def encode(backbone: Backbone, batch: Sequence[NamedItem], opened: Bundle) -> np
     outputs side by side, in the bundle's view."""
     if opened.view != PAIR:
         return encode_view(backbone, batch, opened, opened.view)
-    return combined(*(encode_view(backbone, batch, opened, view) for view in TEXTS))
+    return combine_pairs(*(encode_view(backbone, batch, opened, view) for view in TEXTS))
 
 
 def encode_view(backbone: Backbone, batch: Sequence[NamedItem], opened: Bundle, view: str) -> np.ndarray:

@@ -30,7 +30,7 @@ def family(name: str):
 def tiny_vit(folder: Path) -> None:
     source = folder.parent / f"{folder.name}-source"
     source.mkdir(exist_ok=True)
-    named = transformers_models.library()
+    named = transformers_models.import_transformers()
     size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     named.ViTConfig(image_size=32, patch_size=8, architectures=["ViTModel"], **size).save_pretrained(source)
     named.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(source)
@@ -234,5 +234,5 @@ def test_what_makes_new_items_makes_the_same_from_one_seed_and_others_from_anoth
     assert maker.modality == network.modality
     network.encode([network.prepare(item) for item in first])
     data = learnable.texts() if maker.modality == "text" else learnable.pictures()
-    for rows in maker.sheets(list(data.contents("test")), seed=0).values():
+    for rows in maker.comparison_rows(list(data.contents("test")), seed=0).values():
         assert all(len(row) == len(rows[0]) for row in rows)

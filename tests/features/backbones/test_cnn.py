@@ -8,6 +8,6 @@ def test_it_learns_the_labels_and_judges_by_them(tmp_path):
     assert pretrain(learner, tmp_path, family="cnn")["accuracy_test"] == 1
     judge = cnn.judge(tmp_path, device="cpu")
     test = learnable.upright()
-    features, read = judge.seen(list(test.contents("test")))
+    features, read = judge.features_and_labels(list(test.contents("test")))
     assert features.shape == (10, 16)
     assert read == test.labels("test")

@@ -12,7 +12,7 @@ from icebox.features import fingerprint
 from icebox.features.abc.backbone import read_settings
 from icebox.features.backbones import transformers_vision
 from icebox.features.errors import IceboxError, ItemError
-from icebox.features.weights.transformers_models import library, silence
+from icebox.features.weights.transformers_models import import_transformers, silence
 
 SIZE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 PICTURES = [(50, 40, 3), (40, 51, 3), (33, 97, 3), (300, 200, 3), (28, 28), (16, 16, 3)]
@@ -28,39 +28,39 @@ def one_thread():
 
 
 def vit():
-    named = library()
+    named = import_transformers()
     config = named.ViTConfig(image_size=32, patch_size=8, **SIZE)
     return named.ViTModel(config), named.ViTImageProcessor(size={"height": 32, "width": 32})
 
 
 def dinov2():
-    named = library()
+    named = import_transformers()
     config = named.Dinov2Config(image_size=28, patch_size=14, mlp_ratio=2, **SIZE)
     sizes = {"size": {"shortest_edge": 32}, "crop_size": {"height": 28, "width": 28}}
     return named.Dinov2Model(config), named.BitImageProcessor(**sizes)
 
 
 def dinov2_registers():
-    named = library()
+    named = import_transformers()
     config = named.Dinov2WithRegistersConfig(image_size=28, patch_size=14, mlp_ratio=2, num_register_tokens=4, **SIZE)
     return named.Dinov2WithRegistersModel(config), dinov2()[1]
 
 
 def clip():
-    named = library()
+    named = import_transformers()
     sides = {"text_config": {**SIZE, "vocab_size": 30}, "vision_config": {**SIZE, "image_size": 32, "patch_size": 8}}
     processor = named.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
     return named.CLIPModel(named.CLIPConfig(**sides, projection_dim=8)), processor
 
 
 def swin():
-    named = library()
+    named = import_transformers()
     config = named.SwinConfig(image_size=32, patch_size=4, embed_dim=8, depths=[1, 1], num_heads=[1, 2], window_size=4)
     return named.SwinModel(config), named.ViTImageProcessor(size={"height": 32, "width": 32})
 
 
 def convnext():
-    named = library()
+    named = import_transformers()
     config = named.ConvNextConfig(image_size=32, hidden_sizes=[8, 16, 16, 16], depths=[1, 1, 1, 1])
     return named.ConvNextModel(config), named.ConvNextImageProcessor(size={"shortest_edge": 32}, crop_pct=0.875)
 
@@ -107,7 +107,7 @@ def pictures() -> list[np.ndarray]:
 
 
 def by_the_library(source: Path, content: list[np.ndarray]) -> torch.Tensor:
-    processor = library().AutoImageProcessor.from_pretrained(source, local_files_only=True)
+    processor = import_transformers().AutoImageProcessor.from_pretrained(source, local_files_only=True)
     rgb = [Image.fromarray(pixels).convert("RGB") for pixels in content]
     return processor(rgb, return_tensors="pt")["pixel_values"]
 
@@ -129,7 +129,7 @@ def test_pictures_become_what_the_librarys_own_processor_makes_of_them(name, tin
 @pytest.mark.parametrize("processor", ["ViTImageProcessor", "CLIPImageProcessor", "DeiTImageProcessor"])
 def test_real_photos_become_what_the_librarys_own_processor_makes_of_them(processor, tiny, tmp_path):
     source = shutil.copytree(tiny("vit"), tmp_path / "source")
-    getattr(library(), processor)().save_pretrained(source)
+    getattr(import_transformers(), processor)().save_pretrained(source)
     files = sorted(Path(os.environ["ICEBOX_REAL_DATA"], "flowers5/roses").iterdir())[:8]
     steps = transformers_vision.preprocess_of(source)
     trusted = by_the_library(source, [np.array(Image.open(file)) for file in files])
@@ -142,7 +142,7 @@ def test_real_photos_become_what_the_librarys_own_processor_makes_of_them(proces
 
 @pytest.mark.parametrize("name", TINY)
 def test_outputs_are_the_librarys_own_network_by_hand(name, tiny, tmp_path):
-    whole = library().AutoModel.from_pretrained(tiny(name), local_files_only=True).eval()
+    whole = import_transformers().AutoModel.from_pretrained(tiny(name), local_files_only=True).eval()
     network = fetched(tmp_path, tiny(name))
     prepared = [network.prepare(pixels) for pixels in pictures()[:3]]
     with torch.no_grad():
@@ -157,7 +157,7 @@ def test_layers_and_poolings_by_name(name, tiny, tmp_path):
     layer = {"vit": "layers.0", "dinov2_registers": "encoder.layer.0", "clip": "encoder.layers.0"}[name]
     transformers_vision.fetch(tmp_path, weights=str(tiny(name)))
     network = transformers_vision.load(tmp_path, outputs=["last:cls", "last:max", f"{layer}:cls"], device="cpu")
-    whole = library().AutoModel.from_pretrained(tiny(name), local_files_only=True).eval()
+    whole = import_transformers().AutoModel.from_pretrained(tiny(name), local_files_only=True).eval()
     prepared = [network.prepare(pixels) for pixels in pictures()[:3]]
     with torch.no_grad():
         side = whole.vision_model if name == "clip" else whole

@@ -70,7 +70,7 @@ def test_it_learns_reports_its_bound_and_tells_two_kinds_apart(tmp_path):
     centres = {side: means[sides == side].mean(0) for side in ("left", "right")}
     nearer = [min(centres, key=lambda side: ((mean - centres[side]) ** 2).sum()) for mean in means]
     assert nearer == sides.tolist()
-    sheets = vae.generator(tmp_path, device="cpu").sheets(list(data.contents("test")), seed=0)
+    sheets = vae.generator(tmp_path, device="cpu").comparison_rows(list(data.contents("test")), seed=0)
     assert {name: (len(rows), len(rows[0])) for name, rows in sheets.items()} == {
         "reconstructions": (2, 10),
         "walk": (5, 10),

@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge
 
 from icebox.features.abc.backbone import Backbone, read_settings, write_settings
 from icebox.features.abc.dataset import Content, Pair
@@ -25,10 +26,8 @@ FLOOR = True  # no network: the score that a network has to beat
 WORD = re.compile(r"\w+")
 
 
-def fetch(folder: Path, *, dimensions: int = 4096) -> None:
+def fetch(folder: Path, *, dimensions: Annotated[int, Ge(1)] = 4096) -> None:
     """Keep the number of buckets, d; there are no weights."""
-    if dimensions < 1:
-        raise IceboxError(f"backbones: hashing's dimensions must be 1 or more, found {dimensions}")
     write_settings(folder, {"family": "hashing", "dimensions": dimensions})
 
 

@@ -5,9 +5,10 @@ Letters: b batch, s size, c channels.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from annotated_types import Ge
 from PIL import Image
 
 from icebox.features.abc.backbone import Backbone, read_settings, write_settings
@@ -20,10 +21,8 @@ DEFAULT_OUTPUTS = ("last",)
 FLOOR = True  # no network: the score that a network has to beat
 
 
-def fetch(folder: Path, *, size: int = 8, grey: bool = True) -> None:
+def fetch(folder: Path, *, size: Annotated[int, Ge(1)] = 8, grey: bool = True) -> None:
     """Keep the settings: every image becomes size×size pixels, grey or RGB."""
-    if size < 1:
-        raise IceboxError(f"backbones: size: expected at least 1 pixel, found {size}")
     write_settings(folder, {"size": size, "grey": grey})
 
 

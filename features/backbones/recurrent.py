@@ -10,10 +10,11 @@ They begin random: meant for `unfreeze` with `start: fresh`. Letters: b batch, t
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
@@ -36,9 +37,9 @@ def fetch(
     folder: Path,
     *,
     kind: Literal["shared", "truncated", "padded"],
-    steps: int = 0,
-    width: int = 10,
-    hidden: int = 32,
+    steps: Annotated[int, Ge(0)] = 0,
+    width: Annotated[int, Ge(1)] = 10,
+    hidden: Annotated[int, Ge(1)] = 32,
     seed: int = 0,
 ) -> None:
     """Draw the weights. `steps`: steps with weights of their own; `width`: numbers per step; `hidden`: of the state."""

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from annotated_types import Ge
 
 from icebox.features.abc.backbone import Backbone, read_settings, write_settings
 from icebox.features.abc.dataset import Content, Modality
@@ -14,7 +15,13 @@ VERSION = 1
 DEFAULT_OUTPUTS = ("last",)
 
 
-def fetch(folder: Path, *, steps: int, width: int = 10, keep: Literal["first", "last"] = "first") -> None:
+def fetch(
+    folder: Path,
+    *,
+    steps: Annotated[int, Ge(1)],
+    width: Annotated[int, Ge(1)] = 10,
+    keep: Literal["first", "last"] = "first",
+) -> None:
     """Keep the settings: `first` or `last` `steps` steps; shorter sequences are padded with zeros at the other side."""
     write_settings(folder, {"steps": steps, "width": width, "keep": keep})
 

@@ -15,8 +15,10 @@ from collections.abc import Iterator
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge
 
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
 from icebox.features.errors import IceboxError
@@ -39,9 +41,9 @@ class Source(Dataset):
         self,
         *,
         path: Path | None = None,
-        number: int = 3000,
-        length_min: int = 8,
-        length_max: int = 40,
+        number: Annotated[int, Ge(1)] = 3000,
+        length_min: Annotated[int, Ge(1)] = 8,
+        length_max: Annotated[int, Ge(1)] = 40,
         noise: float = 0.1,
         seed: int = 0,
     ) -> None:

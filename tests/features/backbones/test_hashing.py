@@ -4,9 +4,11 @@ import sys
 import numpy as np
 import pytest
 
+from icebox.features import plugins
 from icebox.features.abc.dataset import Pair
 from icebox.features.backbones import hashing
 from icebox.features.errors import IceboxError, ItemError
+from icebox.pipeline.config import plugin_schema
 
 PLACES = [(1550, 1), (2399, -1), (672, 1)]
 
@@ -79,8 +81,13 @@ def test_an_unknown_output_is_refused(tmp_path):
 
 
 def test_no_dimensions_are_refused(tmp_path):
-    with pytest.raises(IceboxError, match="found 0"):
-        hashing.fetch(tmp_path, dimensions=0)
+    file = plugins.file("icebox.features.backbones", "hashing")
+    with pytest.raises(IceboxError, match=r"backbones\.h\.dimensions: expected int at least 1, found 0$"):
+        plugin_schema.check(file, "fetch", {"dimensions": 0}, where="backbones.h")
+    hashing.fetch(tmp_path, dimensions=0)  # what Python gives unchecked never becomes features
+    network = hashing.load(tmp_path, outputs=["last"], device="cpu")
+    with pytest.raises(ZeroDivisionError):
+        network.encode([network.prepare("word")])
 
 
 def test_content_that_is_no_text_is_an_item_error(tmp_path):

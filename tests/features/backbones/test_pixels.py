@@ -4,8 +4,10 @@ import sys
 import numpy as np
 import pytest
 
+from icebox.features import plugins
 from icebox.features.backbones import pixels
 from icebox.features.errors import IceboxError
+from icebox.pipeline.config import plugin_schema
 
 
 def loaded(folder, **settings):
@@ -43,8 +45,12 @@ def test_there_is_no_other_output_and_no_size_below_one(tmp_path):
     pixels.fetch(tmp_path)
     with pytest.raises(IceboxError, match=r"only \['last'\], found \['features:avg'\]"):
         pixels.load(tmp_path, outputs=["features:avg"], device="cpu")
-    with pytest.raises(IceboxError, match="at least 1"):
-        pixels.fetch(tmp_path, size=0)
+    file = plugins.file("icebox.features.backbones", "pixels")
+    with pytest.raises(IceboxError, match=r"backbones\.p\.size: expected int at least 1, found 0$"):
+        plugin_schema.check(file, "fetch", {"size": 0}, where="backbones.p")
+    pixels.fetch(tmp_path, size=0)  # what Python gives unchecked never becomes features
+    with pytest.raises(ValueError, match="> 0"):
+        pixels.load(tmp_path, outputs=["last"], device="cpu").prepare(np.zeros((4, 4), np.uint8))
 
 
 def test_pixels_do_not_cost_an_import_of_torch():

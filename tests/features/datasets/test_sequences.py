@@ -4,6 +4,7 @@ import pytest
 from icebox.features import plugins
 from icebox.features.datasets.sequences import Source, simulate_response
 from icebox.features.errors import IceboxError
+from icebox.pipeline.config import plugin_schema
 
 
 def test_the_response_is_the_process_as_written_down():
@@ -78,3 +79,26 @@ def test_truncated_sees_only_the_first_steps_and_refuses_shorter_ones(tmp_path):
     )
     with pytest.raises(Exception, match="3 steps, shorter than"):
         network.prepare(x[:3])
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "function", "parameters"),
+    [
+        ("datasets", "sequences", "Source.__init__", {"number": 0}),
+        ("datasets", "sequences", "Source.__init__", {"length_min": 0}),
+        ("backbones", "recurrent", "fetch", {"kind": "shared", "hidden": 0}),
+        ("backbones", "recurrent", "fetch", {"kind": "padded", "steps": -1}),
+        ("backbones", "steps", "fetch", {"steps": 0}),
+    ],
+)
+def test_a_number_out_of_bounds_is_named_with_its_place_and_bound(package, name, function, parameters):
+    key, value = list(parameters.items())[-1]
+    with pytest.raises(IceboxError, match=rf"^{package}\.x\.{key}: expected int at least [01], found {value}$"):
+        plugin_schema.check(
+            plugins.file(f"icebox.features.{package}", name), function, parameters, where=f"{package}.x"
+        )
+
+
+def test_lengths_in_the_wrong_order_are_refused():
+    with pytest.raises(IceboxError, match="expected 1 ≤ length_min ≤ length_max, found 9 and 8"):
+        list(Source(length_min=9, length_max=8).items())

@@ -89,10 +89,10 @@ def test_of_values_it_learns_what_is_easy(name):
 def test_it_takes_the_weights_and_the_val_that_it_says_it_takes(name):
     X, y = blobs(3)
     build = partial(plugins.load("icebox.pipeline.heads", name).build, **SMALL.get(name, {}))
-    given = {"sample_weight": np.where(y == 0, 2.0, 1.0), "val": (X, y)}
-    taken = {key: value for key, value in given.items() if key in fit_keywords(build())}
-    head = build().fit(X, y, **taken)
-    assert ("val" in taken) == hasattr(head, "refit_parameters")
-    if "val" in taken:
+    fit_params = {"sample_weight": np.where(y == 0, 2.0, 1.0), "val": (X, y)}
+    accepted = {key: value for key, value in fit_params.items() if key in fit_keywords(build())}
+    head = build().fit(X, y, **accepted)
+    assert ("val" in accepted) == hasattr(head, "refit_parameters")
+    if "val" in accepted:
         build(**head.refit_parameters()).fit(X, y)
     assert head.score(X, y) > 0.9 or name == "fresh"

@@ -9,7 +9,7 @@ from icebox.pipeline.data.labelled import LabelledSplit
 
 
 class Always(ClassifierMixin, BaseEstimator):
-    """Says `answer`, whatever it is asked. Remembers what it was fitted on."""
+    """Predicts `answer` for every item. Remembers the number and weights of the items in `fit`."""
 
     def __init__(self, answer: float = 0, seed: int = 0) -> None:
         self.answer = answer
@@ -56,7 +56,7 @@ class EarlyStopped(Always):
         return {"epochs": self.stopped_}
 
 
-def part(*labels: float, groups: str = "") -> LabelledSplit:
+def make_split(*labels: float, groups: str = "") -> LabelledSplit:
     """Items i0, i1, … with these labels; their one feature is the label."""
     ids = np.array([f"i{n}" for n in range(len(labels))])
     features = np.array(labels, np.float32)[:, None]

@@ -67,8 +67,8 @@ def test_few_labels_cut_train_and_val_but_not_test(tmp_path):
 
 def test_few_labels_are_drawn_from_the_seed(tmp_path):
     full = labelled.load(store(tmp_path, "ab" * 60, "r" * 100 + "v" * 10 + "t" * 10))
-    drawn = [labelled.subsample_per_class(full, 5, seed=seed).train.item_ids.tolist() for seed in (0, 0, 1)]
-    assert drawn[0] == drawn[1] != drawn[2]
+    ids = [labelled.subsample_per_class(full, 5, seed=seed).train.item_ids.tolist() for seed in (0, 0, 1)]
+    assert ids[0] == ids[1] != ids[2]
 
 
 @pytest.mark.parametrize(

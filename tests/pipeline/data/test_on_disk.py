@@ -37,11 +37,11 @@ def test_a_head_learns_the_same_from_them_as_from_the_array(store, family, scale
     one, other = (family.build(scale=scale).fit(features, y) for features in (X, np.asarray(X)))
     parts = [LabelledSplit(store.item_ids, features, y, store.item_ids) for features in (X, np.asarray(X))]
     data = LabelledData(["a", "b"], {})
-    said = [
+    scores = [
         predictions.score_head(head, part, data).predictions.scores
         for head, part in zip((one, other), parts, strict=True)
     ]
-    np.testing.assert_allclose(said[0], said[1], rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(scores[0], scores[1], rtol=2e-3, atol=2e-3)
 
 
 def test_a_store_too_large_for_memory_stays_on_disk(store, monkeypatch):
@@ -55,14 +55,14 @@ def test_a_store_too_large_for_memory_stays_on_disk(store, monkeypatch):
 @pytest.mark.parametrize(("step", "released"), [(1, 1), (5, 5)])
 def test_pages_between_items_that_lie_apart_count_as_read(store, monkeypatch, step, released):
     monkeypatch.setattr(on_disk, "RELEASE_BYTES", store.load().astype(np.float32).nbytes // 6)
-    seen = []
-    monkeypatch.setattr(FeatureStore, "release", lambda self: seen.append(self))
+    releases = []
+    monkeypatch.setattr(FeatureStore, "release", lambda self: releases.append(self))
     X = on_disk.DiskFeatures(store, np.arange(0, 300, step), feature_selection.select(store))
     for start in range(0, len(X), 12):  # of every fifth item 12 lie in 60 rows, a fifth of all
         X[start : start + 12]
         if start == 48:
             break
-    assert len(seen) == released
+    assert len(releases) == released
 
 
 def store_with_tests(store: FeatureStore) -> FeatureStore:

@@ -45,8 +45,8 @@ def probabilities(head: str) -> np.ndarray:
 
 def test_it_says_the_mean_of_what_its_members_say_and_its_bundle_says_the_same(fitted):
     ensemble.run(fitted, "notes-hashing")
-    said = probabilities("ensemble")
-    np.testing.assert_allclose(said, (probabilities("knn") + probabilities("logreg")) / 2, atol=1e-6)
+    ensemble_probabilities = probabilities("ensemble")
+    np.testing.assert_allclose(ensemble_probabilities, (probabilities("knn") + probabilities("logreg")) / 2, atol=1e-6)
     details = json.loads(paths.details("notes-hashing", "ensemble").read_text())
     assert sorted(details["ensemble"]) == ["knn", "logreg"]  # the margins of linear_svm are no probabilities
     opened = bundle.load(paths.bundle("notes-hashing", "ensemble"))
@@ -54,7 +54,7 @@ def test_it_says_the_mean_of_what_its_members_say_and_its_bundle_says_the_same(f
 
     store = FeatureStore(paths.store("notes-hashing"))
     features = np.concatenate([store.load(split=split) for split in ("val", "test")]).astype(np.float32)
-    np.testing.assert_allclose(opened.head.predict_proba(features), said, atol=1e-6)
+    np.testing.assert_allclose(opened.head.predict_proba(features), ensemble_probabilities, atol=1e-6)
 
 
 def test_one_head_with_probabilities_is_no_ensemble(fitted):

@@ -17,7 +17,7 @@ X = X.astype(np.float32)
 
 
 class Recorder(ClassifierMixin, BaseEstimator):
-    """Keeps what it is given."""
+    """Keeps the arguments of `fit`."""
 
     def fit(self, X, y, sample_weight=None, val=None):
         self.classes_ = np.unique(y)

@@ -2,7 +2,7 @@ import numpy as np
 
 from icebox.pipeline.data.labelled import LabelledData
 from icebox.pipeline.evaluation import predictions
-from tests.pipeline.labels import Always, Mean, part
+from tests.pipeline.labels import Always, Mean, make_split
 
 
 class Margin(Always):
@@ -30,6 +30,6 @@ def test_a_class_that_a_fold_lacked_is_never_the_answer():
 
 
 def test_a_regression_is_scored_by_its_errors():
-    data = LabelledData([], {"train": part(1, 3)}, "regression")
-    scored = predictions.score_head(Mean().fit(np.zeros((2, 1)), [1, 3]), part(1, 5), data)
+    data = LabelledData([], {"train": make_split(1, 3)}, "regression")
+    scored = predictions.score_head(Mean().fit(np.zeros((2, 1)), [1, 3]), make_split(1, 5), data)
     assert scored.scores == {"n": 2, "rmse": 2.236068, "mae": 2.0, "r2": -0.25}

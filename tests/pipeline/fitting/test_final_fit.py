@@ -15,10 +15,16 @@ from icebox.pipeline.evaluation.sample import Sample
 from icebox.pipeline.fitting import final_fit, learning_curve
 from icebox.pipeline.fitting.final_fit import calibrate
 from icebox.pipeline.fitting.head_factory import HeadFactory
-from tests.pipeline.labels import Always, EarlyStopped, part
+from tests.pipeline.labels import Always, EarlyStopped, make_split
 
 DATA = LabelledData(
-    ["a", "b"], {"train": part(0, 0, 1, 1), "val": part(1, 1, 0), "test": part(0, 1), "test-far": part(1, 1)}
+    ["a", "b"],
+    {
+        "train": make_split(0, 0, 1, 1),
+        "val": make_split(1, 1, 0),
+        "test": make_split(0, 1),
+        "test-far": make_split(1, 1),
+    },
 )
 CANDIDATES = [{"answer": 0}, {"answer": 1}]
 
@@ -54,7 +60,7 @@ def test_a_head_that_stopped_early_is_refitted_for_as_long_without_val():
 
 
 def test_without_val_the_winner_is_fitted_on_all_of_train():
-    data = LabelledData(["a", "b"], {"train": part(0, 1, 1, 0, 1), "test": part(0)})
+    data = LabelledData(["a", "b"], {"train": make_split(0, 1, 1, 0, 1), "test": make_split(0)})
     head = fit_heads(data, EarlyStopped).seeds[0].fitted.head
     assert (head.answer, head.n_) == (1, 5)
     assert head.stopped_ == 2  # items judged in a fold, on average 2.5
@@ -72,13 +78,15 @@ def test_weights_reach_the_head():
 
 
 def test_calibration_without_val_is_refused():
-    data = LabelledData(["a", "b"], {"train": part(0, 1, 1, 0), "test": part(0)})
+    data = LabelledData(["a", "b"], {"train": make_split(0, 1, 1, 0), "test": make_split(0)})
     with pytest.raises(IceboxError, match="calibrate: temperature: expected items in val"):
         fit_heads(data, calibrate="temperature")
 
 
 def test_the_few_label_curve_has_several_draws_a_point_and_ends_in_the_main_result():
-    data = LabelledData(["a", "b"], {"train": part(*[0, 1] * 20), "val": part(*[0, 1] * 10), "test": part(0, 1, 1)})
+    data = LabelledData(
+        ["a", "b"], {"train": make_split(*[0, 1] * 20), "val": make_split(*[0, 1] * 10), "test": make_split(0, 1, 1)}
+    )
     fit, factory = Fit(seeds=3), HeadFactory(Always)
     points = learning_curve.sorted_points(["all", 5, 1])
     main = final_fit.fit_head(factory, CANDIDATES, data, fit, sample_weighter=lambda labels: None)
@@ -136,6 +144,6 @@ def test_confidence_comes_close_to_the_share_of_right_answers(noisy, method):
 def test_a_head_without_probabilities_gets_them(noisy, method):
     train, val, test = noisy
     head = LinearSVC(dual=False).fit(train.features, train.labels)
-    said = predict(calibrate(head, val, method), test.features, 3)
-    assert said.has_probabilities
-    assert metrics.scores(Sample(test.labels, said.predicted, 3, said.scores))["ece"] < 0.15
+    calibrated = predict(calibrate(head, val, method), test.features, 3)
+    assert calibrated.has_probabilities
+    assert metrics.scores(Sample(test.labels, calibrated.predicted, 3, calibrated.scores))["ece"] < 0.15

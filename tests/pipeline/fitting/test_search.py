@@ -8,9 +8,9 @@ from icebox.pipeline.config.schema import Fit, PluginEntry
 from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
 from icebox.pipeline.fitting import head_factory, path_fitting, search
 from icebox.pipeline.fitting.head_factory import HeadFactory
-from tests.pipeline.labels import Always, Mean, part
+from tests.pipeline.labels import Always, Mean, make_split
 
-DATA = LabelledData(["a", "b"], {"train": part(0, 1), "val": part(1, 1, 0), "test": part(0, 0, 0)})
+DATA = LabelledData(["a", "b"], {"train": make_split(0, 1), "val": make_split(1, 1, 0), "test": make_split(0, 0, 0)})
 
 
 def find(candidates, data=DATA, build=Always, **fit):
@@ -31,7 +31,7 @@ def test_val_chooses_even_where_test_would_choose_otherwise():
 
 
 def test_among_equals_the_first_of_the_grid_wins():
-    tied = LabelledData(["a", "b"], {"train": part(0, 1), "val": part(0, 1), "test": part(0, 1)})
+    tied = LabelledData(["a", "b"], {"train": make_split(0, 1), "val": make_split(0, 1), "test": make_split(0, 1)})
     assert find(answers(1, 0), tied).parameters == {"answer": 1}
 
 
@@ -53,14 +53,14 @@ def test_the_smallest_log_loss_wins():
 
 
 def test_the_smallest_error_of_a_regression_wins():
-    data = LabelledData([], {"train": part(1, 3), "val": part(5, 5), "test": part(0)}, "regression")
+    data = LabelledData([], {"train": make_split(1, 3), "val": make_split(5, 5), "test": make_split(0)}, "regression")
     result = find([{"more": 0.0}, {"more": 2.5}, {"more": 9.0}], data, Mean, choose="rmse")
     assert result.parameters == {"more": 2.5}
     assert result.scores["rmse"] == 0.5
 
 
 def test_without_val_folds_of_train_choose_and_every_item_is_judged_once():
-    data = LabelledData(["a", "b"], {"train": part(*[0] * 5, *[1] * 10), "test": part(0)})
+    data = LabelledData(["a", "b"], {"train": make_split(*[0] * 5, *[1] * 10), "test": make_split(0)})
     result = find(answers(0, 1), data)
     assert (result.parameters, result.chosen_on) == ({"answer": 1}, "5-fold in train")
     assert result.scores["n"] == 15
@@ -70,7 +70,7 @@ def test_without_val_folds_of_train_choose_and_every_item_is_judged_once():
 
 
 def test_folds_leave_each_ones_score_and_a_name_that_tells_them_from_others():
-    data = LabelledData(["a", "b"], {"train": part(*[0, 1] * 6), "test": part(0, 1)})
+    data = LabelledData(["a", "b"], {"train": make_split(*[0, 1] * 6), "test": make_split(0, 1)})
     result, again = (find(answers(0, 1), data, folds=3) for _ in range(2))
     assert [np.mean(line["by_fold"]) for line in result.table] == [line["accuracy"] for line in result.table]
     assert [len(line["by_fold"]) for line in result.table] == [3, 3]
@@ -81,7 +81,7 @@ def test_folds_leave_each_ones_score_and_a_name_that_tells_them_from_others():
 
 
 def test_folds_may_be_asked_for_and_take_val_in_where_the_refit_does():
-    data = LabelledData(["a", "b"], {"train": part(0, 0, 1, 1), "val": part(1, 1), "test": part(0)})
+    data = LabelledData(["a", "b"], {"train": make_split(0, 0, 1, 1), "val": make_split(1, 1), "test": make_split(0)})
     assert find(answers(0, 1), data, folds=2).scores["n"] == 4
     both = find(answers(0, 1), data, folds=2, refit="train+val")
     assert (both.scores["n"], both.chosen_on) == (6, "2-fold in train+val")
@@ -89,16 +89,16 @@ def test_folds_may_be_asked_for_and_take_val_in_where_the_refit_does():
 
 def test_halving_ends_with_the_best_few_on_all_items():
     labels = [0] * 30 + [1] * 60
-    data = LabelledData(["a", "b"], {"train": part(*labels), "val": part(1, 1, 0), "test": part(0)})
-    seen: list[tuple[float, int]] = []
+    data = LabelledData(["a", "b"], {"train": make_split(*labels), "val": make_split(1, 1, 0), "test": make_split(0)})
+    fits: list[tuple[float, int]] = []
 
     class Noted(Always):
         def fit(self, X, y):
-            seen.append((self.answer, len(X)))
+            fits.append((self.answer, len(X)))
             return super().fit(X, y)
 
     result = find(answers(*[0] * 8, 1), data, Noted, search={"halving": 9})
-    assert sorted(n for _, n in seen) == [10] * 9 + [30] * 3 + [90]
+    assert sorted(n for _, n in fits) == [10] * 9 + [30] * 3 + [90]
     assert result.parameters == {"answer": 1}
     assert result.trials[0].head.n_ == 90
     assert [line["share"] for line in result.table] == [0.3333, 0.3333, *[0.1111] * 6, 1.0]

@@ -32,38 +32,38 @@ def test_it_nears_the_optimum_of_ridge_regression():
 
 def test_what_is_trained_side_by_side_is_what_each_would_be_alone():
     X, y = make_classification(n_samples=300, n_features=8, n_informative=6, n_classes=3, random_state=0)
-    settings = [{"learning_rate": r, "weight_decay": d} for r in (0.001, 0.1) for d in (0.0, 0.1)]
-    for position, ours in linear_probe.build().fit_path(X, y, settings):
-        alone = linear_probe.build(**settings[position]).fit(X, y)
+    candidates = [{"learning_rate": r, "weight_decay": d} for r in (0.001, 0.1) for d in (0.0, 0.1)]
+    for position, ours in linear_probe.build().fit_path(X, y, candidates):
+        alone = linear_probe.build(**candidates[position]).fit(X, y)
         np.testing.assert_allclose(ours.predict_proba(X), alone.predict_proba(X), atol=1e-4)
-        assert ours.estimator.learning_rate == settings[position]["learning_rate"]
+        assert ours.estimator.learning_rate == candidates[position]["learning_rate"]
 
 
 COLUMNS = {"early": [(0, 3)], "late": [(3, 8)]}
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_outputs_are_an_axis_of_the_grid_and_each_setting_is_what_it_would_be_alone(classes):
+def test_outputs_are_an_axis_of_the_grid_and_each_candidate_is_what_it_would_be_alone(classes):
     X, y = make_classification(n_samples=300, n_features=8, n_informative=6, n_classes=classes, random_state=0)
     choices = (["early"], None, ["early", "late"], ["late"])
-    settings = [{"learning_rate": r, "outputs": outputs} for r in (0.003, 0.1) for outputs in choices]
-    found = dict(linear_probe.build(columns=COLUMNS).fit_path(X, y, settings))
-    assert sorted(found) == list(range(8))
-    for position, ours in found.items():
-        alone = linear_probe.build(**settings[position], columns=COLUMNS).fit(X, y)
+    candidates = [{"learning_rate": r, "outputs": outputs} for r in (0.003, 0.1) for outputs in choices]
+    heads = dict(linear_probe.build(columns=COLUMNS).fit_path(X, y, candidates))
+    assert sorted(heads) == list(range(8))
+    for position, ours in heads.items():
+        alone = linear_probe.build(**candidates[position], columns=COLUMNS).fit(X, y)
         np.testing.assert_allclose(ours.predict_proba(X), alone.predict_proba(X), atol=1e-4)
     narrow = linear_probe.build(learning_rate=0.1).fit(X[:, 3:], y)  # as if the store had no other output
-    np.testing.assert_allclose(found[7].predict_proba(X), narrow.predict_proba(X[:, 3:]), atol=1e-4)
-    assert not found[7].estimator_.coef_[:, :3].any()
-    np.testing.assert_allclose(found[5].predict_proba(X), found[6].predict_proba(X), atol=1e-4)
+    np.testing.assert_allclose(heads[7].predict_proba(X), narrow.predict_proba(X[:, 3:]), atol=1e-4)
+    assert not heads[7].estimator_.coef_[:, :3].any()
+    np.testing.assert_allclose(heads[5].predict_proba(X), heads[6].predict_proba(X), atol=1e-4)
 
 
 def test_outputs_of_a_regression():
     X = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
     y = X @ np.arange(8.0) + 5
-    settings = [{"outputs": ["early"]}, {"outputs": ["late"]}]
-    found = dict(linear_probe.build(columns=COLUMNS, task="regression").fit_path(X, y, settings))
-    assert found[0].score(X, y) < 0.1 < 0.5 < found[1].score(X, y)
+    candidates = [{"outputs": ["early"]}, {"outputs": ["late"]}]
+    heads = dict(linear_probe.build(columns=COLUMNS, task="regression").fit_path(X, y, candidates))
+    assert heads[0].score(X, y) < 0.1 < 0.5 < heads[1].score(X, y)
 
 
 def test_outputs_that_there_are_not_are_said_once_the_others_are_fitted():

@@ -19,13 +19,13 @@ def correlated(n: int, d: int, classes: int, seed: int = 0):
 @pytest.mark.parametrize(("n", "d"), [(300, 10), (40, 80)])  # more items than features, and fewer
 def test_it_finds_scikit_learns_optimum_for_every_penalty_of_a_path(n, d, classes):
     X, y, weights = correlated(n, d, classes)
-    settings = [{"C": C} for C in (10.0, 0.001, 1.0)]
-    for position, ours in LogReg(tolerance=1e-9).fit_path(X, y, settings, sample_weight=weights):
-        theirs = LogisticRegression(**settings[position], tol=1e-8, max_iter=20000).fit(X, y, weights)
+    candidates = [{"C": C} for C in (10.0, 0.001, 1.0)]
+    for position, ours in LogReg(tolerance=1e-9).fit_path(X, y, candidates, sample_weight=weights):
+        theirs = LogisticRegression(**candidates[position], tol=1e-8, max_iter=20000).fit(X, y, weights)
         np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-3 * np.abs(theirs.coef_).max())
         np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-4)
         np.testing.assert_allclose(ours.decision_function(X), theirs.decision_function(X), rtol=1e-2, atol=1e-2)
-        assert settings[position]["C"] == ours.C
+        assert candidates[position]["C"] == ours.C
         assert ours.converged_
 
 
@@ -59,10 +59,10 @@ def test_stopping_at_the_limit_is_said():
 
 def test_the_path_through_its_preprocessing_is_each_fit_alone():
     X, y, _ = correlated(200, 10, 3)
-    settings = [{"C": 1.0}, {"C": 0.01}]
-    for position, fitted in build(scale="overall", pca=8, tolerance=1e-9).fit_path(X, y, settings):
-        alone = build(scale="overall", pca=8, tolerance=1e-9, **settings[position]).fit(X, y)
-        assert fitted.get_params()["estimator__C"] == settings[position]["C"]
+    candidates = [{"C": 1.0}, {"C": 0.01}]
+    for position, fitted in build(scale="overall", pca=8, tolerance=1e-9).fit_path(X, y, candidates):
+        alone = build(scale="overall", pca=8, tolerance=1e-9, **candidates[position]).fit(X, y)
+        assert fitted.get_params()["estimator__C"] == candidates[position]["C"]
         np.testing.assert_allclose(fitted.predict_proba(X), alone.predict_proba(X), atol=1e-6)
 
 

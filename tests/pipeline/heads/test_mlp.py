@@ -11,11 +11,11 @@ def moons(n: int, seed: int = 0):
 
 
 @pytest.mark.parametrize(
-    "given", [{}, {"layers": 2}, {"label_smoothing": 0.1}, {"mixup": 0.4}, {"dropout": 0.0, "layers": 3}]
+    "options", [{}, {"layers": 2}, {"label_smoothing": 0.1}, {"mixup": 0.4}, {"dropout": 0.0, "layers": 3}]
 )
-def test_it_learns_what_no_line_separates(given):
+def test_it_learns_what_no_line_separates(options):
     X, y = moons(400)
-    assert mlp.build(hidden=64, learning_rate=0.03, batch_size=32, **given).fit(X, y).score(*moons(400, 1)) > 0.93
+    assert mlp.build(hidden=64, learning_rate=0.03, batch_size=32, **options).fit(X, y).score(*moons(400, 1)) > 0.93
 
 
 def test_it_keeps_the_epoch_that_was_best_on_val_and_a_refit_stops_there():
@@ -45,8 +45,8 @@ def test_weights_of_0_are_items_left_out():
 def test_label_smoothing_and_mixup_make_it_less_sure():
     X, y = moons(300)
     plain, smoothed, mixed = (
-        mlp.build(learning_rate=0.01, **given).fit(X, y).predict_proba(X).max(axis=1).mean()
-        for given in ({}, {"label_smoothing": 0.2}, {"mixup": 1.0})
+        mlp.build(learning_rate=0.01, **options).fit(X, y).predict_proba(X).max(axis=1).mean()
+        for options in ({}, {"label_smoothing": 0.2}, {"mixup": 1.0})
     )
     assert plain > smoothed + 0.03
     assert plain > mixed + 0.03

@@ -20,10 +20,10 @@ def test_gamma_1_is_scikit_learns_scale():
 def test_many_items_are_answered_as_each_alone():
     X, y = rings(50)
     head, (many, _) = rbf_svm.build().fit(X, y), rings(2 * rbf_svm.PREDICT_BATCH + 1)
-    found = head.decision_function(many)
-    assert found.shape == (len(many),)
+    margins = head.decision_function(many)
+    assert margins.shape == (len(many),)
     for i in (0, rbf_svm.PREDICT_BATCH, len(many) - 1):
-        np.testing.assert_allclose(head.decision_function(many[i : i + 1]), found[i : i + 1], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(head.decision_function(many[i : i + 1]), margins[i : i + 1], rtol=1e-4, atol=1e-6)
 
 
 def test_past_its_size_it_agrees_with_the_exact_one():

@@ -1,4 +1,4 @@
-"""`torch.compile` for the rest of an extraction: tried where it may pay, and dropped where it fails or does not."""
+"""`torch.compile` for the rest of an extraction: tried where it may pay, dropped where it fails or does not."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""How far two computations of the same feature are apart, and the checks made of that.
+"""Distances between two computations of the same feature, and the checks that use them.
 
 Letters: n items, t tokens, d features.
 """
@@ -44,7 +44,7 @@ def row_cosines(values: Values, reference: Values) -> np.ndarray:
     """The cosine (n,) between rows (n, …); 1 where both are zeros, and 0 where a value is not finite.
 
     Compares number formats. A cosine and no distance, since a row that is only longer or shorter in bfloat16 means the
-    same to a head; and the choices that projects have recorded were made by it.
+    same to a head; and projects have recorded choices that it decided.
     """
     a, b = (array.reshape(len(array), -1).astype(np.float64) for array in (flat(values), flat(reference)))
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)

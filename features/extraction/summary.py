@@ -1,4 +1,4 @@
-"""A finished extraction in lines of text."""
+"""The summary of an extraction as lines of text."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ def lines(
     stored: str,
     seconds: float,
 ) -> Iterator[str]:
-    """Skipped items, texts that were cut, passes that pairs saved, and last the counts and where the time went.
+    """Yield skipped items, truncated texts, passes that pairs saved, and last the counts and where the time went.
 
     `name` is the backbone's, `views` how many there are of each item, `stored` the number format on disk.
     """

@@ -1,13 +1,13 @@
 """Views: named deterministic versions of an item, each with a row of its own in the store.
 
 Images: `identity`, `hflip`, `five-crop` (its corners and its centre, squares of 7/8 of the shorter side) and
-`random-resized-crop-N` (N crops as torchvision's RandomResizedCrop draws them, from the item's content and the crop's
+`random-resized-crop-N` (N crops like torchvision's RandomResizedCrop, drawn from the item's content and the crop's
 number alone). The last two are groups, whose members are named `five-crop.centre` or `random-resized-crop.1`.
 A pair of texts: `first` and `second`.
 
-A row's key is the sha256 of what it shows: of `identity` the item's own, of a pair's text that text's own, so that
-equal texts pass once, wherever they stand; of any other view that of the item's key and the view's name. So a view
-that is added later is all that is extracted then.
+A row's key is a sha256: for `identity` the item's own; for a text of a pair that text's own, so that equal texts are
+encoded once, wherever they stand; for any other view the hash of the item's key and the view's name. A view that is
+added later is therefore all that is extracted then.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ GROUP_MEMBER = re.compile(rf"{FIVE_CROP}\.({'|'.join(CROP_POSITIONS)})|{RANDOM_C
 
 
 class ViewItem(NamedTuple):
-    """What one row of a store is of: an item as one view shows it."""
+    """An item as one view shows it: the content of one row of a store."""
 
     row: ManifestRow
     view: str
@@ -46,50 +46,50 @@ class ViewItem(NamedTuple):
 
 
 def expand_names(names: Sequence[str], where: str, *, also: Sequence[str] = ()) -> tuple[str, ...]:
-    """The views of an image that these names stand for, each once, in this order; `also` are names for themselves.
+    """Names of views and of groups of an image → names of views, each once, in this order.
 
-    Raises IceboxError for any other name.
+    `also` are further names that are allowed. Raises IceboxError, which begins with `where`, for any other name.
     """
-    found: list[str] = []
+    expanded: list[str] = []
     for name in names:
         if name == FIVE_CROP:
-            found += [f"{FIVE_CROP}.{place}" for place in CROP_POSITIONS]
+            expanded += [f"{FIVE_CROP}.{position}" for position in CROP_POSITIONS]
         elif crops := RANDOM_CROPS.fullmatch(name):
-            found += [f"{RANDOM_CROP}.{number}" for number in range(1, int(crops[1]) + 1)]
+            expanded += [f"{RANDOM_CROP}.{number}" for number in range(1, int(crops[1]) + 1)]
         elif name in (IDENTITY, HFLIP, *also) or GROUP_MEMBER.fullmatch(name):
-            found.append(name)
+            expanded.append(name)
         else:
             raise IceboxError(f"{where}: no view '{name}'; {suggestion(name, [*GROUPS, *also])}")
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(expanded))
 
 
 def view_items(rows: Sequence[ManifestRow], views: Sequence[str], read: Read) -> dict[str, list[ViewItem]]:
-    """{view: a unit for each row}. Only the texts of pairs are read, since their keys are their own."""
-    found: dict[str, list[ViewItem]] = {view: [] for view in views}
+    """{view: an item for each row}. Contents are read only of pairs, whose texts' keys are hashes of the texts."""
+    items: dict[str, list[ViewItem]] = {view: [] for view in views}
     for row in rows:
-        content = content_of(row, read) if FIRST in found or SECOND in found else None
-        for view, of_view in found.items():
+        content = content_of(row, read) if FIRST in items or SECOND in items else None
+        for view, of_view in items.items():
             key = view_key(row.item_key, view) if content is None else fingerprint.of_content(text_of(content, view))
             of_view.append(ViewItem(row, view, key))
-    return found
+    return items
 
 
-def shard_parts(units: Sequence[ViewItem], size: int) -> Iterator[list[ViewItem]]:
-    """Cut units into shards' worth, anew at each view: so a view that is added later comes to the same shards."""
-    for _, group in groupby(units, key=lambda unit: unit.view):
+def shard_parts(items: Sequence[ViewItem], size: int) -> Iterator[list[ViewItem]]:
+    """Split items into parts of a shard each, anew at each view: a view that is added later gets the same shards."""
+    for _, group in groupby(items, key=lambda item: item.view):
         of_view = list(group)
         yield from (of_view[start : start + size] for start in range(0, len(of_view), size))
 
 
 def view_key(item_key: str, view: str) -> str:
-    """The key of a view's row that follows from the item's."""
+    """The key of an item's row in a view other than a text of a pair."""
     if view == IDENTITY:
         return item_key
     return hashlib.sha256(f"view {VERSION} {view} of {item_key}".encode()).hexdigest()
 
 
 def prepare(backbone: "Backbone", content: Content, view: str) -> Any:
-    """A content as a view shows it, ready for a batch. Raises ItemError for one that can't be read."""
+    """A content as a view shows it, prepared for a batch. Raises ItemError for one that can't be read."""
     if view == IDENTITY:
         return backbone.prepare(content)
     if view in TEXTS:
@@ -102,14 +102,14 @@ def prepare(backbone: "Backbone", content: Content, view: str) -> Any:
 
 
 def text_of(content: Content, view: str) -> str:
-    """One text of a pair."""
+    """The first or second text of a pair. Raises IceboxError for a content that is no pair."""
     if not isinstance(content, Pair):
         raise IceboxError(f"views: '{view}' is a text of a pair; found an item that is a {type(content).__name__}")
     return content.first if view == FIRST else content.second
 
 
 def refuse_other_modality(views: Sequence[str], modality: Modality, family: str) -> None:
-    """Raise IceboxError for a view of what the backbone does not take."""
+    """Raise IceboxError for a view of another modality than the backbone takes."""
     for view in views:
         if view != IDENTITY and modality != (needed := "text" if view in TEXTS else "image"):
             raise IceboxError(f"views: '{view}' is a view for a backbone of {needed}s; '{family}' takes {modality}s")

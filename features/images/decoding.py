@@ -64,8 +64,8 @@ def open_image(content: Content, draft: int | None) -> tuple[Image.Image, np.nda
         size = image.size
         if draft is not None:
             image.draft(None, (draft, draft))  # does nothing to other formats
-        whole = image.size == size
-        if whole and image.format == "JPEG" and (pixels := decode_jpeg(content, image.mode)) is not None:
+        full_size = image.size == size
+        if full_size and image.format == "JPEG" and (pixels := decode_jpeg(content, image.mode)) is not None:
             return image, pixels
         image.load()
     except UnidentifiedImageError as error:

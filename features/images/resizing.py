@@ -26,12 +26,12 @@ def resize_and_crop(
     uint8 (h, w) or (h, w, 3) → uint8 of the crop's height and width. `interpolation` is `bilinear` or `bicubic`.
     """
     height, width = resized_shape(pixels.shape[0], pixels.shape[1], shorter)
-    whole = resize(pixels, (height, width), interpolation=interpolation, exact=exact)
+    resized = resize(pixels, (height, width), interpolation=interpolation, exact=exact)
     top, left = center_offset(height, crop[0]), center_offset(width, crop[1])
     if top < 0 or left < 0:
-        image = Image.fromarray(whole).crop((left, top, left + crop[1], top + crop[0]))
+        image = Image.fromarray(resized).crop((left, top, left + crop[1], top + crop[0]))
         return np.asarray(image)
-    return whole[top : top + crop[0], left : left + crop[1]]
+    return resized[top : top + crop[0], left : left + crop[1]]
 
 
 def resize(pixels: np.ndarray, size: tuple[int, int], *, interpolation: str, exact: bool = False) -> np.ndarray:
@@ -51,6 +51,6 @@ def resized_shape(height: int, width: int, shorter: int) -> tuple[int, int]:
     return (int(shorter * height / width), shorter) if width <= height else (shorter, int(shorter * width / height))
 
 
-def center_offset(whole: int, kept: int) -> int:
-    """Offset of the central `kept` of `whole` pixels; negative where kept > whole. Rounds as torchvision does."""
-    return round((whole - kept) / 2) if kept <= whole else -((kept - whole) // 2)
+def center_offset(size: int, kept: int) -> int:
+    """Offset of the central `kept` of `size` pixels; negative where kept > size. Rounds as torchvision does."""
+    return round((size - kept) / 2) if kept <= size else -((kept - size) // 2)

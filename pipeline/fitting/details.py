@@ -3,6 +3,7 @@
 from typing import Any
 
 from icebox.pipeline.config.schema import Fit
+from icebox.pipeline.fitting.ensemble_selection import SelectedEnsemble
 from icebox.pipeline.fitting.final_fit import FitResult
 
 
@@ -20,6 +21,20 @@ def selection_details(result: FitResult, fit: Fit, task: str) -> dict[str, Any]:
         "refit": fit.refit,
         "calibrate": fit.calibrate,
         "converged": result.seeds[0].fitted.converged,
+    }
+
+
+def ensemble_details(selected: SelectedEnsemble, fit: Fit) -> dict[str, Any]:
+    """The members of an ensemble, and what they were chosen on and by; nothing was fitted."""
+    return {
+        "task": "classification",
+        "chosen": {"members": selected.members},
+        "settings": len(selected.val_scores),
+        "chosen_on": "val",
+        "choose": fit.choose,
+        "refit": fit.refit,
+        "converged": None,
+        "ensemble": selected.members,
     }
 
 

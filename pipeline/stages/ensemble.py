@@ -7,7 +7,7 @@ from icebox.pipeline.config.schema import Config
 from icebox.pipeline.estimators.ensemble import MeanEnsemble
 from icebox.pipeline.evaluation import peak_memory, prediction_file, results
 from icebox.pipeline.evaluation.prediction_file import StoredPredictions
-from icebox.pipeline.fitting import ensemble_selection
+from icebox.pipeline.fitting import details, ensemble_selection
 from icebox.pipeline.inference import bundle
 from icebox.pipeline.project import paths
 
@@ -37,14 +37,7 @@ def run(config: Config, key: str) -> None:
         val=selected.splits["val"].scores,
         numbers={"train_n": 0, "fit_s": 0.0, "predict_s": 0.0},
         details={
-            "task": "classification",
-            "chosen": {"members": selected.members},
-            "settings": len(candidates),
-            "chosen_on": "val",
-            "choose": fit.choose,
-            "refit": fit.refit,
-            "converged": None,
-            "ensemble": selected.members,
+            **details.ensemble_details(selected, fit),
             "class_weights": config.stores[key].fit.class_weights,
             "bundle_bytes": paths.bundle(key, paths.ENSEMBLE).stat().st_size,
             "peak_memory_bytes": peak_memory.peak_bytes(),

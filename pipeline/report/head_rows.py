@@ -1,0 +1,144 @@
+"""The rows of a dataset's leaderboard in the report: a head's scores, its predictions for test and its mistakes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from icebox.features import plugins
+from icebox.features.manifest.manifest import ManifestRow
+from icebox.pipeline.comparison import leaderboard, search_table, significance, slices, statistics, test_predictions
+from icebox.pipeline.comparison.formats import over_seeds
+from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
+from icebox.pipeline.comparison.search_table import SearchRow
+from icebox.pipeline.comparison.significance import Significance
+from icebox.pipeline.comparison.slices import Slice
+from icebox.pipeline.comparison.statistics import FoldComparison, Interval
+from icebox.pipeline.comparison.test_predictions import (
+    ClassificationPredictions,
+    RegressionPredictions,
+    SplitPredictions,
+)
+from icebox.pipeline.config import plugin_schema
+from icebox.pipeline.config.schema import Config
+from icebox.pipeline.project import paths
+
+MISTAKES_MAX = 12  # shown of each head
+CONFUSION_PAIRS_MAX = 15  # shown where a matrix would be too large
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong prediction for an item of test. `severity`: the head's certainty, or the size of a regression's error."""
+
+    item_id: str
+    label: str
+    predicted: str
+    severity: float
+
+
+@dataclass(frozen=True)
+class HeadRow:
+    """A row of the leaderboard and the details that it links to.
+
+    `predictions` by test split; none where their file is missing or of another run.
+    """
+
+    entry: LeaderboardEntry
+    rank: str
+    is_floor: bool
+    significance: Significance
+    on_folds: FoldComparison | None
+    predictions: dict[str, SplitPredictions]
+    slices: list[Slice]
+    mistakes: list[Mistake]
+
+    @property
+    def anchor(self) -> str:
+        """The id of its details on the page. Names are letters, digits, `_`, `.` and `-`, and hold no slash."""
+        return f"{self.entry.store}/{self.entry.head}"
+
+    @property
+    def interval(self) -> Interval | None:
+        """The 95 % interval of the score that heads are compared by."""
+        return self.significance.intervals.get(self.entry.metric.name)
+
+    @property
+    def classification(self) -> ClassificationPredictions | None:
+        """The predictions for test, of a classifier."""
+        test = self.predictions.get("test")
+        return test if isinstance(test, ClassificationPredictions) else None
+
+    @property
+    def regression(self) -> RegressionPredictions | None:
+        """The predictions for test, of a regression."""
+        test = self.predictions.get("test")
+        return test if isinstance(test, RegressionPredictions) else None
+
+    @property
+    def confusion_pairs(self) -> list[dict[str, Any]]:
+        """The commonest confusions."""
+        test = self.classification
+        return test_predictions.confusion_pairs(test, CONFUSION_PAIRS_MAX) if test else []
+
+    @property
+    def class_scores(self) -> list[dict[str, Any]]:
+        """Precision, recall and F1 of each class."""
+        return test_predictions.class_scores(self.classification) if self.classification else []
+
+    @property
+    def seeds(self) -> tuple[int, float | None, float | None]:
+        """The number of seeds, and the mean and standard deviation of their test scores."""
+        return over_seeds(self.entry)
+
+    @property
+    def search_rows(self) -> list[SearchRow]:
+        """The settings of its search, best first."""
+        return search_table.rows(self.entry)
+
+    @property
+    def why_no_predictions(self) -> tuple[str, str] | None:
+        """The reason why there are no predictions, and the commands that mend it."""
+        if self.predictions:
+            return None
+        path = paths.predictions(self.entry.store, self.entry.head)
+        if path.exists():
+            return "The predictions and the metrics are of different runs; to mend it", "dvc checkout && dvc repro"
+        return "The predictions are not on this machine; to bring them", f"dvc pull {path} && dvc repro -sf report"
+
+
+def collect(config: Config, entries: Sequence[LeaderboardEntry], items: Mapping[str, ManifestRow]) -> list[HeadRow]:
+    """A row for each entry, with its predictions where they are here."""
+    metric = leaderboard.ranking_metric(config, entries[0])
+    ranks = statistics.ranks([entry.val.get(metric.name) for entry in entries])
+    predictions = [significance.load_predictions(entry) for entry in entries]
+    assessed = significance.assess(entries, [splits.get("test") for splits in predictions])
+    fold_comparisons = leaderboard.compare_on_folds(entries, metric)
+    return [
+        HeadRow(
+            entry=entry,
+            rank=rank,
+            is_floor=is_floor(config, entry.backbone),
+            significance=result,
+            on_folds=on_folds,
+            predictions=splits,
+            slices=slices.score_slices(splits["test"], items) if splits else [],
+            mistakes=worst_mistakes(splits["test"]) if splits else [],
+        )
+        for entry, rank, splits, result, on_folds in zip(
+            entries, ranks, predictions, assessed, fold_comparisons, strict=True
+        )
+    ]
+
+
+def is_floor(config: Config, backbone: str) -> bool:
+    """Whether the backbone's family declares that it has no network."""
+    family = plugins.file("icebox.features.backbones", config.backbone(backbone).family)
+    return plugin_schema.constant(family, "FLOOR") is True
+
+
+def worst_mistakes(predictions: SplitPredictions) -> list[Mistake]:
+    """The surest wrong predictions, or the largest errors."""
+    return [
+        Mistake(predictions.item_ids[i], *predictions.label_and_prediction(i), float(predictions.severity[i]))
+        for i in predictions.mistakes(MISTAKES_MAX)
+    ]

@@ -10,10 +10,10 @@ all: .venv/installed
 	@# without git DVC needs telling, and with git it must not be told
 	@if [ -e .git ]; then dvc config -q --local --unset core.no_scm 2>/dev/null || true; \
 	else dvc config -q --local core.no_scm true; fi
-	@python -m pipeline check
+	@icebox check
 	dvc repro report
 	@echo
-	@python -m pipeline compare
+	@icebox compare
 	@echo
 	@echo "The report: $(CURDIR)/reports/index.html"
 
@@ -26,11 +26,12 @@ lint: .venv/installed-dev
 	mypy
 	lint-imports
 
-.venv/installed: requirements.txt constraints.txt requirements-nodeps.txt
+.venv/installed: requirements.txt constraints.txt requirements-nodeps.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Icebox needs Python 3.11 or newer: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 	pip install --quiet --disable-pip-version-check -r requirements.txt
 	pip install --quiet --disable-pip-version-check --no-deps -r requirements-nodeps.txt
+	pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 .venv/installed-dev: .venv/installed requirements-dev.txt

@@ -19,7 +19,7 @@ def changed(tmp_path: Path, *path: str, value: object) -> Path:
     *parents, last = path
     section = params
     for part in parents:
-        section = section[part]
+        section = section.setdefault(part, {})
     section[last] = value
     target = tmp_path / "params.yaml"
     with target.open("w") as stream:

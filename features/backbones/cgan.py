@@ -54,9 +54,15 @@ def pretraining(
 
 def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> SmallImageBackbone:
     """The critic that `pretrain` left in `folder`. Outputs: `last`, or `stage1`…`stage3` with avg, max, flatten."""
-    whole = load_networks(folder).to(device)
+    stored_network = load_networks(folder).to(device)
     return SmallImageBackbone(
-        folder, whole.critic.reader, outputs, whole=whole, version=VERSION, precision=precision, device=device
+        folder,
+        stored_network.critic.reader,
+        outputs,
+        stored_network=stored_network,
+        version=VERSION,
+        precision=precision,
+        device=device,
     )
 
 

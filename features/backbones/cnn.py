@@ -55,9 +55,15 @@ def pretraining(
 
 def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> SmallImageBackbone:
     """The network that `pretrain` left in `folder`. Outputs: `last`, or `stage1`…`stage3` with avg, max, flatten."""
-    whole = load_network(folder).to(device)
+    stored_network = load_network(folder).to(device)
     return SmallImageBackbone(
-        folder, whole.reader, outputs, whole=whole, version=VERSION, precision=precision, device=device
+        folder,
+        stored_network.reader,
+        outputs,
+        stored_network=stored_network,
+        version=VERSION,
+        precision=precision,
+        device=device,
     )
 
 

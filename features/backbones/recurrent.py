@@ -107,8 +107,8 @@ class RecurrentBackbone(TorchBackbone):
         """A sequence (t, d) float32, with kind `truncated` its first `steps` steps."""
         kind, steps, width = (self.settings[name] for name in ("kind", "steps", "width"))
         if not isinstance(content, np.ndarray) or content.ndim != 2 or content.shape[1] != width or not len(content):
-            found = getattr(content, "shape", type(content).__name__)
-            raise ItemError(f"recurrent: expected a sequence (t, {width}), found {found}")
+            shape = getattr(content, "shape", type(content).__name__)
+            raise ItemError(f"recurrent: expected a sequence (t, {width}), found {shape}")
         if kind == "padded" and len(content) > steps:
             raise ItemError(f"recurrent: a sequence of {len(content)} steps, longer than `steps: {steps}`")
         if kind == "truncated" and len(content) < steps:

@@ -56,11 +56,11 @@ def fetch(folder: Path, *, model: str, weights: str, sha256: str | None = None, 
             print(f"{path.name}: not pinned; to pin it, set\n    sha256: {digest}", file=sys.stderr)
         preprocess = torchvision_models.preprocess_of(member)
         network = torchvision_models.build_empty(model, preprocess)
-        found = torchvision_models.without_classifier(
+        stored = torchvision_models.without_classifier(
             checkpoints.read_tensors(path), torchvision_models.remove_classifier(network)
         )
         tensors = checkpoints.match_to_network(
-            found, network.state_dict(), f"weights: {path} does not fit torchvision's {model}"
+            stored, network.state_dict(), f"weights: {path} does not fit torchvision's {model}"
         )
     folder.mkdir(parents=True, exist_ok=True)
     safetensors.torch.save_file(tensors, folder / WEIGHTS_FILE)

@@ -60,8 +60,8 @@ def fetch(
     for needed in (["config.json"], VOCABULARIES):
         if not any((source / name).is_file() for name in needed):
             raise IceboxError(f"backbones: weights '{weights}': found no {' or '.join(needed)} in {source}")
-    taken = sources.copy_into(source, folder, files=files, sha256=sha256, called=weights)
-    write_settings(folder, {"family": "transformers", "max_tokens": max_tokens, **taken})
+    copied = sources.copy_into(source, folder, files=files, sha256=sha256, called=weights)
+    write_settings(folder, {"family": "transformers", "max_tokens": max_tokens, **copied})
 
 
 def load(

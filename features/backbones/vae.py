@@ -68,9 +68,15 @@ def pretraining(
 
 def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> SmallImageBackbone:
     """The encoder that `pretrain` left in `folder`: `last` is the means, `reader.stage1`… are its convolutions."""
-    whole = load_network(folder).to(device)
+    stored_network = load_network(folder).to(device)
     return SmallImageBackbone(
-        folder, whole.encoder, outputs, whole=whole, version=VERSION, precision=precision, device=device
+        folder,
+        stored_network.encoder,
+        outputs,
+        stored_network=stored_network,
+        version=VERSION,
+        precision=precision,
+        device=device,
     )
 
 

@@ -75,8 +75,8 @@ class Source(Dataset):
             for item in self._candidates(library):
                 by_text[item.source].append(item)
         ambiguous = {text for text, same in by_text.items() if len({item.label for item in same}) > 1}
-        kept = [same[0] for text, same in by_text.items() if text not in ambiguous]
-        yield from sorted(kept, key=lambda item: item.item_id)
+        unambiguous = [same[0] for text, same in by_text.items() if text not in ambiguous]
+        yield from sorted(unambiguous, key=lambda item: item.item_id)
 
     def read(self, source: str) -> str:
         """The paragraph: a docstring item's source is its text."""

@@ -100,7 +100,7 @@ def strided_convolution(d_in: int, d_out: int, *, size: int, norm: bool) -> nn.S
 class SmallImageBackbone(TorchBackbone):
     """Features of small grey images from a network that takes (b, 1, r, r) in 0..1.
 
-    The network may be a part of a larger one, `whole`, whose weights are in `folder`.
+    The network may be a part of `stored_network`, whose weights are in `folder`.
     """
 
     modality: ClassVar[Modality] = "image"
@@ -111,7 +111,7 @@ class SmallImageBackbone(TorchBackbone):
         network: nn.Module,
         outputs: Sequence[str],
         *,
-        whole: nn.Module,
+        stored_network: nn.Module,
         version: int,
         precision: str,
         device: str,
@@ -125,7 +125,7 @@ class SmallImageBackbone(TorchBackbone):
             "preprocess": PREPROCESS,
         }
         super().__init__(network, spec=spec, settings=settings, outputs=outputs, precision=precision, device=device)
-        self.whole = whole
+        self.stored_network = stored_network
 
     def prepare(self, content: Content) -> np.ndarray:
         """One image → uint8 (r, r)."""
@@ -139,7 +139,7 @@ class SmallImageBackbone(TorchBackbone):
     def save(self, folder: Path) -> None:
         """Write the weights of the whole network and the settings."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(plain_state(self.whole), folder / WEIGHTS_FILE)
+        save_file(plain_state(self.stored_network), folder / WEIGHTS_FILE)
         write_settings(folder, self.settings)
 
 

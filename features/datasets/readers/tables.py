@@ -40,24 +40,24 @@ class Table:
     quotes: bool | None = None
     header: bool = True
 
-    def rows(self, wanted: Sequence[tuple[str, Column]]) -> Iterator[TableRow]:
-        """The cells of the `wanted` columns for each row, in that order. Columns go by name, or by number from 0.
+    def rows(self, requested: Sequence[tuple[str, Column]]) -> Iterator[TableRow]:
+        """The cells of the `requested` columns for each row, in that order. Columns go by name, or by number from 0.
 
-        `wanted` pairs the name of a parameter (for the errors) with a column. Numbers become text as
+        `requested` pairs the name of a parameter (for the errors) with a column. Numbers become text as
         Python writes them, truth values `true` and `false`, missing values "".
         Raises IceboxError for a missing or empty file, a missing column, a wrong encoding and a broken row.
         """
         if not self.path.is_file():
             raise IceboxError(
                 f"datasets: no file {self.path} (looked in {Path.cwd()}, the project's root); put it there, with the "
-                f"columns {', '.join(str(column) for _, column in wanted)}, or correct `path`"
+                f"columns {', '.join(str(column) for _, column in requested)}, or correct `path`"
             )
         kind = self.path.suffix.lower()
         if kind in PARQUET:
-            return self._parquet(wanted)
-        return self._json_lines(wanted) if kind in JSON_LINES else self._delimited(wanted)
+            return self._parquet(requested)
+        return self._json_lines(requested) if kind in JSON_LINES else self._delimited(requested)
 
-    def _delimited(self, wanted: Sequence[tuple[str, Column]]) -> Iterator[TableRow]:
+    def _delimited(self, requested: Sequence[tuple[str, Column]]) -> Iterator[TableRow]:
         delimiter = self.delimiter or ("\t" if self.path.suffix.lower() in TABS else ",")
         quotes = delimiter != "\t" if self.quotes is None else self.quotes
         csv.field_size_limit(LONGEST_CELL_CHARACTERS)
@@ -76,7 +76,7 @@ class Table:
                         continue  # a blank line
                     if not columns:
                         columns = cells
-                        positions = [self._position(key, column, columns) for key, column in wanted]
+                        positions = [self._position(key, column, columns) for key, column in requested]
                         if self.header:
                             continue
                     where = f"{self.path}, line {reader.line_num}"
@@ -96,7 +96,7 @@ class Table:
         if not columns:
             raise self._empty()
 
-    def _json_lines(self, wanted: Sequence[tuple[str, Column]]) -> Iterator[TableRow]:
+    def _json_lines(self, requested: Sequence[tuple[str, Column]]) -> Iterator[TableRow]:
         """One object per line; a key that some lines lack is missing there, a key that all lines lack is an error."""
         objects: list[tuple[str, dict[str, Any]]] = []
         try:
@@ -112,18 +112,18 @@ class Table:
         columns = list(dict.fromkeys(key for _, values in objects for key in values))
         if not columns:
             raise self._empty()
-        names = [columns[self._position(key, column, columns)] for key, column in wanted]
+        names = [columns[self._position(key, column, columns)] for key, column in requested]
         for where, values in objects:
             yield TableRow(where, [as_text(values.get(name), where, name) for name in names])
 
-    def _parquet(self, wanted: Sequence[tuple[str, Column]]) -> Iterator[TableRow]:
+    def _parquet(self, requested: Sequence[tuple[str, Column]]) -> Iterator[TableRow]:
         import pyarrow
         import pyarrow.parquet
 
         try:
             with pyarrow.parquet.ParquetFile(self.path) as file:
                 columns = file.schema_arrow.names
-                names = [columns[self._position(key, column, columns)] for key, column in wanted]
+                names = [columns[self._position(key, column, columns)] for key, column in requested]
                 row = 0
                 for batch in file.iter_batches(columns=list(dict.fromkeys(names))):
                     lists = [batch.column(name).to_pylist() for name in names]

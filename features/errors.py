@@ -32,7 +32,7 @@ class IceboxError(Exception):
         self.values = values
 
     def at(self, place: str, *, separator: str = ": ") -> Self:
-        """The same error, its message behind the place that it arose in (`stores.digits: …`)."""
+        """A copy of the error whose message begins with the place that it arose in (`stores.digits: …`)."""
         located = copy.copy(self)
         located.args = (f"{place}{separator}{self}",)
         return located

@@ -1,1 +1,1 @@
-"""What can be done with the features, and in what order? Stages, heads, comparison, report."""
+"""Work on stored features: stages of dvc.yaml, heads, their comparison, the report, the command line."""

@@ -126,7 +126,7 @@ class BatchEncoder:
         )
 
     def rows_within(self, budget_bytes: int, missing: Sequence[ViewItem], distinct: Sequence[ViewItem]) -> int:
-        """How many rows of features fit into the budget, found by encoding the first missing item that can be read.
+        """Number of feature rows that fit into the budget, found by encoding the first missing readable item.
 
         Where rows differ in length, by the mean of the first few of the `distinct` items: a resumed run gets the same.
         """

@@ -60,7 +60,7 @@ def time_batch(backbone: Backbone, prepared: Sequence[Any]) -> tuple[Mapping[str
 
 
 def batch_seconds(backbone: Backbone, prepared: Sequence[Any]) -> float:
-    """How long one batch takes."""
+    """Seconds that one batch takes."""
     began = time.perf_counter()
     backbone.encode(prepared)
     return time.perf_counter() - began

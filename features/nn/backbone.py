@@ -80,7 +80,7 @@ class TorchBackbone(Backbone):
         return [range(start, min(start + size, len(prepared))) for start in range(0, len(prepared), size)]
 
     def sub_batch_size(self, sample: Sequence[Any]) -> int:
-        """How many items share a forward pass here: a power of two, equal on all CPUs. `sample` is one item."""
+        """Number of items that share a forward pass: a power of two, equal on all CPUs. `sample` is one item."""
         if self._sub_batch_size is None:
             items = sys.maxsize
             inputs = self.inputs(sample)

@@ -168,7 +168,7 @@ def describe(
     """List a backbone's layers, which `outputs:` may name, with shapes, parameters and poolings."""
     from icebox.pipeline.cli import describe
 
-    print(describe.described(backbone, size=size, batch=batch, length=length))
+    print(describe.layer_table(backbone, size=size, batch=batch, length=length))
 
 
 @app.command()

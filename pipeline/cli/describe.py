@@ -29,13 +29,13 @@ class Layered(Protocol):
 
 @runtime_checkable
 @dataclass(frozen=True)
-class Tokenised(Protocol):
+class Tokenized(Protocol):
     """A prepared text that is a list of tokens."""
 
     ids: list[int]
 
 
-def described(name: str, *, size: int | None = None, batch: int = 1, length: int | None = None) -> str:
+def layer_table(name: str, *, size: int | None = None, batch: int = 1, length: int | None = None) -> str:
     """A table of the layers, for grey pictures or for texts of one word over and over.
 
     Raises IceboxError for a backbone that is not there, and for an input that it can't take.
@@ -49,14 +49,14 @@ def described(name: str, *, size: int | None = None, batch: int = 1, length: int
     for option, value, kind in (("size", size, "image"), ("length", length, "text")):
         if value is not None and network.modality != kind:
             raise IceboxError(f"--{option}: is for {kind}s; backbone '{name}' takes {network.modality}s")
-    items = [picture(network, size) if network.modality == "image" else text(network, length or LENGTH)] * batch
+    items = [gray_image(network, size) if network.modality == "image" else word_text(network, length or LENGTH)] * batch
     if not isinstance(network, Layered):
         (output,) = network.encode(items).values()
         return f"{name} has no layers, only `last`: {flat(output).shape}"
-    return table(network, items)
+    return format_layers(network, items)
 
 
-def picture(network: Backbone, size: int | None) -> Any:
+def gray_image(network: Backbone, size: int | None) -> Any:
     """A grey picture, prepared; of size×size pixels where the network takes any size."""
     prepared = network.prepare(np.full((64, 64, 3), 127, np.uint8))
     if size is None:
@@ -66,24 +66,24 @@ def picture(network: Backbone, size: int | None) -> Any:
     return prepared[:, :1, :1].expand(-1, size, size)
 
 
-def text(network: Backbone, length: int) -> Any:
+def word_text(network: Backbone, length: int) -> Any:
     """A text of so many tokens, prepared; whole where the network does not read tokens."""
     prepared = network.prepare("word " * length)
-    if not isinstance(prepared, Tokenised):
+    if not isinstance(prepared, Tokenized):
         return prepared
     if len(prepared.ids) < length:
         raise IceboxError(f"--length: expected at most {len(prepared.ids)} tokens, found {length}")
     return replace(prepared, ids=prepared.ids[:length])
 
 
-def table(network: Any, items: Sequence[Any]) -> str:
+def format_layers(network: Any, items: Sequence[Any]) -> str:
     """One line a layer, in the network's own order, `last` at the end."""
     from icebox.features.nn.layer_outputs import LAST
 
     modules = {name or LAST: module for name, module in network.layer_outputs.network.named_modules()}
     run = {name or LAST: module for name, module in network.layer_outputs.inference_network.named_modules()}
     shapes: dict[str, Shape] = {}
-    hooks = [module.register_forward_hook(keep(shapes, name)) for name, module in run.items()]
+    hooks = [module.register_forward_hook(recording_hook(shapes, name)) for name, module in run.items()]
     try:
         network.layer_outputs(network.inputs(items))
     except RuntimeError as reason:  # torch's own, for pictures too small or of a size that the network can't take
@@ -97,7 +97,7 @@ def table(network: Any, items: Sequence[Any]) -> str:
                 "layer": name,
                 "output": str(shapes[name]),
                 "parameters": sum(parameter.numel() for parameter in modules[name].parameters()),
-                "poolings": ", ".join(fitting(shapes[name], len(items))),
+                "poolings": ", ".join(applicable_poolings(shapes[name], len(items))),
             }
             for name in [*(name for name in modules if name != LAST), LAST]
             if name in shapes
@@ -109,14 +109,14 @@ def table(network: Any, items: Sequence[Any]) -> str:
     return lines
 
 
-def fitting(shape: Shape, batch: int) -> list[str]:
+def applicable_poolings(shape: Shape, batch: int) -> list[str]:
     """The poolings for a layer; none where it does not give a row an item, as a table of positions does not."""
     from icebox.features.nn.pooling import POOLINGS_BY_AXES
 
     return POOLINGS_BY_AXES.get(len(shape), ["none"]) if shape[:1] == (batch,) else ["none"]
 
 
-def keep(shapes: dict[str, Shape], name: str) -> Callable[..., None]:
+def recording_hook(shapes: dict[str, Shape], name: str) -> Callable[..., None]:
     """A hook that notes the shape of what a layer returns, as `outputs:` would see it, unless that is no tensor."""
     from torch import Tensor
 

@@ -104,7 +104,7 @@ def fold_columns(fold: FoldComparison | None) -> dict[str, float | None]:
 
 
 def over_seeds(entry: LeaderboardEntry) -> tuple[int, float | None, float | None]:
-    """How many seeds a head with randomness was fitted under, and the mean and standard deviation of its scores."""
+    """Number of seeds under which a head was fitted, and the mean and standard deviation of its scores."""
     scores = [each["test"][entry.metric.name] for each in entry.details.get("seeds") or []]
     if len(scores) < 2:
         return len(scores), None, None

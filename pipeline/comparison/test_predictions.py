@@ -47,7 +47,7 @@ class ClassificationPredictions:
 
     @property
     def severity(self) -> np.ndarray:
-        """How bad a mistake at each item would be (n,): the head's certainty."""
+        """Certainty (n,) of the head at each item: the cost of a mistake there."""
         return self.certainty
 
     def confusion(self) -> np.ndarray:
@@ -120,7 +120,7 @@ def predicted_scores(scores: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def margins(scores: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """How far (n,) the predicted class's score lies above the best of the others."""
+    """Distances (n,) of the predicted class's score above the best of the others."""
     others = scores.copy()
     others[np.arange(len(scores)), predicted] = -np.inf
     ahead: np.ndarray = predicted_scores(scores, predicted) - others.max(axis=1, initial=-np.inf)

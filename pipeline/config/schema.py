@@ -193,7 +193,7 @@ class PluginEntry:
 
 
 class UnfreezeOptions(Section):
-    """How to train end to end.
+    """Options of training end to end.
 
     `free` names what learns: all, none, `last K` (blocks, as `describe` lists them), patterns of parameters' names
     (`*` stands for anything), or {epoch: one of these}, each holding until the next.

@@ -35,7 +35,7 @@ class Sample:
         return "classification" if self.classes else "regression"
 
     def reweighted(self, weights: np.ndarray) -> "Sample":
-        """The same items under weights (b, n)."""
+        """A sample of these items under weights (b, n)."""
         return replace(self, weights=weights)
 
     def mean(self, values: np.ndarray) -> Any:
@@ -54,7 +54,7 @@ class Sample:
 
     @cached_property
     def errors(self) -> np.ndarray:
-        """How far each prediction lies above the label (n,) float64."""
+        """Differences prediction − label (n,) float64."""
         residuals: np.ndarray = self.predicted.astype(np.float64) - self.labels
         return residuals
 
@@ -74,7 +74,7 @@ class Sample:
         return self._by_class("predicted", self.predicted, np.ones(len(self.labels), bool))
 
     def _by_class(self, name: str, numbers: np.ndarray, counted: np.ndarray) -> np.ndarray:
-        """How many of the counted items (n,) bool have each class number (n,)."""
+        """Numbers of the counted items (n,) bool that have each class number (n,)."""
         if self.weights is None:
             return np.bincount(numbers[counted], minlength=self.classes)
         if name not in self._one_hot:

@@ -48,7 +48,7 @@ def halving_rounds(candidates: int) -> Iterator[tuple[int, float]]:
 
 
 def subsample(split: LabelledSplit, share: float, *, task: Task, seed: int) -> LabelledSplit:
-    """That share of a split's items, in the classes' proportions, at least 2 a class; nested from round to round."""
+    """A share of a split's items, in the classes' proportions, at least 2 a class; nested from round to round."""
     if share >= 1:
         return split
     order = np.random.default_rng(seed).permutation(len(split))

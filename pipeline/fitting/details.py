@@ -1,4 +1,4 @@
-"""How a head was chosen and fitted, as the report and `compare` read it."""
+"""Details of the choice and fit of a head, as the report and `compare` read them."""
 
 from typing import Any
 

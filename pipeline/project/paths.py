@@ -1,4 +1,4 @@
-"""Where everything lies, relative to the project's root. dvc.yaml says the same; a test compares the two."""
+"""Paths of all files, relative to the project's root. dvc.yaml has the same; a test compares the two."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def manifest(dataset: str) -> Path:
 
 
 def findings(dataset: str) -> Path:
-    """What in the dataset should make somebody look: leakage, conflicting labels, repeats."""
+    """Findings in a dataset that a person should look at: leakage, conflicting labels, repeats."""
     return manifest(dataset).with_name(f"{dataset}.findings.json")
 
 
@@ -50,7 +50,7 @@ def samples(backbone: str) -> Path:
 
 
 def generated(backbone: str) -> Path:
-    """How its new items were judged."""
+    """Scores of a backbone's new items."""
     return SAMPLES / f"{backbone}.json"
 
 
@@ -60,13 +60,13 @@ def store(name: str) -> Path:
 
 
 def bundle(store: str, head: str) -> Path:
-    """A saved head plus all that predict needs."""
+    """A bundle: a fitted head plus all that predict needs."""
     folder = ENSEMBLES if head == ENSEMBLE else Path("results/heads")
     return folder / store / f"{head}.joblib"
 
 
 def card(store: str, head: str) -> Path:
-    """What the bundle is, with its sha256, readable without opening it."""
+    """The bundle's card: its contents and sha256, readable without opening it."""
     return bundle(store, head).with_suffix(".json")
 
 
@@ -76,7 +76,7 @@ def metrics(store: str, head: str) -> Path:
 
 
 def details(store: str, head: str) -> Path:
-    """How the head was chosen and fitted: its parameters, the whole search, every seed."""
+    """Details of a head's fit: its parameters, the whole search, every seed."""
     return DETAILS / store / f"{head}.json"
 
 
@@ -97,10 +97,10 @@ def curve(backbone: str) -> Path:
 
 
 def feature_map(store: str) -> Path:
-    """Where the test items lie in feature space, what lies near them, and which labels look wrong."""
+    """A map of the test items in feature space, with their neighbors and suspected label errors."""
     return Path("results/maps") / f"{store}.json"
 
 
 def look(store: str) -> Path:
-    """What the map holds, in short, with its sha256."""
+    """A summary of the map, with its sha256."""
     return LOOKS / f"{store}.json"

@@ -70,18 +70,18 @@ def imported(path: Path) -> list[Path]:
 
 
 def files_of(module: str, importer: Path) -> list[Path]:
-    """What `import module` runs: the file of each package on the way, and its own; none where it is not ours."""
+    """Files that `import module` runs: the file of each package on the way, and its own; none where it is not ours."""
     if not is_ours(module):
         return []
     parts = module.split(".")
-    found = []
+    found_files = []
     for n in range(2, len(parts) + 1):  # `icebox` itself defines nothing
         name = ".".join(parts[:n])
         file = source(name)
         if file is None:
             raise ModuleNotFoundError(f"{importer}: imports {name}, of which there is no file")
-        found.append(file)
-    return found
+        found_files.append(file)
+    return found_files
 
 
 def source(module: str) -> Path | None:

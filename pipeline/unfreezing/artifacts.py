@@ -1,4 +1,4 @@
-"""What a fine-tuning leaves: the network as a backbone, its head as a bundle, details for the report."""
+"""Artifacts of a fine-tuning: the network as a backbone, its head as a bundle, details for the report."""
 
 import json
 import shutil
@@ -47,7 +47,7 @@ def save(job: FineTuningJob, result: RunResult) -> None:
 
 
 def details(job: FineTuningJob, results: list[RunResult]) -> dict[str, Any]:
-    """How the network was trained, for the report."""
+    """Details of the training, for the report."""
     first = results[0]
     return {
         "task": job.data.task,

@@ -24,7 +24,11 @@ def test_every_stage_writes_where_the_code_says():
     pair, tuned = ("${item.store}", "${item.head}"), ("${item.store}", "${key}")
     assert found == {
         "check": {str(paths.PLAN), str(paths.manifest("none")), str(paths.generated("none"))},
-        "manifest": {str(paths.manifest("${key}")), str(paths.findings("${key}"))},
+        "manifest": {
+            str(paths.manifest("${key}")),
+            str(paths.findings("${key}")),
+            str(paths.dataset_summary("${key}")),
+        },
         "fetch": {str(paths.backbone("${key}"))},
         "pretrain": {
             str(paths.backbone("${key}")),

@@ -48,6 +48,24 @@ def check(file: Path, function: str, parameters: dict[str, Any], *, where: str, 
             raise IceboxError(f"{where}.{argument.arg}: missing, and it has no default")
 
 
+def path_values(file: Path, function: str, parameters: dict[str, Any]) -> list[Path]:
+    """The paths among the arguments of a plugin's function, defaults included: those whose annotation names Path."""
+    arguments = definition(file, function).args
+    paths: list[Path] = []
+    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        if argument.annotation is not None and "Path" in ast.unparse(argument.annotation):
+            value = parameters.get(argument.arg, default_path(default))
+            paths += map(Path, value.values() if isinstance(value, dict) else [] if value is None else [value])
+    return paths
+
+
+def default_path(default: ast.expr | None) -> str | None:
+    """The text of a default such as `Path("data/raw/mnist")`, if it is one."""
+    if isinstance(default, ast.Call) and isinstance(default.args[0], ast.Constant):
+        return str(default.args[0].value)
+    return None
+
+
 def accepts(file: Path, function: str, name: str) -> bool:
     """Whether `function` in `file` has the keyword `name`."""
     return name in {argument.arg for argument in definition(file, function).args.kwonlyargs}

@@ -39,6 +39,21 @@ def findings(dataset: str) -> Path:
     return manifest(dataset).with_name(f"{dataset}.findings.json")
 
 
+def dataset_summary(dataset: str) -> Path:
+    """A short summary of a manifest, kept in git: numbers of items, and the raw data that it was made of."""
+    return Path("results/datasets") / f"{dataset}.json"
+
+
+def raw_stamp(dataset: str) -> Path:
+    """A stamp that changes with a dataset's raw files."""
+    return PLAN / "raw" / f"{dataset}.txt"
+
+
+def raw_record(dataset: str) -> Path:
+    """A record of a dataset's raw files on this machine, which spares reading them again."""
+    return Path(".icebox/raw") / f"{dataset}.json"
+
+
 def backbone(name: str) -> Path:
     """A folder with a backbone's weights and settings."""
     return Path("data/backbones") / name

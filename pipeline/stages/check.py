@@ -11,8 +11,9 @@ from typing import Any
 
 from icebox.features import files, plugins
 from icebox.features.manifest import manifest
+from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import NO_DATA, Config, PluginEntry
-from icebox.pipeline.project import paths, stamps
+from icebox.pipeline.project import paths, raw_data, stamps
 
 SETTINGS_CODE = frozenset(
     {"config", "project"}
@@ -30,11 +31,21 @@ def run(config: Config, key: str | None = None) -> None:
     for kind, (package, entries) in plugin_entries(config).items():
         for name, entry in entries.items():
             files.write_text(paths.code_stamp(kind, name), f"{stamps.code_of(plugins.file(package, entry.family))}\n")
+    for name in config.datasets:
+        files.write_text(paths.raw_stamp(name), f"{raw_data_stamp(config, name)}\n")
     for name, code in stages().items():
         files.write_text(paths.code_stamp("stages", name), f"{code}\n")
     for kind, by_name in settings(config).items():
         for name, values in by_name.items():
             files.write_text(paths.settings_stamp(kind, name), json.dumps(ordered(values), indent=1) + "\n")
+
+
+def raw_data_stamp(config: Config, name: str) -> str:
+    """The stamp of a dataset's raw files."""
+    entry = config.datasets[name]
+    file = plugins.file("icebox.features.datasets", entry.family)
+    places = plugin_schema.path_values(file, "Source.__init__", entry.parameters)
+    return raw_data.stamp(places, record=paths.raw_record(name), summary=paths.dataset_summary(name))
 
 
 def plugin_entries(config: Config) -> dict[str, tuple[str, dict[str, PluginEntry]]]:

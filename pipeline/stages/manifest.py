@@ -5,7 +5,7 @@ from collections import Counter
 
 from tqdm import tqdm
 
-from icebox.features import files
+from icebox.features import files, plugins
 from icebox.features.errors import IceboxError
 from icebox.features.extraction import precision
 from icebox.features.manifest import manifest
@@ -14,8 +14,9 @@ from icebox.features.splits import in_order
 from icebox.features.store import index
 from icebox.features.store.cache import ShardCache
 from icebox.pipeline.catalog import datasets
+from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import Config, Split
-from icebox.pipeline.project import paths
+from icebox.pipeline.project import paths, raw_data
 
 
 def run(config: Config, key: str) -> None:
@@ -42,6 +43,7 @@ def run(config: Config, key: str) -> None:
     text = json.dumps([finding.as_json() for finding in findings], indent=2, ensure_ascii=False)
     files.write_text(paths.findings(key), text + "\n")
     counts = Counter(row.split for row in rows)
+    write_summary(config, key, counts)
     splits = ", ".join(f"{name} {counts[name]:,}" for name in in_order(counts))
     classes = f" of {len({row.label for row in rows})} classes" if entry.task == "classification" else ""
     print(f"{key}: {len(rows):,} items{classes} ({splits})")
@@ -51,6 +53,24 @@ def run(config: Config, key: str) -> None:
     for name, store in config.stores.items():
         if store.dataset == key and paths.store(name).exists():
             keep_shards(name)
+
+
+def write_summary(config: Config, key: str, counts: Counter[str]) -> None:
+    """Write `results/datasets/KEY.json`: numbers of items, and the stamp of the raw files that were read.
+
+    `stamp` is the one with which the stage ran; `content` is that of the files as they are now, downloads included.
+    """
+    file = plugins.file("icebox.features.datasets", config.datasets[key].family)
+    places = plugin_schema.path_values(file, "Source.__init__", config.datasets[key].parameters)
+    content = raw_data.content_of(places, record=paths.raw_record(key))
+    stamp = paths.raw_stamp(key)
+    summary = {
+        "items": counts.total(),
+        "splits": {name: counts[name] for name in in_order(counts)},
+        "content": content,
+        "stamp": stamp.read_text(encoding="utf-8").strip() if stamp.exists() else content,
+    }
+    files.write_text(paths.dataset_summary(key), json.dumps(summary, indent=2) + "\n")
 
 
 def keep_shards(store: str) -> None:

@@ -78,3 +78,18 @@ def test_an_annotation_reaches_no_function(file):
     file.write_text("def build(*, net: open('x', 'w')): ...")
     with pytest.raises(IceboxError, match="expected a plain type"):
         plugin_schema.check(file, "build", {"net": 1}, where="heads.x")
+
+
+def test_the_paths_among_a_plugins_arguments_are_found_defaults_too(file):
+    file.write_text(
+        """
+class Source:
+    def __init__(
+        self, *, path: Path | dict[str, Path], folder: Path | None = None, raw: Path = Path("data/raw/x"), n: str = ""
+    ): ...
+"""
+    )
+    paths = plugin_schema.path_values(file, "Source.__init__", {"path": {"train": "a", "test": "b"}})
+    assert list(map(str, paths)) == ["a", "b", "data/raw/x"]
+    paths = plugin_schema.path_values(file, "Source.__init__", {"path": "a", "folder": "f", "raw": "r"})
+    assert list(map(str, paths)) == ["a", "f", "r"]

@@ -1,0 +1,80 @@
+"""Stamps of raw data: DVC does not watch it, so the check tells its manifest stage that files came, changed or went.
+
+A stamp is a hash of the names and contents of all files at a dataset's paths, so it is the same on every machine.
+Reading everything on each run would cost minutes; a record of this machine's names, sizes and times says when to.
+Where the data is not (a clone that only refits heads), the stamp is the one that the manifest was made with.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from icebox.features import files, fingerprint
+
+ABSENT = "absent"
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """A file of a dataset: its path from the dataset's own, its place, and when it was last written."""
+
+    name: str
+    path: Path
+    size_bytes: int
+    modified_ns: int
+
+
+def stamp(places: Sequence[Path], *, record: Path, summary: Path) -> str:
+    """The stamp of the files at `places`, for the manifest stage to depend on.
+
+    `record` is this machine's, `summary` what the manifest stage left: `content` of the files that it read, and the
+    `stamp` with which it ran. They differ where the stage itself downloaded the files.
+    """
+    left = json.loads(summary.read_text(encoding="utf-8")) if summary.exists() else {}
+    content = content_of(places, record=record)
+    return str(left["stamp"]) if left and content in (ABSENT, left["content"]) else content
+
+
+def content_of(places: Sequence[Path], *, record: Path) -> str:
+    """A hash of names and contents of the files at `places`; `absent` where there is none."""
+    listed = list(list_files(places))
+    if not listed:
+        return ABSENT
+    listing = fingerprint.of_settings([[file.name, file.size_bytes, file.modified_ns] for file in listed])
+    known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    if known.get("listing") == listing:
+        return str(known["content"])
+    digest = hashlib.sha256()
+    for file in listed:
+        digest.update(f"{file.name}\0{fingerprint.of_file(file.path)}\n".encode("utf-8", "surrogateescape"))
+    files.write_text(record, json.dumps({"listing": listing, "content": digest.hexdigest()}) + "\n")
+    return digest.hexdigest()
+
+
+def list_files(places: Sequence[Path]) -> Iterator[RawFile]:
+    """The files at `places`, in the order of their names; hidden ones left out, since datasets pass over them."""
+    for number, place in enumerate(places):
+        paths = [place] if place.is_file() else sorted(walk(place))
+        for path in paths:
+            status = path.stat()
+            name = f"{number}/{path.relative_to(place)}" if path != place else f"{number}/{path.name}"
+            yield RawFile(name, path, status.st_size, status.st_mtime_ns)
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, also behind links, each folder once; without hidden ones and broken links."""
+    visited: set[tuple[int, int]] = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        status = Path(parent).stat()
+        if (status.st_dev, status.st_ino) in visited:  # a link to a folder above itself would never end
+            folders.clear()
+            continue
+        visited.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            path = Path(parent, name)
+            if not name.startswith(".") and path.is_file():
+                yield path

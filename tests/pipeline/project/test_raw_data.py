@@ -1,0 +1,102 @@
+"""A dataset's raw files: what comes, changes or goes is noticed; what was only touched, or is not here, is not."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from icebox.pipeline.project import raw_data
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    for name in ("roses/1.jpg", "roses/2.jpg", "tulips/1.jpg"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / name).write_text(name)
+    return tmp_path / "photos"
+
+
+def stamp(*places: Path) -> str:
+    folder = places[0].parent
+    return raw_data.stamp(places, record=folder / "record.json", summary=folder / "summary.json")
+
+
+def change(path: Path, text: str) -> None:
+    """Write a file of the same size in the same second, as an editor can."""
+    path.write_text(text)
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda folder: (folder / "tulips/2.jpg").write_text("new"),
+        lambda folder: (folder / "roses/2.jpg").unlink(),
+        lambda folder: (folder / "roses/2.jpg").rename(folder / "tulips/2.jpg"),
+        lambda folder: change(folder / "roses/2.jpg", "ROSES/2.jpg"),
+        lambda folder: (folder / "tulips/link.jpg").symlink_to(folder / "roses/1.jpg"),
+    ],
+    ids=["came", "went", "moved", "changed in place", "a link came"],
+)
+def test_files_that_come_change_or_go_change_the_stamp(photos, edit):
+    before = stamp(photos)
+    edit(photos)
+    assert stamp(photos) != before
+
+
+def test_a_file_that_was_only_touched_leaves_the_stamp(photos):
+    before = stamp(photos)
+    os.utime(photos / "roses/1.jpg", ns=(0, 1))
+    assert stamp(photos) == before
+
+
+def test_hidden_files_and_broken_links_leave_the_stamp(photos):
+    before = stamp(photos)
+    (photos / ".DS_Store").write_text("")
+    (photos / "roses/gone.jpg").symlink_to("nowhere")
+    assert stamp(photos) == before
+
+
+def test_equal_files_have_equal_stamps_wherever_they_lie(photos, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    other = photos.rename(tmp_path / "elsewhere/pictures")
+    before = stamp(other)
+    assert stamp(other.rename(tmp_path / "photos")) == before
+
+
+def test_nothing_is_read_again_while_nothing_changes(photos, monkeypatch):
+    before = stamp(photos)
+    monkeypatch.setattr(raw_data.fingerprint, "of_file", lambda path: pytest.fail(f"{path} was read again"))
+    assert stamp(photos) == before
+
+
+def test_a_link_to_a_folder_above_ends(photos):
+    (photos / "roses/loop").symlink_to(photos)
+    assert len(stamp(photos)) == 64
+
+
+def test_a_table_and_the_folder_beside_it_both_count(photos, tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("a")
+    before = stamp(table, photos)
+    (photos / "roses/1.jpg").unlink()
+    changed = stamp(table, photos)
+    table.write_text("b")
+    assert len({before, changed, stamp(table, photos)}) == 3
+
+
+def test_absent_data_has_the_stamp_that_the_manifest_was_made_with(photos):
+    content = stamp(photos)
+    (photos.parent / "summary.json").write_text(json.dumps({"content": content, "stamp": content}))
+    assert stamp(photos.parent / "not here") == content
+    (photos.parent / "summary.json").unlink()
+    assert stamp(photos.parent / "not here") == raw_data.ABSENT
+
+
+def test_what_the_manifest_stage_downloaded_itself_is_no_change(photos):
+    content = stamp(photos)
+    (photos.parent / "summary.json").write_text(json.dumps({"content": content, "stamp": raw_data.ABSENT}))
+    assert stamp(photos) == raw_data.ABSENT
+    (photos / "roses/1.jpg").unlink()
+    assert stamp(photos) not in (content, raw_data.ABSENT)

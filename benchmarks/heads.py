@@ -84,7 +84,7 @@ def race_lightgbm(data: tuple[np.ndarray, ...], rounds: int) -> None:
 
     race(
         ("LightGBM's defaults", "ours"),
-        (theirs, lambda: lightgbm.build(trees=100).fit(X, y)),
+        (theirs, lambda: lightgbm.build(n_estimators=100).fit(X, y)),
         rounds,
         lambda head: float(np.mean(head.predict(X_test) == y_test)),
     )

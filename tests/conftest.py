@@ -41,7 +41,7 @@ stores:
     fit: {labels_per_class: [1, 5], class_weights: balanced}
 heads:
   logreg: {C: [0.1, 1.0]}
-  knn: {neighbors: 3}
+  knn: {n_neighbors: 3}
   linear_svm: {}
 unfreeze:
   photos-tuned: {store: photos-glyphnet, start: logreg, epochs: 1, free: last 1}

@@ -67,7 +67,7 @@ def test_no_cached_output_is_left_for_git(finished):
 
 
 def test_a_heads_parameter_reruns_that_head_on_each_store_and_the_report(project):
-    project.replace("params.yaml", "neighbors: 3", "neighbors: 5")
+    project.replace("params.yaml", "n_neighbors: 3", "n_neighbors: 5")
     assert project.ran("dvc", "repro") == {"check", *fits("knn"), "ensemble@photos-pixels", "report"}
 
 
@@ -139,7 +139,7 @@ def test_a_second_clone_refits_a_head_without_raw_data_or_extraction(finished, t
     first.run("git", "clone", "-q", str(first.folder), str(tmp_path / "second"))
     second = Project(tmp_path / "second")
     shutil.rmtree(second.folder / "raw")
-    second.replace("params.yaml", "neighbors: 3", "neighbors: 7")
+    second.replace("params.yaml", "n_neighbors: 3", "n_neighbors: 7")
     second.replace("params.yaml", "ensembles: [photos-pixels]", "ensembles: []")  # it needs every head's predictions
     ran = second.ran("dvc", "repro", "--pull", "--allow-missing")
     assert ran == {"check", *fits("knn"), "report"}
@@ -165,7 +165,7 @@ def test_a_plain_folder_without_git_works(finished, tmp_path):
     shutil.copytree(finished.folder, plain, ignore=shutil.ignore_patterns(".git"))
     project = Project(plain)
     project.run("dvc", "config", "--local", "core.no_scm", "true")
-    project.replace("params.yaml", "neighbors: 3", "neighbors: 7")
+    project.replace("params.yaml", "n_neighbors: 3", "n_neighbors: 7")
     assert project.ran("dvc", "repro") == {"check", *fits("knn"), "ensemble@photos-pixels", "report"}
 
 

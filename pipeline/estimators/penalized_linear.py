@@ -38,15 +38,15 @@ class FitProblem:
 class PenalizedLinear(LinearPath):
     """The least of C × the weighted sum of losses + half the coefficients' sum of squares; the intercepts are free.
 
-    `tolerance` bounds the largest entry of the gradient, of the mean loss, in the coordinates of the walk.
+    `tol` bounds the largest entry of the gradient, of the mean loss, in the coordinates of the walk.
     """
 
     PATH_PARAMETERS = ("C",)
 
-    def __init__(self, *, C: float = 1.0, max_iter: int = 1000, tolerance: float = 3e-4) -> None:
+    def __init__(self, *, C: float = 1.0, max_iter: int = 1000, tol: float = 3e-4) -> None:
         self.C = C
         self.max_iter = max_iter
-        self.tolerance = tolerance
+        self.tol = tol
 
     @abstractmethod
     def _problem(self, y: np.ndarray, weights: np.ndarray) -> FitProblem:
@@ -69,7 +69,7 @@ class PenalizedLinear(LinearPath):
         heads = [clone(self).set_params(**candidate) for candidate in candidates]
         for position in sorted(range(len(heads)), key=lambda i: heads[i].C):
             head = heads[position]
-            point, head.n_iter_, head.converged_ = objective.minimize(point, head.C, head.max_iter, head.tolerance)
+            point, head.n_iter_, head.converged_ = objective.minimize(point, head.C, head.max_iter, head.tol)
             coefficients, intercepts = (part * problem.unit for part in objective.coefficients(point))
             head.coef_, head.intercept_ = coefficients.T.astype(X.dtype), intercepts.astype(X.dtype)
             head.__dict__ |= {name: v for name, v in self.__dict__.items() if name.endswith("_")}  # n_features_in_ …
@@ -105,7 +105,7 @@ class Objective:
         coefficients = self.covariance.directions @ point[:-1]
         return coefficients, point[-1] - self.covariance.mean @ coefficients
 
-    def minimize(self, start: np.ndarray, C: float, max_iter: int, tolerance: float) -> tuple[np.ndarray, int, bool]:
+    def minimize(self, start: np.ndarray, C: float, max_iter: int, tol: float) -> tuple[np.ndarray, int, bool]:
         """(best point, iterations, whether they sufficed)."""
         penalty = 1 / (C * self.total)
         curvatures = np.append(self.curvature * self.covariance.variances + penalty, self.curvature)
@@ -115,7 +115,7 @@ class Objective:
             loss, gradient = self.loss(flat.reshape(start.shape) * stretch, penalty)
             return loss, (gradient * stretch).ravel()
 
-        options = {"maxiter": max_iter, "gtol": tolerance, "ftol": 64 * np.finfo(float).eps, "maxls": 50}
+        options = {"maxiter": max_iter, "gtol": tol, "ftol": 64 * np.finfo(float).eps, "maxls": 50}
         optimum = minimize(stretched_loss, (start / stretch).ravel(), jac=True, method="L-BFGS-B", options=options)
         return optimum.x.reshape(start.shape) * stretch, max(1, optimum.nit), bool(optimum.success)
 

@@ -53,7 +53,7 @@ def accuracy(sample: Sample) -> Any:
     return sample.mean(sample.right)
 
 
-def macro_f1(sample: Sample) -> Any:
+def f1_macro(sample: Sample) -> Any:
     """The mean F1 of all classes; 0 for a class without items and predictions."""
     counts = sample.label_counts + sample.prediction_counts
     return (2 * sample.hits / np.maximum(counts, 1)).mean(axis=-1)
@@ -104,10 +104,10 @@ METRICS: Mapping[str, Metric] = {
     for metric in (
         Metric(name="accuracy", title="accuracy", task="classification", function=accuracy, interval="proportion"),
         Metric(
-            name="macro_f1",
+            name="f1_macro",
             title="macro‑F1",
             task="classification",
-            function=macro_f1,
+            function=f1_macro,
             interval="bootstrap",
             shown=("report", "curves"),
         ),

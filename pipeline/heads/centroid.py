@@ -12,13 +12,13 @@ from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
 def build(
     *,
-    shrink: float | None = None,
+    shrink_threshold: float | None = None,
     scale: Literal["each", "overall", "l2", "none"] = "each",
     pca: int | float | None = None,
 ) -> PreprocessedHead:
-    """`shrink`: how far each class mean is moved toward the overall mean, in standard errors; features whose means all
-    end there no longer count (nearest shrunken centroids, Tibshirani et al. 2002)."""
-    return PreprocessedHead(Centroid(shrink=shrink), scale=scale, pca=pca)
+    """`shrink_threshold`: how far each class mean is moved toward the overall mean, in standard errors; features whose
+    means all end there no longer count (nearest shrunken centroids, Tibshirani et al. 2002)."""
+    return PreprocessedHead(Centroid(shrink_threshold=shrink_threshold), scale=scale, pca=pca)
 
 
 class Centroid(LinearLogitsClassifier):
@@ -26,8 +26,8 @@ class Centroid(LinearLogitsClassifier):
     Gaussian of one width about each mean. (scikit-learn's own probabilities weight the features, and their largest may
     be another class than its `predict`.)"""
 
-    def __init__(self, *, shrink: float | None = None) -> None:
-        self.shrink = shrink
+    def __init__(self, *, shrink_threshold: float | None = None) -> None:
+        self.shrink_threshold = shrink_threshold
 
     def fit(self, X: Any, y: Any) -> Self:
         """Fit on features (n, d) and labels (n,)."""
@@ -36,11 +36,11 @@ class Centroid(LinearLogitsClassifier):
         counts = np.bincount(numbers)
         means = np.stack([X[numbers == i].mean(axis=0, dtype=np.float64) for i in range(len(counts))])  # (k, d)
         scatter = sum(np.square(X[numbers == i] - mean).sum(axis=0) for i, mean in enumerate(means))  # (d,)
-        if self.shrink is not None:
+        if self.shrink_threshold is not None:
             deviation = np.sqrt(scatter / max(1, len(X) - len(counts)))
             errors = np.sqrt(1 / counts - 1 / len(X))[:, None] * (deviation + (np.median(deviation) or 1.0))
             shifts = (means - X.mean(axis=0, dtype=np.float64)) / errors
-            means -= (shifts - np.sign(shifts) * np.maximum(np.abs(shifts) - self.shrink, 0)) * errors
+            means -= (shifts - np.sign(shifts) * np.maximum(np.abs(shifts) - self.shrink_threshold, 0)) * errors
         variance = float(np.mean(scatter)) / len(X) or 1.0
         self.coef_ = (means / variance).astype(X.dtype)
         self.intercept_ = (-np.square(means).sum(axis=1) / (2 * variance)).astype(X.dtype)

@@ -9,9 +9,9 @@ from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
 def build(
     *,
-    smoothing: float = 1e-3,
+    var_smoothing: float = 1e-3,
     scale: Literal["each", "overall", "l2", "none"] = "each",
     pca: int | float | None = None,
 ) -> PreprocessedHead:
-    """`smoothing` is added to each variance, as a share of the largest one."""
-    return PreprocessedHead(GaussianNB(var_smoothing=smoothing), scale=scale, pca=pca)
+    """`var_smoothing` is added to each variance, as a share of the largest one."""
+    return PreprocessedHead(GaussianNB(var_smoothing=var_smoothing), scale=scale, pca=pca)

@@ -13,28 +13,29 @@ from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
 def build(
     *,
-    trees: int = 200,
-    leaves: int = 15,
+    max_iter: int = 200,
+    max_leaf_nodes: int = 15,
     learning_rate: float = 0.1,
-    columns_per_split: float = 0.2,
-    max_bin: int = 63,
-    min_items_per_leaf: int = 5,
-    patience: int = 10,
+    max_features: float = 0.2,
+    max_bins: int = 63,
+    min_samples_leaf: int = 5,
+    n_iter_no_change: int = 10,
     scale: Literal["each", "overall", "l2", "none"] = "none",
     pca: int | float | None = None,
     seed: int = 0,
     task: Literal["classification", "regression"] = "classification",
 ) -> PreprocessedHead:
-    """`trees`: the most (for each class); training stops after `patience` trees without a better val loss."""
+    """`max_iter`: the most trees (for each class); training stops after `n_iter_no_change` of them without a better val
+    loss."""
     family = HistGBClassifier if task == "classification" else HistGBRegressor
     boosted = family(
-        trees=trees,
-        leaves=leaves,
+        max_iter=max_iter,
+        max_leaf_nodes=max_leaf_nodes,
         learning_rate=learning_rate,
-        columns_per_split=columns_per_split,
-        max_bin=max_bin,
-        min_items_per_leaf=min_items_per_leaf,
-        patience=patience,
+        max_features=max_features,
+        max_bins=max_bins,
+        min_samples_leaf=min_samples_leaf,
+        n_iter_no_change=n_iter_no_change,
         random_state=seed,
     )
     return PreprocessedHead(boosted, scale=scale, pca=pca)
@@ -48,35 +49,35 @@ class HistGB(BaseEstimator):
     def __init__(
         self,
         *,
-        trees: int = 200,
-        leaves: int = 15,
+        max_iter: int = 200,
+        max_leaf_nodes: int = 15,
         learning_rate: float = 0.1,
-        columns_per_split: float = 0.2,
-        max_bin: int = 63,
-        min_items_per_leaf: int = 5,
-        patience: int = 10,
+        max_features: float = 0.2,
+        max_bins: int = 63,
+        min_samples_leaf: int = 5,
+        n_iter_no_change: int = 10,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
-        self.trees = trees
-        self.leaves = leaves
+        self.max_iter = max_iter
+        self.max_leaf_nodes = max_leaf_nodes
         self.learning_rate = learning_rate
-        self.columns_per_split = columns_per_split
-        self.max_bin = max_bin
-        self.min_items_per_leaf = min_items_per_leaf
-        self.patience = patience
+        self.max_features = max_features
+        self.max_bins = max_bins
+        self.min_samples_leaf = min_samples_leaf
+        self.n_iter_no_change = n_iter_no_change
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, val: tuple[Any, Any] | None = None) -> Self:
         """Fit on features (n, d) and labels (n,), watching the loss on `val`'s."""
         model = self.FAMILY(
-            max_iter=self.trees,
-            max_leaf_nodes=self.leaves,
+            max_iter=self.max_iter,
+            max_leaf_nodes=self.max_leaf_nodes,
             learning_rate=self.learning_rate,
-            max_features=self.columns_per_split,
-            max_bins=self.max_bin,
-            min_samples_leaf=self.min_items_per_leaf,
+            max_features=self.max_features,
+            max_bins=self.max_bins,
+            min_samples_leaf=self.min_samples_leaf,
             early_stopping=val is not None,
-            n_iter_no_change=self.patience,
+            n_iter_no_change=self.n_iter_no_change,
             random_state=self.random_state,
         )
         validation = {} if val is None else {"X_val": val[0], "y_val": val[1]}
@@ -87,7 +88,7 @@ class HistGB(BaseEstimator):
 
     def refit_parameters(self) -> dict[str, Any]:
         """The number of trees at which val stopped the fit."""
-        return {"trees": self.model_.n_iter_} if self.stopped_ else {}
+        return {"max_iter": self.model_.n_iter_} if self.stopped_ else {}
 
     def predict(self, X: Any) -> np.ndarray:
         """Classes or values (n,)."""

@@ -12,20 +12,20 @@ from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
 def build(
     *,
-    neighbors: int = 5,
+    n_neighbors: int = 5,
     metric: Literal["cosine", "euclidean"] = "cosine",
     weights: Literal["uniform", "distance"] = "distance",
     scale: Literal["each", "overall", "l2", "none"] = "each",
     pca: int | float | None = None,
     task: Literal["classification", "regression"] = "classification",
 ) -> PreprocessedHead:
-    """`neighbors`: how many vote. `weights`: equal votes, or by the inverse of their distance."""
+    """`n_neighbors`: how many vote. `weights`: equal votes, or by the inverse of their distance."""
     family = KNeighborsClassifier if task == "classification" else KNeighborsRegressor
     if metric == "euclidean":
-        return PreprocessedHead(family(n_neighbors=neighbors, weights=weights), scale=scale, pca=pca)
+        return PreprocessedHead(family(n_neighbors=n_neighbors, weights=weights), scale=scale, pca=pca)
     # Of vectors of length 1 the nearest by angle are the nearest, which scikit-learn finds three times as fast.
     votes = inverse_squares if weights == "distance" else weights
-    cosine = make_pipeline(Normalizer(), family(n_neighbors=neighbors, weights=votes))
+    cosine = make_pipeline(Normalizer(), family(n_neighbors=n_neighbors, weights=votes))
     return PreprocessedHead(cosine, scale=scale, pca=pca)
 
 

@@ -19,29 +19,29 @@ MIN_COLUMNS = 16  # of 64 features a tenth was too few: val accuracy on digits 0
 
 def build(
     *,
-    trees: int = 100,
-    leaves: int = 24,
+    n_estimators: int = 100,
+    num_leaves: int = 24,
     learning_rate: float = 0.2,
-    columns_per_tree: float = 0.1,
+    colsample_bytree: float = 0.1,
     max_bin: int = 63,
-    min_items_per_leaf: int = 5,
-    patience: int = 10,
+    min_child_samples: int = 5,
+    early_stopping_round: int = 10,
     scale: Literal["each", "overall", "l2", "none"] = "none",
     pca: int | float | None = None,
     seed: int = 0,
     task: Literal["classification", "regression"] = "classification",
 ) -> PreprocessedHead:
-    """`trees`: the most (for each class); training stops after `patience` trees without a better val loss.
-    `columns_per_tree`: the share of features that each tree may use, 16 of them at least."""
+    """`n_estimators`: the most trees (for each class); training stops after `early_stopping_round` of them without a
+    better val loss. `colsample_bytree`: the share of features that each tree may use, 16 of them at least."""
     family = BoostedClassifier if task == "classification" else BoostedRegressor
     boosted = family(
-        trees=trees,
-        leaves=leaves,
+        n_estimators=n_estimators,
+        num_leaves=num_leaves,
         learning_rate=learning_rate,
-        columns_per_tree=columns_per_tree,
+        colsample_bytree=colsample_bytree,
         max_bin=max_bin,
-        min_items_per_leaf=min_items_per_leaf,
-        patience=patience,
+        min_child_samples=min_child_samples,
+        early_stopping_round=early_stopping_round,
         random_state=seed,
     )
     return PreprocessedHead(boosted, scale=scale, pca=pca)
@@ -53,22 +53,22 @@ class Boosted(BaseEstimator):
     def __init__(
         self,
         *,
-        trees: int = 100,
-        leaves: int = 24,
+        n_estimators: int = 100,
+        num_leaves: int = 24,
         learning_rate: float = 0.2,
-        columns_per_tree: float = 0.1,
+        colsample_bytree: float = 0.1,
         max_bin: int = 63,
-        min_items_per_leaf: int = 5,
-        patience: int = 10,
+        min_child_samples: int = 5,
+        early_stopping_round: int = 10,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
-        self.trees = trees
-        self.leaves = leaves
+        self.n_estimators = n_estimators
+        self.num_leaves = num_leaves
         self.learning_rate = learning_rate
-        self.columns_per_tree = columns_per_tree
+        self.colsample_bytree = colsample_bytree
         self.max_bin = max_bin
-        self.min_items_per_leaf = min_items_per_leaf
-        self.patience = patience
+        self.min_child_samples = min_child_samples
+        self.early_stopping_round = early_stopping_round
         self.random_state = random_state
 
     @abstractmethod
@@ -87,12 +87,12 @@ class Boosted(BaseEstimator):
         X, y = validate_fit_data(self, X, y)
         options = {
             **self._objective(y),
-            "num_leaves": self.leaves,
+            "num_leaves": self.num_leaves,
             "learning_rate": self.learning_rate,
-            "feature_fraction": max(self.columns_per_tree, min(1.0, MIN_COLUMNS / X.shape[1])),
+            "feature_fraction": max(self.colsample_bytree, min(1.0, MIN_COLUMNS / X.shape[1])),
             "max_bin": self.max_bin,
             "bin_construct_sample_cnt": max(BIN_SAMPLE, min(len(y) // 5 + 1, 100_000)),  # LightGBM warns of fewer
-            "min_data_in_leaf": self.min_items_per_leaf,
+            "min_data_in_leaf": self.min_child_samples,
             "seed": int(check_random_state(self.random_state).randint(2**31 - 1)),
             "num_threads": 1,
             "deterministic": True,
@@ -105,10 +105,10 @@ class Boosted(BaseEstimator):
         validation, callbacks = [], []
         if val is not None:
             validation = [data.create_valid(readable(val[0]), label=self._targets(val[1]))]
-            callbacks = [lightgbm.early_stopping(self.patience, verbose=False)]
-        booster = lightgbm.train(options, data, self.trees, valid_sets=validation, callbacks=callbacks)
+            callbacks = [lightgbm.early_stopping(self.early_stopping_round, verbose=False)]
+        booster = lightgbm.train(options, data, self.n_estimators, valid_sets=validation, callbacks=callbacks)
         self.stopped_ = val is not None
-        self.n_trees_ = booster.best_iteration if self.stopped_ else self.trees
+        self.n_trees_ = booster.best_iteration if self.stopped_ else self.n_estimators
         self.booster_ = booster.model_to_string(num_iteration=self.n_trees_)
         return self
 
@@ -118,7 +118,7 @@ class Boosted(BaseEstimator):
 
     def refit_parameters(self) -> dict[str, Any]:
         """The number of trees that was best on val."""
-        return {"trees": self.n_trees_} if self.stopped_ else {}
+        return {"n_estimators": self.n_trees_} if self.stopped_ else {}
 
     def _outputs(self, X: Any) -> np.ndarray:
         import lightgbm

@@ -16,12 +16,12 @@ def build(
     scale: Literal["each", "overall", "l2", "none"] = "overall",
     pca: int | float | None = None,
     max_iter: int = 1000,
-    tolerance: float = 3e-4,
+    tol: float = 3e-4,
     task: Literal["classification", "regression"] = "classification",
 ) -> PreprocessedHead:
     """`C`: inverse strength of the L2 penalty."""
     family = LinearSVMClassifier if task == "classification" else LinearSVMRegressor
-    return PreprocessedHead(family(C=C, max_iter=max_iter, tolerance=tolerance), scale=scale, pca=pca)
+    return PreprocessedHead(family(C=C, max_iter=max_iter, tol=tol), scale=scale, pca=pca)
 
 
 class LinearSVMClassifier(LinearMarginClassifier, PenalizedLinear):

@@ -17,10 +17,10 @@ def build(
     scale: Literal["each", "overall", "l2", "none"] = "each",
     pca: int | float | None = None,
     max_iter: int = 1000,
-    tolerance: float = 3e-4,
+    tol: float = 3e-4,
 ) -> PreprocessedHead:
     """`C`: inverse strength of the L2 penalty."""
-    return PreprocessedHead(LogReg(C=C, max_iter=max_iter, tolerance=tolerance), scale=scale, pca=pca)
+    return PreprocessedHead(LogReg(C=C, max_iter=max_iter, tol=tol), scale=scale, pca=pca)
 
 
 class LogReg(LinearLogitsClassifier, PenalizedLinear):

@@ -24,16 +24,16 @@ def build(
     C: float = 1.0,
     gamma: float = 1.0,
     exact_until: int = 5000,
-    landmarks: int = 1000,
+    n_components: int = 1000,
     scale: Literal["each", "overall", "l2", "none"] = "each",
     pca: int | float | None = None,
     seed: int = 0,
     task: Literal["classification", "regression"] = "classification",
 ) -> PreprocessedHead:
     """`C`: inverse strength of the penalty. `gamma`: inverse squared width of the kernel, in units of 1/(features ×
-    their variance). Past `exact_until` items the kernel is approximated by `landmarks` items drawn at random."""
+    their variance). Past `exact_until` items the kernel is approximated by `n_components` items drawn at random."""
     family = RBFSVMClassifier if task == "classification" else RBFSVMRegressor
-    svm = family(C=C, gamma=gamma, exact_until=exact_until, landmarks=landmarks, random_state=seed)
+    svm = family(C=C, gamma=gamma, exact_until=exact_until, n_components=n_components, random_state=seed)
     return PreprocessedHead(svm, scale=scale, pca=pca)
 
 
@@ -53,13 +53,13 @@ class RBFSVM(BaseEstimator):
         C: float = 1.0,
         gamma: float = 1.0,
         exact_until: int = 5000,
-        landmarks: int = 1000,
+        n_components: int = 1000,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self.C = C
         self.gamma = gamma
         self.exact_until = exact_until
-        self.landmarks = landmarks
+        self.n_components = n_components
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -70,7 +70,7 @@ class RBFSVM(BaseEstimator):
             kernel = partial(rbf_kernel, gamma=gamma)
             self.model_ = self.EXACT(C=self.C, kernel=kernel).fit(X, y, sample_weight=sample_weight)
             return self
-        features = Nystroem(gamma=gamma, n_components=min(self.landmarks, len(X)), random_state=self.random_state)
+        features = Nystroem(gamma=gamma, n_components=min(self.n_components, len(X)), random_state=self.random_state)
         linear = self.LINEAR(C=self.C)
         linear.fit(features.fit_transform(X), y, sample_weight=sample_weight)
         self.model_ = make_pipeline(features, linear)

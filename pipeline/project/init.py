@@ -39,7 +39,7 @@ stores: # one dataset through one backbone; a key `extract:` says which layers, 
 heads: # a list is a grid: the value that is best on val is scored on test
   logreg: {{C: [0.001, 0.01, 0.1, 1.0], scale: [each, overall]}}
   linear_svm: {{C: [0.0001, 0.001, 0.01, 0.1]}}
-  knn: {{neighbors: [1, 5, 21], scale: [each, overall]}}
+  knn: {{n_neighbors: [1, 5, 21], scale: [each, overall]}}
 """
 
 

@@ -17,9 +17,9 @@ from icebox.pipeline.estimators.base import fit_keywords
 
 HEADS = plugins.names("icebox.pipeline.heads")
 SMALL = {
-    "hist_gb": {"trees": 30},
+    "hist_gb": {"max_iter": 30},
     "linear_probe": {"batch_size": 64},
-    "random_forest": {"trees": 20},
+    "random_forest": {"n_estimators": 20},
 }  # {head: what keeps it quick here}
 EXCEPTIONS = {  # {head: {check: why it does not apply}}
     "lda": {"check_classifiers_one_label": "scikit-learn's own fails; stores have two classes or more"},

@@ -111,7 +111,7 @@ def test_intervals_of_macro_f1_cover_95_percent(random: np.random.Generator):
     for seed in range(1000):
         labels = random.choice(3, 200, p=often)
         predicted = (random.random(200)[:, None] > confusion[labels].cumsum(axis=1)).sum(axis=1)
-        scores = [bootstrap.score_of(METRICS["macro_f1"], Sample(labels, predicted, 3))]
+        scores = [bootstrap.score_of(METRICS["f1_macro"], Sample(labels, predicted, 3))]
         low, high = bootstrap.percentile_interval(
             bootstrap.resample(scores, np.arange(200), draws=400, seed=seed)[0], 200
         )

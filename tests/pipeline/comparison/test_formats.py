@@ -45,9 +45,9 @@ def fitted(head: str, *, val: float, wrong: set[int], **details: object) -> None
     other = {"red": "blue", "blue": "red"}
     accuracy = 1 - len(wrong) / 20
     scores = {
-        "val": {"n": 9, "accuracy": val, "macro_f1": val},
-        "test": {"n": 20, "accuracy": accuracy, "macro_f1": accuracy},
-        "test-new": {"n": 5, "accuracy": 0.25, "macro_f1": 0.25},
+        "val": {"n": 9, "accuracy": val, "f1_macro": val},
+        "test": {"n": 20, "accuracy": accuracy, "f1_macro": accuracy},
+        "test-new": {"n": 5, "accuracy": 0.25, "f1_macro": 0.25},
         "train_n": 30,
         "fit_s": 0.126,
         "predict_s": 0.01,

@@ -34,8 +34,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def metrics(store: str, head: str, *, val: float, test: float, **both: float) -> None:
     found = {
-        "val": {"n": 10, "accuracy": val, "macro_f1": 1 - val, **both},
-        "test": {"n": 10, "accuracy": test, "macro_f1": 0.25, **both},
+        "val": {"n": 10, "accuracy": val, "f1_macro": 1 - val, **both},
+        "test": {"n": 10, "accuracy": test, "f1_macro": 0.25, **both},
         "train_n": 20,
         "fit_s": 0.126,
         "predict_s": 0.01,
@@ -64,7 +64,7 @@ def test_datasets_stand_as_in_params_and_in_each_the_best_on_val_first_whatever_
 
 @pytest.mark.usefixtures("project")
 def test_ranks_by_the_measure_that_chose_the_heads():
-    choose("macro_f1")
+    choose("f1_macro")
     assert order("words-hashing") == [("words-hashing", "logreg"), ("words-hashing", "linear_svm")]
 
 
@@ -81,7 +81,7 @@ def test_a_smaller_log_loss_is_better_and_a_head_without_one_comes_last():
 def test_an_entry_holds_what_fit_wrote():
     entry = leaderboard.read_entry(loader.load(), "words-hashing", "logreg")
     assert (entry.dataset, entry.backbone, entry.train_n, entry.fit_s) == ("words", "hashing", 20, 0.126)
-    assert entry.val == {"n": 10, "accuracy": 0.5, "macro_f1": 0.5, "log_loss": 0.3}
+    assert entry.val == {"n": 10, "accuracy": 0.5, "f1_macro": 0.5, "log_loss": 0.3}
     assert entry.chosen == {"C": 0.1, "max_iter": 100}
 
 

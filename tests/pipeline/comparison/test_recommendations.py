@@ -74,8 +74,8 @@ def test_a_value_at_the_end_of_its_list_asks_for_a_longer_list():
     assert recommend((chosen, significance("best")), grids=grids) == [
         "net · logreg chose C=1.0, the largest tried: try larger ones in heads.logreg.C."
     ]
-    nearest = {"logreg": {"neighbors": [1, 3]}}
-    assert recommend((entry(chosen={"neighbors": 1}), significance("best")), grids=nearest) == []
+    nearest = {"logreg": {"n_neighbors": [1, 3]}}
+    assert recommend((entry(chosen={"n_neighbors": 1}), significance("best")), grids=nearest) == []
 
 
 def test_fits_that_were_cut_short_are_named():

@@ -51,7 +51,7 @@ OF_CLASSES = ", ".join(metrics.choices("classification"))
         (["heads", "logreg"], {"C": "big"}, "heads.logreg.C: expected float, found 'big'"),
         (["heads", "logreg"], {"C": [1.0, "big"]}, "heads.logreg.C: expected float, found 'big'"),
         (["heads", "logreg"], {"C": []}, "heads.logreg.C: expected at least one value, found an empty list"),
-        (["heads", "knn"], {"neighbors": 1.5}, "heads.knn.neighbors: expected int, found 1.5"),
+        (["heads", "knn"], {"n_neighbors": 1.5}, "heads.knn.n_neighbors: expected int, found 1.5"),
         (["heads", "knn"], {"metric": "cosin"}, "heads.knn.metric: expected Literal['cosine', 'euclidean'], found 'cosin'"),
         (["heads", "logreg"], 3, "heads.logreg: expected parameters, found 3"),
         (["heads", "x"], {"family": "logrge"}, "heads.x: no head named 'logrge'; did you mean 'logreg'?"),
@@ -99,10 +99,10 @@ def test_what_is_wrong_is_one_line_with_its_place(tmp_path, path, value, message
 
 
 def test_a_store_may_say_for_itself_how_its_heads_are_fitted(tmp_path):
-    own = {"choose": "macro_f1", "folds": 3, "refit": "train+val"}
+    own = {"choose": "f1_macro", "folds": 3, "refit": "train+val"}
     loaded = loader.load(changed(tmp_path, "stores", "digits-pixels", "fit", value=own))
     fit = loaded.fit_options("digits-pixels")
-    assert (fit.choose, fit.folds, fit.refit, fit.seed) == ("macro_f1", 3, "train+val", loaded.fit.seed)
+    assert (fit.choose, fit.folds, fit.refit, fit.seed) == ("f1_macro", 3, "train+val", loaded.fit.seed)
     assert loaded.fit_options("digits-glyphnet") == loaded.fit
 
 

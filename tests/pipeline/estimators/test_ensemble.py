@@ -18,7 +18,7 @@ select: {stores: [notes-hashing], heads: [knn, logreg, linear_svm], ensembles: [
 datasets: {notes: {source: csv_text, path: notes.csv, text: text, label: label}}
 backbones: {hashing: {dimensions: 32}}
 stores: {notes-hashing: {dataset: notes, backbone: hashing, extract: {}, fit: {}}}
-heads: {logreg: {}, knn: {neighbors: 3}, linear_svm: {}}
+heads: {logreg: {}, knn: {n_neighbors: 3}, linear_svm: {}}
 fit: {ensemble: 2}
 """
 

@@ -13,7 +13,7 @@ def test_scores_are_those_counted_by_hand():
     # class 0: precision 1/2, recall 1 → F1 2/3; class 1: precision 1, recall 1/2 → F1 2/3; class 2 never → 0
     scores = metrics.scores(Sample(np.array([0, 1, 1]), np.array([0, 0, 1]), 3))
     # balanced: recall 1 of class 0, 1/2 of class 1; class 2 has no items
-    counted = {"n": 3, "accuracy": 2 / 3, "macro_f1": 4 / 9, "balanced_accuracy": 0.75}
+    counted = {"n": 3, "accuracy": 2 / 3, "f1_macro": 4 / 9, "balanced_accuracy": 0.75}
     assert {name: scores[name] for name in counted} == pytest.approx(counted, abs=1e-6)
     assert "log_loss" not in scores
 
@@ -28,7 +28,7 @@ def test_scores_are_those_of_scikit_learn_to_the_last_digit(classes: int):
         expected = {
             "n": n,
             "accuracy": oracle.accuracy_score(labels, predicted),
-            "macro_f1": oracle.f1_score(labels, predicted, labels=every, average="macro", zero_division=0),
+            "f1_macro": oracle.f1_score(labels, predicted, labels=every, average="macro", zero_division=0),
             # balanced_accuracy_score is the same and warns where a class without items is predicted
             "balanced_accuracy": oracle.recall_score(
                 labels, predicted, labels=present, average="macro", zero_division=0

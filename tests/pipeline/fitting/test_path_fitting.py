@@ -13,7 +13,7 @@ def test_candidates_that_differ_in_the_path_alone_go_together():
 
 
 def test_of_other_families_each_stands_alone():
-    assert path_fitting.group_candidates(knn.build, [{"neighbors": 1}, {"neighbors": 3}]) == [[0], [1]]
+    assert path_fitting.group_candidates(knn.build, [{"n_neighbors": 1}, {"n_neighbors": 3}]) == [[0], [1]]
 
 
 def test_every_candidate_gets_its_own_head_whatever_the_order():
@@ -25,7 +25,7 @@ def test_every_candidate_gets_its_own_head_whatever_the_order():
 
 def test_weights_are_left_out_where_a_head_does_not_take_them():
     weights = np.ones(60)
-    for build, candidates in ((knn.build, [{"neighbors": 1}, {"neighbors": 3}]), (logreg.build, [{"C": 1.0}])):
+    for build, candidates in ((knn.build, [{"n_neighbors": 1}, {"n_neighbors": 3}]), (logreg.build, [{"C": 1.0}])):
         fits = list(path_fitting.fit(build, candidates, X, Y, sample_weight=weights, val=(X, Y)))
         assert [position for position, _, _ in fits] == list(range(len(candidates)))
         assert all(took_s > 0 for _, _, took_s in fits)

@@ -6,10 +6,11 @@ from sklearn.neighbors import NearestCentroid
 from icebox.pipeline.heads.centroid import Centroid
 
 
-@pytest.mark.parametrize("shrink", [None, 2.0])
-def test_it_names_the_classes_that_scikit_learn_does_and_its_probabilities_agree(shrink):
+@pytest.mark.parametrize("shrink_threshold", [None, 2.0])
+def test_it_names_the_classes_that_scikit_learn_does_and_its_probabilities_agree(shrink_threshold):
     X, y = make_blobs(n_samples=200, centers=4, n_features=5, cluster_std=4, random_state=1)
-    ours, theirs = Centroid(shrink=shrink).fit(X, y), NearestCentroid(shrink_threshold=shrink).fit(X, y)
+    ours = Centroid(shrink_threshold=shrink_threshold).fit(X, y)
+    theirs = NearestCentroid(shrink_threshold=shrink_threshold).fit(X, y)
     np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
     np.testing.assert_array_equal(ours.predict(X), ours.predict_proba(X).argmax(axis=1))
 

@@ -17,13 +17,13 @@ def data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_probabilities_are_scikit_learns_with_that_metric(data, metric, weights):
     X, y, queries = data
-    ours = knn.build(neighbors=7, metric=metric, weights=weights, scale="none").fit(X, y)
+    ours = knn.build(n_neighbors=7, metric=metric, weights=weights, scale="none").fit(X, y)
     theirs = KNeighborsClassifier(7, metric=metric, weights=weights).fit(X, y)
     np.testing.assert_allclose(ours.predict_proba(queries), theirs.predict_proba(queries), atol=1e-6)
 
 
 def test_values_are_scikit_learns_too(data):
     X, y, queries = data
-    ours = knn.build(neighbors=3, scale="none", task="regression").fit(X, y)
+    ours = knn.build(n_neighbors=3, scale="none", task="regression").fit(X, y)
     theirs = KNeighborsRegressor(3, metric="cosine", weights="distance").fit(X, y)
     np.testing.assert_allclose(ours.predict(queries), theirs.predict(queries), atol=1e-6)

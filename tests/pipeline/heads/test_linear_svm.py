@@ -15,7 +15,7 @@ def test_its_margins_are_liblinears(classes):
     X = random.normal(size=(150, 6)) * random.uniform(0.5, 2, 6)
     y = (X[:, :classes] + random.normal(size=(150, classes))).argmax(axis=1)
     weights = random.uniform(0.2, 3, 150)
-    for position, ours in LinearSVMClassifier(tolerance=1e-8).fit_path(X, y, SETTINGS, sample_weight=weights):
+    for position, ours in LinearSVMClassifier(tol=1e-8).fit_path(X, y, SETTINGS, sample_weight=weights):
         theirs = LinearSVC(**SETTINGS[position], dual=False, **FREE).fit(X, y, weights)
         np.testing.assert_allclose(ours.decision_function(X), theirs.decision_function(X), atol=2e-3)
 
@@ -25,7 +25,7 @@ def test_its_values_are_liblinears():
     X, weights = random.normal(size=(150, 6)) * random.uniform(0.5, 2, 6), random.uniform(0.2, 3, 150)
     y = 5 * (X @ random.normal(size=6) + random.normal(size=150))
     spread = np.sqrt(np.average((y - np.average(y, weights=weights)) ** 2, weights=weights))
-    for position, ours in LinearSVMRegressor(tolerance=1e-8).fit_path(X, y, SETTINGS, sample_weight=weights):
+    for position, ours in LinearSVMRegressor(tol=1e-8).fit_path(X, y, SETTINGS, sample_weight=weights):
         theirs = LinearSVR(
             **SETTINGS[position], epsilon=0.1, loss="squared_epsilon_insensitive", dual=False, **FREE
         ).fit(X, y / spread, weights)
@@ -33,6 +33,6 @@ def test_its_values_are_liblinears():
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("estimator", [LinearSVMClassifier(tolerance=1e-10), LinearSVMRegressor(tolerance=1e-10)])
+@pytest.mark.parametrize("estimator", [LinearSVMClassifier(tol=1e-10), LinearSVMRegressor(tol=1e-10)])
 def test_it_passes_scikit_learns_estimator_checks_with_weights(estimator):
     check_estimator(estimator)

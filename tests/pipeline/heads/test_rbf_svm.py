@@ -28,7 +28,7 @@ def test_many_items_are_answered_as_each_alone():
 
 def test_past_its_size_it_agrees_with_the_exact_one():
     X, y = rings(600)
-    exact, through = rbf_svm.build().fit(X, y), rbf_svm.build(exact_until=100, landmarks=50).fit(X, y)
+    exact, through = rbf_svm.build().fit(X, y), rbf_svm.build(exact_until=100, n_components=50).fit(X, y)
     assert isinstance(exact.estimator_.model_, SVC)
     assert not isinstance(through.estimator_.model_, SVC)
     assert isinstance(through, PreprocessedHead)
@@ -39,5 +39,5 @@ def test_past_its_size_it_agrees_with_the_exact_one():
 def test_it_can_do_values():
     X = np.linspace(-3, 3, 200)[:, None]
     for size in (1000, 100):
-        head = rbf_svm.build(task="regression", exact_until=size, landmarks=50, C=100.0).fit(X, 7 * np.sin(X[:, 0]))
+        head = rbf_svm.build(task="regression", exact_until=size, n_components=50, C=100.0).fit(X, 7 * np.sin(X[:, 0]))
         assert head.score(X, 7 * np.sin(X[:, 0])) > 0.98

@@ -72,8 +72,8 @@ def result(store: str, head: str, rows: list[Any], *, val: float, kind: str = "p
     """What `fit` leaves, without fitting."""
     accuracy = sum(row[1] == row[2] for row in rows) / len(rows)
     scores = {
-        "val": {"n": 10, "accuracy": val, "macro_f1": val},
-        "test": {"n": len(rows), "accuracy": accuracy, "macro_f1": accuracy, **test},
+        "val": {"n": 10, "accuracy": val, "f1_macro": val},
+        "test": {"n": len(rows), "accuracy": accuracy, "f1_macro": accuracy, **test},
     }
     results.write_json(paths.metrics(store, head), scores | {"train_n": 20, "fit_s": 0.25, "predict_s": 0.01})
     results.write_json(paths.details(store, head), {"chosen": {"C": 0.1}, "settings": 2})
@@ -332,7 +332,7 @@ def test_seeds_further_tests_and_sizes_have_their_columns(project: Path) -> None
     detailed("words-minilm", "logreg", seeds=seeds, bundle_bytes=4096, peak_memory_bytes=1 << 28)
     metrics = paths.metrics("words-minilm", "logreg")
     results.write_json(
-        metrics, json.loads(metrics.read_text()) | {"test-odd": {"n": 7, "accuracy": 0.125, "macro_f1": 0}}
+        metrics, json.loads(metrics.read_text()) | {"test-odd": {"n": 7, "accuracy": 0.125, "f1_macro": 0}}
     )
     board = page().split('<table class="board sorts">')[1].split("</table>")[0]
     row = next(each for each in board.split("<tr") if "words-minilm/logreg" in each)

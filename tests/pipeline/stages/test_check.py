@@ -85,7 +85,7 @@ def stamped(tmp_path, monkeypatch, text: str) -> dict[str, str]:
         ("extract: {workers: 7, batch_size: 3}", set()),  # how to run, not what
         ("fit: {choose: accuracy}", set()),  # its default
         ("fit: {ensemble: 5}", set()),  # of no ensemble that is selected
-        ("fit: {choose: macro_f1}", {"fit/photos-pixels.json"}),
+        ("fit: {choose: f1_macro}", {"fit/photos-pixels.json"}),
         ("fit: {seed: 1}", {"fit/photos-pixels.json", "look/photos-pixels.json"}),
         ("extract: {on_error: skip}", {"extract/photos-pixels.json"}),
     ],
@@ -98,7 +98,7 @@ def test_a_setting_changes_the_stamps_of_what_it_determines_and_no_others(tmp_pa
 @pytest.mark.parametrize(
     ("old", "new", "reruns"),
     [
-        ("knn: {}", "knn: {neighbors: 3}", {"heads/knn.json"}),
+        ("knn: {}", "knn: {n_neighbors: 3}", {"heads/knn.json"}),
         ("pixels: {}", "pixels: {size: 4}", {"backbones/pixels.json"}),
         ("path: raw}", "path: raw, group: x}", {"datasets/photos.json"}),
         ("path: raw}", "path: raw, split: {val: 0.2}}", set()),

@@ -27,7 +27,7 @@ stores:
     extract: {views: [identity, five-crop]}
     fit: {labels_per_class: all, views: [five-crop.centre, identity]}
 heads:
-  knn: {neighbors: 1}
+  knn: {n_neighbors: 1}
 """
 
 
@@ -74,7 +74,7 @@ backbones:
 stores:
   pairs: {dataset: pairs, backbone: hashing, extract: {pairs: siamese}, fit: {labels_per_class: all}}
 heads:
-  knn: {neighbors: 1}
+  knn: {n_neighbors: 1}
 """
 
 

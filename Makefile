@@ -7,15 +7,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 .PHONY: all test lint constraints bench bench-env clean
 
 all: .venv/installed
-	@# without git DVC needs telling, and with git it must not be told
-	@if [ -e .git ]; then dvc config -q --local --unset core.no_scm 2>/dev/null || true; \
-	else dvc config -q --local core.no_scm true; fi
-	@icebox check
-	dvc repro report
-	@echo
-	@icebox compare
-	@echo
-	@echo "The report: $(CURDIR)/reports/index.html"
+	@icebox run
 
 test: .venv/installed-dev lint
 	python -m pytest -n 2 --dist loadscope --no-loadscope-reorder

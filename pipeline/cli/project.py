@@ -54,9 +54,15 @@ def init(
     name = project.dataset_name(folder)
     own_weights = located(weights, folder) if weights else None
     if images:
+        if not images.expanduser().is_dir():
+            raise IceboxError(f"--images: {images}: expected a folder of class folders, found no folder there")
         source = located(images, folder)
         params = project.images_params(name, source, backbone=backbone or "resnet18", weights=own_weights)
     elif texts:
+        if not texts.expanduser().is_file():
+            raise IceboxError(
+                f"--texts: {texts}: expected a table (CSV, TSV, JSON Lines, Parquet), found no file there"
+            )
         source = located(texts, folder)
         params = project.texts_params(
             name, source, text=text, label=label, backbone=backbone or "minilm", weights=own_weights
@@ -97,8 +103,18 @@ def initialize_dvc() -> None:
         place = ["--no-scm"] if root is None else [] if root == Path.cwd() else ["--subdir"]
         dvc("init", "--quiet", *place)
         dvc("config", "core.analytics", "false")
-    elif root is not None and not Path(".dvc/config.local").exists() and "no_scm" in Path(".dvc/config").read_text():
-        dvc("config", "--unset", "core.no_scm")  # it has become a git repository since
+    shared, local = without_scm(".dvc/config"), without_scm(".dvc/config.local")
+    if root is None and not shared and not local:  # without git DVC needs telling
+        dvc("config", "--local", "core.no_scm", "true")
+    if root == Path.cwd():  # and with git, which may have come since, it must not be told
+        for is_told, level in ((shared, "--project"), (local, "--local")):
+            if is_told:
+                dvc("config", level, "--unset", "core.no_scm")
+
+
+def without_scm(file: str) -> bool:
+    """Whether a config file of DVC says that there is no git."""
+    return Path(file).exists() and "no_scm = true" in Path(file).read_text(encoding="utf-8").lower()
 
 
 def git_root() -> Path | None:
@@ -113,5 +129,6 @@ def git_root() -> Path | None:
 def dvc(*arguments: str, check: bool = True) -> int:
     """Run DVC of this environment, whose stages say `python` and mean this one → its exit code."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    environment = {"DVC_NO_ANALYTICS": "true"} | os.environ | {"PATH": path}
+    quiet = {"DVC_NO_ANALYTICS": "true", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    environment = quiet | os.environ | {"PATH": path}
     return subprocess.run([sys.executable, "-m", "dvc", *arguments], env=environment, check=check).returncode

@@ -93,8 +93,6 @@ def recipe(name: str) -> str:
 
 def images_params(name: str, path: Path, *, backbone: str, weights: Path | str | None) -> str:
     """params.yaml for a folder of class folders of images, through `backbone` and through its own pixels."""
-    if not path.is_dir():
-        raise IceboxError(f"--images: {path}: expected a folder of class folders, found no folder there")
     dataset = f"{{source: image_folder, path: {quoted(path)}, split: {{stratify: true}}}}"
     if backbone in plugins.names("icebox.features.backbones") and weights is None:
         settings = f"{{family: {backbone}}}"
@@ -107,8 +105,6 @@ def images_params(name: str, path: Path, *, backbone: str, weights: Path | str |
 
 def texts_params(name: str, path: Path, *, text: str, label: str, backbone: str, weights: Path | str | None) -> str:
     """params.yaml for a table with a column of texts and one of labels, through `backbone` and as hashed words."""
-    if not path.is_file():
-        raise IceboxError(f"--texts: {path}: expected a table (CSV, TSV, JSON Lines or Parquet), found no file there")
     dataset = f"{{source: csv_text, path: {quoted(path)}, text: {quoted(text)}, label: {quoted(label)}}}"
     settings = f"{{family: transformers, weights: {quoted(weights or text_weights(backbone))}}}"
     return params(name, dataset, backbone, settings, floor="hashing", floor_settings="{dimensions: 4096}")

@@ -63,6 +63,12 @@ def expand_names(names: Sequence[str], where: str, *, also: Sequence[str] = ()) 
     return tuple(dict.fromkeys(expanded))
 
 
+def json_schema(*, also: Sequence[str] = ()) -> dict[str, Any]:
+    """The JSON schema of a name that `expand_names` knows."""
+    patterns = [{"pattern": f"^(?:{names.pattern})$"} for names in (RANDOM_CROPS, GROUP_MEMBER)]
+    return {"type": "string", "anyOf": [{"enum": [IDENTITY, HFLIP, FIVE_CROP, *also]}, *patterns]}
+
+
 def view_items(rows: Sequence[ManifestRow], views: Sequence[str], read: Read) -> dict[str, list[ViewItem]]:
     """{view: an item for each row}. Contents are read only of pairs, whose texts' keys are hashes of the texts."""
     items: dict[str, list[ViewItem]] = {view: [] for view in views}

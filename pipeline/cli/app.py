@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from icebox.features.errors import IceboxError
-from icebox.pipeline.cli import project, store
+from icebox.pipeline.cli import doctor, project, store
 from icebox.pipeline.project import hints
 
 STAGES = {  # name → its purpose; a module of icebox.pipeline.stages
@@ -60,6 +60,8 @@ app = typer.Typer(
 )
 app.command()(project.init)
 app.command()(project.run)
+app.command()(project.schema)
+app.command()(doctor.doctor)
 app.add_typer(store.app, name="store")
 
 

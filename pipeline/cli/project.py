@@ -36,18 +36,20 @@ def init(
         str | None,
         typer.Option(metavar="FILE", help="The backbone's weights, a file or folder, instead of a download."),
     ] = None,
-    update: Annotated[bool, typer.Option("--update", help="Renew dvc.yaml of a project that is there.")] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Renew dvc.yaml and the schema of a project that is there.")
+    ] = False,
 ) -> None:
     """Make a project: params.yaml to edit, dvc.yaml, and folders for data and plugins of your own."""
+    from icebox.pipeline.config import json_schema
     from icebox.pipeline.project import init as project
+    from icebox.pipeline.project import paths
 
     if update:
         changed = project.update(folder)
-        print(
-            f"{folder}: renewed {', '.join(changed)}; the old ones are beside them"
-            if changed
-            else f"{folder}: up to date"
-        )
+        renewed = [*changed, *([str(paths.SCHEMA)] if json_schema.write(folder) else [])]
+        beside = "; what was there before is beside it, as NAME.before" if changed else ""
+        print(f"{folder}: renewed {', '.join(renewed)}{beside}" if renewed else f"{folder}: up to date")
         return
     if sum(source is not None for source in (images, texts, recipe)) != 1:
         raise IceboxError("init: give one of --images PATH, --texts FILE and --recipe NAME")
@@ -70,7 +72,22 @@ def init(
     else:
         params = project.recipe(str(recipe))
     project.create(folder, params=params)
+    json_schema.write(folder)
     print(f"{folder}: a new project; its params.yaml says what runs. Next:\n\n    cd {folder}\n    icebox run")
+
+
+def schema(
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it to this file, not to stdout.")] = None,
+) -> None:
+    """Print the JSON schema of params.yaml, with this project's own plugins: for editors, which complete and check."""
+    from icebox.features import files
+    from icebox.pipeline.config import json_schema
+
+    text = json_schema.as_text()
+    if out is None:
+        print(text, end="")
+    else:
+        files.write_text(out, text)
 
 
 def located(path: Path | str, folder: Path) -> Path:

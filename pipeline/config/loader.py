@@ -74,7 +74,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def mapping(raw: dict[str, Any], name: str) -> dict[str, Any]:
     """A section of named entries as written; absent or empty means none."""
-    value = raw.get(name) or {}
+    value = {} if raw.get(name) is None else raw[name]
     if not isinstance(value, dict):
         raise IceboxError(f"{name}: expected `name: {{…}}` entries, found {value!r}")
     for key in value:

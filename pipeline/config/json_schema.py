@@ -1,0 +1,303 @@
+"""The JSON schema of params.yaml (draft 2020-12), by which an editor completes and checks the file.
+
+The sections' classes and the plugins' signatures are its source, the project's own plugins included; descriptions come
+from docstrings. Only keywords that draft 7 has too: editors know those. Two things a schema can't say: 5.0 is an
+integer to it, and no key depends on another entry's. The loader says both.
+"""
+
+import ast
+import contextlib
+import inspect
+import json
+import re
+from pathlib import Path
+from typing import Any, get_args
+from urllib.parse import quote
+
+from pydantic import ConfigDict, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+
+from icebox.features import files, plugins
+from icebox.features.errors import IceboxError
+from icebox.features.manifest.validation import Task
+from icebox.pipeline.config import loader, plugin_schema
+from icebox.pipeline.config.schema import (
+    NO_DATA,
+    Extract,
+    Fit,
+    Generate,
+    Select,
+    Split,
+    Store,
+    StoreExtract,
+    StoreFit,
+    Unfreeze,
+)
+from icebox.pipeline.config.section import Section
+from icebox.pipeline.project import paths
+
+Schema = dict[str, Any]
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+SECTIONS: tuple[type[Section], ...] = (
+    Select, Split, Store, StoreExtract, StoreFit, Generate, Unfreeze, Extract, Fit,
+)  # fmt: skip
+NAMES = {"pattern": f"^(?:{loader.NAME.pattern})$"}
+NOTHING: Schema = {"not": {}}  # the schema that no value fits
+ANY_HEAD = {  # parameters that every head on a table of features takes, documented where they are used
+    "scale": "How features are scaled: each by its own standard deviation, all by the overall one, each item to length "
+    "1 (l2), or none.",
+    "pca": "The number of principal components to keep, or below 1 the share of variance; whitened.",
+}
+
+
+class Types(GenerateJsonSchema):
+    """Pydantic's schemas, as YAML and the loader's strictness have them."""
+
+    def dict_schema(self, schema: Any) -> Schema:
+        """A key is text in JSON: where the type has numbers, they are digits."""
+        made = super().dict_schema(schema)
+        if schema.get("keys_schema", {}).get("type") == "int":
+            made["propertyNames"] = {"pattern": "^-?[0-9]+$"}
+        return made
+
+    def tuple_schema(self, schema: Any) -> Schema:
+        """A tuple can't be written in YAML, and the loader takes no list for it."""
+        return dict(NOTHING)
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """A field's title would be its key in capitals."""
+        return False
+
+
+def write(folder: Path) -> bool:
+    """Write the schema of the project in `folder` → whether its file changed."""
+    path, text = folder / paths.SCHEMA, as_text(folder)
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return False
+    files.write_text(path, text)
+    return True
+
+
+def as_text(folder: Path = Path()) -> str:
+    """The schema of the project in `folder`, as JSON with a line for each definition: short, and easy to compare."""
+    with contextlib.chdir(folder):  # where plugins of the project's own are looked for
+        whole = schema()
+    definitions = ",\n".join(map(one_line, whole.pop("$defs").items()))
+    return (
+        "{\n" + "".join(f"{line},\n" for line in map(one_line, whole.items())) + f'"$defs": {{\n{definitions}\n}}\n}}\n'
+    )
+
+
+def one_line(entry: tuple[str, object]) -> str:
+    """A key and its value as JSON."""
+    key, value = entry
+    return f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}"
+
+
+def schema() -> Schema:
+    """The schema of params.yaml in the working folder."""
+    definitions = section_definitions()
+    sections: dict[str, Schema] = {
+        "select": {"$ref": "#/$defs/Select"},
+        "datasets": catalog(definitions, "datasets", "icebox.features.datasets", "Source.__init__", "source"),
+        "backbones": catalog(definitions, "backbones", "icebox.features.backbones", "fetch"),
+        "pretrain": catalog(definitions, "pretrain", "icebox.features.backbones", "pretraining"),
+        "generate": entries({"$ref": "#/$defs/Generate"}),
+        "stores": entries({"$ref": "#/$defs/Store"}),
+        "heads": catalog(definitions, "heads", "icebox.pipeline.heads", "build", grid=True),
+        "unfreeze": entries({"$ref": "#/$defs/Unfreeze"}),
+        "extract": {"anyOf": [{"$ref": "#/$defs/Extract"}, {"type": "null"}]},
+        "fit": {"anyOf": [{"$ref": "#/$defs/Fit"}, {"type": "null"}]},
+    }
+    return {
+        "$schema": DIALECT,
+        "title": "params.yaml of Icebox",
+        "type": "object",
+        "properties": sections,
+        "required": ["select"],
+        "additionalProperties": False,
+        "$defs": definitions,
+    }
+
+
+def section_definitions() -> dict[str, Schema]:
+    """The schemas of the sections' classes, by their names."""
+    inputs = [(kind, "validation") for kind in SECTIONS]
+    _, made = models_json_schema(inputs, schema_generator=Types)  # type: ignore[arg-type]
+    definitions: dict[str, Schema] = made["$defs"]
+    for kind in SECTIONS:
+        for name, described in definitions[kind.__name__]["properties"].items():
+            if text := sentences_on(name, kind.__doc__ or "") or comment_on(name, kind):
+                described.setdefault("description", text)
+    return definitions
+
+
+def entries(entry: Schema, *, named: dict[str, Schema] | None = None) -> Schema:
+    """The schema of a section of entries with names of the user's; `named` are those whose name says more."""
+    return {
+        "type": ["object", "null"],
+        "propertyNames": NAMES,
+        "properties": named or {},
+        "additionalProperties": entry,
+    }
+
+
+def catalog(
+    definitions: dict[str, Schema],
+    name: str,
+    package: str,
+    function: str,
+    key_of_family: str = "family",
+    *,
+    grid: bool = False,
+) -> Schema:
+    """The schema of a section of plugins' parameters; the plugins' own schemas are added to `definitions`.
+
+    An entry's plugin is its family, or else its own name.
+    """
+    families = {}
+    for family, file in plugins.files(package).items():
+        if "." in function or defines(file, function):
+            parameters = plugin(file, function, section=name, grid=grid)
+            parameters["properties"][key_of_family] = {"const": family}
+            definitions[f"{name}.{family}"] = parameters
+            families[family] = {"$ref": f"#/$defs/{name}.{quote(family)}"}
+    any_family = {
+        "type": "object",
+        "required": [key_of_family],
+        "properties": {key_of_family: {"enum": list(families)}},
+        "allOf": [
+            {"if": {"properties": {key_of_family: {"const": family}}, "required": [key_of_family]}, "then": definition}
+            for family, definition in families.items()
+        ],
+    }
+    definitions[name] = any_family
+    reference = {"$ref": f"#/$defs/{name}"}
+    of_another = {"type": "object", "required": [key_of_family]}
+    named = {
+        family: {"if": of_another, "then": reference, "else": definition} for family, definition in families.items()
+    }
+    return entries(reference, named=named)
+
+
+def defines(file: Path, function: str) -> bool:
+    """Whether a plugin's file defines `function`. Raises IceboxError for a file that is no Python."""
+    try:
+        return plugin_schema.defines(file, function)
+    except SyntaxError as reason:
+        raise IceboxError(f"{file}: {reason}") from None
+
+
+def plugin(file: Path, function: str, *, section: str, grid: bool) -> Schema:
+    """The schema of the parameters of a plugin's function, and of the keys that each entry of `section` may have."""
+    try:
+        arguments = plugin_schema.definition(file, function).args
+    except SyntaxError as reason:
+        raise IceboxError(f"{file}: {reason}") from None
+    *documents, module = docstrings(file, function)
+    shared = ANY_HEAD if grid else {}
+    properties: dict[str, Schema] = {}
+    required = []
+    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        parameter = argument.arg
+        accepted = of_annotation(argument.annotation, file)
+        properties[parameter] = described = value_or_grid(accepted) if grid else accepted
+        if (
+            text := sentences_on(parameter, " ".join(documents))
+            or shared.get(parameter)
+            or sentences_on(parameter, module)
+        ):
+            described["description"] = text
+        if default is None and parameter not in plugin_schema.FILLED_IN:
+            required.append(parameter)
+        if default is not None and (value := literal(default, file)) is not None:
+            described["default"] = value
+    if section == "datasets":
+        properties |= dataset_keys(column=properties.get("split"))
+    if section == "pretrain":
+        own_data = properties.pop("data", None) is None
+        properties["data"] = (
+            {"const": NO_DATA} if own_data else {"type": ["string", "number"], "not": {"const": NO_DATA}}
+        )
+        properties["data"]["description"] = "The dataset that the backbone is trained on, or none."
+        required += [] if own_data else ["data"]
+    return {
+        "type": "object" if required else ["object", "null"],
+        "description": module.split("\n\n")[0].replace("\n", " "),
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+def dataset_keys(*, column: Schema | None) -> dict[str, Schema]:
+    """`split` and `task` of a dataset; its split may be a column where its source takes one."""
+    fractions = section_definitions()["Split"]
+    with_column = fractions | {"properties": fractions["properties"] | {"column": column or {"type": "null"}}}
+    return {
+        "split": {
+            "anyOf": [with_column, {"type": "null"}, *([column] if column else [])],
+            "description": "Fractions of val and test, or the column that says the split.",
+        },
+        "task": {"enum": list(get_args(Task)), "default": "classification"},
+    }
+
+
+def of_annotation(annotation: ast.expr | None, file: Path) -> Schema:
+    """The schema of a parameter's type; NOTHING for a type that params.yaml can't have."""
+    if annotation is None:
+        return {}
+    try:
+        kind = plugin_schema.evaluate(annotation, file)
+    except (IceboxError, TypeError):  # the loader refuses every value of it too
+        return dict(NOTHING)
+    made = TypeAdapter(kind, config=ConfigDict(strict=True)).json_schema(schema_generator=Types)
+    made.pop("title", None)
+    return made
+
+
+def value_or_grid(accepted: Schema) -> Schema:
+    """The schema of a head's parameter: a value, or a list of values. A list is always the latter."""
+    branches = accepted["anyOf"] if set(accepted) == {"anyOf"} else [accepted]
+    single = [branch for branch in branches if branch.get("type") != "array"]
+    if accepted == {}:
+        single = [{"not": {"type": "array"}}]
+    return {"anyOf": [*single, {"type": "array", "items": accepted, "minItems": 1}]}
+
+
+def literal(default: ast.expr, file: Path) -> object:
+    """A default as params.yaml would have it, or None where it is None or no plain value."""
+    if isinstance(default, ast.Name):
+        with contextlib.suppress(ValueError):
+            return plugin_schema.constant(file, default.id)
+    if isinstance(default, ast.Call) and ast.unparse(default.func) == "Path" and default.args:
+        default = default.args[0]
+    with contextlib.suppress(ValueError, TypeError):
+        value: object = ast.literal_eval(default)
+        json.dumps(value)
+        return value
+    return None
+
+
+def docstrings(file: Path, function: str) -> list[str]:
+    """The docstrings of a function, of its class and of its module, as far as they are."""
+    module = ast.parse(file.read_text(encoding="utf-8"))
+    scopes: list[Any] = [plugin_schema.definition(file, function)]
+    class_name = function.rpartition(".")[0]
+    scopes += [node for node in module.body if isinstance(node, ast.ClassDef) and node.name == class_name]
+    return [ast.get_docstring(scope) or "" for scope in [*scopes, module]]
+
+
+def sentences_on(name: str, document: str) -> str:
+    """The sentences of a docstring that name a parameter, in backticks."""
+    sentences = re.split(r"(?<=\.)\s+(?=[A-Z`])", " ".join(document.split()))
+    return " ".join(sentence for sentence in sentences if re.search(rf"`{name}\b", sentence))
+
+
+def comment_on(name: str, kind: type[Section]) -> str:
+    """The comment at the end of a field's line, in the class that declares it."""
+    for owner in kind.__mro__:
+        if name in vars(owner).get("__annotations__", {}):
+            line = re.search(rf"^    {name}: .*?  # (.*)$", inspect.getsource(owner), re.M)
+            return line[1] if line else ""
+    return ""

@@ -1,0 +1,220 @@
+import json
+import os
+import shutil
+from datetime import date
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+from ruamel.yaml import YAML
+
+from icebox.features.errors import IceboxError
+from icebox.pipeline.config import json_schema, loader
+from icebox.pipeline.project import init
+
+PROJECT = Path(__file__).parents[3]
+HEAD = '''"""A head of one's own."""
+
+from typing import Annotated
+
+from annotated_types import Ge
+
+
+def build(*, votes: Annotated[int, Ge(1)] = 3, shape: "np.ndarray" = None, strange: Estimator | None = None, must: str):
+    """`votes`: how many vote."""
+'''
+
+
+@pytest.fixture(scope="module")
+def validator() -> Draft202012Validator:
+    schema = json.loads(json_schema.as_text(PROJECT))
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema)
+
+
+def params(text: str) -> object:
+    """YAML as an editor sees it: JSON, where every key is text."""
+    return json.loads(json.dumps(YAML(typ="safe", pure=True).load(text), default=date.isoformat))
+
+
+def own() -> dict:
+    loaded = params((PROJECT / "params.yaml").read_text())
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def changed(path: str, value: object) -> dict:
+    """The project's own params with one value set."""
+    section = loaded = own()
+    *parents, last = path.split("/")
+    for part in parents:
+        section = section.setdefault(part, {})
+    section[last] = value
+    return loaded
+
+
+def errors(validator: Draft202012Validator, loaded: object) -> list[str]:
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(loaded)]
+
+
+@pytest.mark.parametrize("path", [PROJECT / "params.yaml", *sorted((PROJECT / "recipes").glob("*.yaml"))], ids=str)
+def test_params_that_come_with_icebox_are_valid(validator, path):
+    assert errors(validator, params(path.read_text())) == []
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "pixels", "facebook/dinov2-small"])
+def test_params_for_images_that_init_writes_are_valid(validator, tmp_path, backbone):
+    text = init.images_params("flowers", tmp_path, backbone=backbone, weights=None)
+    assert errors(validator, params(text)) == []
+
+
+def test_params_for_texts_that_init_writes_are_valid(validator, tmp_path):
+    table = tmp_path / "notes.csv"
+    table.touch()
+    text = init.texts_params("notes", table, text="text", label="label", backbone="minilm", weights="w")
+    assert errors(validator, params(text)) == []
+
+
+ACCEPTED = [
+    ("datasets/digits", None),
+    ("datasets/digits", {"split": None, "task": "regression"}),
+    ("datasets/digits", {"split": {"column": None, "val": 0}}),
+    ("datasets/table", {"source": "csv_text", "path": "x.csv", "split": "part"}),
+    ("datasets/table", {"source": "csv_text", "path": {"train": "x.csv"}, "split": {"column": 3, "val": 0.1}}),
+    ("datasets/csv_text", {"source": "digits"}),
+    ("backbones/pixels", None),
+    ("backbones/gan", {"family": "pixels"}),  # the name of a family that is trained here, and a plugin that is not
+    ("backbones/net", {"family": "torchvision", "model": "resnet18", "weights": "w.pth", "sha256": None}),
+    ("pretrain/vae", {"data": "digits", "learning_rate": 1}),
+    ("heads/logreg", None),
+    ("heads/logreg", {"C": [1, 0.5]}),
+    ("heads/knn", {"family": "logreg", "C": 1.0}),
+    ("heads/probe", {"family": "linear_probe", "outputs": [["a"], None]}),
+    ("heads/lda", {"shrinkage": ["auto", 0.1, None], "pca": 0.9}),
+    ("heads", own()["heads"]),
+    ("unfreeze", None),
+    ("unfreeze/glyphnet-tuned/free", {"0": "head", "3": ["a*", "b"]}),
+    ("stores/digits-pixels/fit", {"labels_per_class": [1, "all"], "class_weights": {"1": 2}, "choose": None}),
+    ("stores/digits-pixels/extract", {"views": ["identity", "five-crop", "random-resized-crop-3"]}),
+    ("extract", None),
+    ("fit", None),
+    ("fit/search", {"halving": 9}),
+    ("fit/choose", "balanced_accuracy"),
+]
+
+
+@pytest.mark.parametrize(("path", "value"), ACCEPTED)
+def test_what_the_loader_accepts_is_valid(validator, tmp_path, path, value):
+    loaded = changed(path, value)
+    assert errors(validator, loaded) == []
+    if path.startswith("unfreeze/"):  # its keys are numbers in YAML
+        value = {int(key): pattern for key, pattern in value.items()}
+        loaded = changed(path, value)
+    dumped(loaded, tmp_path)
+    loader.load(tmp_path / "params.yaml")
+
+
+REFUSED = [  # the typos of test_loader.py that one key or one value shows, and more of them
+    ("pretrain/vae", {}),
+    ("pretrain/glyphnet", {"data": "digits"}),
+    ("generate/glyphnet", {"data": "digits"}),
+    ("heads/svm", {}),
+    ("heads/svm", None),
+    ("heads/logreg", {"c": 1.0}),
+    ("heads/logreg", {"C": "big"}),
+    ("heads/logreg", {"C": [1.0, "big"]}),
+    ("heads/logreg", {"C": []}),
+    ("heads/logreg", {"C": True}),
+    ("heads/knn", {"n_neighbors": 1.5}),
+    ("heads/knn", {"metric": "cosin"}),
+    ("heads/knn", {"family": "logreg", "n_neighbors": 5}),
+    ("heads/logreg", 3),
+    ("heads/x", {"family": "logrge"}),
+    ("heads/a b", {"family": "knn"}),
+    ("heads/probe", {"family": "linear_probe", "outputs": ["a"]}),
+    ("heads/probe", {"family": "linear_probe", "columns": {"a": [[0, 1]]}}),
+    ("heads", []),
+    ("select/heads", "logreg"),
+    ("select/stores", []),
+    ("select", None),
+    ("selekt", {}),
+    ("datasets/digits", {"split": {"val": 2.0}}),
+    ("datasets/digits", {"split": {"vall": 0.2}}),
+    ("datasets/digits", {"split": "part"}),
+    ("datasets/digits", {"split": {"column": "part"}}),
+    ("datasets/digits", {"task": "regresion"}),
+    ("datasets/digts", {}),
+    ("datasets/flowers", {"source": "image_folder"}),
+    ("datasets/image_folder", None),
+    ("backbones/pixels", {"size": "8"}),
+    ("backbones/pixels", {"size": 0}),
+    ("backbones/vit", {"family": "torchvison"}),
+    ("backbones/gan", {}),
+    ("pretrain/glyphnet", {"stepz": 3}),
+    ("stores/digits-pixels/extract", {"output": []}),
+    ("stores/digits-pixels/extract", None),
+    ("stores/digits-pixels/fit", {"labels_per_class": 0}),
+    ("stores/digits-pixels/extract", {"views": ["hflop"]}),
+    ("stores/digits-pixels/extract", {"views": []}),
+    ("stores/digits-pixels", {"dataset": "digits", "extract": {}}),
+    ("unfreeze/glyphnet-tuned/free", {"first": "head"}),
+    ("unfreeze/glyphnet-tuned/epochs", 0),
+    ("extract/on_error", "ignore"),
+    ("fit/search", {"random": 0}),
+    ("fit/search", {"random": 3, "halving": 3}),
+    ("fit/choose", "acuracy"),
+    ("fit/seed", "zero"),
+    ("stores/digits-pixels/fit", {"labels_per_class": [1, "some"]}),
+    ("stores/digits-pixels/fit", {"class_weights": {"1": -1.0}}),
+]
+
+
+@pytest.mark.parametrize(("path", "value"), REFUSED)
+def test_what_the_loader_refuses_by_key_type_or_bound_is_not_valid(validator, tmp_path, path, value):
+    loaded = changed(path, value)
+    assert errors(validator, loaded)
+    dumped(loaded, tmp_path)
+    with pytest.raises(IceboxError):
+        loader.load(tmp_path / "params.yaml")
+
+
+def dumped(loaded: object, folder: Path) -> None:
+    with (folder / "params.yaml").open("w") as stream:
+        YAML(typ="safe", pure=True).dump(loaded, stream)
+
+
+def test_a_key_has_its_description_default_and_bounds():
+    schema = json.loads(json_schema.as_text(PROJECT))["$defs"]
+    folds = schema["Fit"]["properties"]["folds"]
+    assert folds["anyOf"][0] == {"minimum": 2, "type": "integer"}
+    assert "inside train" in folds["description"]
+    size = schema["backbones.pixels"]["properties"]["size"]
+    assert (size["minimum"], size["default"]) == (1, 8)
+    strength = schema["heads.logreg"]["properties"]["C"]
+    assert strength["description"] == "`C`: inverse strength of the L2 penalty."
+    assert strength["default"] == 1.0
+    assert schema["datasets.mnist"]["properties"]["path"]["default"] == "data/raw/mnist"
+    assert "float32" in schema["Unfreeze"]["properties"]["precision"]["default"]
+    assert schema["Unfreeze"]["properties"]["clip"]["description"] == "the gradient's largest length"
+
+
+def test_a_head_of_ones_own_is_part_of_its_projects_schema(tmp_path):
+    (tmp_path / "plugins/heads").mkdir(parents=True)
+    (tmp_path / "plugins/heads/jury.py").write_text(HEAD)
+    assert json_schema.write(tmp_path)
+    assert not json_schema.write(tmp_path)
+    assert Path.cwd() == Path(os.environ["PWD"]) or Path.cwd() != tmp_path
+    own_validator = Draft202012Validator(json.loads((tmp_path / "params.schema.json").read_text()))
+    assert errors(own_validator, changed("heads/jury", {"must": "x", "votes": [1, 3]})) == []
+    assert errors(own_validator, changed("heads/j", {"family": "jury", "must": "x"})) == []
+    for wrong in ({}, {"must": "x", "votes": 0}, {"must": "x", "strange": None}):
+        assert errors(own_validator, changed("heads/jury", wrong))
+    shutil.rmtree(tmp_path / "plugins")
+    assert json_schema.write(tmp_path)
+
+
+def test_a_head_that_is_no_python_is_one_line(tmp_path):
+    (tmp_path / "plugins/heads").mkdir(parents=True)
+    (tmp_path / "plugins/heads/jury.py").write_text("def build(:\n")
+    with pytest.raises(IceboxError, match=r"jury\.py: invalid syntax"):
+        json_schema.as_text(tmp_path)

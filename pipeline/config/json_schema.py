@@ -7,6 +7,7 @@ integer to it, and no key depends on another entry's. The loader says both.
 
 import ast
 import contextlib
+import functools
 import inspect
 import json
 import re
@@ -15,6 +16,7 @@ from typing import Any, get_args
 from urllib.parse import quote
 
 from pydantic import ConfigDict, TypeAdapter
+from pydantic.errors import PydanticUserError
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from icebox.features import files, plugins
@@ -96,7 +98,7 @@ def one_line(entry: tuple[str, object]) -> str:
 
 def schema() -> Schema:
     """The schema of params.yaml in the working folder."""
-    definitions = section_definitions()
+    definitions = dict(section_definitions())
     sections: dict[str, Schema] = {
         "select": {"$ref": "#/$defs/Select"},
         "datasets": catalog(definitions, "datasets", "icebox.features.datasets", "Source.__init__", "source"),
@@ -120,6 +122,7 @@ def schema() -> Schema:
     }
 
 
+@functools.cache
 def section_definitions() -> dict[str, Schema]:
     """The schemas of the sections' classes, by their names."""
     inputs = [(kind, "validation") for kind in SECTIONS]
@@ -157,7 +160,7 @@ def catalog(
     """
     families = {}
     for family, file in plugins.files(package).items():
-        if "." in function or defines(file, function):
+        if "." in function or plugin_schema.defines(file, function):
             parameters = plugin(file, function, section=name, grid=grid)
             parameters["properties"][key_of_family] = {"const": family}
             definitions[f"{name}.{family}"] = parameters
@@ -180,20 +183,9 @@ def catalog(
     return entries(reference, named=named)
 
 
-def defines(file: Path, function: str) -> bool:
-    """Whether a plugin's file defines `function`. Raises IceboxError for a file that is no Python."""
-    try:
-        return plugin_schema.defines(file, function)
-    except SyntaxError as reason:
-        raise IceboxError(f"{file}: {reason}") from None
-
-
 def plugin(file: Path, function: str, *, section: str, grid: bool) -> Schema:
     """The schema of the parameters of a plugin's function, and of the keys that each entry of `section` may have."""
-    try:
-        arguments = plugin_schema.definition(file, function).args
-    except SyntaxError as reason:
-        raise IceboxError(f"{file}: {reason}") from None
+    arguments = plugin_schema.definition(file, function).args
     *documents, module = docstrings(file, function)
     shared = ANY_HEAD if grid else {}
     properties: dict[str, Schema] = {}
@@ -248,10 +240,10 @@ def of_annotation(annotation: ast.expr | None, file: Path) -> Schema:
     if annotation is None:
         return {}
     try:
-        kind = plugin_schema.evaluate(annotation, file)
-    except (IceboxError, TypeError):  # the loader refuses every value of it too
+        kind = TypeAdapter(plugin_schema.evaluate(annotation, file), config=ConfigDict(strict=True))
+        made = kind.json_schema(schema_generator=Types)
+    except (IceboxError, TypeError, PydanticUserError):  # no value of it gets past the loader either
         return dict(NOTHING)
-    made = TypeAdapter(kind, config=ConfigDict(strict=True)).json_schema(schema_generator=Types)
     made.pop("title", None)
     return made
 
@@ -281,7 +273,7 @@ def literal(default: ast.expr, file: Path) -> object:
 
 def docstrings(file: Path, function: str) -> list[str]:
     """The docstrings of a function, of its class and of its module, as far as they are."""
-    module = ast.parse(file.read_text(encoding="utf-8"))
+    module = plugin_schema.module(file)
     scopes: list[Any] = [plugin_schema.definition(file, function)]
     class_name = function.rpartition(".")[0]
     scopes += [node for node in module.body if isinstance(node, ast.ClassDef) and node.name == class_name]

@@ -4,6 +4,8 @@ The signature is the schema: names, types and defaults are written once, where t
 """
 
 import ast
+import copy
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -73,7 +75,7 @@ def accepts(file: Path, function: str, name: str) -> bool:
 
 def constant(file: Path, name: str) -> object:
     """The literal that a file gives this name at its top, found without importing it; None where there is none."""
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+    for node in module(file).body:
         if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [name]:
             return ast.literal_eval(node.value)
     return None
@@ -81,13 +83,27 @@ def constant(file: Path, name: str) -> object:
 
 def defines(file: Path, function: str) -> bool:
     """Whether `file` defines `function` at its top."""
-    body = ast.parse(file.read_text(encoding="utf-8")).body
+    body = module(file).body
     return any(isinstance(node, ast.FunctionDef) and node.name == function for node in body)
+
+
+def module(file: Path) -> ast.Module:
+    """The syntax tree of a file, which callers leave as it is. Raises IceboxError for a file that is no Python."""
+    try:
+        return parsed(file.read_text(encoding="utf-8"))
+    except SyntaxError as reason:
+        raise IceboxError(f"{file}, line {reason.lineno}: {reason.msg}") from None
+
+
+@functools.lru_cache(maxsize=128)  # a file is asked for each of its parameters
+def parsed(text: str) -> ast.Module:
+    """The syntax tree of a module's text."""
+    return ast.parse(text)
 
 
 def definition(file: Path, function: str) -> ast.FunctionDef:
     """The syntax tree of a function, or of a method as "Class.name"."""
-    body: list[ast.stmt] = ast.parse(file.read_text(encoding="utf-8")).body
+    body: list[ast.stmt] = module(file).body
     *classes, last = function.split(".")
     for name in classes:
         body = next((node.body for node in body if isinstance(node, ast.ClassDef) and node.name == name), [])
@@ -107,7 +123,7 @@ def check_type(value: object, annotation: ast.expr | None, file: Path, where: st
         TypeAdapter(evaluate(annotation, file), config=ConfigDict(strict=True)).validate_python(value)
     except ValidationError as errors:
         bounds = [BOUNDS[each["type"]].format(**each["ctx"]) for each in errors.errors() if each["type"] in BOUNDS]
-        expected = " ".join([ast.unparse(WithoutBounds().visit(annotation)), *bounds])
+        expected = " ".join([ast.unparse(WithoutBounds().visit(copy.deepcopy(annotation))), *bounds])
         raise IceboxError(f"{where}: expected {expected}, found {value!r}") from None
 
 
@@ -132,7 +148,7 @@ class TypeNames(Mapping[str, Any]):
         self.file = file
         self.own = {
             node.targets[0].id: node.value
-            for node in ast.parse(file.read_text(encoding="utf-8")).body
+            for node in module(file).body
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
         }
 

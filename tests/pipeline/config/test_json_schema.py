@@ -1,5 +1,6 @@
+import copy
+import functools
 import json
-import os
 import shutil
 from datetime import date
 from pathlib import Path
@@ -37,6 +38,7 @@ def params(text: str) -> object:
     return json.loads(json.dumps(YAML(typ="safe", pure=True).load(text), default=date.isoformat))
 
 
+@functools.cache
 def own() -> dict:
     loaded = params((PROJECT / "params.yaml").read_text())
     assert isinstance(loaded, dict)
@@ -45,7 +47,7 @@ def own() -> dict:
 
 def changed(path: str, value: object) -> dict:
     """The project's own params with one value set."""
-    section = loaded = own()
+    section = loaded = copy.deepcopy(own())
     *parents, last = path.split("/")
     for part in parents:
         section = section.setdefault(part, {})
@@ -62,7 +64,7 @@ def test_params_that_come_with_icebox_are_valid(validator, path):
     assert errors(validator, params(path.read_text())) == []
 
 
-@pytest.mark.parametrize("backbone", ["resnet18", "pixels", "facebook/dinov2-small"])
+@pytest.mark.parametrize("backbone", ["resnet18", "facebook/dinov2-small"])
 def test_params_for_images_that_init_writes_are_valid(validator, tmp_path, backbone):
     text = init.images_params("flowers", tmp_path, backbone=backbone, weights=None)
     assert errors(validator, params(text)) == []
@@ -77,7 +79,7 @@ def test_params_for_texts_that_init_writes_are_valid(validator, tmp_path):
 
 ACCEPTED = [
     ("datasets/digits", None),
-    ("datasets/digits", {"split": None, "task": "regression"}),
+    ("datasets/more", {"source": "digits", "split": None, "task": "regression"}),
     ("datasets/digits", {"split": {"column": None, "val": 0}}),
     ("datasets/table", {"source": "csv_text", "path": "x.csv", "split": "part"}),
     ("datasets/table", {"source": "csv_text", "path": {"train": "x.csv"}, "split": {"column": 3, "val": 0.1}}),
@@ -104,14 +106,14 @@ ACCEPTED = [
 
 
 @pytest.mark.parametrize(("path", "value"), ACCEPTED)
-def test_what_the_loader_accepts_is_valid(validator, tmp_path, path, value):
+def test_what_the_loader_accepts_is_valid(validator, monkeypatch, path, value):
     loaded = changed(path, value)
     assert errors(validator, loaded) == []
     if path.startswith("unfreeze/"):  # its keys are numbers in YAML
         value = {int(key): pattern for key, pattern in value.items()}
         loaded = changed(path, value)
-    dumped(loaded, tmp_path)
-    loader.load(tmp_path / "params.yaml")
+    monkeypatch.setattr(loader, "read_yaml", lambda path: loaded)
+    loader.load()
 
 
 REFUSED = [  # the typos of test_loader.py that one key or one value shows, and more of them
@@ -170,17 +172,12 @@ REFUSED = [  # the typos of test_loader.py that one key or one value shows, and 
 
 
 @pytest.mark.parametrize(("path", "value"), REFUSED)
-def test_what_the_loader_refuses_by_key_type_or_bound_is_not_valid(validator, tmp_path, path, value):
+def test_what_the_loader_refuses_by_key_type_or_bound_is_not_valid(validator, monkeypatch, path, value):
     loaded = changed(path, value)
     assert errors(validator, loaded)
-    dumped(loaded, tmp_path)
+    monkeypatch.setattr(loader, "read_yaml", lambda path: loaded)
     with pytest.raises(IceboxError):
-        loader.load(tmp_path / "params.yaml")
-
-
-def dumped(loaded: object, folder: Path) -> None:
-    with (folder / "params.yaml").open("w") as stream:
-        YAML(typ="safe", pure=True).dump(loaded, stream)
+        loader.load()
 
 
 def test_a_key_has_its_description_default_and_bounds():
@@ -203,7 +200,6 @@ def test_a_head_of_ones_own_is_part_of_its_projects_schema(tmp_path):
     (tmp_path / "plugins/heads/jury.py").write_text(HEAD)
     assert json_schema.write(tmp_path)
     assert not json_schema.write(tmp_path)
-    assert Path.cwd() == Path(os.environ["PWD"]) or Path.cwd() != tmp_path
     own_validator = Draft202012Validator(json.loads((tmp_path / "params.schema.json").read_text()))
     assert errors(own_validator, changed("heads/jury", {"must": "x", "votes": [1, 3]})) == []
     assert errors(own_validator, changed("heads/j", {"family": "jury", "must": "x"})) == []
@@ -216,5 +212,5 @@ def test_a_head_of_ones_own_is_part_of_its_projects_schema(tmp_path):
 def test_a_head_that_is_no_python_is_one_line(tmp_path):
     (tmp_path / "plugins/heads").mkdir(parents=True)
     (tmp_path / "plugins/heads/jury.py").write_text("def build(:\n")
-    with pytest.raises(IceboxError, match=r"jury\.py: invalid syntax"):
+    with pytest.raises(IceboxError, match=r"jury\.py, line 1: invalid syntax"):
         json_schema.as_text(tmp_path)

@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 from icebox.pipeline.cli import project
 from icebox.pipeline.cli.app import main
 from icebox.pipeline.config import loader
+from icebox.pipeline.project import init
 from tests.conftest import PROJECT, make_raw_data
 
 
@@ -58,7 +59,8 @@ def test_init_for_texts_names_columns_and_a_text_encoder(folder, monkeypatch):
 @pytest.mark.parametrize("recipe", ["mnist", "pneumonia"])
 def test_init_with_a_recipe_copies_it(folder, recipe):
     assert main(["init", "course", "--recipe", recipe]) == 0
-    assert (folder / "course/params.yaml").read_text() == (PROJECT / f"recipes/{recipe}.yaml").read_text()
+    text = (PROJECT / f"recipes/{recipe}.yaml").read_text()
+    assert (folder / "course/params.yaml").read_text() == init.EDITORS_LINE + text
 
 
 @pytest.mark.parametrize(

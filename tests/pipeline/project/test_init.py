@@ -4,7 +4,6 @@ import pytest
 
 from icebox.pipeline.cli.app import main
 from icebox.pipeline.config import loader
-from icebox.pipeline.project import init
 
 
 @pytest.fixture
@@ -19,11 +18,6 @@ def test_params_of_a_new_project_name_their_schema(project):
     assert json.loads((project / "params.schema.json").read_text())["required"] == ["select"]
     assert "params.schema.json" not in (project / ".gitignore").read_text()
     assert list(loader.load(project / "params.yaml").datasets) == ["flowers"]
-
-
-def test_a_recipe_names_its_schema_too(tmp_path):
-    assert main(["init", str(tmp_path / "digits"), "--recipe", init.recipes()[0]]) == 0
-    assert (tmp_path / "digits/params.yaml").read_text().startswith(init.EDITORS_LINE)
 
 
 def test_an_update_renews_the_schema(project, capsys):

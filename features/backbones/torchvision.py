@@ -3,7 +3,7 @@
 Letters: b batch, h height, w width.
 """
 
-import sys
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,6 +32,7 @@ RANDOM = "random"
 # exact: resized by Pillow, as torchvision does; fast: within 2 levels of that, three times as fast
 # (features/images/resizing.py); draft: fast, and a large JPEG is decoded at 1/2, 1/4 or 1/8 of its size
 FAST, EXACT, DRAFT = DECODES = ("fast", "exact", "draft")
+logger = logging.getLogger("icebox")
 
 
 def fetch(folder: Path, *, model: str, weights: str, sha256: str | None = None, seed: int = 0) -> None:
@@ -53,7 +54,7 @@ def fetch(folder: Path, *, model: str, weights: str, sha256: str | None = None, 
         path, member = locate_weights(weights, published)
         digest = checkpoints.check_sha256(path, sha256)
         if sha256 is None:
-            print(f"{path.name}: not pinned; to pin it, set\n    sha256: {digest}", file=sys.stderr)
+            logger.warning("%s: not pinned; to pin it, set\n    sha256: %s", path.name, digest)
         preprocess = torchvision_models.preprocess_of(member)
         network = torchvision_models.build_empty(model, preprocess)
         stored = torchvision_models.without_classifier(

@@ -1,6 +1,6 @@
 """`torch.compile` for the rest of an extraction: tried where it may pay, dropped where it fails or does not."""
 
-import sys
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -18,6 +18,7 @@ MIN_SAVINGS_PER_COST = 2.0  # expected savings must be this many times the cost
 # a missing gcc, an operator that it does not know, a cache folder that can't be written, a bug of its own
 FAILURES = (RuntimeError, OSError, ImportError, ValueError, TypeError, AttributeError, KeyError, AssertionError)
 MIN_SPEEDUP = 1.05  # of a compiled network, else it is dropped
+logger = logging.getLogger("icebox")
 
 
 def compile_if_faster(
@@ -26,8 +27,8 @@ def compile_if_faster(
     """Compile `backbone` where that pays; returns whether it is compiled now.
 
     `prepared` is one full batch to time. `was_compiled` says that this store's features so far are a compiled
-    network's, which round differently, so that the rest should be too. A failure costs one line on stderr, never the
-    run.
+    network's, which round differently, so that the rest should be too. A failure costs one line of warning, never
+    the run.
     """
     if wanted == "off" or items_left == 0 or not prepared:
         return False
@@ -42,13 +43,13 @@ def compile_if_faster(
         compiled, compiled_s = time_batch(backbone, prepared)
     except FAILURES as reason:
         backbone.compile(None)
-        print(f"torch.compile failed, going on without: {first_line(reason)}", file=sys.stderr)
+        logger.warning("torch.compile failed, going on without: %s", first_line(reason))
         return False
     cosine = min(float(row_cosines(plain[output], compiled[output]).min()) for output in plain)
     if cosine < COSINE_MIN or (not was_compiled and wanted == "auto" and plain_s < MIN_SPEEDUP * compiled_s):
         backbone.compile(None)
         speedup = plain_s / compiled_s
-        print(f"compiled network dropped: {speedup:.2f} times as fast, cosine {cosine:.6f}", file=sys.stderr)
+        logger.warning("compiled network dropped: %.2f times as fast, cosine %.6f", speedup, cosine)
         return False
     return True
 

@@ -3,9 +3,9 @@
 Extraction resumes from it. A store is made of hard links to its shards, so that it outlives the store's folder.
 """
 
+import logging
 import os
 import shutil
-import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,6 +15,8 @@ from icebox.features import files
 from icebox.features.errors import IceboxError
 from icebox.features.store import shards
 from icebox.features.store.shards import Shard
+
+logger = logging.getLogger("icebox")
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class ShardCache:
     def places(self) -> dict[str, RowLocation]:
         """{item_key: place} of every row, for the holder of the lock.
 
-        A damaged shard is removed, with a line on stderr; its rows will be computed again.
+        A damaged shard is removed, with a warning; its rows will be computed again.
         """
         files.sweep(self.folder)
         places: dict[str, RowLocation] = {}
@@ -47,7 +49,7 @@ class ShardCache:
             try:
                 shard = shards.read(path)
             except IceboxError as damage:
-                print(f"{damage}; its rows will be extracted again", file=sys.stderr)
+                logger.warning("%s; its rows will be extracted again", damage)
                 path.unlink()
                 continue
             for row, item_key in enumerate(shard.item_keys):

@@ -278,10 +278,10 @@ def test_loading_is_quiet_and_leaves_transformers_settings_alone(tiny, tmp_path,
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
 
 
-def test_an_unpinned_file_is_taken_and_its_pin_printed(tiny, tmp_path, capsys):
+def test_an_unpinned_file_is_taken_and_its_pin_is_logged(tiny, tmp_path, caplog):
     family.fetch(tmp_path, weights=str(tiny("bert")))
     found = sha256(tiny("bert") / "model.safetensors")
-    assert f"    sha256: {found}\n" in capsys.readouterr().err
+    assert caplog.messages[-1].endswith(f"\n    sha256: {found}")
     assert read_settings(tmp_path)["sha256"] == found
 
 

@@ -203,10 +203,10 @@ def test_the_fingerprint_hangs_on_weights_config_and_preprocessing(tiny, tmp_pat
     assert len(set(prints)) == 3
 
 
-def test_weights_are_pinned(tiny, tmp_path, capsys):
+def test_weights_are_pinned(tiny, tmp_path, caplog):
     digest = fingerprint.of_file(tiny("vit") / "model.safetensors")
     fetched(tmp_path / "a", tiny("vit"))
-    assert f"sha256: {digest}" in capsys.readouterr().err
+    assert f"sha256: {digest}" in caplog.text
     fetched(tmp_path / "b", tiny("vit"), sha256=digest)
     assert read_settings(tmp_path / "b")["sha256"] == digest
     with pytest.raises(IceboxError, match="sha256"):

@@ -88,16 +88,16 @@ def sweep(folder: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold the operating system's advisory lock on `path`, which ends with its process however that ends.
 
-    Raises IceboxError at once where another process holds it. The file stays: removing one that another process is
-    about to lock would give the lock to two.
+    Where another process holds it, waits, or else raises IceboxError at once. The file stays: removing one that another
+    process is about to lock would give the lock to two.
     """
     import filelock  # here, since the import takes 75 ms, and most commands take no lock
 
     # without the fallback, a lock file that outlives a killed process would stand in where flock is missing
-    lock = filelock.FileLock(path, blocking=False, fallback_to_soft=False)
+    lock = filelock.FileLock(path, blocking=wait, fallback_to_soft=False)
     with refusal_explained(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

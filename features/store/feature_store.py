@@ -32,9 +32,9 @@ class FeatureStore:
     May be pickled and handed to worker processes; each opens the memory maps that it touches.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.index = index.read(folder)
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.index = index.read(self.folder)
         self.outputs = self.index.outputs
         self.views = self.index.views
         self.default_view = PAIR if self.views == TEXTS else self.views[0]

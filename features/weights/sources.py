@@ -1,16 +1,19 @@
 """Find the files of a pretrained network: in an installed package, on the Hugging Face hub or in a folder."""
 
 import importlib.metadata
+import json
+import logging
 import shutil
-import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from icebox.features.errors import IceboxError
 from icebox.features.weights import checkpoints
 
 # Each holds all parameters of one network; the first that exists is taken (safetensors can run no code).
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")
+logger = logging.getLogger("icebox")
 
 
 def locate(weights: str, *, files: Sequence[str], revision: str) -> Path:
@@ -67,6 +70,25 @@ def download_from_hub(name: str, *, files: Sequence[str], revision: str) -> Path
     raise IceboxError(manual_download_message(name, files, revision, why=f"it holds no {' or '.join(WEIGHTS_FILES)}"))
 
 
+def read_config(weights: str, *, revision: str = "main") -> dict[str, Any]:
+    """The config.json of a network that `weights` names as for `locate`; of one on the hub no other file is fetched."""
+    kind, _, name = weights.partition(":")
+    if kind == "hub" and name:
+        import huggingface_hub
+
+        try:
+            path = Path(huggingface_hub.hf_hub_download(name, "config.json", revision=revision))
+        except Exception as error:  # the same failures as in download_from_hub, with the same way out
+            why = str(error).strip().splitlines()[0]
+            raise IceboxError(manual_download_message(name, ["config.json"], revision, why=why)) from error
+    else:
+        path = locate(weights, files=["config.json"], revision=revision) / "config.json"
+    if not path.is_file():
+        raise IceboxError(f"backbones: weights '{weights}': found no config.json in {path.parent}")
+    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return config
+
+
 def manual_download_message(name: str, files: Sequence[str], revision: str, *, why: str) -> str:
     """The error text for files that can't be downloaded: the reason, and how to put them in place by hand."""
     folder = f"weights/{name.rsplit('/', 1)[-1]}"
@@ -82,14 +104,14 @@ def copy_into(source: Path, folder: Path, *, files: Collection[str], sha256: str
     """Copy the weights and those of `files` that exist into `folder` → {"weights_file", "sha256"}.
 
     `called` is the user's name for the weights. Raises IceboxError, and copies nothing, where the weights are missing
-    or not those that `sha256` pins. Without a pin, prints the one to write down.
+    or not those that `sha256` pins. Without a pin, logs the one to write down.
     """
     name = next((name for name in WEIGHTS_FILES if (source / name).is_file()), None)
     if name is None:
         raise IceboxError(f"backbones: weights '{called}': found no {' or '.join(WEIGHTS_FILES)} in {source}")
     actual = checkpoints.check_sha256(source / name, sha256)
     if sha256 is None:
-        print(f"{called}: not pinned; to pin it, set\n    sha256: {actual}", file=sys.stderr)
+        logger.warning("%s: not pinned; to pin it, set\n    sha256: %s", called, actual)
     folder.mkdir(parents=True, exist_ok=True)
     for file in (name, *files):
         if (source / file).is_file():

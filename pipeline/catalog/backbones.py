@@ -1,8 +1,9 @@
 """Load a backbone that `fetch`, `pretrain` or `unfreeze` left in `data/backbones/`, by name or for a store."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from icebox.features import plugins
@@ -10,28 +11,52 @@ from icebox.features.abc.backbone import SETTINGS_FILE, Backbone
 from icebox.features.abc.dataset import Content, Dataset
 from icebox.features.errors import IceboxError, located
 from icebox.features.extraction import consistency
-from icebox.features.extraction.precision import TRIAL_ITEMS, resolve_auto_precision, resolve_for_device
+from icebox.features.extraction.precision import TRIAL_ITEMS, Precision, resolve_auto_precision, resolve_for_device
 from icebox.features.extraction.views import text_of
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.text.pairs import TEXTS
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.project import paths
+from icebox.pipeline.project.backbone_names import FAMILIES
 
 
 def load(name: str, family: str, outputs: list[str] | None, *, precision: str, **options: Any) -> Backbone:
-    """The frozen backbone with the given outputs, or else its family's default ones; on a GPU where torch sees one.
-
-    `options` are further keywords of the family's `load`: `size`, `decode`.
-    """
+    """The frozen backbone called `name` with the given outputs, or else its family's default ones."""
     folder = paths.backbone(name)
     if not (folder / SETTINGS_FILE).exists():
         raise IceboxError(f"{folder}: no backbone here; run: dvc repro, or dvc pull {folder}")
-    module = plugins.load("icebox.features.backbones", family)
     with located(f"backbone '{name}'"):
-        loaded: Backbone = module.load(
-            folder, outputs=outputs or list(module.DEFAULT_OUTPUTS), device=device(), precision=precision, **options
-        )
+        return load_from(folder, family, outputs, precision=precision, **options)
+
+
+def load_from(folder: Path, family: str, outputs: Sequence[str] | None, *, precision: str, **options: Any) -> Backbone:
+    """The frozen backbone in `folder`; on a GPU where torch sees one.
+
+    `options` are further keywords of the family's `load`: `size`, `decode`.
+    """
+    module = plugins.load(FAMILIES, family)
+    loaded: Backbone = module.load(
+        folder, outputs=outputs or list(module.DEFAULT_OUTPUTS), device=device(), precision=precision, **options
+    )
     return loaded
+
+
+def load_in_precision(
+    family: str,
+    precision: Precision,
+    load_in: Callable[[str], Backbone],
+    contents: Callable[[], Sequence[Content]],
+    records: Path,
+) -> tuple[Backbone, str]:
+    """The backbone that `load_in` gives in a precision, and why in this one, where `auto` had a choice (else "").
+
+    The choice is made on `contents`, once, and recorded in the folder `records`.
+    """
+    plugins.load(FAMILIES, family)  # so that device() knows whether it is a network
+    resolved = resolve_for_device(precision, device()) if "torch" in sys.modules else "float32"
+    if precision == "auto" and resolved != "float32":
+        return resolve_auto_precision(resolved, load_in, contents, records)
+    return load_in(resolved), ""
 
 
 def load_for_store(config: Config, key: str, source: Dataset, rows: Sequence[ManifestRow]) -> Backbone:
@@ -46,19 +71,14 @@ def load_for_store(config: Config, key: str, source: Dataset, rows: Sequence[Man
             f"stores.{key}: pairs: siamese needs pairs; dataset '{store.dataset}' holds {source.modality}s"
         )
     family = config.backbone(store.backbone).family
-    plugins.load("icebox.features.backbones", family)  # so that device() knows whether it is a network
-    precision = store.extract.precision
-    resolved = resolve_for_device(precision, device()) if "torch" in sys.modules else "float32"
 
     def load_in(number_format: str) -> Backbone:
         return load(store.backbone, family, store.extract.outputs, precision=number_format, **store.extract.options)
 
-    if precision == "auto" and resolved != "float32":
-        sample = partial(sample_contents, rows, source, store.extract.expanded_views[0])
-        backbone, reason = resolve_auto_precision(resolved, load_in, sample, paths.PRECISIONS)
+    sample = partial(sample_contents, rows, source, store.extract.expanded_views[0])
+    backbone, reason = load_in_precision(family, store.extract.precision, load_in, sample, paths.PRECISIONS)
+    if reason:
         print(f"{store.backbone}: {backbone.spec['precision']} ({reason})")
-    else:
-        backbone = load_in(resolved)
     modality = "text" if siamese else source.modality
     if backbone.modality != modality and not (modality == "pair" and backbone.takes_pairs):
         raise IceboxError(

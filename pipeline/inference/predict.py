@@ -33,6 +33,22 @@ NamedItem = tuple[str, Content]  # a path or a line of text, for the CSV, and th
 
 def to_csv(name: str, inputs: Sequence[str], *, out: Path | None = None, trust: bool = False) -> None:
     """Predict the inputs with the head STORE/HEAD, and print the CSV or write it to `out`."""
+    opened, backbone = open_head(name, trust=trust)
+    items: Iterator[NamedItem] = image_files(inputs) if backbone.modality == "image" else text_lines(inputs)
+    if opened.pairs:
+        items = parse_pairs(items)
+    if out:
+        with out.open("w", newline="", encoding="utf-8") as stream:
+            write(stream, opened, backbone, items)
+    else:
+        write(sys.stdout, opened, backbone, items)
+
+
+def open_head(name: str, *, trust: bool = False) -> tuple[Bundle, Backbone]:
+    """The bundle of the head STORE/HEAD and the backbone that it was fitted on.
+
+    Raises IceboxError where either is missing, or where the backbone has changed since.
+    """
     store, _, head = name.partition("/")
     if not head:
         raise IceboxError(f"predict {name}: expected STORE/HEAD, such as digits-glyphnet/logreg")
@@ -45,16 +61,7 @@ def to_csv(name: str, inputs: Sequence[str], *, out: Path | None = None, trust: 
             f"predict {name}: the backbone in {paths.backbone(opened.backbone)} is not the one this head was fitted on "
             f"(fingerprints differ); run: dvc repro fit@{store}-{head}"
         )
-    items: Iterator[NamedItem] = image_files(inputs) if backbone.modality == "image" else text_lines(inputs)
-    if opened.pairs:
-        items = parse_pairs(items)
-    if opened.clean:
-        items = clean_texts(items, opened.clean)
-    if out:
-        with out.open("w", newline="", encoding="utf-8") as stream:
-            write(stream, opened, backbone, items)
-    else:
-        write(sys.stdout, opened, backbone, items)
+    return opened, backbone
 
 
 def write(stream: Any, opened: Bundle, backbone: Backbone, items: Iterator[NamedItem]) -> None:
@@ -64,8 +71,7 @@ def write(stream: Any, opened: Bundle, backbone: Backbone, items: Iterator[Named
     head = opened.head
     kind = "p" if hasattr(head, "predict_proba") else "score"
     writer.writerow(["input", "label", *(f"{kind}_{name}" for name in opened.classes)])
-    while batch := list(islice(items, BATCH_SIZE)):
-        features = encode(backbone, batch, opened)
+    for batch, features in feature_batches(opened, backbone, items):
         if opened.task == "regression":
             values = head.predict(features)
             writer.writerows([name, f"{value:.6g}"] for (name, _), value in zip(batch, values, strict=True))
@@ -73,6 +79,16 @@ def write(stream: Any, opened: Bundle, backbone: Backbone, items: Iterator[Named
         predicted = predictions.predict(head, features, len(opened.classes))
         for (name, _), label, scores in zip(batch, predicted.predicted, predicted.scores, strict=True):
             writer.writerow([name, opened.classes[label], *(f"{value:.6f}" for value in scores)])
+
+
+def feature_batches(
+    opened: Bundle, backbone: Backbone, items: Iterator[NamedItem]
+) -> Iterator[tuple[list[NamedItem], np.ndarray]]:
+    """(b items, their features (b, d)), texts cleaned as those that the head was fitted on."""
+    if opened.clean:
+        items = clean_texts(items, opened.clean)
+    while batch := list(islice(items, BATCH_SIZE)):
+        yield batch, encode(backbone, batch, opened)
 
 
 def encode(backbone: Backbone, batch: Sequence[NamedItem], opened: Bundle) -> np.ndarray:

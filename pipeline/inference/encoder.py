@@ -1,0 +1,139 @@
+"""Encoder: a frozen backbone as a scikit-learn transformer, images or texts in, features out.
+
+Letters: n items, d features.
+"""
+
+import logging
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from icebox.features import files
+from icebox.features.abc.backbone import Backbone
+from icebox.features.errors import IceboxError
+from icebox.features.extraction.extract import extract, fingerprint_of
+from icebox.features.extraction.precision import TRIAL_ITEMS, Precision, Stored
+from icebox.features.store.feature_store import FeatureStore
+from icebox.pipeline.catalog import backbones
+from icebox.pipeline.inference import cached_backbones
+from icebox.pipeline.inference.raw_items import RawItems
+
+STORED: Stored = "float32"
+logger = logging.getLogger("icebox")
+
+
+class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Images (paths, Pillow images, uint8 arrays (h, w[, 3])) or texts → features float32 (n, d).
+
+    Args:
+        backbone: a network of torchvision by its name; "minilm"; OWNER/NAME of the Hugging Face hub; a family that
+            needs no weights ("pixels", "hashing"); or a folder: a project's data/backbones/NAME, or one that
+            transformers saved.
+        weights: in place of the name's own: published ones of torchvision, a file, a folder, or "random".
+        outputs: LAYER or LAYER:POOLING, laid side by side; by default the family's own.
+        precision: "auto", "float32", "bfloat16" or "float16", as in a project; `fit` settles what "auto" is.
+        batch_size: items that pass through the network at once.
+        workers: threads that read and decode.
+        cache: the folder for weights and features; by default the one that ICEBOX_CACHE names, else the user's.
+
+    Nothing is learned from the items. Features are kept in `cache` by content, so that no item passes twice, in
+    whatever process, fold or Pipeline it comes again. An item that can't be read raises IceboxError with its position.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "resnet18",
+        *,
+        weights: Path | str | None = None,
+        outputs: list[str] | None = None,
+        precision: Precision = "auto",
+        batch_size: int = 64,
+        workers: int = 2,
+        cache: Path | str | None = None,
+    ) -> None:
+        self.backbone = backbone
+        self.weights = weights
+        self.outputs = outputs
+        self.precision = precision
+        self.batch_size = batch_size
+        self.workers = workers
+        self.cache = cache
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Find the backbone and the number of its features, for which the items pass through it."""
+        self._fit_encode(X)
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
+        """`fit` and `transform` in one pass."""
+        return self._fit_encode(X)
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Features (n, d) float32 of n items. Raises IceboxError where the backbone is not the one of `fit`."""
+        check_is_fitted(self)
+        backbone, items = self._load(X, self.precision_)
+        if fingerprint_of({**backbone.spec, "stored": STORED}) != self.fingerprint_:
+            raise IceboxError(f"Encoder: the backbone '{self.backbone}' is not the one of fit any more; fit again")
+        return self._encode(backbone, items)
+
+    def _fit_encode(self, X: Any) -> np.ndarray:
+        backbone, items = self._load(X, self.precision)
+        features = self._encode(backbone, items)
+        self.precision_: Precision = backbone.spec["precision"]
+        self.fingerprint_ = fingerprint_of({**backbone.spec, "stored": STORED})
+        self._n_features_out = features.shape[1]  # the mixin names features after it: encoder0, encoder1, …
+        return features
+
+    def _load(self, X: Any, precision: Precision) -> tuple[Backbone, RawItems]:
+        """The backbone in a precision, and the items as it takes them; "auto" is settled by the first of them."""
+        cache = cached_backbones.cache_folder(self.cache)
+        stored = cached_backbones.find(str(self.backbone), weights=self.weights, cache=cache)
+
+        def sample() -> list[Any]:
+            items = RawItems(X, load_in("float32").modality)
+            return [items.content(position) for position in range(min(len(items), TRIAL_ITEMS))]
+
+        load_in = partial(_load_in, stored, self.outputs)
+        backbone, reason = backbones.load_in_precision(stored.family, precision, load_in, sample, cache / "precisions")
+        if reason:
+            logger.info("%s: %s (%s)", self.backbone, backbone.spec["precision"], reason)
+        return backbone, RawItems(X, backbone.modality)
+
+    def _encode(self, backbone: Backbone, items: RawItems) -> np.ndarray:
+        """Features (n, d), of which only those are computed that the shard cache lacks."""
+        cache = cached_backbones.cache_folder(self.cache)
+        rows = items.manifest()
+        lock = cache / "locks" / fingerprint_of({**backbone.spec, "stored": STORED})
+        # extraction refuses to share its cache with another process at once; the folds of a search wait here
+        with files.locked(lock, wait=True), tempfile.TemporaryDirectory(prefix=".store-", dir=cache) as folder:
+            summary = extract(
+                rows,
+                read=items.read,
+                backbone=backbone,
+                cache_root=cache / "shards",
+                store=Path(folder) / "store",
+                batch_size=self.batch_size,
+                workers=self.workers,
+                stored=STORED,
+            )
+            features = FeatureStore(Path(folder) / "store").load().astype(np.float32, copy=False)
+        logger.info("%s: %d items, %d passed through the network", self.backbone, summary.items, summary.passed)
+        return features
+
+    def __sklearn_tags__(self) -> Any:
+        """Items in one dimension, texts among them; what they are is for the backbone to check."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        tags.no_validation = True
+        return tags
+
+
+def _load_in(stored: cached_backbones.StoredBackbone, outputs: list[str] | None, precision: str) -> Backbone:
+    return cached_backbones.load(stored, outputs, precision=precision)

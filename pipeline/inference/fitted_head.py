@@ -1,0 +1,119 @@
+"""A project's fitted head as a scikit-learn estimator over raw items: images or texts in, classes or numbers out.
+
+Letters: n items, k classes.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.metaestimators import available_if
+
+from icebox.features.abc.backbone import Backbone
+from icebox.pipeline.evaluation import predictions
+from icebox.pipeline.evaluation.predictions import Predictions
+from icebox.pipeline.inference import predict
+from icebox.pipeline.inference.bundle import Bundle
+from icebox.pipeline.inference.raw_items import RawItems
+
+
+class FittedHead(BaseEstimator):
+    """A head of a project and the backbone that it was fitted on. It stays as it is: `fit` learns nothing.
+
+    A pickle holds the head's name and the project's folder; the rest is opened again when it is first needed.
+    """
+
+    def __init__(self, head: str, *, project: Path | str = ".", trust: bool = False) -> None:
+        self.head = head
+        self.project = project
+        self.trust = trust
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Nothing: the head is fitted, and new items do not change it."""
+        return self
+
+    @property
+    def bundle_(self) -> Bundle:
+        """The bundle: the head, its classes, and where its features come from."""
+        return self._open()[0]
+
+    def _open(self) -> tuple[Bundle, Backbone]:
+        """Bundle and backbone, opened once. Raises IceboxError where either is missing or has changed."""
+        if "_opened" not in self.__dict__:
+            with contextlib.chdir(self.project):  # where the project's own plugins are found, and all its paths begin
+                self._opened = predict.open_head(self.head, trust=self.trust)
+        return self._opened
+
+    def _features(self, X: Any) -> Iterator[np.ndarray]:
+        """The features of the items, a batch at a time, as the head saw them when it was fitted."""
+        opened, backbone = self._open()
+        items = RawItems(X, "pair" if opened.pairs else backbone.modality)
+        return (features for _, features in predict.feature_batches(opened, backbone, items.named_contents()))
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __sklearn_clone__(self) -> Self:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_opened"}
+
+    def __sklearn_tags__(self) -> Any:
+        """Items in one dimension, texts among them."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        tags.no_validation = True
+        return tags
+
+
+class FittedRegressor(RegressorMixin, FittedHead):
+    """A fitted head that predicts numbers."""
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Values (n,)."""
+        return np.concatenate([self.bundle_.head.predict(features) for features in self._features(X)])
+
+
+class FittedClassifier(ClassifierMixin, FittedHead):
+    """A fitted head that predicts classes."""
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The classes' names (k,), in the order of the columns of `predict_proba`."""
+        return np.array(self.bundle_.classes)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Names of classes (n,)."""
+        numbers = np.concatenate([each.predicted for each in self._predictions(X)])
+        names: np.ndarray = self.classes_[numbers]
+        return names
+
+    @available_if(lambda self: hasattr(self.bundle_.head, "predict_proba"))  # type: ignore[untyped-decorator]
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities (n, k). Only of a head that has them."""
+        return np.concatenate([each.scores for each in self._predictions(X)])
+
+    def _predictions(self, X: Any) -> Iterator[Predictions]:
+        opened = self.bundle_
+        return (predictions.predict(opened.head, features, len(opened.classes)) for features in self._features(X))
+
+
+def load(head: str, *, project: Path | str = ".", trust: bool = False) -> FittedClassifier | FittedRegressor:
+    """The head STORE/HEAD of a project, ready to predict raw items.
+
+    `project` is the project's folder; while its files are opened it is the working folder. `trust` opens a bundle whose
+    sha256 is not the one on its card. Raises IceboxError for a head that is missing, or whose backbone has changed.
+    """
+    folder = Path(project).expanduser().resolve()
+    classifier = FittedClassifier(head, project=folder, trust=trust)
+    if classifier.bundle_.task == "classification":
+        return classifier
+    regressor = FittedRegressor(head, project=folder, trust=trust)
+    regressor._open()
+    return regressor

@@ -113,7 +113,7 @@ def identity_of(path: Path) -> str:
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 
-def load(stored: StoredBackbone, outputs: Sequence[str] | None, *, precision: str) -> Backbone:
+def load(stored: StoredBackbone, outputs: Sequence[str] | None, precision: str) -> Backbone:
     """The backbone, frozen, in eval mode; kept in memory, so that clones of an encoder share one network."""
     return load_shared(stored, None if outputs is None else tuple(outputs), precision)
 

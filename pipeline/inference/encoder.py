@@ -69,7 +69,7 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._fit_encode(X)
         return self
 
-    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
+    def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
         """`fit` and `transform` in one pass."""
         return self._fit_encode(X)
 
@@ -93,12 +93,12 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """The backbone in a precision, and the items as it takes them; "auto" is settled by the first of them."""
         cache = cached_backbones.cache_folder(self.cache)
         stored = cached_backbones.find(str(self.backbone), weights=self.weights, cache=cache)
+        load_in = partial(cached_backbones.load, stored, self.outputs)
 
         def sample() -> list[Any]:
             items = RawItems(X, load_in("float32").modality)
             return [items.content(position) for position in range(min(len(items), TRIAL_ITEMS))]
 
-        load_in = partial(_load_in, stored, self.outputs)
         backbone, reason = backbones.load_in_precision(stored.family, precision, load_in, sample, cache / "precisions")
         if reason:
             logger.info("%s: %s (%s)", self.backbone, backbone.spec["precision"], reason)
@@ -133,7 +133,3 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         tags.input_tags.string = True
         tags.no_validation = True
         return tags
-
-
-def _load_in(stored: cached_backbones.StoredBackbone, outputs: list[str] | None, precision: str) -> Backbone:
-    return cached_backbones.load(stored, outputs, precision=precision)

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -44,7 +45,9 @@ def test_a_lock_refuses_other_processes_and_ends_with_its_holder_however_that_en
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(IceboxError, match="another process"), files.locked(lock):
             pass
-        holder.kill()
+        threading.Timer(0.2, holder.kill).start()
+        with files.locked(lock, wait=True):
+            assert holder.wait() != 0
         holder.wait()
         with files.locked(lock):
             pass

@@ -8,10 +8,11 @@ Letters: n items, u units, b draws of a block.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from statistics import NormalDist
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from icebox.pipeline.comparison.statistics import Z_95, Interval
 from icebox.pipeline.evaluation.metrics import METRICS, Metric
@@ -34,9 +35,15 @@ def score_of(metric: Metric, sample: Sample) -> Score:
 
 def resample(scores: Sequence[Score], units: np.ndarray, *, draws: int = DRAWS, seed: int = SEED) -> np.ndarray:
     """Every score on every draw, (len(scores), draws). units: (n,) the number of each item's unit, from 0."""
-    with threadpool_limits(1):  # products so small gain nothing from a second thread, and wait for it on busy cores
+    with blas().limit(limits=1):  # products so small gain nothing from a second thread, and wait for it on busy cores
         blocks = [np.stack([score(weights) for score in scores]) for weights in draw_weights(units, draws, seed)]
     return np.concatenate(blocks, axis=1)
+
+
+@cache
+def blas() -> ThreadpoolController:
+    """The process's BLAS libraries, looked up once: each look-up takes 4 ms, as long as many a bootstrap."""
+    return ThreadpoolController()
 
 
 def draw_weights(units: np.ndarray, draws: int, seed: int) -> Iterator[np.ndarray]:
@@ -84,7 +91,7 @@ def rmse_interval(errors: np.ndarray, units: np.ndarray, *, draws: int = DRAWS, 
         return np.log(mean), np.sqrt(np.maximum(spread, 0)) / n
 
     (center,), (error,) = log_mean(np.ones((1, u)))
-    with threadpool_limits(1):
+    with blas().limit(limits=1):
         blocks = [log_mean(weights) for weights in draw_weights(np.arange(u), draws, seed)]
     shifts = np.concatenate([(means - center) / np.maximum(spreads, TINY) for means, spreads in blocks])
     low, high = np.quantile(shifts, (0.025, 0.975))

@@ -133,7 +133,7 @@ def test_real_photos_become_what_the_librarys_own_processor_makes_of_them(proces
     files = sorted(Path(os.environ["ICEBOX_REAL_DATA"], "flowers5/roses").iterdir())[:8]
     steps = transformers_vision.preprocess_of(source)
     trusted = by_the_library(source, [np.array(Image.open(file)) for file in files])
-    ours = torch.stack([transformers_vision.prepared(file.read_bytes(), steps) for file in files]).float()
+    ours = torch.stack([transformers_vision.preprocess_image(file.read_bytes(), steps) for file in files]).float()
     level = steps["scale"] / torch.tensor(steps["std"])[:, None, None]
     apart = (ours - (trusted / level + torch.tensor(steps["mean"])[:, None, None] / steps["scale"])).abs()
     assert apart.max() < 3.01

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+import icebox
 from icebox.features.errors import IceboxError
 from icebox.pipeline.cli import doctor, project, store
 from icebox.pipeline.project import hints
@@ -86,12 +87,7 @@ def program() -> str:
 def print_version(wanted: bool) -> None:
     """Print the version and leave, where --version is given."""
     if wanted:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            print(f"icebox {version('icebox')}")
-        except PackageNotFoundError:
-            print("icebox, from a checkout that is not installed")
+        print(f"icebox {icebox.__version__}")
         raise typer.Exit
 
 

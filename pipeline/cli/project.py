@@ -41,7 +41,8 @@ def init(
     ] = False,
 ) -> None:
     """Make a project: params.yaml to edit, dvc.yaml, and folders for data and plugins of your own."""
-    from icebox.pipeline.config import json_schema
+    from icebox.features import plugins
+    from icebox.pipeline.config import json_schema, plugin_schema
     from icebox.pipeline.project import init as project
     from icebox.pipeline.project import paths
 
@@ -54,6 +55,12 @@ def init(
     if sum(source is not None for source in (images, texts, recipe)) != 1:
         raise IceboxError("init: give one of --images PATH, --texts FILE and --recipe NAME")
     name = project.dataset_name(folder)
+    if backbone in plugins.names("icebox.features.backbones"):
+        file = plugins.file("icebox.features.backbones", backbone)
+        if not plugin_schema.defines(file, "fetch"):
+            raise IceboxError(
+                f"--backbone {backbone}: is trained here, from nothing: an entry of `pretrain:`, not this"
+            )
     own_weights = located(weights, folder) if weights else None
     if images:
         if not images.expanduser().is_dir():

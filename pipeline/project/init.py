@@ -23,7 +23,7 @@ PARAMS = """\
 # What Icebox runs. Change a line, then `icebox run` (or `dvc repro`): only what the change touches runs again.
 
 select: # every store named here is tried with every head named here
-  stores: [{name}-{key}, {name}-{floor}]
+  stores: [{stores}]
   heads: [logreg, linear_svm, knn]
   ensembles: []
 
@@ -31,12 +31,10 @@ datasets:
   {name}: {dataset}
 
 backbones:
-  {key}: {backbone}
-  {floor}: {floor_settings} # a floor, without a network: what others have to beat
+{backbones}
 
 stores: # one dataset through one backbone; a key `extract:` says which layers, views and sizes
-  {name}-{key}: {{dataset: {name}, backbone: {key}}}
-  {name}-{floor}: {{dataset: {name}, backbone: {floor}}}
+{pairs}
 
 heads: # a list is a grid: the value that is best on val is scored on test
   logreg: {{C: [0.001, 0.01, 0.1, 1.0], scale: [each, overall]}}
@@ -110,8 +108,13 @@ def texts_params(name: str, path: Path, *, text: str, label: str, backbone: str,
 def params(name: str, dataset: str, backbone: str, settings: str, *, floor: str, floor_settings: str) -> str:
     """The text of params.yaml for one dataset, one backbone and one floor."""
     key = re.sub(r"[^A-Za-z0-9_.]+", "_", backbone.rstrip("/").rsplit("/", 1)[-1])
+    backbones = {key: settings, floor: f"{floor_settings} # a floor, without a network: what others have to beat"}
     return PARAMS.format(
-        name=name, dataset=dataset, key=key, backbone=settings, floor=floor, floor_settings=floor_settings
+        name=name,
+        dataset=dataset,
+        stores=", ".join(f"{name}-{each}" for each in backbones),
+        backbones="\n".join(f"  {each}: {line}" for each, line in backbones.items()),
+        pairs="\n".join(f"  {name}-{each}: {{dataset: {name}, backbone: {each}}}" for each in backbones),
     )
 
 

@@ -36,6 +36,12 @@ def test_init_for_images_writes_params_that_check_accepts(folder, monkeypatch):
     assert Path("plugins/heads").is_dir()
 
 
+def test_the_floor_alone_is_one_store(folder, monkeypatch):
+    assert main(["init", "p", "--images", "raw/photos", "--backbone", "pixels"]) == 0
+    monkeypatch.chdir("p")
+    assert loader.load().select.stores == ["p-pixels"]
+
+
 def test_data_and_weights_inside_the_project_are_named_relative_to_it(folder, monkeypatch):
     make_raw_data(folder / "mine/data/raw")
     (folder / "mine/net.pth").write_bytes(b"")
@@ -71,6 +77,7 @@ def test_init_with_a_recipe_copies_it(folder, recipe):
         (["--images", "raw/phottos"], "expected a folder of class folders, found no folder there"),
         (["--texts", "raw/note.csv"], "expected a table"),
         (["--recipe", "mnits"], "no recipe named 'mnits'; did you mean 'mnist'?"),
+        (["--images", "raw/photos", "--backbone", "glyphnet"], "--backbone glyphnet: is trained here, from nothing"),
         (["--update"], "not found; name a project's folder, or make one: icebox init DIR"),
     ],
 )

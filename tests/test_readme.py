@@ -16,6 +16,9 @@ from tests.conftest import PROJECT, Project
 README = (PROJECT / "README.md").read_text()
 NOT_HERE = {"make test"}  # this is it
 SHORTER = {
+    "[digits-glyphnet, digits-pixels, docstrings-minilm, docstrings-hashing]": "[digits-glyphnet, docstrings-minilm]",
+    "seeds: 5 # heads": "seeds: 1 # heads",
+    "learning_rate: [0.0003, 0.001, 0.003]": "learning_rate: [0.001]",
     "glyphnet: {data: none, seed: 0}": "glyphnet: {data: none, steps: 5, batch_size: 16, width: 4}",
     "docstrings: # first": "docstrings: # max_per_library\n    max_per_library: 60 # first",
     "[logreg, linear_svm, knn, lightgbm, mlp]": "[logreg, mlp]",

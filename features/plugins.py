@@ -10,6 +10,7 @@ from types import ModuleType
 
 from icebox.features.errors import IceboxError, suggestion
 
+ROOT = Path(__file__).resolve().parent.parent  # of the package `icebox`
 OWN = Path("plugins")
 KINDS = ("backbones", "datasets", "heads")  # packages to which a project may add files
 NOT_PLUGINS = {"__init__", "base"}
@@ -65,14 +66,16 @@ def folders(package: str) -> list[Path]:
 
 def folder(package: str) -> Path:
     """The folder of a package's files: `icebox.features` is the folder `features`."""
-    return Path(__file__).resolve().parent.parent / Path(*package.split(".")[1:])
+    return ROOT.joinpath(*package.split(".")[1:])
 
 
 def own_folder(package: str) -> Path | None:
     """The working folder's plugins of this kind, if it has any."""
     kind = package.rsplit(".", 1)[-1]
+    if kind not in KINDS:
+        return None
     own = (OWN / kind).resolve()
-    return own if kind in KINDS and own.is_dir() else None
+    return own if own.is_dir() else None
 
 
 def add_own(package: str) -> None:

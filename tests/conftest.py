@@ -98,7 +98,7 @@ def make_raw_data(raw: Path) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The two longest files first, one for each worker: begun last, one would leave the other worker idle for minutes."""
+    """The two longest files first, one for each worker: begun last, one would leave the other idle for minutes."""
     order = {"test_end_to_end.py": 0, "test_readme.py": 1}
     items.sort(key=lambda item: order.get(item.path.name, 2))
 

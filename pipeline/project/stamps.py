@@ -84,6 +84,7 @@ def files_of(module: str, importer: Path) -> list[Path]:
     return found_files
 
 
+@cache
 def source(module: str) -> Path | None:
     """A module's file, or its package's __init__; None where there is neither."""
     package, _, name = module.rpartition(".")

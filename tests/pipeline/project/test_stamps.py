@@ -68,8 +68,10 @@ def package(tmp_path, monkeypatch) -> Path:
     (folder / "schema.json").write_text("{}")
     monkeypatch.setattr(stamps.plugins, "folder", lambda module: tmp_path / Path(*module.split(".")[1:]))
     monkeypatch.chdir(tmp_path)
+    stamps.source.cache_clear()
     yield tmp_path
     stamps.imported.cache_clear()
+    stamps.source.cache_clear()
 
 
 def closure_of(folder: Path, text: str) -> set[str]:
@@ -114,6 +116,7 @@ def test_a_projects_own_plugin_has_a_stamp_that_follows_its_own_files_and_ours(t
     (own / "helper.py").write_text("from . import other\nx = 1\n")
     (own / "other.py").write_text("")
     stamps.imported.cache_clear()
+    stamps.source.cache_clear()
     assert {"mine.py", "helper.py", "other.py", "knn.py", "preprocessing.py"} <= names(stamps.closure(own / "mine.py"))
     before = stamps.code_of(own / "mine.py")
     (own / "other.py").write_text("y = 1\n")

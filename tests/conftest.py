@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests import stage_server
+
 PROJECT = Path(__file__).parents[1]
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the commands do, before torch is loaded: pipeline/cli/app.py
 # some machines that run tests set it; each of the hundreds of stages would then translate this project's files anew
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+STAGE_PYTHON = "ICEBOX_TEST_STAGE_PYTHON"  # a folder with a `python` for stages, where a test has asked for it
 NEEDED = ("icebox", "features", "pipeline", "dvc.yaml", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore")
 PARAMS = """
 select:
@@ -59,7 +63,8 @@ class Project:
     def run(self, *command: str, fails: bool = False) -> str:
         """stdout and stderr of a command that must succeed, or must not."""
         # the commands say `python` and `dvc`, as on a machine with the environment active
-        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        places = [os.environ.get(STAGE_PYTHON, ""), str(Path(sys.executable).parent), os.environ["PATH"]]
+        environment = os.environ | {"PATH": os.pathsep.join(filter(None, places))}
         done = subprocess.run(
             command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -104,7 +109,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Project:
+def stage_python(tmp_path_factory) -> Iterator[None]:
+    """Stages of projects run as children of a process that has loaded their libraries already."""
+    folder, server = stage_server.commands(tmp_path_factory.mktemp("stages"))
+    os.environ[STAGE_PYTHON] = str(folder)
+    yield
+    del os.environ[STAGE_PYTHON]
+    server.kill()
+    server.communicate()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, stage_python) -> Project:
     """A clone in git whose pipeline has run once. Copy it before changing it."""
     folder = tmp_path_factory.mktemp("project") / "icebox"
     for name in NEEDED:

@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from icebox.pipeline.config import loader
-from tests.conftest import PROJECT, Project
+from tests.conftest import PROJECT, STAGE_PYTHON, Project
 
 README = (PROJECT / "README.md").read_text()
 NOT_HERE = {"make test"}  # this is it
@@ -57,11 +57,12 @@ def clone(tmp_path_factory) -> Project:
     return project
 
 
-def test_the_shell_commands_run_in_their_order(clone, tmp_path):
+def test_the_shell_commands_run_in_their_order(clone, tmp_path, stage_python):
     script = "".join(block for block in blocks("sh") if block.strip() not in NOT_HERE)
     assert "make\n" in script
     script = script.replace("/where/your/team/looks", str(tmp_path / "shelf"))
-    script = script.replace(". .venv/bin/activate", f'export PATH="{clone.folder}/.venv/bin:$PATH"')
+    places = f"{os.environ[STAGE_PYTHON]}:{clone.folder}/.venv/bin"
+    script = script.replace(". .venv/bin/activate", f'export PATH="{places}:$PATH"')
     environment = os.environ | {"PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from icebox.features import files
@@ -21,13 +21,13 @@ from icebox.features.extraction.precision import TRIAL_ITEMS, Precision, Stored
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.catalog import backbones
 from icebox.pipeline.inference import cached_backbones
-from icebox.pipeline.inference.raw_items import RawItems
+from icebox.pipeline.inference.raw_items import RawItems, RawItemsEstimator
 
 STORED: Stored = "float32"
 logger = logging.getLogger("icebox")
 
 
-class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RawItemsEstimator):
     """Images (paths, Pillow images, uint8 arrays (h, w[, 3])) or texts → features float32 (n, d).
 
     Args:
@@ -124,12 +124,3 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             features = FeatureStore(Path(folder) / "store").load().astype(np.float32, copy=False)
         logger.info("%s: %d items, %d passed through the network", self.backbone, summary.items, summary.passed)
         return features
-
-    def __sklearn_tags__(self) -> Any:
-        """Items in one dimension, texts among them; what they are is for the backbone to check."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
-        tags.input_tags.string = True
-        tags.no_validation = True
-        return tags

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.metaestimators import available_if
 
 from icebox.features.abc.backbone import Backbone
@@ -17,10 +17,10 @@ from icebox.pipeline.evaluation import predictions
 from icebox.pipeline.evaluation.predictions import Predictions
 from icebox.pipeline.inference import predict
 from icebox.pipeline.inference.bundle import Bundle
-from icebox.pipeline.inference.raw_items import RawItems
+from icebox.pipeline.inference.raw_items import RawItems, RawItemsEstimator
 
 
-class FittedHead(BaseEstimator):
+class FittedHead(RawItemsEstimator):
     """A head of a project and the backbone that it was fitted on. It stays as it is: `fit` learns nothing.
 
     A pickle holds the head's name and the project's folder; the rest is opened again when it is first needed.
@@ -61,15 +61,6 @@ class FittedHead(BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name != "_opened"}
-
-    def __sklearn_tags__(self) -> Any:
-        """Items in one dimension, texts among them."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
-        tags.input_tags.string = True
-        tags.no_validation = True
-        return tags
 
 
 class FittedRegressor(RegressorMixin, FittedHead):

@@ -6,12 +6,25 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from sklearn.base import BaseEstimator
 
 from icebox.features import fingerprint
 from icebox.features.abc.dataset import Content, Modality, Pair
 from icebox.features.errors import IceboxError, ItemError
 from icebox.features.images import decoding
 from icebox.features.manifest.manifest import ManifestRow
+
+
+class RawItemsEstimator(BaseEstimator):
+    """Base class of estimators that take raw items in one dimension, texts among them, and check these themselves."""
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        tags.no_validation = True
+        return tags
 
 
 class RawItems:

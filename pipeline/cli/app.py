@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def program() -> str:
-    """The command as it was typed: `icebox`, or `python -m pipeline`."""
+    """The command as it was typed: `icebox`, `python -m icebox` or `python -m pipeline`."""
     path = Path(sys.argv[0])
     return f"python -m {path.parent.name}" if path.name == "__main__.py" else path.name or "icebox"
 

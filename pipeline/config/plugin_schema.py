@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import annotated_types
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from icebox.features import plugins
 from icebox.features.errors import IceboxError, suggestion
 
 NAMES: dict[str, Any] = {  # what an annotation may be made of; a path and a sequence are text and list in params.yaml
@@ -59,6 +60,11 @@ def path_values(file: Path, function: str, parameters: dict[str, Any]) -> list[P
             value = parameters.get(argument.arg, default_path(default))
             paths += map(Path, value.values() if isinstance(value, dict) else [] if value is None else [value])
     return paths
+
+
+def dataset_paths(family: str, parameters: dict[str, Any]) -> list[Path]:
+    """The places of a dataset's raw data: the paths among its source's arguments."""
+    return path_values(plugins.file("icebox.features.datasets", family), "Source.__init__", parameters)
 
 
 def default_path(default: ast.expr | None) -> str | None:

@@ -43,8 +43,7 @@ def run(config: Config, key: str | None = None) -> None:
 def raw_data_stamp(config: Config, name: str) -> str:
     """The stamp of a dataset's raw files."""
     entry = config.datasets[name]
-    file = plugins.file("icebox.features.datasets", entry.family)
-    places = plugin_schema.path_values(file, "Source.__init__", entry.parameters)
+    places = plugin_schema.dataset_paths(entry.family, entry.parameters)
     return raw_data.stamp(places, record=paths.raw_record(name), summary=paths.dataset_summary(name))
 
 

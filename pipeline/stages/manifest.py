@@ -5,7 +5,7 @@ from collections import Counter
 
 from tqdm import tqdm
 
-from icebox.features import files, plugins
+from icebox.features import files
 from icebox.features.errors import IceboxError
 from icebox.features.extraction import precision
 from icebox.features.manifest import manifest
@@ -60,8 +60,8 @@ def write_summary(config: Config, key: str, counts: Counter[str]) -> None:
 
     `stamp` is the one with which the stage ran; `content` is that of the files as they are now, downloads included.
     """
-    file = plugins.file("icebox.features.datasets", config.datasets[key].family)
-    places = plugin_schema.path_values(file, "Source.__init__", config.datasets[key].parameters)
+    entry = config.datasets[key]
+    places = plugin_schema.dataset_paths(entry.family, entry.parameters)
     content = raw_data.content_of(places, record=paths.raw_record(key))
     stamp = paths.raw_stamp(key)
     summary = {

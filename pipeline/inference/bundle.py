@@ -3,7 +3,12 @@
 joblib is pickle, and opening a pickle runs what is in it: a bundle is opened only when its sha256 is the card's.
 """
 
+import hashlib
+import io
 import json
+import pickle
+import struct
+import zlib
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +29,10 @@ from icebox.pipeline.project import paths
 
 FORMAT = 2  # of the card and of what is pickled beside it: raised when the classes inside have moved or changed
 LIBRARIES = ("scikit-learn", "lightgbm", "torch", "numpy")
+DAMAGED = (  # errors of pickle, and of what it calls, at bytes that are no whole pickle
+    pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, ArithmeticError, OSError, MemoryError,
+    RecursionError, struct.error, zlib.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,27 +120,63 @@ def save(bundle: Bundle, *, store: str, head: str) -> None:
 def load(path: Path, *, trust: bool = False) -> Bundle:
     """Open a bundle whose sha256 is the one on its card, or any at all with `trust`.
 
-    Raises IceboxError for one that another version of Icebox wrote, whose classes are not to be found here.
+    The file is read once: the bytes that are hashed are the bytes that are opened. Raises IceboxError for one that is
+    missing, that its card does not record, or that another version of Icebox wrote, whose classes are not to be found.
     """
-    if not path.exists():
-        raise IceboxError(f"{path}: not found; run: dvc repro (or dvc pull)")
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise IceboxError(f"{path}: not found; run: dvc repro (or dvc pull)") from None
+    except OSError as reason:
+        raise IceboxError(f"{path}: can't be read: {reason.strerror}") from None
     if not trust:
-        refuse_unrecorded(path)
-    refuse_other_format(path)
+        refuse_unrecorded(path, content)
+    refuse_other_format(path, trust=trust)
     plugins.add_own("icebox.pipeline.heads")  # a head may be one of the project's own
     try:
-        opened = joblib.load(path)
+        opened = joblib.load(io.BytesIO(content))
     except (ImportError, AttributeError) as reason:
         raise version_error(path, str(reason)) from reason
+    except DAMAGED as reason:  # with `trust` only, since otherwise the bytes are those that were saved
+        raise IceboxError(
+            f"{path}: is no whole bundle ({reason}); fit it anew: dvc repro -f {stage_of(path)}"
+        ) from None
     if not isinstance(opened, Bundle):
         raise IceboxError(f"{path}: expected a bundle of this project, found {type(opened).__name__}")
     return opened
 
 
-def refuse_other_format(path: Path) -> None:
-    """Raise IceboxError where the card says that the bundle was written in another format than today's."""
+def read_card(path: Path) -> dict[str, Any]:
+    """The card of the bundle at `path`. Raises IceboxError for one that is missing or damaged."""
     card = path.with_suffix(".json")
-    written = json.loads(card.read_text()).get("format", 1) if card.exists() else FORMAT
+    try:
+        content = json.loads(card.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and isinstance(content.get("sha256"), str):
+            return content
+        reason = f"expected an object with a sha256, found {str(content)[:40]}"
+    except FileNotFoundError:
+        raise IceboxError(
+            f"{path}: expected its card {card} beside it, found none; to open it all the same: --trust"
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:  # a UnicodeDecodeError is a ValueError
+        reason = str(error)
+    raise IceboxError(
+        f"{card}: the card is damaged ({reason}), so its bundle was left closed; "
+        f"restore it (git checkout {card}), or fit anew: dvc repro -f {stage_of(path)}"
+    )
+
+
+def refuse_other_format(path: Path, *, trust: bool) -> None:
+    """Raise IceboxError where the card says that the bundle was written in another format than today's.
+
+    With `trust`, a bundle is opened without its card, so one that is missing or damaged says nothing.
+    """
+    try:
+        written = read_card(path).get("format", 1)
+    except IceboxError:
+        if not trust:
+            raise
+        return
     if written != FORMAT:
         raise version_error(path, f"format {written}, not {FORMAT}")
 
@@ -150,14 +195,11 @@ def stage_of(path: Path) -> str:
     return f"ensemble@{store}" if head == paths.ENSEMBLE else f"fit@{store}-{head} (or unfreeze@{head})"
 
 
-def refuse_unrecorded(path: Path) -> None:
-    """Raise IceboxError unless the file is the one that its card describes."""
-    card = path.with_suffix(".json")
-    if not card.exists():
-        raise IceboxError(f"{path}: expected its card {card} beside it, found none; to open it all the same: --trust")
-    recorded, actual = json.loads(card.read_text())["sha256"], fingerprint.of_file(path)
+def refuse_unrecorded(path: Path, content: bytes) -> None:
+    """Raise IceboxError unless these bytes of a bundle are those that its card describes."""
+    recorded, actual = read_card(path)["sha256"], hashlib.sha256(content).hexdigest()
     if recorded != actual:
         raise IceboxError(
-            f"{path}: expected sha256 {recorded} (from {card.name}), found {actual}; opening a bundle runs code in it, "
-            "so it was left closed; if you know where it comes from: --trust"
+            f"{path}: expected sha256 {recorded} (from {path.stem}.json), found {actual}; opening a bundle runs "
+            "code in it, so it was left closed; if you know where it comes from: --trust"
         )

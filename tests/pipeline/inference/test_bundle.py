@@ -87,3 +87,48 @@ def test_a_bundle_of_another_format_is_left_closed(saved, trust):
     card.write_text(card.read_text().replace('"format": 2', '"format": 1'))
     with pytest.raises(IceboxError, match=r"of another \(format 1, not 2\); fit it anew: dvc repro -f fit@s-h"):
         bundle.load(saved, trust=trust)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"null", b"{}", b"\xff\xfe{", b'{"sha256": 3}', b'{"sha', b"[" * 20_000, b'"text"']
+)
+def test_a_damaged_card_is_one_line_and_its_bundle_stays_closed(saved, content):
+    paths.card("s", "h").write_bytes(content)
+    with pytest.raises(IceboxError, match=r"h\.json: the card is damaged .*fit anew: dvc repro -f fit@s-h") as error:
+        bundle.load(saved)
+    assert "\n" not in str(error.value)
+    assert bundle.load(saved, trust=True).classes == ["a", "b"]
+
+
+def test_the_bytes_that_are_opened_are_those_that_were_hashed(saved, tmp_path, monkeypatch):
+    """A file that is swapped after it was read runs no code."""
+
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    def swapped(path, content):
+        joblib.dump(Trap(), saved)
+        return genuine(path, content)
+
+    genuine = bundle.refuse_unrecorded
+    monkeypatch.setattr(bundle, "refuse_unrecorded", swapped)
+    assert bundle.load(saved).classes == ["a", "b"]
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("keep", [0, 1, 40, 200, -1])
+def test_a_torn_bundle_is_one_line_even_when_it_is_trusted(saved, keep):
+    saved.write_bytes(saved.read_bytes()[:keep])
+    with pytest.raises(IceboxError, match="left closed"):
+        bundle.load(saved)
+    with pytest.raises(IceboxError, match="is no whole bundle") as error:
+        bundle.load(saved, trust=True)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_in_the_bundles_place_is_one_line(saved):
+    saved.unlink()
+    saved.mkdir()
+    with pytest.raises(IceboxError, match="can't be read"):
+        bundle.load(saved)

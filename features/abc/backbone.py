@@ -106,7 +106,7 @@ class Pretraining(ABC):
 
     @property
     def device(self) -> "torch.device":
-        """The network's device; the loop moves the parts to a GPU where there is one."""
+        """The network's device; the loop moves the parts to that of the run."""
         return next(self.network.parameters()).device
 
 

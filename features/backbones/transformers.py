@@ -37,7 +37,7 @@ VERSION = 1
 DEFAULT_OUTPUTS: tuple[str, ...] = ("last:mean",)
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
 TOKENIZER_FILES = (*VOCABULARIES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}  # of one forward pass, padding counted
+BATCH_TOKENS, BATCH_TOKENS_GPU = 1024, 16384  # of one forward pass, padding counted
 NO_LIMIT_TOKENS = 1_000_000  # transformers writes 1e30 where a tokenizer states no maximum
 SAVED = "model.safetensors"  # the name by which transformers looks for weights
 
@@ -157,9 +157,8 @@ class TransformersTextBackbone(TorchBackbone):
 
     def sub_batches(self, prepared: Sequence[TokenizedText]) -> Sequence[Sequence[int]]:
         """Batches of texts of similar length, to save padding, with at most BATCH_TOKENS tokens each."""
-        return token_budget_batches(
-            [len(tokens.ids) for tokens in prepared], BATCH_TOKENS[torch.device(self.device).type]
-        )
+        budget = BATCH_TOKENS if self.device == "cpu" else BATCH_TOKENS_GPU
+        return token_budget_batches([len(tokens.ids) for tokens in prepared], budget)
 
     def inputs(self, prepared: Sequence[TokenizedText]) -> Inputs:
         """Tokens of b texts → (b, t), padded, with a mask of the padding."""

@@ -95,7 +95,7 @@ def mean_nll(network: LSTMLanguageModel, text: Tensor, *, first: int) -> float:
     for start in range(0, len(text), EVALUATION_TOKENS):
         window = tokens[None, start : start + EVALUATION_TOKENS + 1].to(device)
         hidden, states = network(window[:, :-1], states)
-        total -= network.softmax(hidden[0], window[0, 1:]).output.double().sum().item()
+        total -= network.softmax(hidden[0], window[0, 1:]).output.cpu().double().sum().item()
     return total / len(text)
 
 

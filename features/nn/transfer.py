@@ -28,14 +28,15 @@ def to_device_async(tensor: Tensor, device: torch.device | str) -> Tensor:
 
 def to_host_async(tensors: Mapping[str, Tensor]) -> Callable[[], dict[str, Tensor]]:
     """Start asynchronous copies to host memory. Returns a function that waits for them and returns the CPU tensors."""
-    if not any(tensor.is_cuda for tensor in tensors.values()):
+    gpu = next((tensor.device for tensor in tensors.values() if tensor.is_cuda), None)
+    if gpu is None:
         return lambda: {name: tensor.cpu() for name, tensor in tensors.items()}
     on_host = {
         name: torch.empty_like(tensor, device="cpu", pin_memory=True).copy_(tensor, non_blocking=True)
         for name, tensor in tensors.items()
     }
     copied = torch.cuda.Event()
-    copied.record()
+    copied.record(torch.cuda.current_stream(gpu))  # the tensors' GPU, which need not be the process's current one
 
     def wait() -> dict[str, Tensor]:
         copied.synchronize()

@@ -29,14 +29,26 @@ def load(name: str, family: str, outputs: list[str] | None, *, precision: str, *
         return load_from(folder, family, outputs, precision=precision, **options)
 
 
-def load_from(folder: Path, family: str, outputs: Sequence[str] | None, *, precision: str, **options: Any) -> Backbone:
-    """The frozen backbone in `folder`; on a GPU where torch sees one.
+def load_from(
+    folder: Path,
+    family: str,
+    outputs: Sequence[str] | None,
+    *,
+    precision: str,
+    device_name: str | None = None,
+    **options: Any,
+) -> Backbone:
+    """The frozen backbone in `folder`, on the device of that name, by default the run's (`features/nn/devices.py`).
 
     `options` are further keywords of the family's `load`: `size`, `decode`.
     """
     module = plugins.load(FAMILIES, family)
     loaded: Backbone = module.load(
-        folder, outputs=outputs or list(module.DEFAULT_OUTPUTS), device=device(), precision=precision, **options
+        folder,
+        outputs=outputs or list(module.DEFAULT_OUTPUTS),
+        device=device(device_name),
+        precision=precision,
+        **options,
     )
     return loaded
 
@@ -47,13 +59,15 @@ def load_in_precision(
     load_in: Callable[[str], Backbone],
     contents: Callable[[], Sequence[Content]],
     records: Path,
+    *,
+    device_name: str | None = None,
 ) -> tuple[Backbone, str]:
     """The backbone that `load_in` gives in a precision, and why in this one, where `auto` had a choice (else "").
 
     The choice is made on `contents`, once, and recorded in the folder `records`.
     """
     plugins.load(FAMILIES, family)  # so that device() knows whether it is a network
-    resolved = resolve_for_device(precision, device()) if "torch" in sys.modules else "float32"
+    resolved = resolve_for_device(precision, device(device_name)) if "torch" in sys.modules else "float32"
     if precision == "auto" and resolved != "float32":
         return resolve_auto_precision(resolved, load_in, contents, records)
     return load_in(resolved), ""
@@ -112,10 +126,10 @@ def draft_shift(config: Config, key: str, draft: Backbone, contents: Sequence[Co
     return consistency.draft_distance(draft, exact, contents)
 
 
-def device() -> str:
+def device(name: str | None = None) -> str:
     """Where networks run. A family that has not imported torch has no network, and must not pay for the import."""
     if "torch" not in sys.modules:
         return "cpu"
-    from icebox.features.nn.devices import default_device
+    from icebox.features.nn import devices
 
-    return default_device()
+    return devices.default_device() if name is None else devices.resolve(name)

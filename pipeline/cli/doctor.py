@@ -32,7 +32,7 @@ def doctor(
     rows = [
         *versions(),
         ("torch with torchvision", torch_pair(problems)),
-        *hardware(),
+        *hardware(problems),
         ("free disk here", f"{shutil.disk_usage('.').free / GIB:,.1f} GiB"),
         ("folder", folder(problems)),
         *project(),
@@ -72,7 +72,7 @@ def torch_pair(problems: list[str]) -> str:
     return "of different builds; Icebox makes up for it" if mismatched else "match"
 
 
-def hardware() -> Iterator[tuple[str, str]]:
+def hardware(problems: list[str]) -> Iterator[tuple[str, str]]:
     """Processor, device, the precision that `auto` takes there, cores and memory."""
     yield "processor", processor()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -85,8 +85,12 @@ def hardware() -> Iterator[tuple[str, str]]:
         from icebox.features.nn import devices
     except (ImportError, OSError):  # named as a problem above
         return
-    device = devices.default_device()
-    yield "device", f"cuda: {torch.cuda.get_device_name()}" if device.startswith("cuda") else device
+    try:
+        device = devices.default_device()
+    except IceboxError as reason:
+        problems.append(str(reason))
+        return
+    yield "device", f"{device}: {torch.cuda.get_device_name(device)}" if device.startswith("cuda") else device
     yield "precision: auto", precision.resolve_for_device("auto", device)
 
 

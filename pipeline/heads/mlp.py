@@ -60,7 +60,7 @@ def build(
 
 
 class MLP(BaseEstimator):
-    """d → hidden → … → m with ReLU and dropout. On the GPU where torch sees one.
+    """d → hidden → … → m with ReLU and dropout, on the run's device (`features/nn/devices.py`).
 
     The fitted `layers_`, [(weights (in, out), bias (out,)), …], are NumPy arrays, so a saved head opens on any machine.
     """

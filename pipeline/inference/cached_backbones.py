@@ -113,14 +113,22 @@ def identity_of(path: Path) -> str:
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 
-def load(stored: StoredBackbone, outputs: Sequence[str] | None, precision: str) -> Backbone:
+def load(
+    stored: StoredBackbone, outputs: Sequence[str] | None, precision: str, *, device_name: str | None = None
+) -> Backbone:
     """The backbone, frozen, in eval mode; kept in memory, so that clones of an encoder share one network."""
-    return load_shared(stored, None if outputs is None else tuple(outputs), precision)
+    return load_shared(stored, None if outputs is None else tuple(outputs), precision, device_name)
 
 
 @lru_cache(maxsize=LOADED_MAX)
-def load_shared(stored: StoredBackbone, outputs: tuple[str, ...] | None, precision: str) -> Backbone:
+def load_shared(
+    stored: StoredBackbone, outputs: tuple[str, ...] | None, precision: str, device_name: str | None
+) -> Backbone:
     """`load` with arguments that can be compared."""
     return backbones.load_from(
-        stored.folder, stored.family, None if outputs is None else list(outputs), precision=precision
+        stored.folder,
+        stored.family,
+        None if outputs is None else list(outputs),
+        precision=precision,
+        device_name=device_name,
     )

@@ -37,6 +37,7 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RawItemsEstimat
         weights: in place of the name's own: published ones of torchvision, a file, a folder, or "random".
         outputs: LAYER or LAYER:POOLING, laid side by side; by default the family's own.
         precision: "auto", "float32", "bfloat16" or "float16", as in a project; `fit` settles what "auto" is.
+        device: "cpu", "cuda", "cuda:1" or "mps"; by default the one that ICEBOX_DEVICE names, else the fastest here.
         batch_size: items that pass through the network at once.
         workers: threads that read and decode.
         cache: the folder for weights and features; by default the one that ICEBOX_CACHE names, else the user's.
@@ -52,6 +53,7 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RawItemsEstimat
         weights: Path | str | None = None,
         outputs: list[str] | None = None,
         precision: Precision = "auto",
+        device: str | None = None,
         batch_size: int = 64,
         workers: int = 2,
         cache: Path | str | None = None,
@@ -60,6 +62,7 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RawItemsEstimat
         self.weights = weights
         self.outputs = outputs
         self.precision = precision
+        self.device = device
         self.batch_size = batch_size
         self.workers = workers
         self.cache = cache
@@ -93,13 +96,15 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RawItemsEstimat
         """The backbone in a precision, and the items as it takes them; "auto" is settled by the first of them."""
         cache = cached_backbones.cache_folder(self.cache)
         stored = cached_backbones.find(str(self.backbone), weights=self.weights, cache=cache)
-        load_in = partial(cached_backbones.load, stored, self.outputs)
+        load_in = partial(cached_backbones.load, stored, self.outputs, device_name=self.device)
 
         def sample() -> list[Any]:
             items = RawItems(X, load_in("float32").modality)
             return [items.content(position) for position in range(min(len(items), TRIAL_ITEMS))]
 
-        backbone, reason = backbones.load_in_precision(stored.family, precision, load_in, sample, cache / "precisions")
+        backbone, reason = backbones.load_in_precision(
+            stored.family, precision, load_in, sample, cache / "precisions", device_name=self.device
+        )
         if reason:
             logger.info("%s: %s (%s)", self.backbone, backbone.spec["precision"], reason)
         return backbone, RawItems(X, backbone.modality)

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from icebox.features import files
 from icebox.features.errors import IceboxError
 from icebox.features.nn import freezing
+from icebox.features.nn.devices import default_device
 from icebox.features.nn.layer_outputs import Inputs
 from icebox.features.seeds import step_seed
 from icebox.pipeline.config.schema import UnfreezeOptions
@@ -79,12 +80,15 @@ class FineTuner:
         self.model, self.schedule, self.options = model, schedule, options
         self.train, self.val, self.score, self.metric = train, val, score, metric
         self.augment, self.on_epoch = augment, on_epoch or (lambda line: None)
+        device = torch.device(default_device())
         self.fabric = lightning_fabric.Fabric(
-            accelerator="auto",
-            devices=1,
+            accelerator=device.type,
+            devices=1 if device.index is None else [device.index],
             precision=PRECISIONS[options.precision],  # type: ignore[arg-type]
         )
         self.targets = torch.as_tensor(targets)
+        if self.targets.is_floating_point():
+            self.targets = self.targets.float()  # the type of the scores; mps has no float64
         self.weights = torch.ones(len(self.targets)) if weights is None else torch.as_tensor(weights).float()
         self.micro_batch_size = options.batch_size
         self.progress = Progress()
@@ -212,7 +216,7 @@ class FineTuner:
     def losses(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Each item's cross-entropy (b,) from scores (b, k); of floats to regress, its squared error."""
         if targets.is_floating_point():
-            return (scores.reshape(len(targets)).float() - targets.float()) ** 2
+            return (scores.reshape(len(targets)).float() - targets) ** 2
         return F.cross_entropy(scores.float(), targets, reduction="none", label_smoothing=self.options.label_smoothing)
 
     @torch.inference_mode()

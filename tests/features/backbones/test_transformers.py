@@ -212,7 +212,7 @@ def test_pairs_pass_through_every_kind_of_network_and_their_order_counts(name, t
 
 
 def test_progress_is_told_within_a_shard_as_each_batch_of_texts_passes(tiny, tmp_path, monkeypatch):
-    monkeypatch.setitem(family.BATCH_TOKENS, "cpu", 24)
+    monkeypatch.setattr(family, "BATCH_TOKENS", 24)
     network = fetched(tmp_path / "net", tiny("bert"))
     told: list[int] = []
     extract(

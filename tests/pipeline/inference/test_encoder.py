@@ -103,6 +103,15 @@ def test_fit_then_transform_is_fit_transform_and_changes_no_parameter(name, item
     assert encoder.get_params() == parameters
 
 
+def test_the_device_can_be_named_and_changes_no_fingerprint():
+    default = Encoder("squeezenet1_1", weights="random", precision="float32")
+    named = clone(default).set_params(device="cpu")
+    np.testing.assert_allclose(default.fit_transform(images(2)), named.fit_transform(images(2)), atol=1e-3)
+    assert named.fingerprint_ == default.fingerprint_
+    with pytest.raises(IceboxError, match=r"there is no device 'cuda:99' here; there are: auto, .*cpu"):
+        clone(default).set_params(device="cuda:99").fit(images(2))
+
+
 @pytest.mark.parametrize("moment", ["before fit", "after fit"])
 def test_it_can_be_pickled(moment):
     encoder = Encoder("pixels")

@@ -8,6 +8,7 @@ import ast
 import hashlib
 import importlib.util
 import re
+import reprlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -108,8 +109,19 @@ class Source(Dataset):
 
 
 def package_folder(library: str) -> Path:
-    """The folder of an installed package, located without importing it."""
-    spec = importlib.util.find_spec(library)
+    """The folder of an installed package, located without importing it.
+
+    Raises IceboxError for a name that is not one identifier: `find_spec` imports the parents of a dotted name.
+    """
+    if not library.isidentifier():
+        raise IceboxError(
+            f"datasets: docstrings: libraries: expected names of installed packages (letters, digits and '_', no "
+            f"dots), found {reprlib.repr(library)}"
+        )
+    try:
+        spec = importlib.util.find_spec(library)
+    except ValueError:  # a module of this process without a file, such as __main__
+        spec = None
     if spec is None or not spec.submodule_search_locations:
         raise IceboxError(
             f"datasets: docstrings reads the installed package '{library}', which this environment lacks; "

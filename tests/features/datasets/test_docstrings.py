@@ -132,3 +132,24 @@ def test_names_and_markup_are_taken_out_and_words_are_left(text, expected):
 def test_a_library_that_is_not_installed_is_named():
     with pytest.raises(IceboxError, match="'no_such_library', which this environment lacks; pip install it"):
         list(Source(libraries=["no_such_library"]).items())
+
+
+@pytest.mark.parametrize("name", ["evil.x", "data.raw.x.y", "../../etc", ".x", "nope.b", "a b", "", "x\n", "x;y"])
+def test_a_name_that_is_no_identifier_is_refused_and_nothing_is_imported(libraries, tmp_path, name):
+    libraries(evil={"__init__.py": f"open({str(tmp_path / 'ran')!r}, 'w')", "x.py": ""})
+    with pytest.raises(IceboxError, match="libraries: expected names of installed packages") as caught:
+        list(Source(libraries=[name]).items())
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_package_is_read_without_being_imported(libraries, tmp_path):
+    code = f"open({str(tmp_path / 'ran')!r}, 'w')\n" + one("Some text is here.")
+    (made,) = libraries(evil={"__init__.py": code})
+    assert len(list(Source(libraries=[made], min_words=2).items())) == 1
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_module_of_this_process_without_a_file_is_not_installed():
+    with pytest.raises(IceboxError, match="which this environment lacks"):
+        list(Source(libraries=["__main__"]).items())

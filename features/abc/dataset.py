@@ -3,9 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
+
+from icebox.features.abc.account import Account
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,17 @@ class Dataset(ABC):
 
     modality: Modality  # of the class, or of the instance where its arguments decide
 
+    @cached_property
+    def account(self) -> Account:
+        """What `items` passed over or doubts, by reason; whole once its last item was taken."""
+        return Account()
+
     @abstractmethod
     def items(self) -> Iterator[Item]:
-        """Every item, in an order that does not depend on the machine. Raises IceboxError on missing files."""
+        """Every item, in an order that does not depend on the machine. Raises IceboxError on missing files.
+
+        Nothing is passed over in silence: what is left out, such as a file of another ending, is noted in `account`.
+        """
 
     @abstractmethod
     def read(self, source: str) -> Content:

@@ -1,7 +1,6 @@
 """Texts, or pairs of texts, from a table: CSV, TSV, JSON Lines or Parquet, one item per row."""
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -65,15 +64,10 @@ class Source(Dataset):
         """Items; an id is the cell of the `id` column or else the row's number, from 0; with several files, `SPLIT/ID`.
 
         Raises IceboxError for a missing file, column, label or cell, for a repeated id and for a wrong encoding.
-        Prints to stderr how many rows were dropped and how many texts are empty.
+        Rows that were dropped are noted in the account.
         """
-        empty = 0
-        for item in self.rows.items(self.texts, self._source):
-            texts = json.loads(item.source) if self.modality == "pair" else [item.source]
-            empty += not any(text.strip() for text in texts)
-            yield item
-        if empty:
-            print(f"{empty:,} texts are empty; they stay, since they have a label", file=sys.stderr)
+        self.account.clear()
+        return self.rows.items(self.texts, self._source, self.account)
 
     def read(self, source: str) -> Content:
         """The text, or the pair: an item's source is the cleaned text itself, or a pair of them as JSON."""

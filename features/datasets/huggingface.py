@@ -3,7 +3,6 @@
 Needs the library `datasets`, which Icebox does not install by itself: `pip install datasets`.
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from icebox.features import files
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality, Pair
+from icebox.features.datasets.readers.dropped_labels import DroppedLabels, note_dropped
 from icebox.features.datasets.readers.tables import as_text
 from icebox.features.errors import IceboxError
 from icebox.features.splits import PUBLISHED_NAMES, canonical_split_name
@@ -65,21 +65,22 @@ class Source(Dataset):
         self.modality = modalities[0]
         self.contents = [column for column in columns[self.modality] if column is not None]
         self.label = label
-        self.drop_labels = {str(value) for value in drop_labels}
+        self.drop_labels = list(drop_labels)
         self.group = group
         self.slices = list(slices)
         self.clean = tuple(clean)
 
     def items(self) -> Iterator[Item]:
         """The items; raises IceboxError for a dataset that can't be loaded, a missing column or a missing label."""
-        dropped = 0
+        self.account.clear()
+        dropped_labels = DroppedLabels(self.drop_labels)
         for split, table in self._tables.items():
             labels = self._column(table, self.label)
             groups = self._column(table, self.group) if self.group else [""] * len(labels)
             slices = {name: self._column(table, name) for name in self.slices}
             for row, label in enumerate(labels):
-                if label in self.drop_labels:
-                    dropped += 1
+                if dropped_labels.drops(label):
+                    note_dropped(self.account, label, f"{split}/{row}")
                     continue
                 if not label:
                     raise IceboxError(
@@ -94,8 +95,7 @@ class Source(Dataset):
                     group=groups[row],
                     slices={name: values[row] for name, values in slices.items()},
                 )
-        if dropped:
-            print(f"{self._where}: left out {dropped:,} rows for their label", file=sys.stderr)
+        dropped_labels.conclude()
 
     def read(self, source: str) -> Content:
         """An image's bytes, a text or a pair."""

@@ -52,7 +52,9 @@ class Source(Dataset):
 
     def items(self) -> Iterator[Item]:
         """The items; raises IceboxError for a missing table, column, cell or label, a repeated id, a wrong encoding."""
-        return self.rows.items([("image", self.image)], lambda cells: cells[0].strip(), named_by_source=True)
+        self.account.clear()
+        contents = [("image", self.image)]
+        return self.rows.items(contents, lambda cells: cells[0].strip(), self.account, named_by_source=True)
 
     def read(self, source: str) -> Content:
         """The image's bytes; raises IceboxError for a file that is missing, unreadable or outside the folder."""

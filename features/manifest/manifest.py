@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from icebox.features import files, fingerprint, splits
-from icebox.features.abc.dataset import Dataset, Item
+from icebox.features.abc.account import Account
+from icebox.features.abc.dataset import Content, Dataset, Item, Pair
+from icebox.features.manifest.spellings import merge_spellings
 from icebox.features.manifest.validation import Task, validate_items
 
 COLUMNS = ("item_id", "item_key", "label", "split", "group", "source")
@@ -41,11 +43,17 @@ def build(
 
     Official splits are kept: val is drawn only where none is official, test likewise, as fractions of the items in
     an official train and of those without a split. Groups stay together, and so do equal contents without a group.
-    `progress` may watch the items pass. Raises IceboxError for items that no later step could use.
+    `progress` may watch the items pass. Doubts are added to the dataset's account. Raises IceboxError for items that
+    no later step could use.
     """
     items = list(dataset.items())
     validate_items(items, task)
-    keys = [fingerprint.of_content(dataset.read(item.source)) for item in progress(items)]
+    items = merge_spellings(items, task, dataset.account)
+    keys = []
+    for item in progress(items):
+        content = dataset.read(item.source)
+        note_empty_text(content, item.item_id, dataset.account)
+        keys.append(fingerprint.of_content(content))
     identities = [item.group or key for item, key in zip(items, keys, strict=True)]
     official = {item.split for item in items}
     free = [i for i, item in enumerate(items) if item.split in ("", "train")]
@@ -71,6 +79,17 @@ def build(
         )
         for item, key, split in zip(items, keys, assigned, strict=True)
     ]
+
+
+def note_empty_text(content: Content, item_id: str, account: Account) -> None:
+    """Note a text that is empty, or a pair that lacks a side; it stays, since it has a label."""
+    match content:
+        case str() if not content.strip():
+            account.note("empty_texts", "texts that are empty; they stay, since they have a label", item_id)
+        case Pair() if not content.first.strip() or not content.second.strip():
+            half = content.first.strip() or content.second.strip()
+            kind, which = ("half_pairs", "one side is") if half else ("empty_texts", "both sides are")
+            account.note(kind, f"pairs of which {which} empty; they stay, since they have a label", item_id)
 
 
 def write(path: Path, rows: Sequence[ManifestRow]) -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 from icebox.features import splits
 from icebox.features.abc.dataset import Item
 from icebox.features.errors import IceboxError
+from icebox.features.names import canonical_name
 
 Task = Literal["classification", "regression"]
 SLICE_NAME = re.compile(r"\w+")
@@ -19,7 +20,9 @@ def validate_items(items: Sequence[Item], task: Task = "classification") -> None
     """Raise IceboxError for no items, repeated ids, missing or unusable labels, unknown splits and broken Unicode."""
     if not items:
         raise IceboxError("expected items, found none")
-    repeated = [item_id for item_id, count in Counter(item.item_id for item in items).items() if count > 1]
+    repeated = [
+        item_id for item_id, count in Counter(canonical_name(item.item_id) for item in items).items() if count > 1
+    ]
     if repeated:
         raise IceboxError(f"expected unique item ids, found {len(repeated):,} repeated: {first_names(repeated)}")
     if unlabelled := [item.item_id for item in items if not item.label.strip()]:

@@ -6,10 +6,11 @@ from collections import Counter
 from tqdm import tqdm
 
 from icebox.features import files
+from icebox.features.abc.account import Remark
 from icebox.features.errors import IceboxError
 from icebox.features.extraction import precision
 from icebox.features.manifest import manifest
-from icebox.features.manifest.leakage import resolve_leakage
+from icebox.features.manifest.leakage import Finding, resolve_leakage
 from icebox.features.splits import in_order
 from icebox.features.store import index
 from icebox.features.store.cache import ShardCache
@@ -40,15 +41,16 @@ def run(config: Config, key: str) -> None:
     except OSError as reason:
         raise IceboxError(f"datasets.{key}: can't be read: {reason}") from reason
     manifest.write(paths.manifest(key), rows)
-    text = json.dumps([finding.as_json() for finding in findings], indent=2, ensure_ascii=False)
+    doubts: list[Finding | Remark] = [*findings, *source.account.remarks()]
+    text = json.dumps([doubt.as_json() for doubt in doubts], indent=2, ensure_ascii=False)
     files.write_text(paths.findings(key), text + "\n")
     counts = Counter(row.split for row in rows)
     write_summary(config, key, counts)
     splits = ", ".join(f"{name} {counts[name]:,}" for name in in_order(counts))
     classes = f" of {len({row.label for row in rows})} classes" if entry.task == "classification" else ""
     print(f"{key}: {len(rows):,} items{classes} ({splits})")
-    for finding in findings:
-        print(f"{key}: {finding.sentence()}")
+    for doubt in doubts:
+        print(f"{key}: {doubt.sentence()}")
     # DVC is about to delete these stores, since their manifest changed; what they hold must outlive that
     for name, store in config.stores.items():
         if store.dataset == key and paths.store(name).exists():

@@ -1,14 +1,15 @@
 """Items from the rows of tables: columns to label, split, id, group and slices; ids are checked to be unique."""
 
-import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from icebox.features.abc.account import Account
 from icebox.features.abc.dataset import Item
+from icebox.features.datasets.readers.dropped_labels import DroppedLabels, note_dropped
 from icebox.features.datasets.readers.tables import Column, Table, TableRow
 from icebox.features.errors import IceboxError
+from icebox.features.names import canonical_name
 from icebox.features.splits import canonical_split_name
 
 
@@ -35,6 +36,7 @@ class TableItems:
         self,
         contents: Sequence[tuple[str, Column]],
         source: Callable[[list[str]], str],
+        account: Account,
         *,
         named_by_source: bool = False,
     ) -> Iterator[Item]:
@@ -42,19 +44,18 @@ class TableItems:
 
         `contents` pairs the name of the parameter with its column. An item's id is its `id` cell, or else its source
         (with `named_by_source`) or its row's number, from 0; with several files, the split's name precedes it. Raises
-        IceboxError for a missing label and a repeated id, and as Table does. Prints to stderr how many rows were
-        dropped.
+        IceboxError for a missing label, a repeated id and a label to drop that no row has, and as Table does. Rows that
+        are left out are noted in `account`.
         """
         lines_by_id: dict[str, str] = {}
-        dropped: Counter[str] = Counter()
-        drop_labels = {str(label) for label in self.drop_labels}
+        dropped_labels = DroppedLabels(self.drop_labels)
         columns = [*self.columns.items(), *(("slices", column) for column in self.slices), *contents]
         for split, path in self.paths.items():
             for number, row in enumerate(self.table(path=path).rows(columns)):
                 cells = dict(zip(self.columns, row.cells, strict=False))  # cells of slices and contents follow these
                 label = cells["label"].strip()
-                if label in drop_labels:
-                    dropped[label] += 1
+                if dropped_labels.drops(label):
+                    note_dropped(account, label, row.where)
                     continue
                 if not label:
                     raise IceboxError(
@@ -71,20 +72,19 @@ class TableItems:
                     group=cells.get("group", ""),
                     slices=dict(zip(map(str, self.slices), row.cells[len(cells) :], strict=False)),
                 )
-        for label, count in dropped.items():
-            files = ", ".join(map(str, self.paths.values()))
-            print(f"{files}: left out {count:,} row{'s' * (count > 1)} whose label is '{label}'", file=sys.stderr)
+        dropped_labels.conclude()
 
 
 def unique_id(name: str, split: str, row: TableRow, lines_by_id: dict[str, str]) -> str:
     """The item's id, which is added to `lines_by_id`. Raises IceboxError for an id that another row has."""
     item_id = f"{split}/{name}" if split else name
-    if item_id in lines_by_id:
+    key = f"{split}/{canonical_name(name)}"
+    if key in lines_by_id:
         raise IceboxError(
-            f"datasets: {row.where}: id '{item_id}' was {lines_by_id[item_id]}'s already; "
+            f"datasets: {row.where}: id '{item_id}' was {lines_by_id[key]}'s already; "
             "ids must be unique; without `id`, rows of texts are numbered, and images go by their path"
         )
-    lines_by_id[item_id] = row.where.rpartition(", ")[2]
+    lines_by_id[key] = row.where.rpartition(", ")[2]
     return item_id
 
 

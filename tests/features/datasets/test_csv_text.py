@@ -184,17 +184,56 @@ def test_split_names_of_other_libraries_are_understood(table):
     assert [item.split for item in items(path, split="part")] == ["train", "val", "val", "test", ""]
 
 
-def test_rows_of_dropped_labels_are_left_out_and_the_rest_keep_their_ids(table, capsys):
-    path = table("text,label\none,a\ntwo,-\nthree,\nfour,b\nfive,-\n")
-    assert [(i.item_id, i.source) for i in items(path, drop_labels=["-", ""])] == [("0", "one"), ("3", "four")]
-    said = capsys.readouterr().err
-    assert "left out 2 rows whose label is '-'" in said
-    assert "left out 1 row whose label is ''" in said
+def test_rows_of_dropped_labels_are_left_out_and_the_rest_keep_their_ids(table):
+    source = Source(path=table("text,label\none,a\ntwo,-\nthree,\nfour,b\nfive,-\n"), drop_labels=["-", ""])
+    assert [(i.item_id, i.source) for i in source.items()] == [("0", "one"), ("3", "four")]
+    assert [(r.description, r.count) for r in source.account.remarks()] == [
+        ("rows left out whose label is '-'", 2),
+        ("rows left out whose label is ''", 1),
+    ]
 
 
-def test_empty_texts_stay_and_are_counted_once(table, capsys):
-    assert texts(table('text,label\n,a\n"  ",b\nthree,b\n')) == ["", "  ", "three"]
-    assert capsys.readouterr().err.count("2 texts are empty") == 1
+@pytest.mark.parametrize(
+    ("labels", "drop", "kept"),
+    [
+        (["1", "1.0", "2"], [1], ["2"]),
+        (["1.0", "2.0"], ["1"], ["2.0"]),
+        (["True", "x"], ["true"], ["x"]),
+        (["01", "1", "2"], ["01"], ["1", "2"]),
+        (["01", "1", "2"], ["1"], ["01", "2"]),
+        (["a", "b"], ["", "a"], ["b"]),
+    ],
+)
+def test_labels_to_drop_are_compared_by_their_normal_form(table, labels, drop, kept):
+    path = table("text,label\n" + "".join(f"t,{label}\n" for label in labels))
+    assert [item.label for item in items(path, drop_labels=drop)] == kept
+
+
+@pytest.mark.parametrize(
+    ("labels", "drop", "message"),  # the labels and `drop_labels`
+    [
+        (
+            ["1", "01"],
+            [1],
+            "drop_labels: 1 is written as a number, .* the label '01'; quote .*: '01' or '1'",
+        ),
+        (["00", "01"], [0], "quote the label that you mean: '00' or '0'"),
+        (["007", "x"], [7], "quote the label that you mean: '007' or '7'"),
+        (["010", "x"], [8], "no row has the label 8; there are: '010', 'x'; quote it"),
+        (["00", "01"], ["unsure"], "no row has the label 'unsure'; there are: '00', '01'; correct it"),
+        (["Unsure", "sure"], ["unsure"], "no row has the label 'unsure'; the nearest are: 'Unsure', 'sure'"),
+    ],
+)
+def test_labels_to_drop_that_no_row_has_are_refused_with_those_that_are_near(table, labels, drop, message):
+    path = table("text,label\n" + "".join(f"t,{label}\n" for label in labels))
+    with pytest.raises(IceboxError, match=message):
+        items(path, drop_labels=drop)
+
+
+def test_an_id_is_one_however_it_is_spelled(table):
+    path = table("key,text,label\n7,one,a\n7.0,two,b\n")
+    with pytest.raises(IceboxError, match=r"line 3: id '7\.0' was line 2's already"):
+        items(path, id="key")
 
 
 def test_what_is_hashed_is_the_cleaned_text(table):
@@ -263,7 +302,7 @@ def test_published_files_are_read_whole(file, settings, rows, labels):
 def test_mnli_is_pairs_in_its_two_files():
     folder = Path(os.environ["ICEBOX_REAL_DATA"]) / "mnli"
     paths = {"train": folder / "train.tsv", "test": folder / "dev_matched.tsv"}
-    source = Source(path=paths, first="sentence1", second="sentence2", label="gold_label", drop_labels=["-"])
+    source = Source(path=paths, first="sentence1", second="sentence2", label="gold_label")
     found = list(source.items())
     assert Counter(item.split for item in found) == {"train": 10_000, "test": 9815}
     assert source.read(found[10_000].source) == Pair(

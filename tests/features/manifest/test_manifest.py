@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icebox.features.abc.dataset import Dataset, Item
+from icebox.features.abc.dataset import Dataset, Item, Pair
 from icebox.features.manifest import manifest
 
 FRACTIONS = {"val": 0.25, "test": 0.25, "seed": 0}
@@ -106,3 +106,27 @@ def test_an_item_without_a_slice_that_others_have_is_empty_there(tmp_path):
     ]
     manifest.write(tmp_path / "m.csv", rows)
     assert [row.slices for row in manifest.read(tmp_path / "m.csv")] == [{"genre": "fiction"}, {"genre": ""}]
+
+
+@pytest.mark.parametrize(
+    ("contents", "description", "count"),
+    [
+        (["a", "", "  ", "b"], "texts that are empty", 2),
+        ([Pair("a", "b"), Pair("a", ""), Pair(" ", "b")], "pairs of which one side is empty", 2),
+        ([Pair("a", "b"), Pair("", "\n")], "pairs of which both sides are empty", 1),
+    ],
+)
+def test_empty_texts_and_half_pairs_are_noted(contents, description, count):
+    class Source(Dataset):
+        modality = "text"
+
+        def items(self):
+            return (Item(item_id=str(i), source=str(i), label=str(i % 2)) for i in range(len(contents)))
+
+        def read(self, source):
+            return contents[int(source)]
+
+    source = Source()
+    manifest.build(source, val=0, test=0, seed=0)
+    expected = f"{description}; they stay, since they have a label"
+    assert {remark.description: remark.count for remark in source.account.remarks()} == {expected: count}

@@ -1,0 +1,32 @@
+"""One name for one value: labels, groups and ids whose spellings differ only by the type of a file's column."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+WHOLE_NUMBER = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")  # 1.0, but neither 01.0 nor 1.10, which may be a version
+LARGE_FLOAT = re.compile(r"-?[1-9](?:\.[0-9]+)?e\+[0-9]{2}")  # as Python writes a float from 1e16 on
+TRUTH_VALUES = {"true": "true", "True": "true", "TRUE": "true", "false": "false", "False": "false", "FALSE": "false"}
+LEADING_ZEROS = re.compile(r"-?0[0-9]+")  # the number that stands for it has lost them
+
+
+def canonical_name(text: str) -> str:
+    """The normal form: 1.0 → 1, True → true, without blanks at its ends, accents composed (NFC); 01 stays 01."""
+    name = unicodedata.normalize("NFC", text.strip())
+    if name in TRUTH_VALUES:
+        return TRUTH_VALUES[name]
+    if whole := WHOLE_NUMBER.fullmatch(name):
+        return "0" if whole[1] == "-0" else whole[1]
+    return str(int(float(name))) if LARGE_FLOAT.fullmatch(name) else name
+
+
+def merged_spellings(names: Iterable[str]) -> dict[str, str]:
+    """{spelling: normal form} for the names that are spelled in several ways.
+
+    A name with one spelling throughout keeps it, so that a column of floats alone stays 1.0, 2.0: a group's spelling
+    decides where it is drawn, a label's is shown everywhere.
+    """
+    spellings: dict[str, set[str]] = {}
+    for name in set(names):
+        spellings.setdefault(canonical_name(name), set()).add(name)
+    return {name: normal for normal, several in spellings.items() if len(several) > 1 for name in several}

@@ -1,0 +1,33 @@
+import pytest
+
+from icebox.features.names import canonical_name, merged_spellings
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("1.0", "1"),
+        ("105.00", "105"),
+        ("-0.0", "0"),
+        ("-3.0", "-3"),
+        (" cat ", "cat"),
+        ("True", "true"),
+        ("FALSE", "false"),
+        ("1e+16", "10000000000000000"),
+        ("cafe\u0301", "caf\u00e9"),
+    ],
+)
+def test_spellings_of_one_value_have_one_normal_form(text, name):
+    assert canonical_name(text) == name
+
+
+@pytest.mark.parametrize(
+    "text", ["01", "01.0", "1.10", "2.5", "1.", ".0", "1e5", "tRUE", "+1", "v1.0", "", "1,0", "٣.0"]
+)
+def test_other_texts_stay_as_they_are(text):
+    assert canonical_name(text) == text
+
+
+def test_only_names_with_several_spellings_are_renamed():
+    assert merged_spellings(["1", "1.0", "2.0", "01", "True"]) == {"1": "1", "1.0": "1"}
+    assert merged_spellings(["1.0", "2.0"]) == {}

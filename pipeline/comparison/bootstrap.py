@@ -1,4 +1,4 @@
-"""Bootstrap intervals of any score, and a permutation test for paired differences.
+"""Bootstrap intervals of any score, and permutation tests for paired differences.
 
 Units are drawn: single items, or whole groups where items come in groups (ten pictures of one patient are not ten
 independent predictions). All heads are scored on the same draws, so that their differences are paired.
@@ -7,36 +7,34 @@ Letters: n items, u units, b draws of a block.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from statistics import NormalDist
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from icebox.pipeline.comparison import statistics
 from icebox.pipeline.comparison.statistics import Z_95, Interval
 from icebox.pipeline.evaluation.metrics import METRICS, Metric
 from icebox.pipeline.evaluation.sample import Sample
 
 DRAWS = 2000
-FLIPS = 9999
+FLIPS = 9999  # of an item's difference
+SWAPS = 3999  # of two heads' answers, whose scores are computed anew each time
 BLOCK = 2_000_000  # numbers drawn at once: 16 MB
 FEW_UNITS = 10  # below which a bootstrap says little and a closed form, where there is one, holds
 TINY = 1e-12  # the standard error of what does not vary, but for rounding
 SEED = 0  # the same draws each time: equal results give equal bytes
 
-Score = Callable[[np.ndarray], np.ndarray]  # weights of the items (b, n) → scores (b,)
 
-
-def score_of(metric: Metric, sample: Sample) -> Score:
-    """A metric of these items as a function of their weights."""
-    return lambda weights: np.asarray(metric.function(sample.reweighted(weights)))
-
-
-def resample(scores: Sequence[Score], units: np.ndarray, *, draws: int = DRAWS, seed: int = SEED) -> np.ndarray:
-    """Every score on every draw, (len(scores), draws). units: (n,) the number of each item's unit, from 0."""
+def resample(
+    metrics: Sequence[Metric], sample: Sample, units: np.ndarray, *, draws: int = DRAWS, seed: int = SEED
+) -> np.ndarray:
+    """Every metric on every draw, (len(metrics), draws). units: (n,) the number of each item's unit, from 0."""
     with blas().limit(limits=1):  # products so small gain nothing from a second thread, and wait for it on busy cores
-        blocks = [np.stack([score(weights) for score in scores]) for weights in draw_weights(units, draws, seed)]
+        drawn = (sample.reweighted(weights) for weights in draw_weights(units, draws, seed))
+        blocks = [np.stack([metric.function(each) for metric in metrics]) for each in drawn]
     return np.concatenate(blocks, axis=1)
 
 
@@ -44,6 +42,13 @@ def resample(scores: Sequence[Score], units: np.ndarray, *, draws: int = DRAWS, 
 def blas() -> ThreadpoolController:
     """The process's BLAS libraries, looked up once: each look-up takes 4 ms, as long as many a bootstrap."""
     return ThreadpoolController()
+
+
+def units_of(item_ids: Sequence[str], groups: Mapping[str, str]) -> np.ndarray:
+    """The number (n,) of each item's unit: its group's, or its own."""
+    names = [groups.get(item_id) or f"\0{item_id}" for item_id in item_ids]
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return np.array([number[name] for name in names])
 
 
 def draw_weights(units: np.ndarray, draws: int, seed: int) -> Iterator[np.ndarray]:
@@ -55,6 +60,22 @@ def draw_weights(units: np.ndarray, draws: int, seed: int) -> Iterator[np.ndarra
         numbers = random.integers(0, u, (b, u)) + u * np.arange(b)[:, None]
         counts = np.bincount(numbers.ravel(), minlength=b * u).reshape(b, u).astype(np.float32)
         yield counts if ungrouped else counts[:, units]
+
+
+def score_interval(metric: Metric, sample: Sample, units: np.ndarray, values: np.ndarray | None = None) -> Interval:
+    """The interval of one metric, of which `values` (b,) are those on the draws where they are known already."""
+    u = int(units.max()) + 1
+    if metric.interval == "bootstrap-t":
+        return rmse_interval(sample.errors, units)
+    if metric.interval == "proportion" and few_units(sample.right, ~sample.right, units):
+        # near 0 and 1 the draws hardly vary; of Wilson's items a unit is the least that is known to be independent
+        return statistics.wilson_interval(float(sample.right.mean()), u)
+    return percentile_interval(resample([metric], sample, units)[0] if values is None else values, u)
+
+
+def few_units(items: np.ndarray, others: np.ndarray, units: np.ndarray) -> bool:
+    """Whether one of two kinds of items (n,) bool is in too few units for a bootstrap."""
+    return min(len(np.unique(units[kind])) for kind in (items, others)) < FEW_UNITS
 
 
 def percentile_interval(values: np.ndarray, units: int) -> Interval:
@@ -79,8 +100,8 @@ def rmse_interval(errors: np.ndarray, units: np.ndarray, *, draws: int = DRAWS, 
     sums, items = np.bincount(units, weights=errors.astype(np.float64) ** 2), np.bincount(units).astype(np.float64)
     u = len(items)
     if np.count_nonzero(sums) < FEW_UNITS:
-        score = score_of(METRICS["rmse"], Sample(np.zeros(len(errors)), errors))
-        return percentile_interval(resample([score], units, draws=draws, seed=seed)[0], u)
+        sample = Sample(np.zeros(len(errors)), errors)
+        return percentile_interval(resample([METRICS["rmse"]], sample, units, draws=draws, seed=seed)[0], u)
     moments = np.stack([sums, items, sums**2, sums * items, items**2], axis=1)  # (u, 5)
 
     def log_mean(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -103,6 +124,42 @@ def t_95(freedom: int) -> float:
     z = Z_95
     terms = (z, (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384)
     return math.fsum(term / freedom**power for power, term in enumerate(terms))
+
+
+def swap_test(
+    metric: Metric, sample: Sample, other: Sample, units: np.ndarray, *, swaps: int = SWAPS, seed: int = SEED
+) -> float:
+    """The p-value of a permutation test of two heads' scores on the same items: the chance of a difference at
+    least this large if each unit's two answers might as well be the other head's (Noreen 1989; Yeh 2000 for F1).
+
+    For scores that are no mean of items, macro-F1 say; of those `flip_test` is the same, and quicker.
+    """
+    differing = sample.predicted != other.predicted
+    if not differing.any():
+        return 1.0
+    labels = np.concatenate([sample.labels, other.labels[differing]])
+    both = Sample(labels, np.concatenate([sample.predicted, other.predicted[differing]]), sample.classes)
+    n, swappable, u = len(sample.labels), np.flatnonzero(differing), int(units.max()) + 1
+
+    def difference(swapped: np.ndarray) -> np.ndarray:
+        """Of swaps (b, m) bool of the items that differ: the difference of scores (b,)."""
+        own = np.ones((len(swapped), len(labels)), np.float32)
+        own[:, swappable] = ~swapped
+        own[:, n:] = swapped
+        exchanged = np.ones_like(own)
+        exchanged[:, swappable] = swapped
+        exchanged[:, n:] = ~swapped
+        first, second = (np.asarray(metric.function(both.reweighted(weights))) for weights in (own, exchanged))
+        return np.asarray(first.astype(np.float64) - second)
+
+    random, beyond = np.random.default_rng(seed), 0
+    with blas().limit(limits=1):
+        (observed,) = np.abs(difference(np.zeros((1, len(swappable)), bool)))
+        block = max(1, BLOCK // len(labels))
+        for left in range(swaps, 0, -block):
+            swapped = random.integers(0, 2, (min(left, block), u), np.int8).astype(bool)[:, units[differing]]
+            beyond += int((np.abs(difference(swapped)) >= observed * (1 - 1e-6)).sum())  # counts are float32
+    return (beyond + 1) / (swaps + 1)
 
 
 def flip_test(differences: np.ndarray, units: np.ndarray, *, flips: int = FLIPS, seed: int = SEED) -> float:

@@ -15,6 +15,7 @@ from icebox.pipeline.comparison.statistics import FoldComparison
 from icebox.pipeline.comparison.test_predictions import SplitPredictions, constant_baseline
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.evaluation import metrics
+from icebox.pipeline.evaluation.formatting import difference_interval, interval, number, signed
 from icebox.pipeline.evaluation.metrics import METRICS, Metric
 
 NOTE = """Ranked on {place}; test was looked at once, by the winner of each head's settings. 95 %: intervals of the
@@ -38,12 +39,12 @@ def records(config: Config, stores: Sequence[str] = ()) -> list[dict[str, Any]]:
         entries = [entry for entry in all_entries if entry.dataset == dataset]
         predictions = [significance.load_predictions(entry).get("test") for entry in entries]
         assessed = significance.assess(entries, predictions)
-        metric = leaderboard.ranking_metric(config, entries[0])
-        ranks = statistics.ranks([entry.val.get(metric.name) for entry in entries])
-        folds = leaderboard.compare_on_folds(entries, metric)
-        baseline = baseline_columns(predictions)
+        metric = entries[0].metric
+        ranks = statistics.ranks([entry.val_score for entry in entries])
+        folds = leaderboard.compare_on_folds(entries)
+        baseline = baseline_columns(predictions, metric)
         for entry, rank, result, fold in zip(entries, ranks, assessed, folds, strict=True):
-            dataset_columns = {"ranked_by": f"{entry.chosen_on} {metric.name}", **baseline}
+            dataset_columns = {"metric": metric.name, "ranked_by": f"{entry.chosen_on} {metric.name}", **baseline}
             flat.append(record(entry, rank, result) | dataset_columns | fold_columns(fold))
     return flat
 
@@ -62,10 +63,10 @@ def record(entry: LeaderboardEntry, rank: str, result: Significance) -> dict[str
         "verdict": result.verdict,
         **{f"val_{metric}": value for metric, value in entry.val.items()},
         **{f"test_{metric}": value for metric, value in entry.test.items()},
-        **{f"{split}_{name}": scores[name] for split, scores in entry.further.items()},
+        **{f"{split}_{name}": scores.get(name) for split, scores in entry.further.items()},
         "test_low": low,
         "test_high": high,
-        **other_intervals(result),
+        **other_intervals(result, entry.metric),
         "difference": comparison.difference if comparison else None,
         "difference_low": difference_low,
         "difference_high": difference_high,
@@ -84,11 +85,11 @@ def record(entry: LeaderboardEntry, rank: str, result: Significance) -> dict[str
     }
 
 
-def other_intervals(result: Significance) -> dict[str, float | None]:
-    """The ends of the intervals of all metrics but those that heads are compared by, `test_low` and `test_high`."""
+def other_intervals(result: Significance, compared: Metric) -> dict[str, float | None]:
+    """The ends of the intervals of all metrics but that which heads are compared by, `test_low` and `test_high`."""
     ends: dict[str, float | None] = {}
-    for metric in METRICS.values():
-        if metric.interval and metric != metrics.primary(metric.task):
+    for metric in metrics.of_task(compared.task):
+        if metric.interval and metric != compared:
             low, high = result.intervals.get(metric.name, (None, None))
             ends |= {f"test_{metric.name}_low": low, f"test_{metric.name}_high": high}
     return ends
@@ -105,17 +106,18 @@ def fold_columns(fold: FoldComparison | None) -> dict[str, float | None]:
 
 def over_seeds(entry: LeaderboardEntry) -> tuple[int, float | None, float | None]:
     """Number of seeds under which a head was fitted, and the mean and standard deviation of its scores."""
-    scores = [each["test"][entry.metric.name] for each in entry.details.get("seeds") or []]
+    scores = [each["test"].get(entry.metric.name) for each in entry.details.get("seeds") or []]
+    scores = [score for score in scores if score is not None]
     if len(scores) < 2:
         return len(scores), None, None
     mean = sum(scores) / len(scores)
     return len(scores), mean, (sum((score - mean) ** 2 for score in scores) / (len(scores) - 1)) ** 0.5
 
 
-def baseline_columns(predictions: Sequence[SplitPredictions | None]) -> dict[str, Any]:
+def baseline_columns(predictions: Sequence[SplitPredictions | None], metric: Metric) -> dict[str, Any]:
     """The constant baseline of test, by the first entry whose predictions are here."""
     test = next((each for each in predictions if each), None)
-    baseline = constant_baseline(test) if test else None
+    baseline = constant_baseline(test.sample, test.classes, metric) if test else None
     return {
         "reference": baseline.prediction if baseline else None,
         "reference_score": baseline.score if baseline else None,
@@ -146,7 +148,7 @@ def as_table(records: Sequence[dict[str, Any]]) -> str:
         first = same_dataset[0]
         if first["reference"] is not None:
             baseline = dict.fromkeys(rows[0], "") | {"head": f"always “{first['reference']}”"}
-            rows.append(baseline | {"test": number(first["reference_score"])})
+            rows.append(baseline | {f"test {METRICS[first['metric']].title}": number(first["reference_score"])})
         kept = [name for name in rows[0] if any(row[name] for row in rows)]  # no column of nothing
         lines = [[row[name] for name in kept] for row in rows]
         align = ["left" if name in LEFT_ALIGNED else "right" for name in kept]
@@ -157,55 +159,44 @@ def as_table(records: Sequence[dict[str, Any]]) -> str:
         )
         note += FOLDS if any(each["folds_p"] is not None for each in same_dataset) else ""
         tables.append(
-            f"{dataset}: {shown_metrics(first)[0].title} on {first['test_n']:,} test items\n{table}\n\n{note}"
+            f"{dataset}: {METRICS[first['metric']].title} on {first['test_n']:,} test items\n{table}\n\n{note}"
         )
     return "\n\n".join(tables)
 
 
 def table_row(record: dict[str, Any]) -> dict[str, str]:
     """The columns of one line."""
-    primary, *others = shown_metrics(record)
+    metric, score = METRICS[record["metric"]], record.get(f"test_{record['metric']}")
+    others = [each for each in metrics.of_task(metric.task) if "terminal" in each.shown and each != metric]
     return {
         "#": record["rank"],
         "backbone": record["backbone"],
         "head": record["head"] + (" (not converged)" if record["converged"] is False else ""),
-        "val": number(record[f"val_{primary.name}"]),
-        "Δ folds": "" if record["folds_difference"] is None else f"{record['folds_difference']:+.4f}",
+        f"val {metric.title}": number(record.get(f"val_{metric.name}")),
+        "Δ folds": signed(record["folds_difference"], like=record.get(f"val_{metric.name}")),
         "p folds": p_value(record["folds_p_holm"]),
-        "test": number(record[f"test_{primary.name}"]),
+        f"test {metric.title}": number(score),
         "95 %": interval(record["test_low"], record["test_high"]),
-        **{metric.title: number(record.get(f"test_{metric.name}")) for metric in others},
-        "Δ best": "" if record["difference"] is None else f"{record['difference']:+.4f}",
-        "95 % of Δ": interval(record["difference_low"], record["difference_high"], "+.3f"),
+        **{f"test {each.title}": number(record.get(f"test_{each.name}")) for each in others},
+        "Δ best": signed(record["difference"], like=score),
+        "95 % of Δ": difference_interval(record["difference_low"], record["difference_high"], like=score),
         "p": p_value(record["p_holm"]),
         "verdict": record["verdict"] if record["verdict"] != "unknown" else "",
-        "over seeds": "" if record["seeds_mean"] is None else f"{record['seeds_mean']:.4f} ± {record['seeds_sd']:.4f}",
+        "over seeds": over_seeds_column(record["seeds_mean"], record["seeds_sd"]),
         "fit s": f"{record['fit_s']:.2f}",
         "size": size(record["bundle_bytes"]),
         "chosen": record["chosen"],
     }
 
 
-def shown_metrics(record: dict[str, Any]) -> list[Metric]:
-    """The metrics of this record's task that have a column, first the one that heads are compared by."""
-    regression = f"test_{metrics.primary('regression').name}" in record
-    known = metrics.of_task("regression" if regression else "classification")
-    return [metric for metric in known if "terminal" in metric.shown]
+def over_seeds_column(mean: float | None, deviation: float | None) -> str:
+    """`0.9912 ± 0.0013`."""
+    return "" if mean is None or deviation is None else f"{number(mean)} ± {number(deviation, like=mean)}"
 
 
 def p_value(p: float | None) -> str:
     """A p-value to three digits."""
     return "" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def number(value: float | None) -> str:
-    """A score to four digits."""
-    return "–" if value is None else f"{value:.4f}"
-
-
-def interval(low: float | None, high: float | None, form: str = ".3f") -> str:
-    """`0.982 … 0.999`."""
-    return "" if low is None or high is None else f"{low:{form}} … {high:{form}}"
 
 
 def size(count: int | None) -> str:

@@ -1,8 +1,9 @@
 """The leaderboard: every selected store with every selected head, from the metrics and details that fitting left."""
 
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ FURTHER_TEST = "test-"
 class LeaderboardEntry:
     """One head on one store: its scores by split, how it was chosen, and what it costs.
 
-    `details` is the file of that name, as fit left it.
+    `details` is the file of that name, as fit left it. `metric` is what all heads of the dataset are ranked by on val,
+    shown by, compared by on test and plotted by.
     """
 
     dataset: str
@@ -37,21 +39,22 @@ class LeaderboardEntry:
     train_n: int
     settings: int
     details: dict[str, Any]
+    metric: Metric
 
     @property
     def regression(self) -> bool:
         """Whether numbers are predicted, not classes."""
-        return metrics.primary("regression").name in self.test
+        return self.metric.task == "regression"
 
     @property
-    def metric(self) -> Metric:
-        """The metric that heads are compared by."""
-        return metrics.primary("regression" if self.regression else "classification")
+    def score(self) -> float | None:
+        """The test score by `metric`; None of a head without probabilities where that needs them."""
+        return self.test.get(self.metric.name)
 
     @property
-    def score(self) -> float:
-        """The test score by that metric."""
-        return self.test[self.metric.name]
+    def val_score(self) -> float | None:
+        """The score on val, or on folds, by `metric`."""
+        return self.val.get(self.metric.name)
 
     @property
     def chosen_on(self) -> str:
@@ -72,15 +75,17 @@ def entries(config: Config, stores: Sequence[str] = ()) -> list[LeaderboardEntry
         for store in stores or config.select.stores
         for head in result_names(config, store)
     ]
-    order = list(config.datasets)
 
-    def rank(entry: LeaderboardEntry) -> tuple[int, float, str, str]:
-        metric = ranking_metric(config, entry)
-        value = entry.val.get(metric.name)
-        loss = float("inf") if value is None else -value if metric.greater_is_better else value
-        return order.index(entry.dataset), loss, entry.store, entry.head
+    def rank(entry: LeaderboardEntry) -> tuple[float, str, str]:
+        known = entry.val_score is not None
+        return -metrics.utility(entry.val, entry.metric.name) if known else math.inf, entry.store, entry.head
 
-    return sorted(unsorted, key=rank)
+    ranked = []
+    for dataset in config.datasets:
+        of_dataset = [entry for entry in unsorted if entry.dataset == dataset]
+        metric = ranking_metric(config, of_dataset)
+        ranked += sorted((replace(entry, metric=metric) for entry in of_dataset), key=rank)
+    return ranked
 
 
 def result_names(config: Config, store: str) -> list[str]:
@@ -89,9 +94,14 @@ def result_names(config: Config, store: str) -> list[str]:
     return [*config.select.heads, *ensemble, *(name for name, entry in config.unfreeze.items() if entry.store == store)]
 
 
-def ranking_metric(config: Config, entry: LeaderboardEntry) -> Metric:
-    """The metric that heads are ranked by on val: the one that chose their settings, or the task's own."""
-    return METRICS[config.fit_options(entry.store).choose]
+def ranking_metric(config: Config, entries: Sequence[LeaderboardEntry]) -> Metric:
+    """The one metric of a dataset's entries: what chose their settings. Where stores were chosen by different ones that
+    of `fit`, and the task's own where no entry has it."""
+    task = entries[0].metric.task if entries else "classification"
+    chosen_by = {config.fit_options(entry.store).choose for entry in entries}
+    name = chosen_by.pop() if len(chosen_by) == 1 else config.fit.choose
+    known = name in metrics.choices(task) and any(name in entry.val and name in entry.test for entry in entries)
+    return METRICS[name] if known else metrics.primary(task)
 
 
 def read_entry(config: Config, store: str, head: str) -> LeaderboardEntry:
@@ -113,6 +123,7 @@ def read_entry(config: Config, store: str, head: str) -> LeaderboardEntry:
         train_n=scores["train_n"],
         settings=details["settings"],
         details=details,
+        metric=METRICS[metrics.choosing_metric(scores["test"], "")],
     )
 
 
@@ -124,8 +135,9 @@ def load_result(path: Path, store: str, head: str) -> dict[str, Any]:
     return content
 
 
-def compare_on_folds(entries: Sequence[LeaderboardEntry], metric: Metric) -> list[FoldComparison | None]:
+def compare_on_folds(entries: Sequence[LeaderboardEntry]) -> list[FoldComparison | None]:
     """Each entry against the first, where both were scored on the same folds of the same items."""
+    metric = entries[0].metric
     folds = [entry.details.get("folds") or [] for entry in entries]
     same = entries[0].details.get("same_folds")
     scores = [

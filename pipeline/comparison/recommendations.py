@@ -8,10 +8,11 @@ from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
 from icebox.pipeline.comparison.significance import Significance
 from icebox.pipeline.comparison.slices import Slice
 from icebox.pipeline.comparison.test_predictions import ClassificationPredictions
+from icebox.pipeline.evaluation import formatting
 
 MISCALIBRATED = 0.05  # of the expected calibration error
 WEAK = 0.15  # how far a class's recall lies below the mean before it is named
-RISING = 0.01  # what the last doubling of labels must still bring
+RISING = 0.01  # what the last doubling of labels must still bring; of an error, as a share of it
 AssessedEntry = tuple[LeaderboardEntry, Significance]
 
 
@@ -62,7 +63,7 @@ def tied_floor(best: LeaderboardEntry, floor: AssessedEntry | None) -> Iterator[
     comparison = floor[1].comparison
     needed = (
         statistics.items_needed(comparison.wins, comparison.losses, comparison.n)
-        if comparison.wins is not None and comparison.losses is not None
+        if best.metric.interval == "proportion" and comparison.wins is not None and comparison.losses is not None
         else None
     )
     more = f"; about {needed:,} test items would, if it is real" if needed and needed > comparison.n else ""
@@ -73,13 +74,15 @@ def tied_floor(best: LeaderboardEntry, floor: AssessedEntry | None) -> Iterator[
 def more_labels(best: LeaderboardEntry) -> Iterator[str]:
     """More labels, as far as the last step of the learning curve still rises."""
     curve = [point for point in best.details.get("labels") or [] if point["draws"]]
+    curve = [point for point in curve if all(best.metric.name in draw["test"] for draw in point["draws"])]
     if len(curve) < 2:
         return
     fewer, most = sorted(curve, key=lambda point: point["train_n"])[-2:]
     gain = mean_score(most, best) - mean_score(fewer, best)
     gain = gain if best.metric.greater_is_better else -gain
-    steps = f"from {fewer['train_n']:,} to {most['train_n']:,} train items brought {gain:+.3f}"
-    if gain > RISING:
+    change = formatting.signed(gain, 3, like=mean_score(most, best))
+    steps = f"from {fewer['train_n']:,} to {most['train_n']:,} train items brought {change} {best.metric.title}"
+    if gain > RISING * (1.0 if best.metric.greater_is_better else mean_score(fewer, best)):
         yield f"More labels should still help: {steps}."
     else:
         yield f"More labels of the same kind will hardly help: {steps}."
@@ -131,9 +134,12 @@ def weakest_class(predictions: ClassificationPredictions | None) -> Iterator[str
 def worst_slice(best: LeaderboardEntry, slices: Sequence[Slice]) -> Iterator[str]:
     """The worst slice of those whose interval lies wholly on the bad side of the whole test's score."""
     greater = best.metric.greater_is_better
+    if best.score is None:
+        return
     worse = [each for each in slices if (each.interval[1] < best.score if greater else each.interval[0] > best.score)]
     for each in sorted(worse, key=lambda each: each.score, reverse=not greater)[:1]:
-        yield f"Worse than average where {each.column} is “{each.value}”: {each.score:.3f} on {each.n:,} items."
+        score = f"{formatting.number(each.score, 3)} on {each.n:,} items"
+        yield f"Worse than average where {each.column} is “{each.value}”: {score}."
 
 
 def miscalibration(best: LeaderboardEntry) -> Iterator[str]:

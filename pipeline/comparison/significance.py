@@ -4,7 +4,7 @@ The best on val is the reference, so that test chooses nothing. An entry that Ho
 tied, whatever its rank.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from icebox.pipeline.project import paths
 ALPHA = 0.05
 
 Draws = dict[str, np.ndarray]  # by metric: its value on each draw (b,)
+PairedTest = Literal["exact McNemar", "flip test"]
 Verdict = Literal["best", "tied", "better", "worse", "unknown"]
 
 
@@ -30,15 +31,15 @@ Verdict = Literal["best", "tied", "better", "worse", "unknown"]
 class PairedComparison:
     """An entry against the best on val, on the n test items that both were scored on.
 
-    `difference` is its score less the best's, by the metric that heads are compared by; `intervals` are the 95 %
-    intervals of the differences, by metric. `wins` and `losses` are the items that only it, or only the best, got right
-    (None in a regression); `p` is of exact McNemar, or of a flip test where items come in groups or are numbers, as
-    `test` says.
+    `difference` is its score less the best's, by the metric that heads are ranked by; `intervals` are the 95 %
+    intervals of the differences, by metric. `p` is of that metric too: of exact McNemar where it is accuracy and items
+    stand alone, else of a test that exchanges the two heads' answers at random, as `test` says. `wins` and `losses` are
+    the items that only it, or only the best, got right (None in a regression).
     """
 
     difference: float
     intervals: dict[str, Interval]
-    test: Literal["exact McNemar", "flip test"]
+    test: PairedTest
     p: float
     p_holm: float
     n: int
@@ -65,11 +66,13 @@ def assess(entries: Sequence[LeaderboardEntry], predictions: Sequence[SplitPredi
     item_ids = common_items(predictions)
     present = {i: restrict(each, item_ids) for i, each in enumerate(predictions) if each and item_ids}
     if present:
-        units = units_of(next(iter(present.values())).item_ids, groups_of(entries[0].dataset))
+        units = bootstrap.units_of(next(iter(present.values())).item_ids, groups_of(entries[0].dataset))
         draws = {i: draw_metrics(each.sample, units) for i, each in present.items()}
+        metric = entries[0].metric
         for i, each in present.items():
+            comparable = i and 0 in present and metric.name in draws[i] and metric.name in draws[0]
             comparison = (
-                compare(each.sample, present[0].sample, draws[i], draws[0], units) if i and 0 in present else None
+                compare(each.sample, present[0].sample, draws[i], draws[0], units, metric) if comparable else None
             )
             results[i] = Significance(intervals(each.sample, draws[i], units), comparison, "unknown")
     if results:
@@ -79,9 +82,9 @@ def assess(entries: Sequence[LeaderboardEntry], predictions: Sequence[SplitPredi
 
 def closed_form(entry: LeaderboardEntry) -> dict[str, Interval]:
     """The interval that a proportion and its number of items suffice for."""
-    if entry.metric.interval != "proportion":
-        return {}
-    return {entry.metric.name: statistics.wilson_interval(entry.score, int(entry.test["n"]))}
+    proportions = [each for each in metrics.of_task(entry.metric.task) if each.interval == "proportion"]
+    n = int(entry.test["n"])
+    return {each.name: statistics.wilson_interval(entry.test[each.name], n) for each in proportions}
 
 
 def common_items(predictions: Sequence[SplitPredictions | None]) -> set[str]:
@@ -105,52 +108,48 @@ def with_verdicts(results: list[Significance], *, greater_is_better: bool) -> li
 def draw_metrics(
     sample: Sample, units: np.ndarray, *, draws: int = bootstrap.DRAWS, seed: int = bootstrap.SEED
 ) -> Draws:
-    """Every metric that has an interval, on every draw of the units (n,)."""
-    with_interval = [metric for metric in metrics.of_task(sample.task) if metric.interval]
-    scores = [bootstrap.score_of(metric, sample) for metric in with_interval]
-    values = bootstrap.resample(scores, units, draws=draws, seed=seed)
+    """Every metric that has an interval and is defined, on every draw of the units (n,)."""
+    with_interval = [metric for metric in metrics.of_task(sample.task) if metric.interval and metric.is_defined(sample)]
+    values = bootstrap.resample(with_interval, sample, units, draws=draws, seed=seed)
     return {metric.name: row for metric, row in zip(with_interval, values, strict=True)}
 
 
 def intervals(sample: Sample, draws: Draws, units: np.ndarray) -> dict[str, Interval]:
     """The interval of each metric, from its draws or in closed form."""
-    return {name: interval(METRICS[name], sample, values, units) for name, values in draws.items()}
+    return {name: bootstrap.score_interval(METRICS[name], sample, units, values) for name, values in draws.items()}
 
 
-def interval(metric: Metric, sample: Sample, draws: np.ndarray, units: np.ndarray) -> Interval:
-    """The interval of one metric, of which `draws` (b,) are the values."""
-    u = int(units.max()) + 1
-    if metric.interval == "bootstrap-t":
-        return bootstrap.rmse_interval(sample.errors, units)
-    if metric.interval == "proportion" and few_units(sample.right, ~sample.right, units):
-        # near 0 and 1 the draws hardly vary; of Wilson's items a unit is the least that is known to be independent
-        return statistics.wilson_interval(float(sample.right.mean()), u)
-    return bootstrap.percentile_interval(draws, u)
-
-
-def compare(sample: Sample, best: Sample, draws: Draws, draws_of_best: Draws, units: np.ndarray) -> PairedComparison:
-    """An entry against the best, on the same n items and the same draws of them."""
-    n, u, metric = len(units), int(units.max()) + 1, metrics.primary(sample.task)
+def compare(
+    sample: Sample, best: Sample, draws: Draws, draws_of_best: Draws, units: np.ndarray, metric: Metric
+) -> PairedComparison:
+    """An entry against the best by `metric`, on the same n items and the same draws of them."""
+    n, u = len(units), int(units.max()) + 1
     difference = float(metric.function(sample)) - float(metric.function(best))
-    ends = {name: bootstrap.percentile_interval(values - draws_of_best[name], u) for name, values in draws.items()}
+    ends = {
+        name: bootstrap.percentile_interval(values - draws_of_best[name], u)
+        for name, values in draws.items()
+        if name in draws_of_best
+    }
+    test, p = paired_test(metric, sample, best, units)
     if sample.task == "regression":
-        p = bootstrap.flip_test(sample.errors**2 - best.errors**2, units)
-        return PairedComparison(difference, ends, "flip test", p, p, n, None, None)
+        return PairedComparison(difference, ends, test, p, p, n, None, None)
     won, lost = sample.right & ~best.right, best.right & ~sample.right
     wins, losses = int(won.sum()), int(lost.sum())
-    if u < n:
-        p = bootstrap.flip_test(sample.right.astype(np.float64) - best.right, units)
-    else:
-        p = statistics.sign_test(wins, losses)
-    if few_units(won, lost, units):
+    if bootstrap.few_units(won, lost, units):
         closed = statistics.paired_interval(wins * u / n, losses * u / n, u)
         ends |= {name: closed for name in ends if METRICS[name].interval == "proportion"}
-    return PairedComparison(difference, ends, "flip test" if u < n else "exact McNemar", p, p, n, wins, losses)
+    return PairedComparison(difference, ends, test, p, p, n, wins, losses)
 
 
-def few_units(items: np.ndarray, others: np.ndarray, units: np.ndarray) -> bool:
-    """Whether one of two kinds of items (n,) bool is in too few units for a bootstrap."""
-    return min(len(np.unique(units[kind])) for kind in (items, others)) < bootstrap.FEW_UNITS
+def paired_test(metric: Metric, sample: Sample, best: Sample, units: np.ndarray) -> tuple[PairedTest, float]:
+    """The test of a difference by `metric`, and its p-value."""
+    if metric.of_item is None:
+        return "flip test", bootstrap.swap_test(metric, sample, best, units)
+    if metric.interval == "proportion" and int(units.max()) + 1 == len(units):
+        won, lost = sample.right & ~best.right, best.right & ~sample.right
+        return "exact McNemar", statistics.sign_test(int(won.sum()), int(lost.sum()))
+    differences = metric.of_item(sample).astype(np.float64) - metric.of_item(best)
+    return "flip test", bootstrap.flip_test(differences, units)
 
 
 def restrict(predictions: SplitPredictions, item_ids: set[str]) -> Any:
@@ -160,14 +159,9 @@ def restrict(predictions: SplitPredictions, item_ids: set[str]) -> Any:
     columns = {"labels": predictions.labels[kept], "predicted": predictions.predicted[kept]}
     if isinstance(predictions, ClassificationPredictions):
         columns["certainty"] = predictions.certainty[kept]
+        if predictions.label_probabilities is not None:
+            columns["label_probabilities"] = predictions.label_probabilities[kept]
     return replace(predictions, item_ids=[item_id for item_id, _ in order], **columns)
-
-
-def units_of(item_ids: Sequence[str], groups: Mapping[str, str]) -> np.ndarray:
-    """The number (n,) of each item's unit: its group's, or its own."""
-    names = [groups.get(item_id) or f"\0{item_id}" for item_id in item_ids]
-    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    return np.array([number[name] for name in names])
 
 
 def groups_of(dataset: str) -> dict[str, str]:
@@ -184,7 +178,8 @@ def load_predictions(entry: LeaderboardEntry) -> dict[str, SplitPredictions]:
 
 
 def is_same_run(entry: LeaderboardEntry, test: Sample) -> bool:
-    """Whether predictions and metrics are of one run: metrics keep six digits."""
+    """Whether predictions and metrics are of one run: metrics keep six digits, probabilities seven."""
     if test.task != entry.metric.task:
         return False
-    return bool(np.isclose(float(entry.metric.function(test)), entry.score, rtol=1e-4, atol=1e-6))
+    metric = metrics.primary(test.task)
+    return bool(np.isclose(float(metric.function(test)), entry.test[metric.name], rtol=1e-5, atol=0))

@@ -7,9 +7,11 @@ import numpy as np
 
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.pipeline.comparison import bootstrap, statistics
+from icebox.pipeline.comparison.bootstrap import units_of
 from icebox.pipeline.comparison.statistics import Interval
 from icebox.pipeline.comparison.test_predictions import SplitPredictions
 from icebox.pipeline.evaluation import metrics
+from icebox.pipeline.evaluation.metrics import Metric
 from icebox.pipeline.evaluation.sample import Sample
 
 MAX_VALUES = 30  # of a column: more would be no parts to read
@@ -26,17 +28,20 @@ class Slice:
     interval: Interval
 
 
-def score_slices(predictions: SplitPredictions, rows: Mapping[str, ManifestRow]) -> list[Slice]:
+def score_slices(
+    predictions: SplitPredictions, rows: Mapping[str, ManifestRow], metric: Metric | None = None
+) -> list[Slice]:
     """Every slice that holds some of the items, by column, largest first; none of a column with more than MAX_VALUES.
 
-    `rows`: the manifest's, by item id.
+    `rows`: the manifest's, by item id. `metric`: by default the task's own.
     """
-    item_ids = predictions.item_ids
+    item_ids, metric = predictions.item_ids, metric or metrics.primary(predictions.sample.task)
+    units = units_of(item_ids, {item_id: row.group for item_id, row in rows.items()})
     columns = dict.fromkeys(name for item_id in item_ids if item_id in rows for name in rows[item_id].slices)
     return [
         each
         for column in columns
-        for each in slices_of_column(predictions, column, column_values(item_ids, rows, column))
+        for each in slices_of_column(predictions, column, column_values(item_ids, rows, column), metric, units)
     ]
 
 
@@ -45,22 +50,26 @@ def column_values(item_ids: Sequence[str], rows: Mapping[str, ManifestRow], colu
     return np.array([rows[item_id].slices.get(column, "") if item_id in rows else "" for item_id in item_ids])
 
 
-def slices_of_column(predictions: SplitPredictions, column: str, values: np.ndarray) -> list[Slice]:
-    """The slices of one column, of which `values` (n,) are the items'."""
+def slices_of_column(
+    predictions: SplitPredictions, column: str, values: np.ndarray, metric: Metric, units: np.ndarray
+) -> list[Slice]:
+    """The slices of one column, of which `values` (n,) are the items'; those too small for the metric are left out."""
     names, counts = np.unique(values[values != ""], return_counts=True)
     if not 1 < len(names) <= MAX_VALUES:
         return []
     order = np.argsort(-counts, kind="stable")
+    parts = {i: np.flatnonzero(values == names[i]) for i in order}
     return [
-        Slice(column, str(names[i]), int(counts[i]), *score_items(predictions.sample, values == names[i]))
-        for i in order
+        Slice(column, str(names[i]), len(items), *score_items(predictions.sample.part(items), units[items], metric))
+        for i, items in parts.items()
+        if metric.is_defined(predictions.sample.part(items))
     ]
 
 
-def score_items(sample: Sample, items: np.ndarray) -> tuple[float, Interval]:
-    """The score of these items (n,) bool and its interval: Wilson's, or a bootstrap of an error."""
-    part, n = Sample(sample.labels[items], sample.predicted[items], sample.classes), int(items.sum())
-    score = float(metrics.primary(part.task).function(part))
-    if part.task == "regression":
-        return score, bootstrap.rmse_interval(part.errors, np.arange(n))
-    return score, statistics.wilson_interval(score, n)
+def score_items(part: Sample, units: np.ndarray, metric: Metric) -> tuple[float, Interval]:
+    """The score of some items, of these units (n,), and its interval: Wilson's of a share of right answers of items
+    that stand alone, else a bootstrap."""
+    score, numbers = float(metric.function(part)), np.unique(units, return_inverse=True)[1]
+    if metric.interval == "proportion" and numbers.max() + 1 == len(units):
+        return score, statistics.wilson_interval(score, len(units))
+    return score, bootstrap.score_interval(metric, part, numbers)

@@ -1,7 +1,6 @@
 """A head's predictions for test splits, read from their file: confusions, scores by class, calibration, mistakes."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from icebox.pipeline.evaluation import prediction_file
+from icebox.pipeline.evaluation.metrics import Metric
 from icebox.pipeline.evaluation.prediction_file import StoredPredictions, StoredSplit
 from icebox.pipeline.evaluation.sample import Sample
 
@@ -20,7 +20,7 @@ class ClassificationPredictions:
     """n test items: ids, true and predicted class numbers (n,), and how sure the head was of its prediction (n,).
 
     `certainty_kind` says what `certainty` is: "confidence" is the predicted class's probability, "margin" the lead of
-    its score over the next one.
+    its score over the next one. `label_probabilities` (n,) are those of the true classes, where there are any.
     """
 
     classes: list[str]
@@ -29,11 +29,12 @@ class ClassificationPredictions:
     predicted: np.ndarray
     certainty: np.ndarray
     certainty_kind: str
+    label_probabilities: np.ndarray | None = None
 
     @property
     def sample(self) -> Sample:
         """Labels and predictions, as metrics take them."""
-        return Sample(self.labels, self.predicted, len(self.classes))
+        return Sample(self.labels, self.predicted, len(self.classes), label_probabilities=self.label_probabilities)
 
     @property
     def right(self) -> np.ndarray:
@@ -68,11 +69,16 @@ class ClassificationPredictions:
 
 @dataclass(frozen=True)
 class RegressionPredictions:
-    """n test items: ids, true and predicted values (n,) float64."""
+    """n test items: ids, true and predicted values (n,) float64. There are no classes."""
 
     item_ids: list[str]
     labels: np.ndarray
     predicted: np.ndarray
+
+    @property
+    def classes(self) -> list[str]:
+        """None."""
+        return []
 
     @property
     def sample(self) -> Sample:
@@ -108,14 +114,16 @@ def of_split(stored: StoredPredictions, split: StoredSplit) -> SplitPredictions:
     """The predictions for one split, of a classification or a regression."""
     if not stored.classes:
         return RegressionPredictions(split.item_ids, split.labels, split.predicted)
-    certainty = (predicted_scores if stored.has_probabilities else margins)(split.scores, split.predicted)
-    kind = "confidence" if stored.has_probabilities else "margin"
-    return ClassificationPredictions(stored.classes, split.item_ids, split.labels, split.predicted, certainty, kind)
+    items = (stored.classes, split.item_ids, split.labels, split.predicted)
+    if not stored.has_probabilities:
+        return ClassificationPredictions(*items, margins(split.scores, split.predicted), "margin")
+    confidence, of_labels = (scores_of(split.scores, classes) for classes in (split.predicted, split.labels))
+    return ClassificationPredictions(*items, confidence, "confidence", of_labels)
 
 
-def predicted_scores(scores: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """The score (n,) that each row of (n, k) has for its predicted class."""
-    picked: np.ndarray = scores[np.arange(len(scores)), predicted]
+def scores_of(scores: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """The score (n,) that each row of (n, k) has for its class (n,)."""
+    picked: np.ndarray = scores[np.arange(len(scores)), classes]
     return picked
 
 
@@ -123,7 +131,7 @@ def margins(scores: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """Distances (n,) of the predicted class's score above the best of the others."""
     others = scores.copy()
     others[np.arange(len(scores)), predicted] = -np.inf
-    ahead: np.ndarray = predicted_scores(scores, predicted) - others.max(axis=1, initial=-np.inf)
+    ahead: np.ndarray = scores_of(scores, predicted) - others.max(axis=1, initial=-np.inf)
     return ahead
 
 
@@ -175,21 +183,21 @@ def calibration_curve(predictions: ClassificationPredictions) -> list[dict[str, 
 
 
 class ConstantBaseline(NamedTuple):
-    """The score of always predicting one value: the most frequent label, or the mean of a regression's labels."""
+    """The score of always giving one answer: the most frequent class, with the classes' shares as its probabilities; or
+    the mean of a regression's labels, or their median where absolute errors count."""
 
     prediction: str
     score: float
 
 
-def constant_baseline(predictions: SplitPredictions) -> ConstantBaseline:
-    """The baseline of a split, by accuracy or root mean squared error."""
-    if isinstance(predictions, ClassificationPredictions):
-        return most_frequent(predictions.classes[i] for i in predictions.labels)
-    return ConstantBaseline(f"{predictions.labels.mean():.4g}", float(predictions.labels.std()))
-
-
-def most_frequent(labels: Iterable[str]) -> ConstantBaseline:
-    """The most frequent label and its share: the accuracy of always predicting it. Among equals the first by name."""
-    counts = Counter(labels)
-    label = min(counts, key=lambda each: (-counts[each], each))
-    return ConstantBaseline(label, counts[label] / counts.total())
+def constant_baseline(sample: Sample, classes: Sequence[str], metric: Metric) -> ConstantBaseline | None:
+    """The baseline of a split's labels by a metric, where that is defined. Among equal classes the first wins."""
+    labels = sample.labels
+    if sample.task == "regression":
+        answer = np.median(labels) if metric.name == "mae" else labels.mean()
+        name, constant = f"{answer:.4g}", Sample(labels, np.full(len(labels), answer))
+    else:
+        shares = np.bincount(labels, minlength=len(classes)) / len(labels)
+        answer, name = shares.argmax(), classes[int(shares.argmax())]
+        constant = Sample(labels, np.full(len(labels), answer), len(classes), label_probabilities=shares[labels])
+    return ConstantBaseline(name, float(metric.function(constant))) if metric.is_defined(constant) else None

@@ -1,9 +1,12 @@
 """The table of metrics. Scores, the choices of `fit.choose`, the leaderboard and the report take all they know from it.
 
+What chooses is also what is shown, compared and plotted, so every metric that may choose has an interval and a test.
+
 A new metric is one entry of METRICS and, for its reader, a line in docs/fitting.md. scikit-learn may be imported inside
 a function only: it costs 1.4 s, and `compare` and `report` do without.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,6 +17,7 @@ from icebox.features.manifest.validation import Task
 from icebox.pipeline.evaluation.sample import Sample
 
 BINS = 15  # of confidence, as most papers have it
+DECIMALS = DIGITS = 6  # of a score in a file: so many decimals and, of a small one, so many significant digits
 
 IntervalMethod = Literal["proportion", "bootstrap", "bootstrap-t"]
 Place = Literal["terminal", "report", "curves"]
@@ -21,17 +25,20 @@ Place = Literal["terminal", "report", "curves"]
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """One score of a split. The first metric of a task in the table is the one that heads are compared by.
+    """One score of a split. The first metric of a task in the table chooses where `fit.choose` names none.
 
     `function` takes a `Sample` and returns a number; of a sample under weights, one for each draw (b,). A metric
     without an interval is never computed under weights, so its function may be any of scikit-learn's, of
     `sample.labels` and `sample.predicted`. With `needs_probabilities`, heads without them lack it and are chosen by the
-    task's first metric instead; `interval` is None then, since comparing reads no probabilities.
+    task's first metric instead.
 
     `interval`: how the 95 % interval of the score on test, and of its paired difference to the best, is made.
     "bootstrap": from draws of the items (or groups). "proportion": so too, but in closed form where few are right or
     wrong (Wilson; Bonett and Price): for a share of right answers alone. "bootstrap-t": of the log of a mean square,
-    for a root mean squared error alone.
+    for a root mean squared error alone. None for a metric that may not choose.
+
+    `of_item`: a value of each item (n,) whose mean, over the same items, orders heads as the metric does; None where
+    there is none, as of macro-F1. A paired test is then of these.
 
     `shown`: in a column of the terminal's table, in one of the report's, in the curves of training.
     """
@@ -43,9 +50,19 @@ class Metric:
     greater_is_better: bool = True
     needs_probabilities: bool = False
     min_items: int = 1  # of fewer there is no such score
-    chooses: bool = True  # whether `fit.choose` may name it
-    interval: IntervalMethod | None = None
+    interval: IntervalMethod | None = "bootstrap"
+    of_item: Callable[[Sample], np.ndarray] | None = None
     shown: tuple[Place, ...] = ("terminal", "report", "curves")
+
+    @property
+    def chooses(self) -> bool:
+        """Whether `fit.choose` may name it."""
+        return self.interval is not None
+
+    def is_defined(self, sample: Sample) -> bool:
+        """Whether the sample has what the metric needs."""
+        enough = len(sample.labels) >= self.min_items
+        return self.task == sample.task and enough and (sample.has_probabilities or not self.needs_probabilities)
 
 
 def accuracy(sample: Sample) -> Any:
@@ -54,9 +71,9 @@ def accuracy(sample: Sample) -> Any:
 
 
 def f1_macro(sample: Sample) -> Any:
-    """The mean F1 of all classes; 0 for a class without items and predictions."""
+    """The mean F1 of the classes that labels or predictions have, as scikit-learn takes them by default."""
     counts = sample.label_counts + sample.prediction_counts
-    return (2 * sample.hits / np.maximum(counts, 1)).mean(axis=-1)
+    return (2 * sample.hits / np.maximum(counts, 1)).sum(axis=-1) / (counts > 0).sum(axis=-1)
 
 
 def balanced_accuracy(sample: Sample) -> Any:
@@ -65,11 +82,9 @@ def balanced_accuracy(sample: Sample) -> Any:
     return recalls.sum(axis=-1) / (sample.label_counts > 0).sum(axis=-1)
 
 
-def log_loss(sample: Sample) -> float:
+def log_loss(sample: Sample) -> Any:
     """The mean of -log p of the true class."""
-    from sklearn import metrics
-
-    return float(metrics.log_loss(sample.labels, sample.probabilities, labels=np.arange(sample.classes)))
+    return sample.mean(sample.losses)
 
 
 def calibration_error(sample: Sample) -> float:
@@ -92,23 +107,31 @@ def mean_absolute_error(sample: Sample) -> Any:
     return sample.mean(np.abs(sample.errors))
 
 
-def r2(sample: Sample) -> float:
-    """The share of the labels' variance that the predictions explain; of a single label there is none."""
-    from sklearn import metrics
-
-    return float(metrics.r2_score(sample.labels, sample.predicted))
+def r2(sample: Sample) -> Any:
+    """The share of the labels' variance that the predictions explain; of equal labels 1 or 0, as in scikit-learn."""
+    centered = sample.labels.astype(np.float64) - sample.labels.mean()
+    variance = sample.mean(centered**2) - sample.mean(centered) ** 2
+    error = sample.mean(sample.errors**2)
+    vary = variance > np.finfo(np.float64).eps * np.mean(centered**2)
+    return np.where(vary, 1 - error / np.where(vary, variance, 1.0), np.where(error == 0, 1.0, 0.0))
 
 
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric(name="accuracy", title="accuracy", task="classification", function=accuracy, interval="proportion"),
+        Metric(
+            name="accuracy",
+            title="accuracy",
+            task="classification",
+            function=accuracy,
+            interval="proportion",
+            of_item=lambda sample: sample.right,
+        ),
         Metric(
             name="f1_macro",
             title="macro‑F1",
             task="classification",
             function=f1_macro,
-            interval="bootstrap",
             shown=("report", "curves"),
         ),
         Metric(
@@ -125,6 +148,7 @@ METRICS: Mapping[str, Metric] = {
             function=log_loss,
             greater_is_better=False,
             needs_probabilities=True,
+            of_item=lambda sample: sample.losses,
             shown=("report", "curves"),
         ),
         Metric(
@@ -134,7 +158,7 @@ METRICS: Mapping[str, Metric] = {
             function=calibration_error,
             greater_is_better=False,
             needs_probabilities=True,
-            chooses=False,  # always answering with the classes' shares has none
+            interval=None,  # and so it may not choose: always answering with the classes' shares has no error
             shown=(),  # fits neither the curves' axis of losses nor that of scores
         ),
         Metric(
@@ -144,6 +168,7 @@ METRICS: Mapping[str, Metric] = {
             function=root_mean_squared_error,
             greater_is_better=False,
             interval="bootstrap-t",
+            of_item=lambda sample: sample.errors**2,
         ),
         Metric(
             name="mae",
@@ -151,9 +176,18 @@ METRICS: Mapping[str, Metric] = {
             task="regression",
             function=mean_absolute_error,
             greater_is_better=False,
+            of_item=lambda sample: np.abs(sample.errors),
             shown=("report", "curves"),
         ),
-        Metric(name="r2", title="R²", task="regression", function=r2, min_items=2, shown=("report", "curves")),
+        Metric(
+            name="r2",
+            title="R²",
+            task="regression",
+            function=r2,
+            min_items=2,
+            of_item=lambda sample: sample.errors**2,
+            shown=("report", "curves"),
+        ),
     )
 }
 
@@ -164,7 +198,7 @@ def of_task(task: Task) -> list[Metric]:
 
 
 def primary(task: Task) -> Metric:
-    """The metric that heads of a task are compared by."""
+    """The metric that chooses among heads of a task where nothing else is said."""
     return of_task(task)[0]
 
 
@@ -174,18 +208,22 @@ def choices(task: Task) -> list[str]:
 
 
 def scores(sample: Sample) -> dict[str, float]:
-    """`n` and the metrics of the sample's task, to six digits; those of probabilities where it has any.
+    """`n` and the metrics of the sample's task, not rounded; those of probabilities where it has any.
 
-    Raises ValueError, as scikit-learn does, for predictions that are no finite numbers.
+    Raises ValueError, as scikit-learn does, for predictions or probabilities that are no finite numbers.
     """
-    if not np.isfinite(sample.predicted).all():
-        raise ValueError("Predictions contain NaN or infinity.")
-    known = [
-        metric
-        for metric in of_task(sample.task)
-        if len(sample.labels) >= metric.min_items and not (metric.needs_probabilities and sample.probabilities is None)
-    ]
-    return {"n": len(sample.labels)} | {metric.name: round(float(metric.function(sample)), 6) for metric in known}
+    for values in (sample.predicted, sample.probabilities):
+        if values is not None and not np.isfinite(values).all():
+            raise ValueError("Predictions contain NaN or infinity.")
+    known = [metric for metric in of_task(sample.task) if metric.is_defined(sample)]
+    return {"n": len(sample.labels)} | {metric.name: float(metric.function(sample)) for metric in known}
+
+
+def rounded(score: float) -> float:
+    """A score as files keep it: what differs in later digits is the machine."""
+    if score == 0 or not math.isfinite(score):
+        return score
+    return round(score, max(DECIMALS, DIGITS - 1 - math.floor(math.log10(abs(score)))))
 
 
 def choosing_metric(scores: Mapping[str, float], name: str) -> str:
@@ -194,6 +232,10 @@ def choosing_metric(scores: Mapping[str, float], name: str) -> str:
 
 
 def utility(scores: Mapping[str, float], name: str) -> float:
-    """The score that chooses, negated where smaller is better: the largest is the best, whatever the metric."""
+    """The score that chooses, negated where smaller is better: the largest is the best, whatever the metric.
+
+    To twelve significant digits: equal scores differ in later ones, by the order in which they were summed.
+    """
     name = choosing_metric(scores, name)
-    return scores[name] if METRICS[name].greater_is_better else -scores[name]
+    score = float(f"{scores[name]:.12g}")
+    return score if METRICS[name].greater_is_better else -score

@@ -49,7 +49,9 @@ def score_head(head: Any, split: LabelledSplit, data: LabelledData) -> ScoredSpl
 
 
 def score_predictions(split: LabelledSplit, predictions: Predictions, classes: int) -> ScoredSplit:
-    """A split with its scores; `classes` is 0 for a regression."""
+    """A split with its scores; `classes` is 0 for a regression. Raises ValueError for predictions that hold NaN."""
+    if np.isnan(predictions.scores).any():  # the largest of margins that are all NaN would be the first class's
+        raise ValueError("Predictions contain NaN.")
     probabilities = predictions.scores if predictions.has_probabilities else None
     sample = Sample(split.labels, predictions.predicted, classes, probabilities)
     return ScoredSplit(split, predictions, metrics.scores(sample))

@@ -1,14 +1,19 @@
 """The result files of STORE/HEAD, for people and for the report: metrics, details, predictions and plots."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from icebox.features import files
-from icebox.pipeline.evaluation import plots, prediction_file
+from icebox.features.errors import IceboxError
+from icebox.pipeline.evaluation import metrics, plots, prediction_file
+from icebox.pipeline.evaluation.metrics import METRICS
 from icebox.pipeline.evaluation.predictions import ScoredSplit
 from icebox.pipeline.project import paths
+
+SCORES = {*METRICS, "by_fold"}  # keys of JSON content whose values are scores
 
 
 def write(
@@ -44,6 +49,38 @@ def plot_tables(test: ScoredSplit, classes: list[str]) -> dict[str, str]:
     }
 
 
+def require_finite(*contents: Any) -> None:
+    """Raise IceboxError, before any file of a head is written, unless all scores in the contents are numbers."""
+    for name, score in (each for content in contents for each in scores_in(content)):
+        if not math.isfinite(score):
+            raise IceboxError(f"{name}: expected a number, found {score}; change the head's settings")
+
+
+def scores_in(content: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """(name, score) of all scores within JSON content."""
+    match content:
+        case float() if name in SCORES:
+            yield name, content
+        case Mapping():
+            for key, value in content.items():
+                yield from scores_in(value, key)
+        case list():
+            for value in content:
+                yield from scores_in(value, name)
+
+
+def rounded(content: Any, name: str = "") -> Any:
+    """JSON content with its scores rounded, as `metrics.rounded` says; other numbers, such as parameters, are kept."""
+    match content:
+        case float() if name in SCORES:
+            return metrics.rounded(content)
+        case Mapping():
+            return {key: rounded(value, key) for key, value in content.items()}
+        case list():
+            return [rounded(value, name) for value in content]
+    return content
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a result that git keeps."""
-    files.write_text(path, json.dumps(content, indent=2) + "\n")
+    files.write_text(path, json.dumps(rounded(content), indent=2, allow_nan=False) + "\n")

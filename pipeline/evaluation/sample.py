@@ -18,14 +18,16 @@ DENSE_CLASSES = 50  # with more, a matrix (n, k) with one value a row is kept sp
 class Sample:
     """n items: labels and predictions (n,), which are class numbers, or values in a regression (then `classes` is 0).
 
-    `probabilities` (n, k), if there are any. `weights` (b, n) float32: how often each of b draws holds an item. Sums
-    and means are (b,) then, and numbers without weights; counts by class are (b, k), or (k,).
+    `probabilities` (n, k), if there are any, or only those of the true classes, `label_probabilities` (n,). `weights`
+    (b, n) float32: how often each of b draws holds an item. Sums and means are (b,) then, and numbers without weights;
+    counts by class are (b, k), or (k,).
     """
 
     labels: np.ndarray
     predicted: np.ndarray
     classes: int = 0
     probabilities: np.ndarray | None = None
+    label_probabilities: np.ndarray | None = None
     weights: np.ndarray | None = None
     _one_hot: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # shared by all draws
 
@@ -37,6 +39,11 @@ class Sample:
     def reweighted(self, weights: np.ndarray) -> "Sample":
         """A sample of these items under weights (b, n)."""
         return replace(self, weights=weights)
+
+    def part(self, items: np.ndarray) -> "Sample":
+        """The items at these positions, each once."""
+        of_labels = None if self.label_probabilities is None else self.label_probabilities[items]
+        return Sample(self.labels[items], self.predicted[items], self.classes, label_probabilities=of_labels)
 
     def mean(self, values: np.ndarray) -> Any:
         """The mean of one value an item (n,)."""
@@ -57,6 +64,23 @@ class Sample:
         """Differences prediction − label (n,) float64."""
         residuals: np.ndarray = self.predicted.astype(np.float64) - self.labels
         return residuals
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether the probabilities of the true classes are known."""
+        return self.probabilities is not None or self.label_probabilities is not None
+
+    @cached_property
+    def losses(self) -> np.ndarray:
+        """-log p of the true class (n,) float64; p counts as the smallest difference from 1 at the least, as in
+        scikit-learn."""
+        of_labels = self.label_probabilities
+        if of_labels is None:
+            assert self.probabilities is not None
+            of_labels = self.probabilities[np.arange(len(self.labels)), self.labels]
+        smallest = np.finfo(of_labels.dtype).eps
+        losses: np.ndarray = -np.log(np.clip(of_labels.astype(np.float64), smallest, 1.0))
+        return losses
 
     @cached_property
     def hits(self) -> np.ndarray:

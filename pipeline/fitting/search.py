@@ -208,7 +208,7 @@ def keep_best_head(trials: list[Trial], choose: str) -> list[Trial]:
 def mean_scores(trials: Sequence[Trial]) -> dict[str, float]:
     """Scores averaged over pairs, and `n`, the sum of their items."""
     scores = [trial.scores for trial in trials]
-    means = {name: round(float(np.mean([each[name] for each in scores])), 6) for name in scores[0] if name != "n"}
+    means = {name: float(np.mean([each[name] for each in scores])) for name in scores[0] if name != "n"}
     return {"n": sum(int(each["n"]) for each in scores), **means}
 
 

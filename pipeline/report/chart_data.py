@@ -6,6 +6,7 @@ import numpy as np
 
 from icebox.pipeline.comparison import test_predictions
 from icebox.pipeline.comparison.test_predictions import RegressionPredictions
+from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.report.sections import DatasetSection
 from icebox.pipeline.report.thumbnails import Thumbnail
 
@@ -95,19 +96,20 @@ def map_points(section: DatasetSection, store: str) -> dict[str, Any]:
 
 def learning_curves(section: DatasetSection) -> list[dict[str, Any]]:
     """A point for each head and number of labels, with the mean, least and greatest score over its draws."""
+    name = section.metric.name
     return [
         {
             "head": row.anchor,
             "per_class": point["labels_per_class"],
             "n": point["train_n"],
-            "mean": round(float(np.mean(scores)), 4),
-            "low": round(min(scores), 4),
-            "high": round(max(scores), 4),
+            "mean": metrics.rounded(float(np.mean(scores))),
+            "low": metrics.rounded(min(scores)),
+            "high": metrics.rounded(max(scores)),
             "draws": len(scores),
         }
         for row in section.rows
         for point in row.entry.details.get("labels") or []
-        if (scores := [draw["test"][row.entry.metric.name] for draw in point["draws"]])
+        if (scores := [draw["test"][name] for draw in point["draws"] if name in draw["test"]])
     ]
 
 

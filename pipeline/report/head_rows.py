@@ -59,7 +59,7 @@ class HeadRow:
 
     @property
     def interval(self) -> Interval | None:
-        """The 95 % interval of the score that heads are compared by."""
+        """The 95 % interval of the score that heads are ranked by."""
         return self.significance.intervals.get(self.entry.metric.name)
 
     @property
@@ -108,11 +108,11 @@ class HeadRow:
 
 def collect(config: Config, entries: Sequence[LeaderboardEntry], items: Mapping[str, ManifestRow]) -> list[HeadRow]:
     """A row for each entry, with its predictions where they are here."""
-    metric = leaderboard.ranking_metric(config, entries[0])
-    ranks = statistics.ranks([entry.val.get(metric.name) for entry in entries])
+    metric = entries[0].metric
+    ranks = statistics.ranks([entry.val_score for entry in entries])
     predictions = [significance.load_predictions(entry) for entry in entries]
     assessed = significance.assess(entries, [splits.get("test") for splits in predictions])
-    fold_comparisons = leaderboard.compare_on_folds(entries, metric)
+    fold_comparisons = leaderboard.compare_on_folds(entries)
     return [
         HeadRow(
             entry=entry,
@@ -121,7 +121,7 @@ def collect(config: Config, entries: Sequence[LeaderboardEntry], items: Mapping[
             significance=result,
             on_folds=on_folds,
             predictions=splits,
-            slices=slices.score_slices(splits["test"], items) if splits else [],
+            slices=slices.score_slices(splits["test"], items, metric) if splits else [],
             mistakes=worst_mistakes(splits["test"]) if splits else [],
         )
         for entry, rank, splits, result, on_folds in zip(

@@ -10,6 +10,7 @@ from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.splits import in_order
 from icebox.pipeline.comparison import formats, leaderboard
 from icebox.pipeline.config.schema import Config
+from icebox.pipeline.evaluation import formatting
 from icebox.pipeline.evaluation.metrics import METRICS
 from icebox.pipeline.project import paths
 from icebox.pipeline.report import chart_data, sections, training_section
@@ -38,12 +39,12 @@ def render(config: Config) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals |= {"number": formatting.number, "difference": formatting.signed}
     return environment.get_template("index.html.jinja").render(
         sections=sections.collect(config),
         trained=training_section.collect(config),
         heads={name: config.heads[name] for name in config.select.heads},
         metrics=METRICS,
-        choose=METRICS[config.fit.choose],
         seed=config.fit.seed,
         classes_max=CLASSES_MAX,
         asset=asset,

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from icebox.features.manifest import manifest
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.pipeline.comparison import (
@@ -25,6 +27,7 @@ from icebox.pipeline.comparison.test_predictions import (
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.metrics import Metric
+from icebox.pipeline.evaluation.sample import Sample
 from icebox.pipeline.exploration import results
 from icebox.pipeline.exploration.results import FeatureMap
 from icebox.pipeline.project import paths
@@ -34,7 +37,7 @@ from icebox.pipeline.report.thumbnails import Thumbnails
 from icebox.pipeline.stores import provenance
 from icebox.pipeline.stores.provenance import Provenance
 
-AXIS_STARTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)  # of test accuracies
+AXIS_STARTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)  # of scores between 0 and 1
 AXIS_ENDS = (0.2, 0.4, 0.6, 0.8, 1.0)
 
 
@@ -55,7 +58,6 @@ class DatasetSection:
     feature_maps: dict[str, FeatureMap]
     thumbnails: Thumbnails
     axis: tuple[float, float]
-    ranking_metric: Metric
     recommendations: list[str]
     findings: list[dict[str, Any]]
 
@@ -76,12 +78,12 @@ class DatasetSection:
 
     @property
     def metric(self) -> Metric:
-        """The metric that heads are compared by."""
+        """The metric that heads are ranked by on val and compared by on test."""
         return self.best.entry.metric
 
     @property
     def other_metrics(self) -> list[Metric]:
-        """The further metrics that have a column in the leaderboard."""
+        """The further metrics that have a column in the leaderboard, the task's own among them."""
         of_task = metrics.of_task(self.metric.task)
         return [metric for metric in of_task if metric != self.metric and "report" in metric.shown]
 
@@ -126,13 +128,12 @@ def collect_dataset(config: Config, name: str, entries: list[LeaderboardEntry]) 
         name=name,
         items=items,
         classes=class_names(items, first_test, regression=entries[0].regression),
-        baseline=baseline_of_test(items, first_test, regression=entries[0].regression),
+        baseline=baseline_of_test(items, first_test, entries[0].metric),
         rows=rows,
         stores={store: provenance.collect(config, store) for store in stores},
         feature_maps={store: feature_map for store in stores if (feature_map := results.read(store))},
         thumbnails=Thumbnails(config, name, list(items.values())),
         axis=strip_axis(rows),
-        ranking_metric=leaderboard.ranking_metric(config, entries[0]),
         recommendations=recommendations.recommend(
             [(row.entry, row.significance) for row in rows],
             (floor.entry, floor.significance) if floor and not best.is_floor else None,
@@ -155,20 +156,24 @@ def class_names(
 
 
 def baseline_of_test(
-    items: Mapping[str, ManifestRow], predictions: SplitPredictions | None, *, regression: bool
+    items: Mapping[str, ManifestRow], predictions: SplitPredictions | None, metric: Metric
 ) -> ConstantBaseline | None:
     """The constant baseline by predictions or else, of classes, by the manifest, of which a store may have skipped
     items."""
     if predictions:
-        return test_predictions.constant_baseline(predictions)
-    labels = [row.label for row in items.values() if row.split == "test"]
-    return test_predictions.most_frequent(labels) if labels and not regression else None
+        return test_predictions.constant_baseline(predictions.sample, predictions.classes, metric)
+    labels = np.array([row.label for row in items.values() if row.split == "test"])
+    if not len(labels) or metric.task == "regression":
+        return None
+    classes, numbers = np.unique(labels, return_inverse=True)
+    sample = Sample(numbers, numbers, len(classes))
+    return test_predictions.constant_baseline(sample, classes.tolist(), metric)
 
 
 def strip_axis(rows: Sequence[HeadRow]) -> tuple[float, float]:
     """Where the strip of test scores begins and ends, so that all scores and intervals lie on it."""
-    ends = [end for row in rows for end in row.interval or (row.entry.score, row.entry.score)]
+    ends = [end for row in rows for end in row.interval or (row.entry.score,) if end is not None]
     low, high = min(ends), max(ends)
-    if not rows[0].entry.regression:
+    if rows[0].entry.metric.greater_is_better and 0 <= low <= high <= 1:
         return max(start for start in AXIS_STARTS if start <= low), min(end for end in AXIS_ENDS if end >= high)
-    return (low, high) if low < high else (low - 0.5, high + 0.5)
+    return (low, high) if low < high else (low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from icebox.features.errors import IceboxError
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.estimators.ensemble import MeanEnsemble
-from icebox.pipeline.evaluation import peak_memory, prediction_file, results
+from icebox.pipeline.evaluation import formatting, peak_memory, prediction_file, results
 from icebox.pipeline.evaluation.prediction_file import StoredPredictions
 from icebox.pipeline.fitting import details, ensemble_selection
 from icebox.pipeline.inference import bundle
@@ -46,8 +46,8 @@ def run(config: Config, key: str) -> None:
             "search": [{"head": head, **scores} for head, scores in selected.val_scores.items()],
         },
     )
-    accuracy = selected.splits["test"].scores["accuracy"]
-    print(f"{key} {paths.ENSEMBLE}: {' + '.join(selected.members)}: test accuracy {accuracy:.4f}")
+    test = formatting.scores_line(selected.splits["test"].scores, fit.choose)
+    print(f"{key} {paths.ENSEMBLE}: {' + '.join(selected.members)}: test {test}")
 
 
 def read_predictions(store: str, head: str) -> StoredPredictions:

@@ -4,7 +4,7 @@ from icebox.features.errors import IceboxError, located
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.data import class_weights, feature_selection, labelled
-from icebox.pipeline.evaluation import peak_memory, results
+from icebox.pipeline.evaluation import formatting, peak_memory, results
 from icebox.pipeline.fitting import candidates, details, final_fit, head_factory, learning_curve
 from icebox.pipeline.inference import bundle
 from icebox.pipeline.project import paths
@@ -30,6 +30,11 @@ def run(config: Config, key: str) -> None:
         if len(points) > 1:
             curve = learning_curve.compute(factory, grid, data, points, fit, sample_weighter=weighter, main=result)
     first = result.seeds[0]
+    scored = ({"val": result.val} if result.val else {}) | first.tests
+    with located(f"stores.{store_name}: heads.{head_name}"):
+        results.require_finite(
+            {"val": result.search.scores}, {name: each.scores for name, each in scored.items()}, result.search.table
+        )
     saved = bundle.for_store(config, store_name, store, first.fitted.head, classes=data.classes, selection=selection)
     bundle.save(saved, store=store_name, head=head_name)
     weights = inputs.class_weights
@@ -37,7 +42,7 @@ def run(config: Config, key: str) -> None:
         store_name,
         head_name,
         classes=data.classes,
-        splits=({"val": result.val} if result.val else {}) | first.tests,
+        splits=scored,
         val=result.search.scores,
         numbers={
             "train_n": len(set(most_labels.train.item_ids)),
@@ -54,7 +59,7 @@ def run(config: Config, key: str) -> None:
             "search": result.search.table,
         },
     )
-    test = ", ".join(f"{name} {value:.4f}" for name, value in first.tests["test"].scores.items() if name != "n")
+    test = formatting.scores_line(first.tests["test"].scores, fit.choose)
     print(f"{store_name} {head_name}: {result.search.parameters}: test {test}")
 
 

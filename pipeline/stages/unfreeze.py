@@ -4,7 +4,7 @@ import shutil
 
 from icebox.features.errors import located
 from icebox.pipeline.config.schema import Config
-from icebox.pipeline.evaluation import results
+from icebox.pipeline.evaluation import formatting, results
 from icebox.pipeline.project import paths
 from icebox.pipeline.training.curves import Curve, summarize
 from icebox.pipeline.unfreezing import artifacts, runs
@@ -30,5 +30,5 @@ def run(config: Config, key: str) -> None:
         details=artifacts.details(job, trained),
     )
     shutil.rmtree(job.folder, ignore_errors=True)  # a finished run needs no checkpoints
-    test = ", ".join(f"{name} {value:.4f}" for name, value in first.splits["test"].scores.items() if name != "n")
+    test = formatting.scores_line(first.splits["test"].scores, job.fit.choose)
     print(f"{key}: best after epoch {first.progress.best_epoch}: test {test}")

@@ -69,4 +69,7 @@ class FineTuningJob:
             predictions = Predictions(values, np.empty((len(part), 0)), has_probabilities=False)
         else:
             predictions = Predictions(scores.argmax(1), torch_module.probabilities(scores), has_probabilities=True)
-        return score_predictions(part, predictions, len(self.data.classes))
+        try:
+            return score_predictions(part, predictions, len(self.data.classes))
+        except ValueError as reason:
+            raise IceboxError(f"{split}: {reason} The training has diverged; take a smaller learning_rate") from None

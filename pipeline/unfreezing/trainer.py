@@ -30,7 +30,7 @@ from icebox.features.nn.devices import default_device
 from icebox.features.nn.layer_outputs import Inputs
 from icebox.features.seeds import step_seed
 from icebox.pipeline.config.schema import UnfreezeOptions
-from icebox.pipeline.evaluation import metrics
+from icebox.pipeline.evaluation import formatting, metrics
 from icebox.pipeline.unfreezing import optimizer
 from icebox.pipeline.unfreezing.end_to_end import EndToEndModel
 from icebox.pipeline.unfreezing.freezing_schedule import FreezingSchedule
@@ -275,5 +275,5 @@ class FineTuner:
     def epoch_summary(self) -> str:
         """The last epoch in a line of text."""
         last = self.progress.curve[-1]
-        scores = ", ".join(f"{name} {value:.4f}" for name, value in last.items() if name not in ("epoch", "n"))
+        scores = ", ".join(f"{k} {formatting.number(v)}" for k, v in last.items() if k not in ("epoch", "n"))
         return f"epoch {last['epoch']:.0f} of {self.options.epochs}: {scores}"

@@ -4,6 +4,7 @@
 // Colours are the page's own, so that dark and light need no second drawing.
 const COLOURS = ["#2f7ebc", "#e07b1a", "#d1495b", "#3a9d6e", "#8e6bbf", "#a8743f", "#d36ba6", "#7d8a99", "#a3a51c", "#29a9b8", "#5566c7", "#c2542d"];
 const style = { background: "none", color: "var(--ink)", fontSize: "12px", fontFamily: "inherit", overflow: "visible" };
+const digits = (value) => (Math.abs(value) < 0.1 && value !== 0 ? value.toPrecision(4) : value.toFixed(4));
 const label = (data, anchor) => `${data.heads[anchor].backbone} · ${data.heads[anchor].head}`;
 
 const draw = {
@@ -18,7 +19,7 @@ const draw = {
         Plot.link(points, { x: "n", y1: "low", y2: "high", stroke: at.stroke, strokeOpacity: 0.45, strokeWidth: 3 }),
         Plot.lineY(points, { ...at, y: "mean", strokeWidth: 1.8 }),
         Plot.dot(points, { ...at, y: "mean", fill: at.stroke, r: 3 }),
-        Plot.tip(points, Plot.pointer({ x: "n", y: "mean", title: (point) => `${label(data, point.head)}\n${point.per_class === "all" ? "all" : point.per_class} labels a class, ${point.n.toLocaleString("en")} items\n${point.mean.toFixed(4)} (${point.low.toFixed(3)} to ${point.high.toFixed(3)}, ${point.draws} draws)`, fill: "var(--paper)", stroke: "var(--rule)" })),
+        Plot.tip(points, Plot.pointer({ x: "n", y: "mean", title: (point) => `${label(data, point.head)}\n${point.per_class === "all" ? "all" : point.per_class} labels a class, ${point.n.toLocaleString("en")} items\n${digits(point.mean)} (${digits(point.low)} to ${digits(point.high)}, ${point.draws} draws)`, fill: "var(--paper)", stroke: "var(--rule)" })),
       ],
     });
   },

@@ -16,12 +16,9 @@ def random() -> np.random.Generator:
     return np.random.default_rng(1)
 
 
-def accuracy(right: np.ndarray) -> bootstrap.Score:
-    return bootstrap.score_of(METRICS["accuracy"], Sample(np.ones(len(right), int), right.astype(int), 2))
-
-
-def rmse(errors: np.ndarray) -> bootstrap.Score:
-    return bootstrap.score_of(METRICS["rmse"], Sample(np.zeros(len(errors)), errors))
+def accuracies(right: np.ndarray, units: np.ndarray, **options: int) -> np.ndarray:
+    sample = Sample(np.ones(len(right), int), right.astype(int), 2)
+    return bootstrap.resample([METRICS["accuracy"]], sample, units, **options)[0]
 
 
 def test_a_group_is_drawn_as_a_whole():
@@ -37,13 +34,14 @@ def test_the_interval_is_near_that_of_scipys_bootstrap(random: np.random.Generat
     expected = stats.bootstrap(
         (errors,), lambda e: np.sqrt(np.mean(e**2)), method="percentile", rng=0, vectorized=False
     )
-    found = bootstrap.percentile_interval(bootstrap.resample([rmse(errors)], np.arange(200))[0], 200)
+    sample = Sample(np.zeros(200), errors)
+    found = bootstrap.percentile_interval(bootstrap.resample([METRICS["rmse"]], sample, np.arange(200))[0], 200)
     assert found == pytest.approx(expected.confidence_interval, abs=0.01)
 
 
 def test_blocks_do_not_change_how_many_are_drawn(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(bootstrap, "BLOCK", 90)
-    assert bootstrap.resample([accuracy(ALONE > 3)], ALONE, draws=7).shape == (1, 7)
+    assert accuracies(ALONE > 3, ALONE, draws=7).shape == (7,)
 
 
 def test_the_flip_test_is_mcnemars_where_items_are_alone():
@@ -59,6 +57,33 @@ def test_the_flip_test_is_scipys_permutation_test(random: np.random.Generator):
     assert bootstrap.flip_test(differences, np.arange(12)) == pytest.approx(exact.pvalue, abs=0.01)
 
 
+def test_the_swap_test_of_accuracy_is_the_flip_test_and_mcnemars():
+    wins, losses = np.arange(40) < 12, np.arange(40) >= 36
+    one, other = (Sample(np.ones(40, int), right.astype(int), 2) for right in (~losses, ~wins))
+    found = bootstrap.swap_test(METRICS["accuracy"], one, other, ALONE)
+    assert found == pytest.approx(stats.binomtest(4, 16).pvalue, abs=0.01)
+    assert bootstrap.swap_test(METRICS["accuracy"], one, one, ALONE) == 1
+
+
+@pytest.mark.parametrize("metric", ["f1_macro", "balanced_accuracy"])
+def test_the_swap_test_calls_heads_that_err_alike_different_in_5_percent(metric: str, random: np.random.Generator):
+    called = 0
+    for seed in range(400):
+        labels = random.choice(3, 80, p=[0.7, 0.2, 0.1])
+        one, other = (np.where(random.random(80) < 0.75, labels, random.integers(0, 3, 80)) for _ in range(2))
+        samples = (Sample(labels, predicted, 3) for predicted in (one, other))
+        called += bootstrap.swap_test(METRICS[metric], *samples, np.arange(80), swaps=199, seed=seed) <= 0.05
+    assert 0.02 <= called / 400 <= 0.08
+
+
+def test_the_swap_test_exchanges_whole_groups():
+    """Of four groups one head is right of all, of the others none: 2 of the 16 exchanges are as far apart."""
+    labels, units = np.arange(40) % 2, np.arange(40) // 10
+    one, other = Sample(labels, labels, 2), Sample(labels, 1 - labels, 2)
+    assert bootstrap.swap_test(METRICS["f1_macro"], one, other, units) == pytest.approx(2 / 2**4, abs=0.02)
+    assert bootstrap.swap_test(METRICS["f1_macro"], one, other, np.arange(40)) < 0.001
+
+
 def test_groups_that_answer_alike_count_once():
     differences, units = np.ones(40), np.arange(40) // 10
     assert bootstrap.flip_test(differences, units) == pytest.approx(2 / 2**4, abs=0.02)  # four coins, not forty
@@ -68,9 +93,7 @@ def test_accuracy_intervals_cover_95_percent_of_synthetic_tests(random: np.rando
     covered = 0
     for seed in range(1000):
         right = random.random(300) < 0.85
-        low, high = bootstrap.percentile_interval(
-            bootstrap.resample([accuracy(right)], np.arange(300), draws=500, seed=seed)[0], 300
-        )
+        low, high = bootstrap.percentile_interval(accuracies(right, np.arange(300), draws=500, seed=seed), 300)
         covered += low <= 0.85 <= high
     assert 0.93 <= covered / 1000 <= 0.97
 
@@ -81,8 +104,7 @@ def test_intervals_of_paired_differences_cover_95_percent(random: np.random.Gene
     for seed in range(1000):
         hard = random.random(300)
         one, other = (hard + random.normal(0, 0.1, 300) < level for level in (0.85, 0.80))
-        scores = [accuracy(one), accuracy(other)]
-        first, second = bootstrap.resample(scores, np.arange(300), draws=500, seed=seed)
+        first, second = (accuracies(each, np.arange(300), draws=500, seed=seed) for each in (one, other))
         low, high = bootstrap.percentile_interval(first - second, 300)
         covered += low <= TRUE_DIFFERENCE <= high
     assert 0.93 <= covered / 1000 <= 0.97
@@ -111,10 +133,10 @@ def test_intervals_of_macro_f1_cover_95_percent(random: np.random.Generator):
     for seed in range(1000):
         labels = random.choice(3, 200, p=often)
         predicted = (random.random(200)[:, None] > confusion[labels].cumsum(axis=1)).sum(axis=1)
-        scores = [bootstrap.score_of(METRICS["f1_macro"], Sample(labels, predicted, 3))]
-        low, high = bootstrap.percentile_interval(
-            bootstrap.resample(scores, np.arange(200), draws=400, seed=seed)[0], 200
+        drawn = bootstrap.resample(
+            [METRICS["f1_macro"]], Sample(labels, predicted, 3), np.arange(200), draws=400, seed=seed
         )
+        low, high = bootstrap.percentile_interval(drawn[0], 200)
         covered += low <= true_f1 <= high
     assert 0.93 <= covered / 1000 <= 0.97
 

@@ -17,7 +17,7 @@ from icebox.features.manifest import manifest
 from icebox.pipeline.cli import app
 from icebox.pipeline.comparison import formats
 from icebox.pipeline.config import loader
-from icebox.pipeline.evaluation import metrics, results
+from icebox.pipeline.evaluation import results
 from icebox.pipeline.project import paths
 from tests.conftest import PROJECT
 
@@ -75,8 +75,7 @@ def shown() -> list[str]:
 def test_the_terminal_says_how_sure_each_line_is():
     title, heads, _, best, other, always, _, *note = shown()
     assert title == "words: accuracy on 20 test items"
-    others = "".join(f"{each.title} " for each in metrics.of_task("classification")[1:] if "terminal" in each.shown)
-    columns = f"# backbone head val test 95 % {others}Δ best 95 % of Δ p verdict over seeds fit s size chosen"
+    columns = "# backbone head val accuracy test accuracy 95 % Δ best 95 % of Δ p verdict over seeds fit s size chosen"
     assert re.sub(r"\s+", " ", heads) == columns
     assert "logreg (not converged)" in best
     assert best.split()[-3:] == ["2.0", "KB", "C=0.1"]

@@ -69,6 +69,40 @@ def test_ranks_by_the_measure_that_chose_the_heads():
 
 
 @pytest.mark.usefixtures("project")
+def test_an_entrys_metric_is_the_one_that_chose():
+    choose("f1_macro")
+    assert [(entry.metric.name, entry.val_score, entry.score) for entry in leaderboard.entries(loader.load())] == [
+        ("f1_macro", pytest.approx(0.2), 0.25),
+        ("f1_macro", pytest.approx(0.2), 0.25),
+        ("f1_macro", 0.5, 0.25),
+        ("f1_macro", 0.4, 0.25),
+    ]
+
+
+@pytest.mark.usefixtures("project")
+def test_where_no_head_has_probabilities_accuracy_stands_in_for_log_loss():
+    choose("log_loss")
+    for head in ("logreg", "linear_svm"):
+        metrics("words-hashing", head, val=0.5, test=0.9)
+    assert {entry.metric.name for entry in leaderboard.entries(loader.load(), ["words-hashing"])} == {"accuracy"}
+
+
+@pytest.mark.usefixtures("project")
+def test_stores_chosen_by_different_measures_are_ranked_by_one():
+    """A log loss beside an accuracy would say nothing."""
+    text = PARAMS.replace("[words-hashing, digits-pixels]", "[words-hashing, other, digits-pixels]")
+    text = text.replace(
+        "stores:\n  words", "stores:\n  other: {dataset: words, backbone: hashing, fit: {choose: log_loss}}\n  words"
+    )
+    paths.PARAMS.write_text(text)
+    metrics("other", "logreg", val=0.55, test=0.9, log_loss=0.01)
+    metrics("other", "linear_svm", val=0.7, test=0.9)
+    entries = leaderboard.entries(loader.load(), ["words-hashing", "other"])
+    assert {entry.metric.name for entry in entries} == {"accuracy"}
+    assert [entry.val_score for entry in entries] == [0.7, 0.6, 0.55, 0.5]
+
+
+@pytest.mark.usefixtures("project")
 def test_a_smaller_log_loss_is_better_and_a_head_without_one_comes_last():
     choose("log_loss")
     metrics("digits-pixels", "logreg", val=0.8, test=0.7, log_loss=9.0)
@@ -110,8 +144,8 @@ def test_a_store_that_is_not_selected_gets_a_suggestion():
 
 
 @pytest.mark.usefixtures("project")
-def test_a_regression_is_ranked_by_its_error_whatever_chooses_elsewhere():
-    for head, rmse in (("logreg", 2.0), ("linear_svm", 1.0)):
+def test_a_regression_is_ranked_by_its_error_whatever_chooses_elsewhere_and_however_small():
+    for head, rmse in (("logreg", 2e-8), ("linear_svm", 1.9999e-8)):
         scores = {"n": 10, "rmse": rmse, "mae": rmse, "r2": 0.5}
         found = {"val": scores, "test": scores, "train_n": 20, "fit_s": 0.1}
         results.write_json(paths.metrics("digits-pixels", head), found)

@@ -11,13 +11,16 @@ from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
 from icebox.pipeline.comparison.significance import PairedComparison, Significance, Verdict
 from icebox.pipeline.comparison.slices import Slice
 from icebox.pipeline.comparison.test_predictions import ClassificationPredictions
+from icebox.pipeline.evaluation.metrics import METRICS
 
 
 def entry(
     head: str = "logreg", *, chosen: dict[str, Any] | None = None, ece: float = 0.0, **details: Any
 ) -> LeaderboardEntry:
     scores = {"n": 400, "accuracy": 0.9, "ece": ece}
-    return LeaderboardEntry("d", "net", "d-net", head, scores, scores, {}, chosen or {}, 0.1, 0.1, 100, 1, details)
+    return LeaderboardEntry(
+        "d", "net", "d-net", head, scores, scores, {}, chosen or {}, 0.1, 0.1, 100, 1, details, METRICS["accuracy"]
+    )
 
 
 def significance(verdict: Verdict, wins: int = 0, losses: int = 0) -> Significance:

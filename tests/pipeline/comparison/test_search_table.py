@@ -4,6 +4,7 @@ import pytest
 
 from icebox.pipeline.comparison import search_table
 from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
+from icebox.pipeline.evaluation.metrics import METRICS
 
 SETTINGS = [
     {"C": 0.1, "scale": "each", "accuracy": 0.7, "fit_s": 0.1, "by_fold": [0.7, 0.6, 0.8]},
@@ -16,7 +17,8 @@ FOLDS = [{"n": 20, "accuracy": score} for score in (0.8, 0.8, 0.8)]
 
 def entry(**details: object) -> LeaderboardEntry:
     known = {"search": SETTINGS, "choose": "accuracy", "folds": FOLDS} | details
-    return LeaderboardEntry("d", "b", "s", "h", {}, {}, {}, {"C": 9.0, "scale": "each"}, 0.1, 0.1, 10, 4, known)
+    chosen, metric = {"C": 9.0, "scale": "each"}, METRICS["accuracy"]
+    return LeaderboardEntry("d", "b", "s", "h", {}, {}, {}, chosen, 0.1, 0.1, 10, 4, known, metric)
 
 
 def test_settings_stand_best_first_and_the_chosen_one_before_its_equals():

@@ -16,9 +16,9 @@ from icebox.pipeline.comparison.test_predictions import (
 from icebox.pipeline.evaluation.metrics import METRICS
 
 
-def entry(scores: dict[str, float]) -> LeaderboardEntry:
-    nothing: dict[str, Any] = {}
-    return LeaderboardEntry("d", "b", "s", "h", scores, scores, nothing, nothing, 0.1, 0.1, 10, 1, nothing)
+def entry(scores: dict[str, float], metric: str) -> LeaderboardEntry:
+    no: dict[str, Any] = {}
+    return LeaderboardEntry("d", "b", "s", "h", scores, scores, no, no, 0.1, 0.1, 10, 1, no, METRICS[metric])
 
 
 def predictions(right: np.ndarray, first: int = 0) -> ClassificationPredictions:
@@ -28,11 +28,14 @@ def predictions(right: np.ndarray, first: int = 0) -> ClassificationPredictions:
     return ClassificationPredictions(["a", "b"], ids, np.zeros(n, int), (~right).astype(int), np.ones(n), "margin")
 
 
-def assess(split_predictions: Sequence[SplitPredictions]) -> list[significance.Significance]:
-    key = "rmse" if isinstance(split_predictions[0], RegressionPredictions) else "accuracy"
-    entries = [
-        entry({"n": len(one.item_ids), key: float(METRICS[key].function(one.sample))}) for one in split_predictions
-    ]
+def scores(one: SplitPredictions) -> dict[str, float]:
+    known = [each for each in METRICS.values() if each.interval and each.is_defined(one.sample)]
+    return {"n": len(one.item_ids)} | {each.name: float(each.function(one.sample)) for each in known}
+
+
+def assess(split_predictions: Sequence[SplitPredictions], metric: str = "") -> list[significance.Significance]:
+    metric = metric or ("rmse" if isinstance(split_predictions[0], RegressionPredictions) else "accuracy")
+    entries = [entry(scores(one), metric) for one in split_predictions]
     return significance.assess(entries, list(split_predictions))
 
 
@@ -109,7 +112,55 @@ def test_a_regression_is_compared_by_its_errors_and_smaller_ones_are_better():
     assert found[1].comparison.intervals["rmse"][0] > 0
 
 
+def test_what_is_tested_is_what_chooses():
+    """Always answering the common class beats a head by accuracy, and loses by macro-F1 and balanced accuracy."""
+    labels = np.repeat([0, 1], [180, 20])
+    ids = [f"{i:03}" for i in range(200)]
+    wrong = np.arange(200) % 6 == 0
+    constant, careful = (
+        ClassificationPredictions(["a", "b"], ids, labels, predicted, np.ones(200), "margin")
+        for predicted in (np.zeros(200, int), np.where(wrong, 1 - labels, labels))
+    )
+    found = {name: assess([careful, constant], name)[1] for name in ("accuracy", "f1_macro", "balanced_accuracy")}
+    assert {name: each.verdict for name, each in found.items()} == {
+        "accuracy": "tied",
+        "f1_macro": "worse",
+        "balanced_accuracy": "worse",
+    }
+    for name, each in found.items():
+        assert each.comparison is not None
+        score, best = (float(METRICS[name].function(one.sample)) for one in (constant, careful))
+        assert each.comparison.difference == pytest.approx(score - best)
+        low, high = each.comparison.intervals[name]
+        assert low < each.comparison.difference < high
+        assert each.intervals[name][0] <= score <= each.intervals[name][1]
+
+
+def test_log_loss_is_tested_where_heads_have_probabilities_and_others_stay_unknown():
+    random = np.random.default_rng(0)
+    ids, labels = [f"{i:03}" for i in range(200)], random.integers(0, 2, 200)
+    sure, unsure = (
+        ClassificationPredictions(["a", "b"], ids, labels, labels, np.ones(200), "confidence", np.full(200, p))
+        for p in (0.9, 0.6)
+    )
+    without = ClassificationPredictions(["a", "b"], ids, labels, labels, np.ones(200), "margin")
+    found = assess([sure, unsure, without, sure], "log_loss")
+    assert [each.verdict for each in found] == ["best", "worse", "unknown", "tied"]
+    assert found[1].comparison is not None
+    assert found[1].comparison.difference == pytest.approx(np.log(0.9 / 0.6))
+    assert "log_loss" not in found[2].intervals
+
+
+@pytest.mark.parametrize("size", [1e-8, 1.0, 1e8])
+@pytest.mark.parametrize("metric", ["rmse", "mae", "r2"])
+def test_verdicts_on_numbers_do_not_depend_on_their_unit(metric: str, size: float):
+    random = np.random.default_rng(0)
+    truth, noise = random.normal(size=100) * size, random.normal(size=100) * size
+    splits = [RegressionPredictions([f"{i:03}" for i in range(100)], truth, truth + noise * e) for e in (0.2, 0.3, 0.2)]
+    assert [each.verdict for each in assess(splits, metric)] == ["best", "worse", "tied"]
+
+
 def test_without_predictions_of_the_best_nothing_is_compared():
     one = predictions(np.arange(20) > 3)
-    found = significance.assess([entry({"n": 20, "accuracy": 0.8})] * 2, [None, one])
+    found = significance.assess([entry({"n": 20, "accuracy": 0.8}, "accuracy")] * 2, [None, one])
     assert [(each.verdict, each.comparison) for each in found] == [("best", None), ("unknown", None)]

@@ -10,6 +10,8 @@ from sklearn import metrics
 
 from icebox.pipeline.comparison import test_predictions
 from icebox.pipeline.comparison.test_predictions import ClassificationPredictions
+from icebox.pipeline.evaluation.metrics import METRICS
+from icebox.pipeline.evaluation.sample import Sample
 
 LABELS, PREDICTED = [0, 0, 0, 1, 2], [0, 1, 1, 1, 0]
 
@@ -98,5 +100,23 @@ def test_predictions_of_numbers_have_errors(tmp_path: Path):
     assert found.label_and_prediction(1) == ("2", "0")
 
 
-def test_the_commonest_of_equals_is_the_first_by_name():
-    assert test_predictions.most_frequent(["b", "a", "c", "b", "a"]) == ("a", 0.4)
+@pytest.mark.parametrize(
+    ("metric", "answer", "score"),
+    [
+        ("accuracy", "a", 0.4),
+        ("f1_macro", "a", 4 / 7 / 3),
+        ("balanced_accuracy", "a", 1 / 3),
+        ("log_loss", "a", 1.0549),
+    ],
+)
+def test_always_giving_one_answer_is_scored_by_the_measure_that_chooses(metric: str, answer: str, score: float):
+    """The commonest class, of equals the first, with the classes' shares as probabilities."""
+    sample = Sample(np.array([1, 0, 2, 1, 0]), np.zeros(5, int), 3)
+    found = test_predictions.constant_baseline(sample, ["a", "b", "c"], METRICS[metric])
+    assert found == ("a", pytest.approx(score, abs=1e-4))
+
+
+@pytest.mark.parametrize(("metric", "answer", "score"), [("rmse", "3", 8**0.5), ("mae", "1", 2.0), ("r2", "3", 0.0)])
+def test_a_regressions_constant_answer_is_the_best_one_by_its_measure(metric: str, answer: str, score: float):
+    sample = Sample(np.array([1.0, 1.0, 7.0]), np.zeros(3))
+    assert test_predictions.constant_baseline(sample, [], METRICS[metric]) == (answer, pytest.approx(score))

@@ -10,10 +10,10 @@ WITH_INTERVAL = [metric for metric in METRICS.values() if metric.interval]
 
 
 def test_scores_are_those_counted_by_hand():
-    # class 0: precision 1/2, recall 1 → F1 2/3; class 1: precision 1, recall 1/2 → F1 2/3; class 2 never → 0
+    # class 0: precision 1/2, recall 1 → F1 2/3; class 1: precision 1, recall 1/2 → F1 2/3; class 2 never: not counted
     scores = metrics.scores(Sample(np.array([0, 1, 1]), np.array([0, 0, 1]), 3))
     # balanced: recall 1 of class 0, 1/2 of class 1; class 2 has no items
-    counted = {"n": 3, "accuracy": 2 / 3, "f1_macro": 4 / 9, "balanced_accuracy": 0.75}
+    counted = {"n": 3, "accuracy": 2 / 3, "f1_macro": 2 / 3, "balanced_accuracy": 0.75}
     assert {name: scores[name] for name in counted} == pytest.approx(counted, abs=1e-6)
     assert "log_loss" not in scores
 
@@ -24,18 +24,18 @@ def test_scores_are_those_of_scikit_learn_to_the_last_digit(classes: int):
     for n in (1, 10, 128, 1000):
         labels = random.integers(0, classes, n)
         predicted = np.where(random.random(n) < 0.7, labels, random.integers(0, classes, n))
-        every, present = np.arange(classes), np.unique(labels)
+        present = np.unique(labels)
         expected = {
             "n": n,
             "accuracy": oracle.accuracy_score(labels, predicted),
-            "f1_macro": oracle.f1_score(labels, predicted, labels=every, average="macro", zero_division=0),
+            "f1_macro": oracle.f1_score(labels, predicted, average="macro", zero_division=0),
             # balanced_accuracy_score is the same and warns where a class without items is predicted
             "balanced_accuracy": oracle.recall_score(
                 labels, predicted, labels=present, average="macro", zero_division=0
             ),
         }
         found = metrics.scores(Sample(labels, predicted, classes))
-        assert {name: found[name] for name in expected} == {name: round(float(v), 6) for name, v in expected.items()}
+        assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-14)
 
 
 def test_errors_are_those_of_scikit_learn_to_the_last_digit():
@@ -48,7 +48,7 @@ def test_errors_are_those_of_scikit_learn_to_the_last_digit():
         "r2": oracle.r2_score(labels, predicted),
     }
     found = metrics.scores(Sample(labels, predicted))
-    assert {name: found[name] for name in expected} == {name: round(float(v), 6) for name, v in expected.items()}
+    assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-14)
     assert "r2" not in metrics.scores(Sample(labels[:1], predicted[:1]))
 
 
@@ -58,17 +58,19 @@ def test_under_weights_each_draw_has_the_score_of_its_items_repeated(metric: met
     random = np.random.default_rng(0)
     labels, predicted = random.integers(0, 3, (2, 40))
     weights = random.integers(0, 4, (5, 40)).astype(np.float32)
-    sample = Sample(labels, predicted, classes if metric.task == "classification" else 0)
+    known = random.random(40)  # probabilities of the true classes
+    sample = Sample(labels, predicted, classes if metric.task == "classification" else 0, label_probabilities=known)
     drawn = metric.function(sample.reweighted(weights))
     assert drawn.shape == (5,)
     for times, value in zip(weights.astype(int), drawn, strict=True):
-        again = Sample(labels.repeat(times), predicted.repeat(times), sample.classes)
+        again = Sample(
+            labels.repeat(times), predicted.repeat(times), sample.classes, label_probabilities=known.repeat(times)
+        )
         assert value == pytest.approx(float(metric.function(again)), rel=1e-5)
 
 
 def test_every_metric_can_be_what_the_table_says_of_it():
-    for metric in METRICS.values():
-        assert not (metric.needs_probabilities and metric.interval), "comparing reads no probabilities"
+    assert [metric.name for metric in METRICS.values() if not metric.chooses] == ["ece"]
     for task in ("classification", "regression"):
         assert metrics.primary(task).interval
         assert metrics.primary(task).chooses
@@ -81,9 +83,46 @@ def test_what_chooses_is_largest_where_it_is_best_and_falls_back_without_probabi
     assert metrics.choosing_metric({"accuracy": 0.5}, "log_loss") == "accuracy"
 
 
-def test_predictions_that_are_no_numbers_have_no_scores():
+def test_what_chooses_is_not_rounded_and_equal_sums_are_equal():
+    assert metrics.utility({"rmse": 2.0000001e-8}, "rmse") < metrics.utility({"rmse": 2e-8}, "rmse")
+    one, other = (float(np.mean(folds)) for folds in ([0.1, 0.2, 0.3], [0.3, 0.2, 0.1]))
+    assert one != other
+    assert metrics.utility({"accuracy": one}, "accuracy") == metrics.utility({"accuracy": other}, "accuracy")
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-3, 1e-8, 1e-30, 1e8])
+def test_scores_of_any_size_keep_six_digits_in_files(size: float):
+    kept = metrics.rounded(np.pi * size)
+    assert kept == pytest.approx(np.pi * size, rel=2e-6)
+    assert metrics.rounded(0.98765432) == 0.987654
+    assert metrics.rounded(0.0) == 0
+
+
+@pytest.mark.parametrize("classes", [(), (0, 1), (2,)])
+def test_macro_f1_is_scikit_learns_whichever_classes_labels_and_predictions_lack(classes: tuple[int, ...]):
+    random = np.random.default_rng(0)
+    labels, predicted = random.choice([3, 4, *classes], 30), random.choice([3, 4, 5], 30)
+    expected = oracle.f1_score(labels, predicted, average="macro", zero_division=0)
+    assert metrics.scores(Sample(labels, predicted, 10))["f1_macro"] == pytest.approx(expected)
+
+
+def test_r2_of_equal_labels_is_scikit_learns_and_of_tiny_ones_that_of_their_multiples():
+    random = np.random.default_rng(0)
+    labels, noise = random.normal(3, 1, 50), random.normal(0, 0.5, 50)
+    for predicted in (np.full(4, 2.0), np.full(4, 2.5)):
+        sample = Sample(np.full(4, 2.0), predicted)
+        assert metrics.scores(sample)["r2"] == oracle.r2_score(sample.labels, predicted)
+    one = metrics.scores(Sample(labels, labels + noise))["r2"]
+    for size in (1e-8, 1e8):
+        assert metrics.scores(Sample(labels * size, (labels + noise) * size))["r2"] == pytest.approx(one)
+
+
+@pytest.mark.parametrize("probabilities", [None, np.array([[0.5, 0.5], [np.nan, np.nan]])])
+def test_predictions_that_are_no_numbers_have_no_scores(probabilities: np.ndarray | None):
+    predicted = np.array([1.0, np.nan]) if probabilities is None else np.zeros(2, int)
+    classes = 0 if probabilities is None else 2
     with pytest.raises(ValueError, match="NaN"):
-        metrics.scores(Sample(np.zeros(2), np.array([1.0, np.nan])))
+        metrics.scores(Sample(np.zeros(2, int), predicted, classes, probabilities))
 
 
 def test_the_calibration_error_is_the_gap_between_confidence_and_share_of_right_answers():

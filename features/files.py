@@ -116,7 +116,10 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
 
 def contained_path(root: Path, name: str) -> Path:
     """The path of the file `name` in `root`, links followed. Raises IceboxError where it lies outside `root`."""
-    path = (root / name).resolve()
+    try:
+        path = (root / name).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a link to itself, a NUL character in the name
+        raise IceboxError(f"datasets: {str(root / name)!r} is no path of a file: {error}") from error
     if not path.is_relative_to(root.resolve()):
         raise IceboxError(f"datasets: {root / name} leads out of the folder, to {path}; put the file itself there")
     return path
@@ -124,7 +127,12 @@ def contained_path(root: Path, name: str) -> Path:
 
 def read_contained(root: Path, name: str) -> bytes:
     """The bytes of the file `name` in `root`. Raises IceboxError for one that is gone, unreadable or outside `root`."""
+    path = contained_path(root, name)
+    if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+        raise IceboxError(
+            f"datasets: {root / name} is no file, but a folder, pipe, socket or device; put the file itself there"
+        )
     try:
-        return contained_path(root, name).read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise IceboxError(f"datasets: {root / name} can't be read: {error.strerror}") from error

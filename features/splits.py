@@ -9,9 +9,11 @@ from dataclasses import dataclass
 SPLITS = ("train", "val", "test")
 PUBLISHED_NAMES = {
     "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "test": "test",
+    "val": "val", "valid": "val", "validation": "val", "validate": "val", "dev": "val", "devel": "val",
+    "development": "val",
+    "test": "test", "testing": "test", "eval": "test", "evaluation": "test",
 }  # fmt: skip
+NOUN = re.compile(r"[ _-]*(?:set|split|data|dataset|images?|imgs|pictures)$")  # train_set, test images
 FURTHER_TEST = re.compile(r"test-[a-z0-9_.]+")  # test-mismatched: scored like test, never used to choose
 
 
@@ -30,9 +32,17 @@ def is_split(name: str) -> bool:
 
 
 def canonical_split_name(name: str) -> str:
-    """Our name for a split that a published dataset names: `Validation` → `val`; any other name stays as it is."""
-    stripped = name.strip()
-    return PUBLISHED_NAMES.get(stripped.lower(), stripped)
+    """Our name for a split that a published dataset names: `Validation` → `val`, `Train_Set` → `train`,
+    `Test-Night` → `test-night`; any other name stays as it is."""
+    lower = name.strip().lower()
+    known = PUBLISHED_NAMES.get(lower) or PUBLISHED_NAMES.get(NOUN.sub("", lower))
+    return known or (lower if is_split(lower) else name.strip())
+
+
+def split_within(name: str) -> str:
+    """The split that the first such word of a name or path names, or "": `pets-train-000`, `seg_train` → train."""
+    words = re.split(r"[^a-z]+", name.lower())
+    return next((PUBLISHED_NAMES[word] for word in words if word in PUBLISHED_NAMES), "")
 
 
 def side(split: str) -> str:

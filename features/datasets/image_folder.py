@@ -1,24 +1,25 @@
 """Images in a folder whose subfolders are the classes: `roses/1.jpg`, or with official splits `train/roses/1.jpg`."""
 
-import os
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from icebox.features import files
+from icebox.features.abc.account import Account
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
-from icebox.features.errors import IceboxError
+from icebox.features.datasets.readers.group_pattern import match_group
+from icebox.features.datasets.readers.image_files import ImageFiles, list_image_files
+from icebox.features.errors import IceboxError, located
 from icebox.features.images.decoding import IMAGE_SUFFIXES
-from icebox.features.splits import canonical_split_name, is_split
+from icebox.features.splits import canonical_split_name, is_split, split_within
 
 
 class Source(Dataset):
     """One item per image; its id and source are its path relative to `path`, its label the folder of its class.
 
-    Where every top folder that holds images is called train, val, valid, validation, dev, test or test-NAME (a
-    further test set), these are the official splits and the classes lie one level deeper. `group` is a regular
-    expression searched in each path: its first group, or else the whole match, names the items that must share a split
-    (`person\\d+` for patients).
+    Where every top folder that holds images is called by a split (train, Training, train_set, val, valid, validation,
+    dev, test, testing, eval, or test-NAME for a further test set), these are the official splits and the classes lie
+    one level deeper; where only some are, that is an error. `group` is a regular expression searched in each path: its
+    first group, or else the whole match, names the items that must share a split (`person\\d+` for patients).
     """
 
     modality: Modality = "image"
@@ -30,67 +31,61 @@ class Source(Dataset):
     def items(self) -> Iterator[Item]:
         """Items ordered by path, whatever the file system's own order.
 
-        Raises IceboxError for a folder that is missing, unreadable or has fewer than two classes, and for a path
-        without a group.
+        Raises IceboxError for a folder that is missing, unreadable or has fewer than two classes, for folders of splits
+        beside others, and for a path without a group. Files and class folders that give no item are noted.
         """
-        images = list_images(self.path)
-        split = all(is_split(canonical_split_name(image.parts[0])) for image in images)
-        labels = [class_folder(image, depth=1 if split else 0) for image in images]
+        self.account.clear()
+        if not self.path.is_dir():
+            raise IceboxError(
+                f"image_folder: there is no folder {self.path} (looked in {Path.cwd()}); put the pictures there, a "
+                f"folder a class: {self.path / 'CLASS' / 'NAME.jpg'}, or correct `path`"
+            )
+        listed = list_image_files(self.path, self.account)
+        with located(f"image_folder: {self.path}"):
+            splits = official_splits(listed.images)
+        depth = 1 if splits else 0
+        labels = [class_folder(image, depth=depth) for image in listed.images]
         if len(set(labels)) < 2:
             raise IceboxError(
                 f"image_folder: {self.path}: expected at least two class folders with pictures "
                 f"({', '.join(sorted(IMAGE_SUFFIXES))}), found {', '.join(sorted(set(labels))) or 'none'}"
+                + wrapped_splits(listed, self.path)
             )
-        for image, label in zip(images, labels, strict=True):
+        note_folders(listed, depth, self.account)
+        for image, label in zip(listed.images, labels, strict=True):
             name = str(image)
-            yield Item(
-                item_id=name,
-                source=name,
-                label=label,
-                split=canonical_split_name(image.parts[0]) if split else "",
-                group=match_group(name, self.group) if self.group else "",
-            )
+            with located("image_folder"):
+                group = match_group(name, self.group) if self.group else ""
+            yield Item(item_id=name, source=name, label=label, split=splits.get(image.parts[0], ""), group=group)
 
     def read(self, source: str) -> Content:
         """The file's bytes; raises IceboxError for a file that is missing, unreadable or outside the folder."""
         return files.read_contained(self.path, source)
 
 
-def list_images(root: Path) -> list[PurePosixPath]:
-    """Every image's path relative to `root`, sorted as text; hidden files and folders are skipped."""
-    if not root.is_dir():
+def official_splits(images: Sequence[PurePosixPath]) -> dict[str, str]:
+    """{top folder: split} where all top folders are splits, {} where all are classes.
+
+    A folder whose pictures all lie directly in it is a class even if it is called train, beside other classes.
+    Raises IceboxError where some are splits and others are not.
+    """
+    inner: dict[str, set[str]] = {}  # the folders in each top folder; "" for pictures that lie directly in it
+    for image in images:
+        inner.setdefault(image.parts[0], set()).add(image.parts[1] if len(image.parts) > 2 else "")
+    by_name = {top: canonical_split_name(top) for top in inner if is_split(canonical_split_name(top))}
+    by_word = {top: split_within(top) for top in inner if "" not in inner[top] and split_within(top)}  # seg_train
+    if len(set(by_word.values())) > 1:
+        by_name = by_word | by_name
+    if len(by_name) == len(inner):
+        return by_name
+    if any(inner[top] != {""} for top in by_name):
+        odd = [top for top in inner if top not in by_name]
         raise IceboxError(
-            f"image_folder: there is no folder {root} (looked in {Path.cwd()}); put the pictures there, a folder a "
-            f"class: {root / 'CLASS' / 'NAME.jpg'}, or correct `path`"
+            f"expected either classes or splits, found {', '.join(by_name)} called by splits beside "
+            f"{', '.join(odd[:10])}{' …' if len(odd) > 10 else ''}; name the latter test-NAME for a further test set, "
+            "or move them away; or if all are classes, rename the former"
         )
-    image_names = []
-    for folder, folders, names in os.walk(root, onerror=refuse_unreadable):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in folders:
-            if Path(folder, name).is_symlink():  # os.walk would pass it over in silence
-                raise IceboxError(f"image_folder: {Path(folder, name)} is a link; put the folder itself there")
-        for name in names:
-            path = Path(folder, name)
-            if path.suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):
-                relative = path.relative_to(root).as_posix()
-                if path.is_symlink():
-                    files.contained_path(root, relative)
-                image_names.append(readable_name(relative))
-    return [PurePosixPath(name) for name in sorted(image_names)]
-
-
-def refuse_unreadable(error: OSError) -> None:
-    """Raise for a folder that can't be listed: by default os.walk skips it in silence."""
-    raise IceboxError(f"image_folder: {error.filename} can't be listed: {error.strerror}") from error
-
-
-def readable_name(name: str) -> str:
-    """The name itself; raises IceboxError for one that is not UTF-8, which no manifest could hold."""
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise IceboxError(f"image_folder: {name!r} is not a UTF-8 file name; rename it (convmv does many)") from error
-    return name
+    return {}
 
 
 def class_folder(image: PurePosixPath, *, depth: int) -> str:
@@ -100,15 +95,24 @@ def class_folder(image: PurePosixPath, *, depth: int) -> str:
     return image.parts[depth]
 
 
-def match_group(name: str, pattern: str) -> str:
-    """The group of a path: the first group of `pattern`, or else its whole match."""
-    try:
-        match = re.search(pattern, name)
-    except re.error as error:
-        raise IceboxError(f"image_folder: group: {pattern!r} is not a regular expression: {error}") from error
-    group = match and match[1 if match.re.groups else 0]
-    if not group:
-        raise IceboxError(
-            f"image_folder: group: {pattern!r} finds nothing in {name}; widen it, so each path has a group"
-        )
-    return group
+def note_folders(listed: ImageFiles, depth: int, account: Account) -> None:
+    """Note class folders without images, and folders within classes that are called by a split."""
+    filled = {image.parts[: depth + 1] for image in listed.images}
+    for folder in listed.folders:
+        if len(folder.parts) == depth + 1 and folder.parts not in filled:
+            account.note("empty_classes", "class folders without pictures", str(folder))
+    if depth == 0:
+        for inner in sorted({image.parts[:2] for image in listed.images if len(image.parts) > 2}):
+            if is_split(canonical_split_name(inner[1])):
+                account.note(
+                    "splits_within_classes",
+                    "folders within classes called by a split, which they are not taken for (SPLIT/CLASS would be)",
+                    "/".join(inner),
+                )
+
+
+def wrapped_splits(listed: ImageFiles, root: Path) -> str:
+    """Advice where the only top folder holds the folders of the splits, or ""."""
+    inner = {image.parts[1] for image in listed.images if len(image.parts) > 2}
+    splits = sorted(name for name in inner if is_split(canonical_split_name(name)))
+    return f"; {', '.join(splits)} in it are splits: set `path` to {root / listed.images[0].parts[0]}" if splits else ""

@@ -4,7 +4,7 @@ An archive is listed once; an image is then read by its offset, so that workers 
 """
 
 import json
-import re
+import os
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -13,9 +13,10 @@ from icebox.features import files
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
 from icebox.features.datasets.readers.tables import as_text
 from icebox.features.errors import IceboxError
-from icebox.features.splits import PUBLISHED_NAMES, canonical_split_name
+from icebox.features.splits import split_within
 
 Member = tuple[int, int]  # offset and size in the archive, in bytes
+LABEL_BYTES_MAX = 1 << 24  # of the member with the label, which may be JSON with much else in it
 
 
 class Source(Dataset):
@@ -57,15 +58,31 @@ class Source(Dataset):
                 f"datasets: there is no folder {self.path} (looked in {Path.cwd()}); put the .tar archives there, or "
                 "correct `path`"
             )
-        archives = sorted(path.relative_to(self.path).as_posix() for path in self.path.rglob("*.tar"))
+        self.account.clear()
+        archives = []
+        zipped = []
+        for path in sorted(self.path.rglob("*")):
+            name = path.relative_to(self.path).as_posix()
+            if path.name.endswith(".tar") and path.is_file():
+                archives.append(name)
+            elif ".tar." in path.name or path.name.endswith((".tgz", ".zip")):
+                zipped.append(path.name)
+                self.account.note("passed_over", "archives passed over: not plain .tar (unpack them to .tar)", name)
+            elif not path.is_dir():
+                self.account.note("passed_over", "files passed over: no .tar archives", name)
+        archives.sort()
         if not archives:
-            zipped = [path.name for path in self.path.rglob("*.tar.*")]
             raise IceboxError(
                 f"datasets: {self.path}: expected .tar archives, found none"
                 + (f"; {zipped[0]} is compressed and can't be read by place: unpack it to .tar" if zipped else "")
             )
-        splits = {archive: split_in_name(archive) for archive in archives}
+        splits = {archive: split_within(archive.removesuffix(".tar")) for archive in archives}
         official = all(splits.values())
+        if not official and set(splits.values()) - {"", "train"}:
+            raise IceboxError(
+                f"datasets: {self.path}: expected a split in the name of every archive or of none, found none in "
+                f"{', '.join([archive for archive in archives if not splits[archive]][:5])}; rename or move them"
+            )
         for archive in archives:
             for sample, parts in list_samples(files.contained_path(self.path, archive)).items():
                 where = f"{self.path / archive}, sample '{sample}'"
@@ -95,8 +112,9 @@ class Source(Dataset):
         offset, size = member
         try:
             with files.contained_path(self.path, archive).open("rb") as stream:
+                length = os.fstat(stream.fileno()).st_size
                 stream.seek(offset)
-                content = stream.read(size)
+                content = stream.read(min(size, length))  # a damaged header may claim any size
         except OSError as error:
             raise IceboxError(f"datasets: {self.path / archive} can't be read: {error.strerror}") from error
         if len(content) != size:
@@ -112,13 +130,17 @@ class Source(Dataset):
                 f"datasets: {where}: no member ending in '{self.label}' for the label, there are: "
                 f"{', '.join(sorted(parts))}; set `label`"
             )
+        if parts[self.label][1] > LABEL_BYTES_MAX:
+            raise IceboxError(
+                f"datasets: {where}: the label's member holds {parts[self.label][1]:,} bytes; set `label`"
+            )
         content = self._bytes(archive, parts[self.label]).decode("utf-8", "replace")
         if self.key is None and not self.label.endswith("json"):
             return content.strip(), ""
         try:
             values = json.loads(content)
             cells = [as_text(values[key], where, key) if key else "" for key in (self.key or "label", self.group)]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise IceboxError(
                 f"datasets: {where}: expected a JSON object with {self.key or 'label'!r} (see `key`), "
                 f"found {content[:60]!r}"
@@ -149,12 +171,8 @@ def list_samples(archive: Path) -> dict[str, dict[str, Member]]:
                     if extension.lower() in parts:
                         raise IceboxError(f"datasets: {archive}: member '{member.name}' is there twice")
                     parts[extension.lower()] = member.offset_data, member.size
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise IceboxError(f"datasets: {archive} is no whole, uncompressed tar: {error}") from error
+    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
+        raise IceboxError(
+            f"datasets: {archive} is no whole, uncompressed tar: {' '.join(str(error).split())}"
+        ) from error
     return samples
-
-
-def split_in_name(archive: str) -> str:
-    """The split that a part of the path names, or "": `pets-train-000.tar` → train."""
-    names = [part for part in re.split(r"[^A-Za-z]+", archive.removesuffix(".tar")) if part.lower() in PUBLISHED_NAMES]
-    return canonical_split_name(names[0]) if names else ""

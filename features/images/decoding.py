@@ -14,7 +14,10 @@ from icebox.features.errors import ItemError
 
 # Named one by one: left to itself Pillow also tries dozens of rare formats, and starts Ghostscript for an EPS.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}  # of the files listed in a folder
+IMAGE_SUFFIXES = {  # of the files listed in a folder: those of FORMATS
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".tif", ".tiff",
+    ".pbm", ".pgm", ".ppm", ".pnm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx",
+}  # fmt: skip
 PIXELS_MAX = 89_478_485  # where Pillow starts to warn: 256 MB as RGB, which a few kilobytes of PNG can claim
 ORIENTATION = 0x0112  # EXIF tag: 1 is upright
 SIMPLEJPEG_MODES = {"L": "GRAY", "RGB": "RGB"}  # Pillow's name → simplejpeg's; CMYK and the rest are left to Pillow

@@ -73,3 +73,29 @@ def test_further_test_sets_are_on_tests_side_and_come_last():
     assert splits.in_order(["test-b", "train", "test-a", "test"]) == ["train", "test", "test-a", "test-b"]
     assert [splits.side(name) for name in ("train", "val", "test", "test-a")] == ["train", "val", "test", "test"]
     assert [name for name in ("test-a", "test-", "test-A", "test2", "dev") if splits.is_split(name)] == ["test-a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        (" Validation", "val"),
+        ("TRAINING", "train"),
+        ("train_set", "train"),
+        ("Test images", "test"),
+        ("devset", "val"),
+        ("eval", "test"),
+        ("Test-Night", "test-night"),
+        ("pretrain", "pretrain"),
+        ("Trainer", "Trainer"),
+        ("dataset", "dataset"),
+    ],
+)
+def test_published_names_of_splits_are_ours(name, split):
+    assert splits.canonical_split_name(name) == split
+
+
+@pytest.mark.parametrize(
+    ("name", "split"), [("a/pets-train-000", "train"), ("seg_TEST", "test"), ("contest", ""), ("train/val", "train")]
+)
+def test_a_split_is_found_among_the_words_of_a_name(name, split):
+    assert splits.split_within(name) == split

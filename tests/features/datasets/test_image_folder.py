@@ -1,10 +1,14 @@
 import os
+import socket
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from icebox.features.datasets.image_folder import Source
+from icebox.features.datasets.readers import group_pattern
 from icebox.features.errors import IceboxError
+from icebox.features.images.decoding import FORMATS, IMAGE_SUFFIXES
 
 
 @pytest.fixture
@@ -42,9 +46,121 @@ def test_the_order_is_not_the_file_systems(folder, monkeypatch):
     assert list(Source(path=root).items()) == ordered
 
 
-def test_hidden_files_other_files_and_empty_folders_are_passed_over(folder):
-    root = folder("a/1.png", "b/1.png", "a/._1.png", ".cache/c/1.png", "a/readme.txt", "LICENSE", "c/notes.txt")
-    assert [item.item_id for item in Source(path=root).items()] == ["a/1.png", "b/1.png"]
+def remarks(source: Source) -> dict[str, tuple[int, str]]:
+    return {remark.description: (remark.count, ", ".join(remark.examples)) for remark in source.account.remarks()}
+
+
+def test_hidden_files_other_files_and_empty_folders_are_passed_over_and_counted(folder):
+    root = folder("a/1.png", "b/1.png", "a/._1.png", ".cache/c/1.png", "a/x.TXT", "LICENSE", "c/notes.txt")
+    source = Source(path=root)
+    for _ in range(2):  # an account of one reading, not of several
+        assert [item.item_id for item in source.items()] == ["a/1.png", "b/1.png"]
+        assert remarks(source) == {
+            "folders passed over: hidden": (1, ".cache"),
+            "files passed over: without an ending": (1, "LICENSE"),
+            "files passed over: hidden": (1, "a/._1.png"),
+            "files passed over: ending .txt, no picture's": (2, "a/x.TXT, c/notes.txt"),
+            "class folders without pictures": (1, "c"),
+        }
+
+
+def test_a_pipe_or_socket_called_like_a_picture_is_passed_over_and_never_opened(folder):
+    root = folder("a/1.png", "b/1.png")
+    os.mkfifo(root / "a/2.png")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(root / "b/s.jpg"))
+    source = Source(path=root)
+    assert len(list(source.items())) == 2
+    assert remarks(source) == {
+        "files passed over: no plain files, but pipes, sockets or devices": (2, "a/2.png, b/s.jpg")
+    }
+    with pytest.raises(IceboxError, match=r"a/2\.png is no file, but a folder, pipe"):
+        source.read("a/2.png")
+
+
+def test_endings_are_those_that_the_decoder_knows():
+    Image.init()
+    pillows = {ending for ending, name in Image.registered_extensions().items() if name in FORMATS}
+    assert pillows - {".pfm"} | {".mpo"} == IMAGE_SUFFIXES  # pfm holds floating-point numbers
+
+
+@pytest.mark.parametrize("ending", ["jfif", "JPE", "ppm", "pgm", "pbm", "pnm", "jp2", "mpo"])
+def test_pictures_of_rarer_endings_are_taken(folder, ending):
+    root = folder("a/1.png", f"b/1.{ending}")
+    assert [item.label for item in Source(path=root).items()] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "test"),
+    [
+        ("Training", "Validation", "Testing"),
+        ("TRAIN", "valid", "TEST"),
+        ("train_set", "val_set", "test_set"),
+        ("trainset", "devset", "testset"),
+        ("train-images", "dev-images", "eval"),
+        ("seg_train", "seg_val", "seg_test"),
+    ],
+)
+def test_folders_of_splits_are_known_by_many_names(folder, train, val, test):
+    names = {train: "train", val: "val", test: "test"}
+    root = folder(*(f"{top}/{c}/1.png" for top in names for c in "ab"))
+    assert {item.item_id.split("/")[0]: item.split for item in Source(path=root).items()} == names
+    assert {item.label for item in Source(path=root).items()} == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("names", "splits", "odd"),
+    [
+        (["train/a/1.png", "test/a/1.png", "val/b/1.png", "figures/1.png"], "test, train, val", "figures"),
+        (["Train/a/1.png", "Test/a/1.png", "misc/a/1.png", "old/1.png"], "Test, Train", "misc, old"),
+        (["train/a/1.png", "train/1.png", "test2/a/1.png"], "train", "test2"),
+        (["seg_train/a/1.png", "seg_test/b/1.png", "seg_pred/1.png"], "seg_test, seg_train", "seg_pred"),
+    ],
+)
+def test_folders_of_splits_beside_others_are_an_error_that_names_the_odd_ones(folder, names, splits, odd):
+    with pytest.raises(IceboxError, match=rf"found {splits} called by splits beside {odd}; name the latter"):
+        list(Source(path=folder(*names)).items())
+
+
+@pytest.mark.parametrize("names", [["train_station/day/1.png", "harbour/day/1.png"], ["train/1.png", "car/red/1.png"]])
+def test_classes_whose_names_hold_a_splits_are_classes(folder, names):
+    assert {item.split for item in Source(path=folder(*names)).items()} == {""}
+
+
+def test_splits_below_the_classes_are_told(folder):
+    source = Source(path=folder("a/train/1.png", "a/test/2.png", "b/train/1.png"))
+    assert {item.label for item in source.items()} == {"a", "b"}
+    (remark,) = source.account.remarks()
+    assert (remark.kind, remark.examples) == ("splits_within_classes", ["a/test", "a/train", "b/train"])
+
+
+def test_splits_in_a_folder_of_their_own_are_pointed_to(folder):
+    root = folder("data/train/a/1.png", "data/test/b/1.png")
+    with pytest.raises(IceboxError, match=rf"test, train in it are splits: set `path` to {root}/data$"):
+        list(Source(path=root).items())
+
+
+def test_an_empty_class_folder_within_a_split_is_named(folder):
+    root = folder("train/a/1.png", "train/b/1.png", "test/a/1.png")
+    (root / "test/b").mkdir()
+    source = Source(path=root)
+    list(source.items())
+    assert remarks(source) == {"class folders without pictures": (1, "test/b")}
+
+
+def test_a_link_to_itself_is_one_line(folder):
+    root = folder("a/1.png", "b/1.png")
+    (root / "a/2.png").symlink_to("2.png")
+    with pytest.raises(IceboxError, match=r"a/2\.png"):
+        list(Source(path=root).items())
+
+
+@pytest.mark.parametrize("pattern", ["(.*)*x(.*)*y$", "(a+)+$", "([a-z]|[a-y])*$"])
+def test_a_pattern_that_would_search_for_ever_is_stopped(folder, monkeypatch, pattern):
+    monkeypatch.setattr(group_pattern, "LIMIT_S", 0.1)
+    root = folder(f"a/{'a' * 60}.png", "b/1.png")
+    with pytest.raises(IceboxError, match=r"took more than 0\.1 s on a/aaa.*; avoid a repeat within a repeat"):
+        list(Source(path=root, group=pattern).items())
 
 
 def test_folders_within_a_class_belong_to_it(folder):

@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -123,3 +124,38 @@ def test_an_archive_outside_the_folder_is_not_read(tmp_path):
     (tmp_path / "in").mkdir()
     with pytest.raises(IceboxError, match="leads out of the folder"):
         Source(path=tmp_path / "in").read("../out/a.tar:512:1")
+
+
+def test_other_files_and_compressed_archives_beside_plain_ones_are_counted(tmp_path):
+    archive(tmp_path / "a.tar", {"1.jpg": b"x", "1.cls": b"0"})
+    archive(tmp_path / "b.tar.gz", {"1.jpg": b"x"}, mode="w:gz")
+    (tmp_path / "notes.txt").write_text("x")
+    os.mkfifo(tmp_path / "c.tar")
+    source = Source(path=tmp_path)
+    assert len(list(source.items())) == 1
+    assert [(remark.description, remark.examples) for remark in source.account.remarks()] == [
+        ("archives passed over: not plain .tar (unpack them to .tar)", ["b.tar.gz"]),
+        ("files passed over: no .tar archives", ["c.tar", "notes.txt"]),
+    ]
+
+
+def test_a_test_archive_beside_one_without_a_splits_name_is_an_error(tmp_path):
+    for name in ("test.tar", "more.tar"):
+        archive(tmp_path / name, {"1.jpg": b"x", "1.cls": b"0"})
+    with pytest.raises(IceboxError, match=r"of every archive or of none, found none in more\.tar"):
+        list(Source(path=tmp_path).items())
+
+
+@pytest.mark.parametrize("size", [2**60, 10**6])
+def test_a_size_that_the_archive_does_not_have_is_not_made_room_for(tmp_path, size):
+    archive(tmp_path / "a.tar", {"1.jpg": b"x", "1.cls": b"0"})
+    with pytest.raises(IceboxError, match="is cut short"):
+        Source(path=tmp_path).read(f"a.tar:512:{size}")
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"{" * 10, b'{"label": ' + b"9" * 5000 + b"}"])
+def test_json_that_cant_be_read_is_one_line(tmp_path, content):
+    archive(tmp_path / "a.tar", {"1.jpg": b"x", "1.json": content})
+    with pytest.raises(IceboxError, match="expected a JSON object with 'label'") as caught:
+        list(Source(path=tmp_path, label="json").items())
+    assert "\n" not in str(caught.value)

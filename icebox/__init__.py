@@ -1,6 +1,7 @@
 """Icebox: pass a dataset once through frozen backbones; then train, swap and compare heads from the stored features."""
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ MODULES = {  # name → module, imported when the name is first used: torch alon
     "extract": "icebox.features.extraction.extract",
     "load": "icebox.pipeline.inference.fitted_head",
 }
+
+
+logging.getLogger("icebox").addHandler(logging.NullHandler())  # who uses the library says where its lines go
 
 
 def __getattr__(name: str) -> Any:

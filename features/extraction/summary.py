@@ -16,13 +16,11 @@ def lines(
     stored: str,
     seconds: float,
 ) -> Iterator[str]:
-    """Yield skipped items, truncated texts, passes that pairs saved, and last the counts and where the time went.
+    """Yield truncated texts, passes that pairs saved, and last the counts and where the time went.
 
     `name` is the backbone's, `views` how many there are of each item, `stored` the number format on disk.
     """
     items, passed = extracted.items, extracted.passed
-    for item_id, reason in extracted.skipped.items():
-        yield f"skipped '{item_id}': {reason}"
     if extracted.truncated:
         yield f"{extracted.truncated:,} of {passed:,} are longer than {name} takes; the rest was cut off"
     if siamese:

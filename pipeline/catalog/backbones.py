@@ -1,5 +1,6 @@
 """Load a backbone that `fetch`, `pretrain` or `unfreeze` left in `data/backbones/`, by name or for a store."""
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,6 +19,8 @@ from icebox.features.text.pairs import TEXTS
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.project import paths
 from icebox.pipeline.project.backbone_names import FAMILIES
+
+logger = logging.getLogger("icebox")
 
 
 def load(name: str, family: str, outputs: list[str] | None, *, precision: str, **options: Any) -> Backbone:
@@ -43,6 +46,7 @@ def load_from(
     `options` are further keywords of the family's `load`: `size`, `decode`.
     """
     module = plugins.load(FAMILIES, family)
+    logger.debug("%s: family %s, on %s, in %s", folder, family, device(device_name), precision)
     loaded: Backbone = module.load(
         folder,
         outputs=outputs or list(module.DEFAULT_OUTPUTS),
@@ -92,7 +96,7 @@ def load_for_store(config: Config, key: str, source: Dataset, rows: Sequence[Man
     sample = partial(sample_contents, rows, source, store.extract.expanded_views[0])
     backbone, reason = load_in_precision(family, store.extract.precision, load_in, sample, paths.PRECISIONS)
     if reason:
-        print(f"{store.backbone}: {backbone.spec['precision']} ({reason})")
+        logger.info("%s: %s (%s)", store.backbone, backbone.spec["precision"], reason)
     modality = "text" if siamese else source.modality
     if backbone.modality != modality and not (modality == "pair" and backbone.takes_pairs):
         raise IceboxError(

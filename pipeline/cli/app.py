@@ -1,8 +1,10 @@
 """The command line: every stage of dvc.yaml, and commands for people."""
 
 import importlib
+import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +14,7 @@ from typer.core import TyperGroup
 
 import icebox
 from icebox.features.errors import IceboxError
-from icebox.pipeline.cli import doctor, project, store
+from icebox.pipeline.cli import doctor, project, store, verbosity
 from icebox.pipeline.project import hints
 
 STAGES = {  # name → its purpose; a module of icebox.pipeline.stages
@@ -30,10 +32,15 @@ STAGES = {  # name → its purpose; a module of icebox.pipeline.stages
 WITHOUT_KEY = ("check", "report")
 INTERRUPTED = 130  # exit codes: the shell's for Ctrl-C
 READER_GONE = 141  # and for a pipe that nobody reads
+logger = logging.getLogger("icebox")
 
 
 class Commands(TyperGroup):
     """The commands, with an exit code for each way in which one can end early."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Take -q and -v after the command too."""
+        return super().parse_args(ctx, verbosity.options_first(args))
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         """Run the command. An error that the user can mend is one line and exit code 1."""
@@ -44,6 +51,8 @@ class Commands(TyperGroup):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(READER_GONE) from None
         except IceboxError as error:
+            if logger.isEnabledFor(logging.DEBUG):
+                traceback.print_exc()
             print(f"error: {hints.with_hint(error)}", file=sys.stderr)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
@@ -72,7 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # step 5–10 times slower. 1,000 turns instead of 300,000 cost a fifth on an idle one.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
-        app(None if arguments is None else list(arguments), prog_name=program())
+        with verbosity.lines_to_stderr():
+            app(None if arguments is None else list(arguments), prog_name=program())
     except SystemExit as end:
         return int(end.code or 0)
     return 0
@@ -96,8 +106,14 @@ def common(
     show_version: Annotated[
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and leave.")
     ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only results, warnings and errors.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Details too, and where an error arose.")] = False,
 ) -> None:
     """Pass a dataset once through frozen backbones; then train, swap and compare heads from the stored features."""
+    if quiet and verbose:
+        raise typer.BadParameter("give one of the two", param_hint="--quiet, --verbose")
+    if quiet or verbose:
+        verbosity.choose("quiet" if quiet else "verbose")
 
 
 def run_stage(name: str, key: str | None = None) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from icebox.features.errors import IceboxError
+from icebox.pipeline.cli import verbosity
 
 
 def init(
@@ -111,7 +112,7 @@ def run() -> None:
 
     config = loader.load()  # an error in it is one line, without DVC's around it
     initialize_dvc()
-    if dvc("repro", "report", check=False) != 0:
+    if dvc("repro", *(["--quiet"] if verbosity.chosen() == "quiet" else []), "report", check=False) != 0:
         raise IceboxError("the stage above did not end; what is finished is kept, the same command goes on from there")
     print(f"\n{formats.as_table(formats.records(config, []))}\n\nThe report: {paths.REPORT.resolve()}")
 
@@ -154,5 +155,5 @@ def dvc(*arguments: str, check: bool = True) -> int:
     """Run DVC of this environment, whose stages say `python` and mean this one → its exit code."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     quiet = {"DVC_NO_ANALYTICS": "true", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    environment = quiet | os.environ | {"PATH": path}
+    environment = quiet | os.environ | {"PATH": path, verbosity.VARIABLE: verbosity.chosen()}
     return subprocess.run([sys.executable, "-m", "dvc", *arguments], env=environment, check=check).returncode

@@ -1,5 +1,6 @@
 """The few-label curve: a head fitted on some labels of each class, on several draws of items from one store."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from icebox.pipeline.fitting.candidates import Candidate
 from icebox.pipeline.fitting.final_fit import FitResult, fit_head
 from icebox.pipeline.fitting.head_factory import HeadFactory
 from icebox.pipeline.fitting.search import NoCandidateFits
+
+logger = logging.getLogger("icebox")
 
 Labels = int | str  # of each class, or "all"
 
@@ -41,7 +44,7 @@ def compute(
     fitted before.
 
     Each draw has its own search, since parameters chosen with more labels would know more than the draw's own labels.
-    A draw that no candidate fits (three neighbors of two items) is left out, and a message says so.
+    A draw that no candidate fits (three neighbors of two items) is left out, and a warning says so.
     """
     lines = []
     for labels in points:
@@ -54,7 +57,7 @@ def compute(
                 if not (labels == points[-1] and seed == fit.seed):
                     result = fit_head(factory, candidates, subset, one_seed, sample_weighter=sample_weighter)
             except NoCandidateFits as reason:
-                print(f"{labels} labels a class, draw {seed}: {reason}")
+                logger.warning("%s labels a class, draw %d: %s", labels, seed, reason)
                 continue
             tests = {name: scored.scores for name, scored in result.seeds[0].tests.items()}
             draws.append({"seed": seed, "val": result.search.scores, **tests})

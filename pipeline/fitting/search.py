@@ -1,5 +1,6 @@
 """Search: every candidate is fitted on train and scored on val or by folds; the best one wins."""
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +9,6 @@ from typing import Any
 import joblib
 import numpy as np
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from icebox.features import fingerprint
 from icebox.features.errors import IceboxError
@@ -22,6 +22,9 @@ from icebox.pipeline.fitting import convergence, cross_validation, path_fitting
 from icebox.pipeline.fitting.candidates import Candidate, halving_rounds, subsample
 from icebox.pipeline.fitting.convergence import ConvergenceWarnings
 from icebox.pipeline.fitting.head_factory import HeadFactory
+from icebox.pipeline.project import progress
+
+logger = logging.getLogger("icebox")
 
 DEFAULT_FOLDS = 5  # where there is no val and no number of folds is given
 Pair = tuple[LabelledSplit, LabelledSplit]  # (to fit on, to score on)
@@ -162,7 +165,7 @@ def run_trials(
     jobs = [(group, pair) for pair in pairs for group in groups]
     total, threads = len(candidates) * len(pairs), min(len(jobs), joblib.cpu_count())
     done: list[Trial] = []
-    with threadpool_limits(1), fit_warnings.recorded(), tqdm(total=total, desc="fit", unit="fit", disable=None) as bar:
+    with threadpool_limits(1), fit_warnings.recorded(), progress.bar(total=total, desc="fit", unit="fit") as bar:
         parallel = joblib.Parallel(threads, prefer="threads", return_as="generator")
         for trials in parallel(joblib.delayed(run_group)(*job) for job in jobs):
             if len(pairs) == 1:

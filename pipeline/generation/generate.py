@@ -1,5 +1,6 @@
 """Generate new items with a backbone that was trained here: load its generator, and write items to files."""
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from icebox.pipeline.config import loader, plugin_schema, references
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.generation import contact_sheet
 from icebox.pipeline.project import paths
+
+logger = logging.getLogger("icebox")
 
 
 def write_items(name: str, *, n: int, label: str | None, seed: int, out: Path) -> None:
@@ -35,7 +38,7 @@ def write_items(name: str, *, n: int, label: str | None, seed: int, out: Path) -
             contact_sheet.write_png(out / f"{stem}.png", Image.fromarray(item))
         else:
             files.write_text(out / f"{stem}.txt", str(item) + "\n")
-    print(f"{name}: {n} new {generator.modality}s in {out}")
+    logger.info("%s: %d new %ss in %s", name, n, generator.modality, out)
 
 
 def load_generator(config: Config, name: str) -> Generator:

@@ -1,5 +1,6 @@
 """Stage `ensemble@STORE`: the heads that are best on val predict together, by the mean of their probabilities."""
 
+import logging
 from dataclasses import replace
 
 from icebox.features.errors import IceboxError
@@ -10,6 +11,8 @@ from icebox.pipeline.evaluation.prediction_file import StoredPredictions
 from icebox.pipeline.fitting import details, ensemble_selection
 from icebox.pipeline.inference import bundle
 from icebox.pipeline.project import paths
+
+logger = logging.getLogger("icebox")
 
 
 def run(config: Config, key: str) -> None:
@@ -47,7 +50,7 @@ def run(config: Config, key: str) -> None:
         },
     )
     test = formatting.scores_line(selected.splits["test"].scores, fit.choose)
-    print(f"{key} {paths.ENSEMBLE}: {' + '.join(selected.members)}: test {test}")
+    logger.info("%s %s: %s: test %s", key, paths.ENSEMBLE, " + ".join(selected.members), test)
 
 
 def read_predictions(store: str, head: str) -> StoredPredictions:

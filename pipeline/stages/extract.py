@@ -1,11 +1,10 @@
 """Stage `extract@STORE`: one dataset through one backbone, once."""
 
+import logging
 import time
 from collections.abc import Callable
-from functools import partial
+from contextlib import ExitStack
 from typing import Any
-
-from tqdm import tqdm
 
 from icebox.features.errors import located
 from icebox.features.extraction import consistency, summary
@@ -13,7 +12,9 @@ from icebox.features.extraction.extract import extract
 from icebox.features.manifest import manifest
 from icebox.pipeline.catalog import backbones, datasets
 from icebox.pipeline.config.schema import Config
-from icebox.pipeline.project import paths
+from icebox.pipeline.project import paths, progress
+
+logger = logging.getLogger("icebox")
 
 
 def run(config: Config, key: str) -> None:
@@ -24,7 +25,14 @@ def run(config: Config, key: str) -> None:
     backbone = backbones.load_for_store(config, key, source, rows)
     views = store.extract.expanded_views
     started_s = time.perf_counter()
-    with located(f"stores.{key}"):
+    with located(f"stores.{key}"), ExitStack() as stack:
+
+        def begin(total: int) -> Callable[[int], Any]:
+            """A bar that counts items → the function that advances it."""
+            bar = stack.enter_context(progress.bar(total=total, desc=f"extract {key}", unit="item"))
+            advance: Callable[[int], Any] = bar.update
+            return advance
+
         extracted = extract(
             rows,
             read=source.read,
@@ -37,7 +45,7 @@ def run(config: Config, key: str) -> None:
             stored=store.extract.stored,
             compiling=store.extract.compile,
             skip_unreadable=config.extract.on_error == "skip",
-            progress=partial(progress_bar, key),
+            progress=begin,
         )
     *notes, last = summary.lines(
         extracted,
@@ -52,11 +60,7 @@ def run(config: Config, key: str) -> None:
         sample = backbones.sample_contents(rows, source, views[0])[: consistency.DRAFT_ITEMS]
         shift = backbones.draft_shift(config, key, backbone, sample)
         last += f"; decode: draft moves features by {shift:.2%} ({len(sample)} items tried)"
+    for item_id, reason in extracted.skipped.items():
+        logger.warning("%s: skipped '%s': %s", key, item_id, reason)
     for line in (*notes, last):
-        print(f"{key}: {line}")
-
-
-def progress_bar(key: str, total: int) -> Callable[[int], Any]:
-    """A bar that counts items, on a terminal only → the function that advances it."""
-    advance: Callable[[int], Any] = tqdm(total=total, desc=f"extract {key}", unit="item", disable=None).update
-    return advance
+        logger.info("%s: %s", key, line)

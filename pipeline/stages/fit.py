@@ -1,5 +1,7 @@
 """Stage `fit@STORE-HEAD`: choose a head's parameters, fit it as it is used, score it once on test, save it."""
 
+import logging
+
 from icebox.features.errors import IceboxError, located
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.config.schema import Config
@@ -8,6 +10,8 @@ from icebox.pipeline.evaluation import formatting, peak_memory, results
 from icebox.pipeline.fitting import candidates, details, final_fit, head_factory, learning_curve
 from icebox.pipeline.inference import bundle
 from icebox.pipeline.project import paths
+
+logger = logging.getLogger("icebox")
 
 
 def run(config: Config, key: str) -> None:
@@ -25,6 +29,8 @@ def run(config: Config, key: str) -> None:
     points = learning_curve.sorted_points(inputs.labels_per_class)
     most_labels = learning_curve.draw(data, points[-1], fit.seed)
     curve = []
+    settings = f"{len(grid)} setting{'s' * (len(grid) > 1)}"
+    logger.info("fit %s/%s: %s, %s train items", store_name, head_name, settings, f"{len(most_labels.train):,}")
     with located(f"stores.{store_name}"):
         result = final_fit.fit_head(factory, grid, most_labels, fit, sample_weighter=weighter)
         if len(points) > 1:
@@ -60,7 +66,7 @@ def run(config: Config, key: str) -> None:
         },
     )
     test = formatting.scores_line(first.tests["test"].scores, fit.choose)
-    print(f"{store_name} {head_name}: {result.search.parameters}: test {test}")
+    logger.info("%s %s: %s: test %s", store_name, head_name, result.search.parameters, test)
 
 
 def split_key(config: Config, key: str) -> tuple[str, str]:

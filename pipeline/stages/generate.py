@@ -1,6 +1,7 @@
 """Stage `generate@BACKBONE`: sheets of new items in `results/samples/BACKBONE/`, and beside it their scores."""
 
 import json
+import logging
 
 from icebox.features import files
 from icebox.features.errors import IceboxError
@@ -8,6 +9,8 @@ from icebox.pipeline.catalog import datasets
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.generation import contact_sheet, generate, scoring
 from icebox.pipeline.project import paths
+
+logger = logging.getLogger("icebox")
 
 
 def run(config: Config, key: str) -> None:
@@ -25,4 +28,4 @@ def run(config: Config, key: str) -> None:
     for name, rows in report.sheets.items():
         contact_sheet.write(paths.samples(key) / f"{name}.png", rows)
     files.write_text(paths.generated(key), json.dumps(report.scores, indent=2) + "\n")
-    print(f"{key}: {', '.join(f'{name} {score}' for name, score in report.scores.items())}")
+    logger.info("%s: %s", key, ", ".join(f"{name} {score}" for name, score in report.scores.items()))

@@ -2,15 +2,16 @@
 
 import hashlib
 import json
-
-from tqdm import tqdm
+import logging
 
 from icebox.features import files
 from icebox.features.manifest import manifest
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.exploration import explore
-from icebox.pipeline.project import paths
+from icebox.pipeline.project import paths, progress
+
+logger = logging.getLogger("icebox")
 
 
 def run(config: Config, key: str) -> None:
@@ -18,7 +19,7 @@ def run(config: Config, key: str) -> None:
     dataset = config.stores[key].dataset
     path = paths.manifest(dataset)
     groups = {row.item_id: row.group or row.item_key for row in manifest.read(path)} if path.exists() else {}
-    with tqdm(total=explore.STEPS, desc=f"look {key}", unit="view", disable=None) as bar:
+    with progress.bar(total=explore.STEPS, desc=f"look {key}", unit="step") as bar:
         document = explore.explore(
             FeatureStore(paths.store(key)),
             task=config.datasets[dataset].task,
@@ -34,4 +35,5 @@ def run(config: Config, key: str) -> None:
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
     }
     files.write_text(paths.look(key), json.dumps(summary, indent=2) + "\n")
-    print(f"{key}: {summary['mapped']:,} test items mapped, {summary['suspected']:,} labels suspected")
+    mapped, suspected = (f"{summary[name]:,}" for name in ("mapped", "suspected"))
+    logger.info("%s: %s test items mapped, %s labels suspected", key, mapped, suspected)

@@ -1,9 +1,8 @@
 """Stage `manifest@DATASET`: its items in order, with content hash, label and split; and findings to look at."""
 
 import json
+import logging
 from collections import Counter
-
-from tqdm import tqdm
 
 from icebox.features import files
 from icebox.features.abc.account import Remark
@@ -17,7 +16,9 @@ from icebox.features.store.cache import ShardCache
 from icebox.pipeline.catalog import datasets
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import Config, Split
-from icebox.pipeline.project import paths, raw_data
+from icebox.pipeline.project import paths, progress, raw_data
+
+logger = logging.getLogger("icebox")
 
 
 def run(config: Config, key: str) -> None:
@@ -33,7 +34,7 @@ def run(config: Config, key: str) -> None:
             seed=split.seed,
             stratify=split.stratify,
             task=entry.task,
-            progress=lambda items: tqdm(items, desc=f"manifest {key}", unit="item", disable=None),
+            progress=lambda items: progress.bar(items, desc=f"manifest {key}", unit="item"),
         )
         rows, findings = resolve_leakage(rows, leakage=split.leakage, conflicts=split.conflicts, task=entry.task)
     except IceboxError as error:
@@ -48,9 +49,9 @@ def run(config: Config, key: str) -> None:
     write_summary(config, key, counts)
     splits = ", ".join(f"{name} {counts[name]:,}" for name in in_order(counts))
     classes = f" of {len({row.label for row in rows})} classes" if entry.task == "classification" else ""
-    print(f"{key}: {len(rows):,} items{classes} ({splits})")
+    logger.info("%s: %s items%s (%s)", key, f"{len(rows):,}", classes, splits)
     for doubt in doubts:
-        print(f"{key}: {doubt.sentence()}")
+        logger.warning("%s: %s", key, doubt.sentence())
     # DVC is about to delete these stores, since their manifest changed; what they hold must outlive that
     for name, store in config.stores.items():
         if store.dataset == key and paths.store(name).exists():

@@ -1,5 +1,6 @@
 """Stage `pretrain@BACKBONE`: train a backbone of our own into `data/backbones/BACKBONE/`."""
 
+import logging
 from pathlib import Path
 
 from icebox.features import files, fingerprint, plugins
@@ -12,9 +13,11 @@ from icebox.pipeline.training import pretrain_loop
 from icebox.pipeline.training.checkpoint import Checkpoint
 from icebox.pipeline.training.curves import Curve
 
+logger = logging.getLogger("icebox")
+
 
 def run(config: Config, key: str) -> None:
-    """Train with the entry's parameters and print the scores on held-out data; go on where a killed run stood."""
+    """Train with the entry's parameters and log the scores on held-out data; go on where a killed run stood."""
     entry = config.pretrain[key]
     family = plugins.load("icebox.features.backbones", entry.family)
     folder = paths.TRAININGS / identity(entry)
@@ -28,7 +31,7 @@ def run(config: Config, key: str) -> None:
                 checkpoint=Checkpoint(folder / "checkpoint.pt"),
                 curve=Curve(paths.curve(key)),
             )
-    print(f"{key}: {', '.join(f'{name} {score}' for name, score in scores.items())}")
+    logger.info("%s: %s", key, ", ".join(f"{name} {score}" for name, score in scores.items()))
 
 
 def identity(entry: PluginEntry) -> str:

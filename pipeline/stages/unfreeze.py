@@ -1,5 +1,6 @@
 """Stage `unfreeze@NAME`: train a store's backbone on, end to end, from a head that was fitted on the store."""
 
+import logging
 import shutil
 
 from icebox.features.errors import located
@@ -9,6 +10,8 @@ from icebox.pipeline.project import paths
 from icebox.pipeline.training.curves import Curve, summarize
 from icebox.pipeline.unfreezing import artifacts, runs
 from icebox.pipeline.unfreezing.job import FineTuningJob
+
+logger = logging.getLogger("icebox")
 
 
 def run(config: Config, key: str) -> None:
@@ -31,4 +34,4 @@ def run(config: Config, key: str) -> None:
     )
     shutil.rmtree(job.folder, ignore_errors=True)  # a finished run needs no checkpoints
     test = formatting.scores_line(first.splits["test"].scores, job.fit.choose)
-    print(f"{key}: best after epoch {first.progress.best_epoch}: test {test}")
+    logger.info("%s: best after epoch %d: test %s", key, first.progress.best_epoch, test)

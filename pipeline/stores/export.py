@@ -1,6 +1,7 @@
 """Export a store for other programs: .npz, .parquet, or .npy and a CSV; piece by piece, and whole or not at all."""
 
 import csv
+import logging
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from icebox.features import files
 from icebox.features.errors import IceboxError
 from icebox.features.ragged import Ragged, Values, flat, offsets_of
 from icebox.features.store.feature_store import FeatureStore
+
+logger = logging.getLogger("icebox")
 
 PIECE_ITEMS = 4096
 COLUMNS = ("item_id", "label", "split")
@@ -58,7 +61,7 @@ def export(
         raise IceboxError(f"{to}: expected a name that ends in {', '.join(writers)}")
     exported = ExportedRows(store, store.items(split), list(outputs or store.outputs), view or store.views[0])
     writers[to.suffix](exported, to)
-    print(f"{to}: {len(exported.items):,} items, {to.stat().st_size / 1e6:,.1f} MB")
+    logger.info("%s: %s items, %s MB", to, f"{len(exported.items):,}", f"{to.stat().st_size / 1e6:,.1f}")
 
 
 def write_npz(exported: ExportedRows, to: Path) -> None:

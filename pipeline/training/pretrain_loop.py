@@ -1,6 +1,7 @@
 """The training loop of every backbone family that is pretrained here: steps in, a folder that `load` reads out."""
 
 import json
+import logging
 import math
 import tempfile
 from pathlib import Path
@@ -8,7 +9,6 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from tqdm import tqdm
 
 from icebox.features import files
 from icebox.features.abc.backbone import SETTINGS_FILE, WEIGHTS_FILE, Pretraining, write_settings
@@ -16,8 +16,11 @@ from icebox.features.errors import IceboxError
 from icebox.features.nn.devices import default_device
 from icebox.features.nn.state import plain_state
 from icebox.features.seeds import step_seed
+from icebox.pipeline.project import progress
 from icebox.pipeline.training.checkpoint import Checkpoint
 from icebox.pipeline.training.curves import Curve, rounded
+
+logger = logging.getLogger("icebox")
 
 METRICS_FILE = "metrics.json"
 POINTS = 200  # of a curve: more than a chart has pixels for
@@ -62,7 +65,7 @@ def pretrain(
 def train(
     pretraining: Pretraining, *, family: str, checkpoint: Checkpoint | None = None, curve: Curve | None = None
 ) -> None:
-    """Run the steps not yet run, under a progress bar (on a terminal only); the curve gets means over many steps."""
+    """Run the steps not yet run, under a progress bar; the curve gets means over many steps."""
     device = default_device()
     for part in pretraining.parts.values():
         if isinstance(part, nn.Module):
@@ -72,10 +75,8 @@ def train(
     for end in range(interval, len(losses) + 1, interval):
         add_mean_loss(curve, losses[end - interval : end], end)
     if losses:
-        print(f"{family}: going on from step {len(losses):,} of {pretraining.steps:,}")
-    with tqdm(
-        total=pretraining.steps, initial=len(losses), desc=f"pretrain {family}", unit="step", disable=None
-    ) as bar:
+        logger.info("%s: going on from step %s of %s", family, f"{len(losses):,}", f"{pretraining.steps:,}")
+    with progress.bar(total=pretraining.steps, initial=len(losses), desc=f"pretrain {family}", unit="step") as bar:
         for index in range(len(losses), pretraining.steps):
             torch.manual_seed(step_seed(pretraining.seed, index))
             loss = pretraining.step(index)

@@ -1,6 +1,7 @@
 """Activations behind a network's frozen part, in a store from which training starts: whether they can be used, and how
 they are extracted."""
 
+import logging
 from collections.abc import Mapping
 
 import numpy as np
@@ -17,6 +18,8 @@ from icebox.pipeline.unfreezing.cached_inputs import CachedImages, CachedTexts
 from icebox.pipeline.unfreezing.freezing_schedule import FreezingSchedule
 from icebox.pipeline.unfreezing.inputs import Items, PreparedItems
 from icebox.pipeline.unfreezing.job import FineTuningJob
+
+logger = logging.getLogger("icebox")
 
 
 def skip_frozen_part(
@@ -49,7 +52,7 @@ def skip_frozen_part(
     except IceboxError as reason:
         if options.cut == "on":
             raise
-        print(f"{job.key}: {reason}; every epoch passes the whole network")
+        logger.info("%s: %s; every epoch passes the whole network", job.key, reason)
         return None
 
 

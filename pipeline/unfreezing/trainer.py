@@ -7,8 +7,8 @@ same weights.
 """
 
 import copy
+import logging
 import math
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from icebox.features import files
 from icebox.features.errors import IceboxError
@@ -31,11 +30,14 @@ from icebox.features.nn.layer_outputs import Inputs
 from icebox.features.seeds import step_seed
 from icebox.pipeline.config.schema import UnfreezeOptions
 from icebox.pipeline.evaluation import formatting, metrics
+from icebox.pipeline.project import progress
 from icebox.pipeline.unfreezing import optimizer
 from icebox.pipeline.unfreezing.end_to_end import EndToEndModel
 from icebox.pipeline.unfreezing.freezing_schedule import FreezingSchedule
 from icebox.pipeline.unfreezing.inputs import Items
 from icebox.pipeline.unfreezing.weight_averaging import MovingAverage
+
+logger = logging.getLogger("icebox")
 
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
 
@@ -114,12 +116,9 @@ class FineTuner:
         else:
             self.evaluate(loss=math.nan)
         steps = options.epochs * math.ceil(len(self.train) / options.batch_size)
-        with tqdm(
-            total=steps,
-            initial=self.progress.epochs * steps // options.epochs,
-            desc="unfreeze",
-            unit="step",
-            disable=None,
+        logger.info("unfreeze: %d epochs of %d steps", options.epochs, steps // options.epochs)
+        with progress.bar(
+            total=steps, initial=self.progress.epochs * steps // options.epochs, desc="unfreeze", unit="step"
         ) as bar:
             while self.progress.epochs < options.epochs and not self.out_of_patience():
                 started_s = time.perf_counter()
@@ -128,7 +127,7 @@ class FineTuner:
                 self.progress.seconds += time.perf_counter() - started_s
                 self.evaluate(loss)
                 self.save_checkpoint(checkpoint)
-                print(self.epoch_summary(), file=sys.stderr)
+                logger.info(self.epoch_summary())
         self.model.load_state_dict(self.best_state)
         self.model.eval()
         return self.progress
@@ -199,7 +198,7 @@ class FineTuner:
             )
         self.micro_batch_size = math.ceil(self.micro_batch_size / 2)
         torch.cuda.empty_cache()
-        print(f"out of memory: {self.micro_batch_size} items at a time from here on, added up", file=sys.stderr)
+        logger.warning("out of memory: %d items at a time from here on, added up", self.micro_batch_size)
 
     def backward(
         self, prepared: Sequence[Any], positions: np.ndarray, batch_size: int, generator: torch.Generator
@@ -270,7 +269,7 @@ class FineTuner:
         self.best_state, self.progress = state["best"], Progress(**state["progress"])
         for line in self.progress.curve:
             self.on_epoch(line)
-        print(f"going on from epoch {self.progress.epochs}", file=sys.stderr)
+        logger.info("going on from epoch %d", self.progress.epochs)
 
     def epoch_summary(self) -> str:
         """The last epoch in a line of text."""

@@ -49,7 +49,7 @@ def test_a_store_of_version_0_1_takes_in_a_new_item_and_passes_nothing_else(proj
     commands = ["check", "manifest photos", "manifest notes", *(f"extract {name}" for name in STORES)]
     assert [main(command.split()) for command in commands] == [0] * len(commands), capsys.readouterr().err
 
-    output = capsys.readouterr().out
+    output = capsys.readouterr().err
     for name, views in STORES.items():
         assert f"25 items{' in 2 views' if views > 1 else ''}, {views} distinct ones passed" in "".join(
             line for line in output.splitlines() if line.startswith(f"{name}:")

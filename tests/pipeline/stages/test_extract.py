@@ -35,7 +35,7 @@ def test_a_draft_says_what_it_costs_and_a_size_is_kept(tmp_path, monkeypatch, ca
     (tmp_path / "params.yaml").write_text(PARAMS)
     for command in (["manifest", "photos"], ["fetch", "net"], ["extract", "photos"]):
         assert main(command) == 0
-    line = capsys.readouterr().out.splitlines()[-1]
+    line = capsys.readouterr().err.splitlines()[-1]
     share = float(line.partition("decode: draft moves features by ")[2].partition("%")[0])
     assert 0 < share < 10
     assert "(4 items tried)" in line
@@ -44,4 +44,4 @@ def test_a_draft_says_what_it_costs_and_a_size_is_kept(tmp_path, monkeypatch, ca
     assert store.spec["preprocess"]["decode"] == "draft"
     (tmp_path / "params.yaml").write_text(PARAMS.replace("decode: draft", "decode: exact"))
     assert main(["extract", "photos"]) == 0
-    assert "draft" not in capsys.readouterr().out
+    assert "draft" not in capsys.readouterr().err

@@ -92,7 +92,7 @@ def of_pairs(tmp_path, monkeypatch) -> Path:
 def test_siamese_pairs_pass_each_distinct_text_once_and_predict_takes_two_texts_a_line(of_pairs, capsys):
     for command in (["manifest", "pairs"], ["fetch", "hashing"], ["extract", "pairs"], ["fit", "pairs-knn"]):
         assert main(command) == 0
-    assert "96 pairs hold 192 texts, 16 distinct: 176 passes saved" in capsys.readouterr().out
+    assert "96 pairs hold 192 texts, 16 distinct: 176 passes saved" in capsys.readouterr().err
     store = FeatureStore(paths.store("pairs"))
     assert sum(entry.rows for entry in store.index.shards) == 16
     assert store.load().shape == (96, 4 * 64)

@@ -177,7 +177,7 @@ def test_it_stops_when_val_has_not_improved_for_as_long_as_patience_says(tmp_pat
     assert progress.epochs == 3
 
 
-def test_out_of_memory_it_goes_on_with_smaller_pieces_that_add_up(tmp_path, monkeypatch, capsys):
+def test_out_of_memory_it_goes_on_with_smaller_pieces_that_add_up(tmp_path, monkeypatch, caplog):
     expected, _ = run(tmp_path / "a", epochs=1, free="none")
     backward = FineTuner.backward
 
@@ -188,7 +188,7 @@ def test_out_of_memory_it_goes_on_with_smaller_pieces_that_add_up(tmp_path, monk
 
     monkeypatch.setattr(FineTuner, "backward", small)
     found, _ = run(tmp_path / "b", epochs=1, free="none")
-    assert "8 items at a time" in capsys.readouterr().err
+    assert "8 items at a time" in caplog.text
     assert found.curve[-1]["loss"] == pytest.approx(expected.curve[-1]["loss"], rel=1e-5)
 
 

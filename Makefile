@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := true
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: all test lint constraints bench bench-env clean
+.PHONY: all test lint docs constraints bench bench-env clean
 
 all: .venv/installed
 	@icebox run
@@ -17,6 +17,9 @@ lint: .venv/installed-dev
 	ruff format --check .
 	mypy
 	lint-imports
+
+docs: .venv/installed-dev # build/docs/html/index.html, which opens without a server or a network
+	@python -m docs.builder
 
 .venv/installed: requirements.txt constraints.txt requirements-nodeps.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Icebox needs Python 3.11 or newer: make PYTHON=python3.12")'

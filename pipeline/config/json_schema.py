@@ -282,8 +282,12 @@ def docstrings(file: Path, function: str) -> list[str]:
 
 def sentences_on(name: str, document: str) -> str:
     """The sentences of a docstring that name a parameter, in backticks."""
-    sentences = re.split(r"(?<=\.)\s+(?=[A-Z`])", " ".join(document.split()))
-    return " ".join(sentence for sentence in sentences if re.search(rf"`{name}\b", sentence))
+    return " ".join(sentence for sentence in sentences(document) if re.search(rf"`{name}\b", sentence))
+
+
+def sentences(document: str) -> list[str]:
+    """The sentences of a docstring."""
+    return re.split(r"(?<=\.)\s+(?=[A-Z`])", " ".join(document.split()))
 
 
 def comment_on(name: str, kind: type[Section]) -> str:

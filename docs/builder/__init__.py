@@ -1,0 +1,1 @@
+"""The docs' site: pages by hand, a reference from signatures and docstrings, one notebook; built by Zensical."""

@@ -13,6 +13,7 @@ Hint = Literal[
     "extract",
     "extract again",
     "extract or restore",
+    "make the backbone again",
     "make the manifest again",
     "name more views",
     "skip unreadable items",

@@ -11,10 +11,13 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from icebox.features.abc.dataset import Content, Modality
+from icebox.features.errors import IceboxError
+from icebox.features.json_files import Shape, one_line, read_json
 from icebox.features.ragged import Values
 
 if TYPE_CHECKING:  # a family without a network must not cost the two seconds of importing torch
@@ -147,7 +150,28 @@ def write_settings(folder: Path, settings: dict[str, Any]) -> None:
     (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
 
 
-def read_settings(folder: Path) -> dict[str, Any]:
-    """The settings that `fetch` or `pretrain` left in the backbone's folder."""
-    settings: dict[str, Any] = json.loads((folder / SETTINGS_FILE).read_text())
+def read_settings(folder: Path, **shapes: Shape) -> dict[str, Any]:
+    """The settings that `fetch` or `pretrain` left in the backbone's folder; `shapes` are those of its values.
+
+    Raises IceboxError for a file that is missing or damaged.
+    """
+    settings: dict[str, Any] = read_json(
+        folder / SETTINGS_FILE, shapes or dict, hint="make the backbone again", backbone=folder.name
+    )
     return settings
+
+
+@contextmanager
+def damage_explained(folder: Path) -> Iterator[None]:
+    """Turn whatever goes wrong while a network is built from the files in `folder` into an IceboxError."""
+    try:
+        yield
+    except IceboxError:
+        raise
+    except Exception as reason:  # safetensors, torch and transformers raise dozens of kinds for damaged files
+        problem = f"{type(reason).__name__}: {one_line(reason)}"
+        raise IceboxError(
+            f"{folder}: can't be loaded ({problem}); its files are damaged, or not this family's",
+            hint="make the backbone again",
+            backbone=folder.name,
+        ) from reason

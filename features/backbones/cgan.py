@@ -68,4 +68,4 @@ def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = 
 
 def generator(folder: Path, *, device: str) -> Generator:
     """Makes images with the averaged generator."""
-    return GanSampler(load_networks(folder), read_settings(folder)["classes"], device)
+    return GanSampler(load_networks(folder), read_settings(folder, classes=[str])["classes"], device)

@@ -69,12 +69,12 @@ def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = 
 
 def judge(folder: Path, *, device: str) -> ImageJudge:
     """Computes features and predicted labels of images."""
-    return CnnJudge(load_network(folder).to(device), read_settings(folder)["classes"], device)
+    return CnnJudge(load_network(folder).to(device), read_settings(folder, classes=[str])["classes"], device)
 
 
 def load_network(folder: Path) -> "SmallCnn":
     """The trained network with its classifier."""
-    settings = read_settings(folder)
+    settings = read_settings(folder, network=dict, classes=[str])
     network = SmallCnn(classes=len(settings["classes"]), **settings["network"])
     network.load_state_dict(load_file(folder / WEIGHTS_FILE))
     return network.eval().requires_grad_(False)

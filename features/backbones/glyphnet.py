@@ -22,6 +22,7 @@ from icebox.features import fingerprint
 from icebox.features.abc.backbone import WEIGHTS_FILE, Pretraining, read_settings
 from icebox.features.abc.dataset import Content, Modality
 from icebox.features.images.decoding import to_image
+from icebox.features.json_files import POSITIVE
 from icebox.features.models.glyphs import CHARACTERS, FONTS, SIDE, render
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import LAST, Inputs
@@ -53,7 +54,7 @@ def pretraining(
 
 def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "GlyphNetBackbone":
     """The network that `pretrain` left in `folder`. Outputs: `last`, or `stage1`…`stage3` with avg, max, flatten."""
-    settings = read_settings(folder)
+    settings = read_settings(folder, width=POSITIVE)
     network = GlyphNet(width=settings["width"])
     network.load_state_dict(load_file(folder / WEIGHTS_FILE))
     spec = {

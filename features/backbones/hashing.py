@@ -19,6 +19,7 @@ from annotated_types import Ge
 from icebox.features.abc.backbone import Backbone, read_settings, write_settings
 from icebox.features.abc.dataset import Content, Pair
 from icebox.features.errors import IceboxError, ItemError, suggestion
+from icebox.features.json_files import POSITIVE
 
 VERSION = 1
 DEFAULT_OUTPUTS: tuple[str, ...] = ("last",)
@@ -36,7 +37,7 @@ def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = 
     for name in outputs:
         if name not in DEFAULT_OUTPUTS:
             raise IceboxError(f"outputs: hashing has no '{name}'; {suggestion(name, list(DEFAULT_OUTPUTS))}")
-    return HashingBackbone(read_settings(folder)["dimensions"])
+    return HashingBackbone(read_settings(folder, dimensions=POSITIVE)["dimensions"])
 
 
 class HashingBackbone(Backbone):

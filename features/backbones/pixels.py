@@ -15,6 +15,7 @@ from icebox.features.abc.backbone import Backbone, read_settings, write_settings
 from icebox.features.abc.dataset import Content, Modality
 from icebox.features.errors import IceboxError
 from icebox.features.images.decoding import to_image
+from icebox.features.json_files import POSITIVE
 
 VERSION = 1
 DEFAULT_OUTPUTS = ("last",)
@@ -28,7 +29,7 @@ def fetch(folder: Path, *, size: Annotated[int, Ge(1)] = 8, grey: bool = True) -
 
 def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "PixelsBackbone":
     """The only output is `last`; `device` and `precision` make no difference."""
-    settings = read_settings(folder)
+    settings = read_settings(folder, size=POSITIVE, grey=bool)
     return PixelsBackbone(size=settings["size"], grey=settings["grey"], outputs=outputs)
 
 

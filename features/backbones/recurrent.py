@@ -10,7 +10,7 @@ They begin random: meant for `unfreeze` with `start: fresh`. Letters: b batch, t
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from icebox.features import fingerprint
 from icebox.features.abc.backbone import WEIGHTS_FILE, read_settings, write_settings
 from icebox.features.abc.dataset import Content, Modality
 from icebox.features.errors import IceboxError, ItemError
+from icebox.features.json_files import POSITIVE
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import LAST, Inputs
 from icebox.features.nn.transfer import to_device_async
@@ -61,7 +62,7 @@ def fetch(
 
 def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "RecurrentBackbone":
     """The network that `fetch` left in `folder`. One output: `last`, the state after the last step."""
-    settings = read_settings(folder)
+    settings = read_settings(folder, kind=frozenset(get_args(Kind)), steps=POSITIVE, width=POSITIVE, hidden=POSITIVE)
     network = RecurrentNet(**settings)
     network.load_state_dict(load_file(folder / WEIGHTS_FILE))
     weights = fingerprint.of_file(folder / WEIGHTS_FILE)

@@ -100,7 +100,7 @@ def judge(folder: Path, *, device: str) -> TextJudge:
 
 def load_network(folder: Path) -> LSTMLanguageModel:
     """The trained network with its softmax, in eval mode."""
-    network = LSTMLanguageModel(words=len(read_vocabulary(folder)), **read_settings(folder)["network"])
+    network = LSTMLanguageModel(words=len(read_vocabulary(folder)), **read_settings(folder, network=dict)["network"])
     network.load_state_dict(load_file(folder / WEIGHTS_FILE))
     return network.eval()
 
@@ -119,7 +119,7 @@ class LanguageModelBackbone(TorchBackbone):
     def __init__(
         self, folder: Path, network: LSTMLanguageModel, outputs: Sequence[str], *, precision: str, device: str
     ) -> None:
-        settings = read_settings(folder)
+        settings = read_settings(folder, network=dict)
         spec = {
             "family": "rnn_lm",
             "version": VERSION,

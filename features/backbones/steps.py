@@ -10,6 +10,7 @@ from annotated_types import Ge
 from icebox.features.abc.backbone import Backbone, read_settings, write_settings
 from icebox.features.abc.dataset import Content, Modality
 from icebox.features.errors import ItemError
+from icebox.features.json_files import POSITIVE
 
 VERSION = 1
 DEFAULT_OUTPUTS = ("last",)
@@ -28,7 +29,7 @@ def fetch(
 
 def load(folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32") -> "StepsBackbone":
     """The only output is `last`; `device` and `precision` make no difference."""
-    return StepsBackbone(read_settings(folder))
+    return StepsBackbone(read_settings(folder, steps=POSITIVE, width=POSITIVE, keep=frozenset({"first", "last"})))
 
 
 class StepsBackbone(Backbone):

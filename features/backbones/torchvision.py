@@ -21,6 +21,7 @@ from icebox.features.errors import IceboxError, suggestion
 from icebox.features.images.decoding import to_pixels
 from icebox.features.images.input_size import refuse_unsupported_size, scale_preprocess
 from icebox.features.images.resizing import resize, resize_and_crop
+from icebox.features.json_files import Shape
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import LAST, Inputs
 from icebox.features.nn.normalization import normalize_images
@@ -29,6 +30,7 @@ from icebox.features.weights import checkpoints, torchvision_models
 VERSION = 4  # 3: batch norm folded into the convolutions; 4: resized by vector instructions, `exact` by Pillow
 DEFAULT_OUTPUTS = (LAST,)
 RANDOM = "random"
+PREPROCESS: Shape = {"resize": [int], "crop": [int], "interpolation": str, "mean": [float], "std": [float]}
 # exact: resized by Pillow, as torchvision does; fast: within 2 levels of that, three times as fast
 # (features/images/resizing.py); draft: fast, and a large JPEG is decoded at 1/2, 1/4 or 1/8 of its size
 FAST, EXACT, DRAFT = DECODES = ("fast", "exact", "draft")
@@ -106,7 +108,7 @@ def load(
     """
     if decode not in DECODES:
         raise IceboxError(f"decode: expected one of {', '.join(DECODES)}, found '{decode}'")
-    settings = read_settings(folder)
+    settings = read_settings(folder, model=str, preprocess=PREPROCESS)
     network = torchvision_models.build_empty(settings["model"], settings["preprocess"])
     torchvision_models.remove_classifier(network)
     state = network.state_dict()  # filled, not replaced: it carries the version that MNASNet insists on
@@ -124,6 +126,7 @@ def load(
     backbone = TorchvisionBackbone(
         network, spec=spec, settings=settings, outputs=outputs, precision=precision, device=device
     )
+    backbone.prepare(np.zeros((8, 8, 3), np.uint8))  # damaged settings are to be found here, not in every item
     refuse_unsupported_size(backbone, size)
     return backbone
 

@@ -112,7 +112,7 @@ class TransformersTextBackbone(TorchBackbone):
         device: str,
         half: bool,
     ) -> None:
-        settings = read_settings(folder)
+        settings = read_settings(folder, weights_file=str)
         max_tokens = resolve_max_tokens(settings["max_tokens"], max_input_tokens(tokenizer, network), folder)
         tokenizer_files = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
         spec = {

@@ -162,7 +162,7 @@ class TransformersVisionBackbone(TorchBackbone):
         device: str,
         size: int | None,
     ) -> None:
-        settings = read_settings(folder)
+        settings = read_settings(folder, weights_file=str, preprocess=dict)
         self.folder, self.device, self.preprocess = folder, device, scale_preprocess(settings["preprocess"], size)
         network.eval()
         blank = self.normalize(torch.zeros(1, 3, *self.height_width(), dtype=torch.uint8))

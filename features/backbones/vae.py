@@ -87,7 +87,7 @@ def generator(folder: Path, *, device: str) -> Generator:
 
 def load_network(folder: Path) -> "Vae":
     """The trained network."""
-    network = Vae(**read_settings(folder)["network"])
+    network = Vae(**read_settings(folder, network=dict)["network"])
     network.load_state_dict(load_file(folder / WEIGHTS_FILE))
     return network.eval().requires_grad_(False)
 

@@ -15,8 +15,9 @@ import numpy as np
 from icebox.features import files, fingerprint
 from icebox.features.abc.backbone import Backbone
 from icebox.features.abc.dataset import Content
-from icebox.features.errors import IceboxError, ItemError
+from icebox.features.errors import IceboxError, ItemError, located
 from icebox.features.extraction.consistency import row_cosines
+from icebox.features.json_files import read_json
 from icebox.features.ragged import Ragged, Values
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -86,7 +87,10 @@ def least_cosine(exact: Backbone, candidate: Backbone, contents: Sequence[Conten
 def recorded_precision(spec: dict[str, Any], folder: Path) -> str | None:
     """The precision chosen before for a backbone's spec, whatever precision that spec itself has."""
     path = record_path(spec, folder)
-    return str(json.loads(path.read_text())["precision"]) if path.exists() else None
+    if not path.exists():
+        return None
+    with located("a record of `precision: auto` is damaged, delete it"):
+        return str(read_json(path, {"precision": frozenset({"float32", "bfloat16", "float16"})})["precision"])
 
 
 def record_precision(spec: dict[str, Any], precision: str, folder: Path) -> None:

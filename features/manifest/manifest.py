@@ -1,6 +1,7 @@
 """The manifest: a dataset's items in order, each with its content's sha256, label and split. It decides row order."""
 
 import csv
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,11 +10,13 @@ from pathlib import Path
 from icebox.features import files, fingerprint, splits
 from icebox.features.abc.account import Account
 from icebox.features.abc.dataset import Content, Dataset, Item, Pair
+from icebox.features.errors import IceboxError
 from icebox.features.manifest.spellings import merge_spellings
 from icebox.features.manifest.validation import Task, validate_items
 
 COLUMNS = ("item_id", "item_key", "label", "split", "group", "source")
 SLICE = "slice_"  # prefix of the columns with slices
+ITEM_KEY = re.compile(r"[0-9a-f]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,15 +108,36 @@ def write(path: Path, rows: Sequence[ManifestRow]) -> None:
 
 
 def read(path: Path) -> list[ManifestRow]:
-    """The rows of a manifest, in its order."""
+    """The rows of a manifest, in its order. Raises IceboxError for a file that is missing or no whole manifest."""
     csv.field_size_limit(sys.maxsize)  # a text may be longer than csv's default of 128 KiB
-    with path.open(newline="", encoding="utf-8") as stream:
-        lines = csv.reader(stream)
-        slices = [name.removeprefix(SLICE) for name in next(lines)[len(COLUMNS) :]]
-        return [
-            ManifestRow(
-                **dict(zip(COLUMNS, cells, strict=False)),
-                slices=dict(zip(slices, cells[len(COLUMNS) :], strict=True)),
-            )
-            for cells in lines
-        ]
+    if not path.is_file():
+        raise damaged(path, "no file")
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            lines = csv.reader(stream, strict=True)
+            header = next(lines, [])
+            if tuple(header[: len(COLUMNS)]) != COLUMNS:
+                raise damaged(path, f"the columns {', '.join(header[: len(COLUMNS)])[:80]!r}")
+            slices = [name.removeprefix(SLICE) for name in header[len(COLUMNS) :]]
+            return [parse_row(cells, slices, f"{path}, line {lines.line_num}") for cells in lines]
+    except (OSError, UnicodeDecodeError, csv.Error) as reason:
+        raise damaged(path, reason) from reason
+
+
+def parse_row(cells: list[str], slices: list[str], place: str) -> ManifestRow:
+    """One line of a manifest. Raises IceboxError, which begins with `place`, for one that `write` did not write."""
+    if len(cells) != len(COLUMNS) + len(slices):
+        raise damaged(place, f"a line of {len(cells)} cells, not {len(COLUMNS) + len(slices)}")
+    row = ManifestRow(
+        **dict(zip(COLUMNS, cells, strict=False)), slices=dict(zip(slices, cells[len(COLUMNS) :], strict=True))
+    )
+    if not splits.is_split(row.split):
+        raise damaged(place, f"the split {row.split[:40]!r}")
+    if not ITEM_KEY.fullmatch(row.item_key):
+        raise damaged(place, f"the hash {row.item_key[:80]!r}")
+    return row
+
+
+def damaged(place: object, problem: object) -> IceboxError:
+    """The error for a file that is no manifest."""
+    return IceboxError(f"{place}: expected a manifest, found {problem}", hint="make the manifest again")

@@ -217,7 +217,7 @@ class GanSampler(Generator):
 
 def load_networks(folder: Path) -> GanNetworks:
     """The trained networks, from the folder that `pretrain` left."""
-    settings = read_settings(folder)
+    settings = read_settings(folder, network=dict, classes=[str])
     networks = GanNetworks(**settings["network"], classes=len(settings["classes"]))
     networks.load_state_dict(load_file(folder / WEIGHTS_FILE))
     return networks.eval().requires_grad_(False)

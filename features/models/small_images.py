@@ -116,7 +116,7 @@ class SmallImageBackbone(TorchBackbone):
         precision: str,
         device: str,
     ) -> None:
-        settings = read_settings(folder)
+        settings = read_settings(folder, family=str, network=dict)
         spec = {
             "family": settings["family"],
             "version": version,

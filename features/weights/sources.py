@@ -1,7 +1,6 @@
 """Find the files of a pretrained network: in an installed package, on the Hugging Face hub or in a folder."""
 
 import importlib.metadata
-import json
 import logging
 import shutil
 from collections.abc import Collection, Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from icebox.features.errors import IceboxError
+from icebox.features.json_files import read_json
 from icebox.features.weights import checkpoints
 
 # Each holds all parameters of one network; the first that exists is taken (safetensors can run no code).
@@ -85,7 +85,7 @@ def read_config(weights: str, *, revision: str = "main") -> dict[str, Any]:
         path = locate(weights, files=["config.json"], revision=revision) / "config.json"
     if not path.is_file():
         raise IceboxError(f"backbones: weights '{weights}': found no config.json in {path.parent}")
-    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    config: dict[str, Any] = read_json(path, dict)
     return config
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from icebox.features import plugins
-from icebox.features.abc.backbone import SETTINGS_FILE, Backbone
+from icebox.features.abc.backbone import SETTINGS_FILE, Backbone, damage_explained
 from icebox.features.abc.dataset import Content, Dataset
 from icebox.features.errors import IceboxError, located
 from icebox.features.extraction import consistency
@@ -47,13 +47,14 @@ def load_from(
     """
     module = plugins.load(FAMILIES, family)
     logger.debug("%s: family %s, on %s, in %s", folder, family, device(device_name), precision)
-    loaded: Backbone = module.load(
-        folder,
-        outputs=outputs or list(module.DEFAULT_OUTPUTS),
-        device=device(device_name),
-        precision=precision,
-        **options,
-    )
+    with damage_explained(folder):
+        loaded: Backbone = module.load(
+            folder,
+            outputs=outputs or list(module.DEFAULT_OUTPUTS),
+            device=device(device_name),
+            precision=precision,
+            **options,
+        )
     return loaded
 
 

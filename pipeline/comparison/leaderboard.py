@@ -1,17 +1,15 @@
 """The leaderboard: every selected store with every selected head, from the metrics and details that fitting left."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from icebox.features.errors import IceboxError, suggestion
 from icebox.pipeline.comparison import statistics
 from icebox.pipeline.comparison.statistics import FoldComparison
 from icebox.pipeline.config.schema import Config
-from icebox.pipeline.evaluation import metrics
+from icebox.pipeline.evaluation import metrics, result_files
 from icebox.pipeline.evaluation.metrics import METRICS, Metric
 from icebox.pipeline.project import paths
 
@@ -105,9 +103,10 @@ def ranking_metric(config: Config, entries: Sequence[LeaderboardEntry]) -> Metri
 
 
 def read_entry(config: Config, store: str, head: str) -> LeaderboardEntry:
-    """One entry from its metrics and details. Raises IceboxError where they are missing."""
-    scores = load_result(paths.metrics(store, head), store, head)
-    details = load_result(paths.details(store, head), store, head)
+    """One entry from its metrics and details. Raises IceboxError where they are missing or damaged."""
+    remedy = f"run: dvc repro fit@{store}-{head}"
+    scores = result_files.read_metrics(paths.metrics(store, head), remedy=remedy)
+    details = result_files.read_details(paths.details(store, head), scored=scores["test"], remedy=remedy)
     catalog_entry = config.stores[store]
     return LeaderboardEntry(
         dataset=catalog_entry.dataset,
@@ -125,14 +124,6 @@ def read_entry(config: Config, store: str, head: str) -> LeaderboardEntry:
         details=details,
         metric=METRICS[metrics.choosing_metric(scores["test"], "")],
     )
-
-
-def load_result(path: Path, store: str, head: str) -> dict[str, Any]:
-    """A JSON file that fitting wrote. Raises IceboxError where it is missing."""
-    if not path.exists():
-        raise IceboxError(f"{path}: not found; run: dvc repro fit@{store}-{head}")
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
 
 
 def compare_on_folds(entries: Sequence[LeaderboardEntry]) -> list[FoldComparison | None]:

@@ -39,7 +39,7 @@ def rows(entry: LeaderboardEntry) -> list[SearchRow]:
     comparisons = statistics.compare_on_folds(scores, items, best=chosen)
     settings = [
         SearchRow(
-            setting=format_parameters({key: line[key] for key in keys}),
+            setting=format_parameters({key: line.get(key) for key in keys}),
             chosen=i == chosen,
             score=line.get(metric.name),
             share=line.get("share", 1.0),

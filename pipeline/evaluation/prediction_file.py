@@ -16,12 +16,16 @@ import pyarrow.parquet as pq
 
 from icebox.features import files
 from icebox.features.errors import IceboxError
+from icebox.features.json_files import one_line
 
 if TYPE_CHECKING:  # it imports scikit-learn, which `compare` and `report` do without
     from icebox.pipeline.evaluation.predictions import ScoredSplit
 
 FIXED_COLUMNS = ("item_id", "split", "label", "prediction")  # before those of the classes
 PROBABILITY, MARGIN = "p", "score"
+DAMAGED = (  # errors of pyarrow and numpy at a file that is no table, or another one
+    pa.ArrowException, LookupError, TypeError, ValueError, ArithmeticError, BufferError, MemoryError, OSError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -81,8 +85,13 @@ def read(path: Path) -> StoredPredictions:
         else:
             labels, predicted = (np.array([float(value) for value in target]) for target in targets)
             scores = np.empty((len(item_ids), 0), np.float32)
-    except (pa.ArrowException, KeyError, ValueError, OSError) as reason:
-        raise IceboxError(f"{path}: expected predictions, found {reason}; run: dvc checkout {path}") from reason
+        if not all(isinstance(value, str) for value in (*item_ids, *split_of)):
+            raise ValueError("items without an id or a split")
+        if not all(np.isfinite(values).all() for values in (labels, predicted, scores)):
+            raise ValueError("scores that are no numbers")
+    except DAMAGED as reason:
+        problem = one_line(f"{type(reason).__name__}: {reason}")
+        raise IceboxError(f"{path}: expected predictions, found {problem}; run: dvc checkout {path}") from reason
     splits = {}
     for name in dict.fromkeys(split_of):
         rows = np.flatnonzero(np.array(split_of) == name)

@@ -1,12 +1,45 @@
 """Read the document that stage `look` wrote of a store. In a fresh clone there is none."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
-from icebox.pipeline.project import paths
+from icebox.pipeline.project import documents, paths
+from icebox.pipeline.project.documents import Document
 
 SUSPECTS_SHOWN = 24
+
+
+Point = tuple[int, int]
+
+
+class MapPoints(Document):
+    """The ids of the mapped items, and their points by method."""
+
+    item_ids: list[str]
+    tsne: list[Point] | None = None
+    pca: list[Point] | None = None
+
+
+class Suspect(Document):
+    """An item whose label looks wrong."""
+
+    item_id: str
+    split: str
+    label: str
+    suggested: str
+    confidence: int | float
+    of_label: int | float
+
+
+class MapDocument(Document):
+    """What `look` writes of a store."""
+
+    map: MapPoints
+    nearest: dict[str, list[tuple[str, int | float]]]
+    suspects: list[Suspect]
+    suspected: int
+    judged: int
+    agreement: int | float | None
 
 
 @dataclass(frozen=True)
@@ -17,12 +50,12 @@ class FeatureMap:
     """
 
     item_ids: list[str]
-    points: dict[str, list[list[int]]]
-    nearest: dict[str, list[tuple[str, float]]]
+    points: dict[str, list[Point]]
+    nearest: dict[str, list[tuple[str, int | float]]]
     suspects: list[dict[str, Any]]
     suspected: int
     judged: int
-    agreement: float | None
+    agreement: int | float | None
 
 
 def read(store: str) -> FeatureMap | None:
@@ -30,16 +63,15 @@ def read(store: str) -> FeatureMap | None:
     path = paths.feature_map(store)
     if not path.exists():
         return None
-    document = json.loads(path.read_text(encoding="utf-8"))
+    document = documents.read(path, MapDocument, remedy=f"run: dvc repro -f look@{store}")
     return FeatureMap(
-        item_ids=document["map"].pop("item_ids"),
-        points=document["map"],
-        nearest={
-            item_id: [(neighbor, cosine) for neighbor, cosine in neighbors]
-            for item_id, neighbors in document["nearest"].items()
+        item_ids=document.map.item_ids,
+        points={
+            method: points for method, points in (("tsne", document.map.tsne), ("pca", document.map.pca)) if points
         },
-        suspects=document["suspects"][:SUSPECTS_SHOWN],
-        suspected=document["suspected"],
-        judged=document["judged"],
-        agreement=document["agreement"],
+        nearest=document.nearest,
+        suspects=[suspect.model_dump() for suspect in document.suspects[:SUSPECTS_SHOWN]],
+        suspected=document.suspected,
+        judged=document.judged,
+        agreement=document.agreement,
     )

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from icebox.features import files, plugins
-from icebox.features.abc.backbone import SETTINGS_FILE, Generator, ImageJudge, TextJudge
+from icebox.features.abc.backbone import SETTINGS_FILE, Generator, ImageJudge, TextJudge, damage_explained
 from icebox.features.errors import IceboxError
 from icebox.pipeline.catalog import backbones
 from icebox.pipeline.config import loader, plugin_schema, references
@@ -62,7 +62,8 @@ def load_part(config: Config, name: str, function: str, shortcoming: str) -> Any
     if not (folder / SETTINGS_FILE).exists():
         raise IceboxError(f"{folder}: no backbone here; run: dvc repro pretrain@{name}, or dvc pull {folder}")
     module = plugins.load("icebox.features.backbones", family)
-    return vars(module)[function](folder, device=backbones.device())
+    with damage_explained(folder):
+        return vars(module)[function](folder, device=backbones.device())
 
 
 def defines(family: str, function: str) -> bool:

@@ -17,6 +17,7 @@ from pathlib import Path
 from icebox.features import files, fingerprint, plugins
 from icebox.features.abc.backbone import SETTINGS_FILE, Backbone, read_settings
 from icebox.features.errors import IceboxError, located
+from icebox.features.json_files import read_json
 from icebox.pipeline.catalog import backbones
 from icebox.pipeline.config import loader, plugin_schema
 from icebox.pipeline.project import backbone_names, paths
@@ -57,7 +58,7 @@ def find(name: str, *, weights: Path | str | None, cache: Path) -> StoredBackbon
         return StoredBackbone(resolved, family_of(resolved), identity_of(resolved))
     with located(f"backbone '{name}'"):
         fetched = fetch_once(name, weights=weights, cache=cache)
-    origin = json.loads((fetched / ORIGIN_FILE).read_text(encoding="utf-8"))
+    origin = read_json(fetched / ORIGIN_FILE, {"family": str})
     return StoredBackbone(fetched, origin["family"], identity_of(fetched))
 
 

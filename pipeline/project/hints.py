@@ -13,6 +13,9 @@ WORDING: dict[Hint, str] = {
     "extract": "run: dvc repro extract@{store}",
     "extract again": "run: dvc repro -f extract@{store}",
     "extract or restore": "run: dvc repro -f extract@{store} (or dvc checkout, or dvc pull)",
+    "make the backbone again": (
+        "run: dvc repro -f fetch@{backbone} (or pretrain@{backbone}, or unfreeze@{backbone}), or: dvc pull"
+    ),
     "make the manifest again": "run dvc repro again, which will look at the dataset anew",
     "name more views": "more can be named in stores.{store}.extract.views",
     "skip unreadable items": "or set extract.on_error: skip in params.yaml to leave it out",

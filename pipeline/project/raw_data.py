@@ -9,10 +9,13 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from icebox.features import files, fingerprint
+from icebox.features.errors import IceboxError
+from icebox.features.json_files import read_json
 
 ABSENT = "absent"
 
@@ -33,7 +36,7 @@ def stamp(places: Sequence[Path], *, record: Path, summary: Path) -> str:
     `record` is this machine's, `summary` what the manifest stage left: `content` of the files that it read, and the
     `stamp` with which it ran. They differ where the stage itself downloaded the files.
     """
-    left = json.loads(summary.read_text(encoding="utf-8")) if summary.exists() else {}
+    left = read_json(summary, {"stamp": str, "content": str}) if summary.exists() else {}
     content = content_of(places, record=record)
     return str(left["stamp"]) if left and content in (ABSENT, left["content"]) else content
 
@@ -44,9 +47,10 @@ def content_of(places: Sequence[Path], *, record: Path) -> str:
     if not listed:
         return ABSENT
     listing = fingerprint.of_settings([[file.name, file.size_bytes, file.modified_ns] for file in listed])
-    known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
-    if known.get("listing") == listing:
-        return str(known["content"])
+    with suppress(IceboxError):  # without a record, or with a damaged one, everything is read
+        known = read_json(record, {"listing": str, "content": str})
+        if known["listing"] == listing:
+            return str(known["content"])
     digest = hashlib.sha256()
     for file in listed:
         digest.update(f"{file.name}\0{fingerprint.of_file(file.path)}\n".encode("utf-8", "surrogateescape"))

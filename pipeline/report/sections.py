@@ -4,7 +4,6 @@ Metrics and details must be there. Manifests, predictions, maps, stores and raw 
 none until `dvc pull`): the page then says what is missing.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +30,7 @@ from icebox.pipeline.evaluation.sample import Sample
 from icebox.pipeline.exploration import results
 from icebox.pipeline.exploration.results import FeatureMap
 from icebox.pipeline.project import paths
-from icebox.pipeline.report import head_rows
+from icebox.pipeline.report import findings, head_rows
 from icebox.pipeline.report.head_rows import HeadRow
 from icebox.pipeline.report.thumbnails import Thumbnails
 from icebox.pipeline.stores import provenance
@@ -141,7 +140,7 @@ def collect_dataset(config: Config, name: str, entries: list[LeaderboardEntry]) 
             best.slices,
             {head: config.heads[head].parameters for head in config.select.heads},
         ),
-        findings=json.loads(paths.findings(name).read_text()) if paths.findings(name).exists() else [],
+        findings=findings.read(name),
     )
 
 

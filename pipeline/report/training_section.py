@@ -1,12 +1,12 @@
 """The section on networks that were trained here, pretrained or unfrozen: their scores, learning curves and samples."""
 
 import base64
-import json
 from dataclasses import dataclass
+from typing import Any
 
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.evaluation.metrics import METRICS
-from icebox.pipeline.project import paths
+from icebox.pipeline.project import documents, paths
 from icebox.pipeline.training import curves
 
 SHEETS_MAX = 8
@@ -41,7 +41,7 @@ def read_network(name: str, step_unit: str) -> TrainedNetwork:
         key: value
         for path in score_files
         if path.exists()
-        for key, value in json.loads(path.read_text()).items()
+        for key, value in documents.read(path, dict[str, Any], remedy=f"run: dvc repro, or dvc checkout {path}").items()
         if isinstance(value, int | float)
     }
     sheets = sorted(paths.samples(name).glob("*.png"))[:SHEETS_MAX]

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from icebox.features import files
+from icebox.features.errors import IceboxError
+from icebox.features.json_files import one_line
 from icebox.pipeline.evaluation.metrics import METRICS
 
 DIGITS = 6  # significant, of every number written: more is noise
@@ -65,13 +67,21 @@ class Curve:
 
 
 def read(folder: Path) -> list[dict[str, float]]:
-    """The curve's lines, {"step": …, name: value}, in order of their steps; none where there is no curve."""
+    """The curve's lines, {"step": …, name: value}, in order of their steps; none where there is no curve.
+
+    Raises IceboxError for a damaged table.
+    """
     lines: dict[int, dict[str, float]] = defaultdict(dict)
     for path in sorted((folder / TABLES).rglob("*.tsv")):
         name = path.relative_to(folder / TABLES).with_suffix("").as_posix()
-        with path.open(newline="") as stream:
-            for row in csv.DictReader(stream, delimiter="\t"):
-                lines[int(row["step"])][name] = float(row[path.stem])
+        try:
+            with path.open(newline="", encoding="utf-8") as stream:
+                for row in csv.DictReader(stream, delimiter="\t", strict=True):
+                    lines[int(row["step"])][name] = float(row[path.stem])
+        except (OSError, KeyError, TypeError, ValueError, csv.Error) as reason:
+            raise IceboxError(
+                f"{path}: damaged ({one_line(repr(reason))}); run: dvc repro, or dvc checkout {folder}"
+            ) from reason
     return [{"step": step, **lines[step]} for step in sorted(lines)]
 
 

@@ -11,7 +11,7 @@ IDS = [f"t-{i}" for i in range(6)]
 def rows(*genres: str) -> dict[str, ManifestRow]:
     return {
         item_id: ManifestRow(
-            item_id=item_id, item_key="k", label="a", split="test", group="", source="", slices={"genre": genre}
+            item_id=item_id, item_key="0", label="a", split="test", group="", source="", slices={"genre": genre}
         )
         for item_id, genre in zip(IDS, genres, strict=False)
     }

@@ -353,7 +353,7 @@ def test_slices_of_the_manifest_are_scored_apart(project: Path) -> None:
 
 def test_doubts_of_the_manifest_stage_are_told(project: Path) -> None:
     cluster = [
-        manifest.ManifestRow(item_id=f"t-{i}", item_key="k", label="blue", split=split, group="", source="")
+        manifest.ManifestRow(item_id=f"t-{i}", item_key="0", label="blue", split=split, group="", source="")
         for i, split in enumerate(("test", "train"))
     ]
     says = "equal contents on two sides"
@@ -371,7 +371,7 @@ def test_a_regression_has_errors_instead_of_confusions(project: Path) -> None:
     metrics = {"val": scores, "test": scores, "train_n": 20, "fit_s": 0.1, "predict_s": 0.1}
     results.write_json(paths.metrics("words-minilm", "logreg"), metrics)
     rows = [
-        manifest.ManifestRow(item_id=f"t-{i}", item_key="k", label=f"{i}", split="test", group="", source="x")
+        manifest.ManifestRow(item_id=f"t-{i}", item_key="0", label=f"{i}", split="test", group="", source="x")
         for i in range(4)
     ]
     manifest.write(paths.manifest("words"), rows)

@@ -155,7 +155,7 @@ def test_a_link_to_itself_is_one_line(folder):
         list(Source(path=root).items())
 
 
-@pytest.mark.parametrize("pattern", ["(.*)*x(.*)*y$", "(a+)+$", "([a-z]|[a-y])*$"])
+@pytest.mark.parametrize("pattern", ["(.*)*x(.*)*y$", "(a+)+$", "(a|aa)+$"])
 def test_a_pattern_that_would_search_for_ever_is_stopped(folder, monkeypatch, pattern):
     monkeypatch.setattr(group_pattern, "LIMIT_S", 0.1)
     root = folder(f"a/{'a' * 60}.png", "b/1.png")

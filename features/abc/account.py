@@ -18,7 +18,7 @@ class Remark:
 
     def sentence(self) -> str:
         """One line for the terminal."""
-        names = ", ".join(self.examples[:SHOWN]) + (" …" if self.count > SHOWN else "")
+        names = ", ".join(self.examples[:SHOWN]) + (" …" if self.examples and self.count > SHOWN else "")
         return f"{self.description}: {self.count:,}{names and f', {names}'}"
 
     def as_json(self) -> dict[str, Any]:

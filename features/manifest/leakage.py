@@ -8,13 +8,15 @@ from typing import Any, Literal
 
 from icebox.features.errors import IceboxError
 from icebox.features.manifest.manifest import ManifestRow
-from icebox.features.manifest.validation import SHOWN, Task
+from icebox.features.manifest.validation import SHOWN, Task, is_number
 from icebox.features.splits import side
 
 Leakage = Literal["error", "drop", "allow"]
 Conflicts = Literal["keep", "drop"]
 SIDES = ("train", "val", "test")
 LISTED = 50  # clusters in the file of findings
+NAME_CHARACTERS = 80  # of an id or a label in a line
+MANY_NUMBERS = 3  # items of a class, below which numbers as labels look like numbers to predict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +79,10 @@ def resolve_leakage(
         ),
     ]
     if leakage == "error" and (clustered := [leak for leak in leaks if leak.clusters]):
+        rename = "; where they share no more than a name, make `group` tell them apart" if leaks[1].clusters else ""
         raise IceboxError(
-            f"leakage: {'; '.join(leak.sentence() for leak in clustered)}. What a head learnt it must not be tested on",
+            f"leakage: {'; '.join(leak.sentence() for leak in clustered)}{rename}. "
+            "What a head learnt it must not be tested on",
             hint="allow leakage",
         )
     value: Callable[[str], Hashable] = float if task == "regression" else str
@@ -133,6 +137,10 @@ def doubtful_classes(rows: Sequence[ManifestRow]) -> list[Finding]:
     first = {row.label: row for row in reversed(rows)}
     similar = shared([first[label] for label in sorted(first)], lambda row: normalized_label(row.label))
     trained = {row.label for row in rows if row.split == "train"}
+    if sum(map(is_number, first)) == len(first) > len(rows) / MANY_NUMBERS:
+        advice = "; the labels are numbers, most of them different: did you mean task: regression?"
+    else:
+        advice = " (leave their rows out, move some into train, or, where splits are drawn, try split.stratify)"
     return [
         Finding(
             kind="similar_classes",
@@ -141,9 +149,7 @@ def doubtful_classes(rows: Sequence[ManifestRow]) -> list[Finding]:
         ),
         Finding(
             kind="classes_not_in_train",
-            description=(
-                "classes without an item in train, which no head can learn (try split.stratify or other fractions)"
-            ),
+            description=f"classes without an item in train, which no head can learn{advice}",
             clusters=[[row for row in rows if row.label == label] for label in sorted(first.keys() - trained)],
         ),
     ]
@@ -162,5 +168,10 @@ def names_of(cluster: Sequence[ManifestRow]) -> str:
         rank[row.item_id] = before[row.split, row.label]
         before[row.split, row.label] += 1
     shown = sorted(cluster, key=lambda row: rank[row.item_id])[:SHOWN]
-    names = " = ".join(f"{row.item_id} ({row.split}, {row.label})" for row in shown)
+    names = " = ".join(f"{shortened(row.item_id)} ({row.split}, {shortened(row.label)})" for row in shown)
     return f"{names} = …" if len(cluster) > SHOWN else names
+
+
+def shortened(name: str) -> str:
+    """The beginning of a long name."""
+    return f"{name[:NAME_CHARACTERS]}…" if len(name) > NAME_CHARACTERS else name

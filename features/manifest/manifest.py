@@ -12,6 +12,7 @@ from icebox.features.abc.account import Account
 from icebox.features.abc.dataset import Content, Dataset, Item, Pair
 from icebox.features.errors import IceboxError
 from icebox.features.manifest.spellings import merge_spellings
+from icebox.features.manifest.split_sizes import note_drawn_test
 from icebox.features.manifest.validation import Task, validate_items
 
 COLUMNS = ("item_id", "item_key", "label", "split", "group", "source")
@@ -70,6 +71,7 @@ def build(
     assigned = [item.split for item in items]
     for i in free:
         assigned[i] = drawn[identities[i]]
+    note_drawn_test(dataset.account, official, assigned.count("test"))
     return [
         ManifestRow(
             item_id=item.item_id,

@@ -10,6 +10,7 @@ from icebox.features.errors import IceboxError
 from icebox.features.extraction import precision
 from icebox.features.manifest import manifest
 from icebox.features.manifest.leakage import Finding, resolve_leakage
+from icebox.features.manifest.split_sizes import split_remarks
 from icebox.features.splits import in_order
 from icebox.features.store import index
 from icebox.features.store.cache import ShardCache
@@ -42,7 +43,7 @@ def run(config: Config, key: str) -> None:
     except OSError as reason:
         raise IceboxError(f"datasets.{key}: can't be read: {reason}") from reason
     manifest.write(paths.manifest(key), rows)
-    doubts: list[Finding | Remark] = [*findings, *source.account.remarks()]
+    doubts: list[Finding | Remark] = [*findings, *source.account.remarks(), *split_remarks(rows, entry.task)]
     text = json.dumps([doubt.as_json() for doubt in doubts], indent=2, ensure_ascii=False)
     files.write_text(paths.findings(key), text + "\n")
     counts = Counter(row.split for row in rows)

@@ -140,3 +140,34 @@ def test_after_dropping_nothing_straddles_and_every_test_item_is_there(cells, co
         assert all(len(found) == 1 for found in sides.values())
     assert [r for r in kept if side(r.split) == "test"] == [r for r in rows if side(r.split) == "test"]
     assert resolve_leakage(kept, leakage="error", conflicts=conflicts)[0] == kept
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "advice"),
+    [
+        (["0.13", "-2.5", "7"], "1e3", "did you mean task: regression?"),
+        (["0", "1"] * 9, "2", "leave their rows out, move some into train"),
+        (["a", "b"], "c", "leave their rows out, move some into train"),
+    ],
+)
+def test_a_class_that_only_test_has_is_told_with_advice_that_fits(train, test, advice):
+    rows = [row(str(i), str(i), label=label) for i, label in enumerate(train)]
+    _, found = resolve_leakage([*rows, row("t", "t", label=test, split="test")], leakage="allow", conflicts="keep")
+    assert [finding.kind for finding in found] == ["classes_not_in_train"]
+    assert advice in found[0].description
+
+
+def test_a_group_on_two_sides_may_only_be_a_name():
+    rows = [row("x", "1", group="person1"), row("y", "2", group="person1", split="test"), *OTHERS]
+    with pytest.raises(IceboxError, match="where they share no more than a name, make `group` tell them apart"):
+        resolve_leakage(rows, leakage="error", conflicts="keep")
+
+
+def test_many_leaks_with_long_ids_are_a_short_error():
+    pairs = [("train", "a"), ("test", "b")]
+    rows = [
+        row(f"{i}{split}{'x' * 5000}", str(i), split=split, label=label) for i in range(109) for split, label in pairs
+    ]
+    with pytest.raises(IceboxError, match=r"two sides of the split: 109 \(218 items\), ") as caught:
+        resolve_leakage(rows, leakage="error", conflicts="keep")
+    assert len(str(caught.value)) < 1000

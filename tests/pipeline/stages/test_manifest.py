@@ -102,10 +102,21 @@ def test_what_was_dropped_is_logged_and_kept_beside_the_manifest(run, caplog):
         "content_on_two_sides",
         "conflicting_labels",
         "classes_not_in_train",
+        "small_split",
+        "small_split",
     ]
 
 
 def test_a_clean_dataset_has_an_empty_list_of_findings(run):
-    Path("notes.csv").write_text(NOTES.replace("same,y,test", "own,y,test"))
+    rows = [f"text {i},{'xy'[i % 2]},{split}" for split in ("train", "val", "test") for i in range(50)]
+    Path("notes.csv").write_text("text,label,part\n" + "\n".join(f"{split}{row}" for split, row in enumerate(rows)))
     run("part")
     assert json.loads(paths.findings("notes").read_text()) == []
+
+
+def test_what_reading_passed_over_is_printed_and_kept_among_the_findings(run, capsys):
+    Path("notes.csv").write_text(NOTES.replace("same,y,test", ",y,test"))
+    run("part")
+    assert "notes: texts that are empty; they stay, since they have a label: 1, 2\n" in capsys.readouterr().out
+    found = {finding["kind"]: finding for finding in json.loads(paths.findings("notes").read_text())}
+    assert (found["empty_texts"]["items"], found["empty_texts"]["first"][0][0]["item_id"]) == (1, "2")

@@ -6,6 +6,7 @@ The signature is the schema: names, types and defaults are written once, where t
 import ast
 import copy
 import functools
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -128,8 +129,12 @@ def check_type(value: object, annotation: ast.expr | None, file: Path, where: st
     try:
         TypeAdapter(evaluate(annotation, file), config=ConfigDict(strict=True)).validate_python(value)
     except ValidationError as errors:
+        choices = [each for each in errors.errors() if each["type"] == "literal_error"]
+        if len(choices) == errors.error_count():  # the first is enough: others are further elements of a list
+            expected, found = choices[0]["ctx"]["expected"], choices[0]["input"]
+            raise IceboxError(f"{where}: expected {expected}, found {reprlib.repr(found)}") from None
         bounds = [BOUNDS[each["type"]].format(**each["ctx"]) for each in errors.errors() if each["type"] in BOUNDS]
-        expected = " ".join([ast.unparse(WithoutBounds().visit(copy.deepcopy(annotation))), *bounds])
+        expected = " ".join([ast.unparse(PlainTypes(file).visit(copy.deepcopy(annotation))), *bounds])
         raise IceboxError(f"{where}: expected {expected}, found {value!r}") from None
 
 
@@ -168,8 +173,16 @@ class TypeNames(Mapping[str, Any]):
         return len(NAMES | self.own)
 
 
-class WithoutBounds(ast.NodeTransformer):
-    """`Annotated[int, Ge(1)]` becomes `int`."""
+class PlainTypes(ast.NodeTransformer):
+    """`Annotated[int, Ge(1)]` becomes `int`, and a name that the file gives to a type becomes this type."""
+
+    def __init__(self, file: Path) -> None:
+        self.own = TypeNames(file).own
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        """Replace a name of the file's own."""
+        plain: ast.expr = self.visit(copy.deepcopy(self.own[node.id])) if node.id in self.own else node
+        return plain
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
         """Replace an Annotated by its first argument."""

@@ -52,7 +52,7 @@ OF_CLASSES = ", ".join(metrics.choices("classification"))
         (["heads", "logreg"], {"C": [1.0, "big"]}, "heads.logreg.C: expected float, found 'big'"),
         (["heads", "logreg"], {"C": []}, "heads.logreg.C: expected at least one value, found an empty list"),
         (["heads", "knn"], {"n_neighbors": 1.5}, "heads.knn.n_neighbors: expected int, found 1.5"),
-        (["heads", "knn"], {"metric": "cosin"}, "heads.knn.metric: expected Literal['cosine', 'euclidean'], found 'cosin'"),
+        (["heads", "knn"], {"metric": "cosin"}, "heads.knn.metric: expected 'cosine' or 'euclidean', found 'cosin'"),
         (["heads", "logreg"], 3, "heads.logreg: expected parameters, found 3"),
         (["heads", "x"], {"family": "logrge"}, "heads.x: no head named 'logrge'; did you mean 'logreg'?"),
         (["heads", "a b"], {"family": "knn"}, "heads.a b: a name is made of letters, digits, '_', '.' and single '-'"),

@@ -7,10 +7,11 @@ PLUGIN = """
 import nothing_that_exists
 Column = int | str
 Count = Annotated[int, Ge(1)]
+Step = Literal["one", "two", "three"]
 def build(
     *, C: float = 1.0, kind: Literal["a", "b"] = "a", sizes: list[int] | None = None, path: Path, column: Column = 0,
     trees: Annotated[int, Ge(1)] = 10, shares: Annotated[list[Annotated[float, Interval(ge=0, lt=1)]], MinLen(1)] = [0],
-    neighbors: Count | None = None
+    neighbors: Count | None = None, steps: Sequence[Step] = ()
 ): ...
 class Source:
     def __init__(self, *, path: Path): ...
@@ -40,14 +41,16 @@ def test_a_list_is_a_grid_only_where_grids_are(file):
     [
         ({"path": "x", "C": "1"}, "expected float, found '1'"),
         ({"path": "x", "C": True}, "expected float, found True"),
-        ({"path": "x", "kind": "c"}, "found 'c'"),
+        ({"path": "x", "kind": "c"}, "kind: expected 'a' or 'b', found 'c'"),
+        ({"path": "x", "steps": ["one", "tree"]}, "steps: expected 'one', 'two' or 'three', found 'tree'"),
+        ({"path": "x", "steps": "one"}, r"steps: expected Sequence\[Literal\['one', 'two', 'three'\]\], found 'one'"),
         ({"path": "x", "sizes": [1.5]}, "found \\[1.5\\]"),
-        ({"path": "x", "column": 1.5}, "expected Column, found 1.5"),
+        ({"path": "x", "column": 1.5}, r"expected int \| str, found 1\.5"),
         ({"path": "x", "trees": 0}, r"heads\.x\.trees: expected int at least 1, found 0"),
         ({"path": "x", "trees": 1.5}, "expected int, found 1.5"),
         ({"path": "x", "shares": [0.5, 1]}, r"expected list\[float\] less than 1.*, found \[0.5, 1\]"),
         ({"path": "x", "shares": []}, r"expected list\[float\] 1 or more, found \[\]"),
-        ({"path": "x", "neighbors": 0}, "neighbors: expected Count | None at least 1, found 0"),
+        ({"path": "x", "neighbors": 0}, r"neighbors: expected int \| None at least 1, found 0"),
         ({}, "path: missing"),
     ],
 )

@@ -192,7 +192,7 @@ def test_predict_labels_new_pictures_and_texts(finished, tmp_path):
     finished.run(
         "python", "-m", "pipeline", "predict", "notes-hashing/knn", str(tmp_path / "notes.txt"), "--out", str(out)
     )
-    assert [line["input"] for line in csv.DictReader(io.StringIO(out.read_text()))] == ["a good one", "bad, bad"]
+    assert [line["input"] for line in csv.DictReader(io.StringIO(out.read_text()))] == ["a good one", "", "bad, bad"]
 
 
 def test_predict_refuses_a_head_whose_backbone_changed(project):

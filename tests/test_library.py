@@ -112,11 +112,11 @@ def test_it_predicts_as_the_command_does(project, monkeypatch, capsys):
     monkeypatch.chdir(project)
     texts = ["A GOOD thing", "bad", "thing number"]
     Path("new.txt").write_text("\n".join(texts))
-    predict.to_csv("notes-hashing/logreg", ["new.txt"])
+    predict.to_table("notes-hashing/logreg", ["new.txt"])
     lines = [line.split(",") for line in capsys.readouterr().out.splitlines()[1:]]
     head = icebox.load("notes-hashing/logreg")
-    assert head.predict(np.array(texts)[:, None]).tolist() == [line[1] for line in lines]
-    expected = [[float(value) for value in line[2:]] for line in lines]
+    assert head.predict(np.array(texts)[:, None]).tolist() == [line[2] for line in lines]
+    expected = [[float(value) for value in line[3:]] for line in lines]
     np.testing.assert_allclose(head.predict_proba(texts), expected, atol=1e-6)
 
 

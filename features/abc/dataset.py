@@ -1,10 +1,12 @@
 """The interface of a dataset: its file defines a final class `Source(Dataset)` with its settings as keywords."""
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -45,6 +47,8 @@ class Dataset(ABC):
     """A source of items. Abstract here, final in its file; the constructor only keeps its arguments."""
 
     modality: Modality  # of the class, or of the instance where its arguments decide
+    labelled: bool = True  # whether items have labels
+    further: bool = False  # whether items are others than the dataset's own: they need not have all of its classes
 
     @cached_property
     def account(self) -> Account:
@@ -61,3 +65,21 @@ class Dataset(ABC):
     @abstractmethod
     def read(self, source: str) -> Content:
         """The content behind `Item.source`: an image's bytes, a uint8 array (height, width[, 3]), a text or a pair."""
+
+    def elsewhere(self, path: Path, *, labelled: bool) -> "Dataset | None":
+        """A source of further items, those at `path`, by the same settings; None where `path` holds none of this kind.
+
+        Unless `labelled`, items need no labels, and theirs are "". Official splits and slices are of no interest there.
+        """
+        return None
+
+    def _changed(self, **attributes: Any) -> Self:
+        """A source of further items: this one with other attributes, and nothing of what it has read."""
+        kept = {
+            name: value
+            for name, value in vars(self).items()
+            if not isinstance(inspect.getattr_static(type(self), name, None), cached_property)
+        }
+        other = object.__new__(type(self))
+        other.__dict__.update(kept | {"further": True} | attributes)
+        return other

@@ -73,6 +73,11 @@ class Source(Dataset):
         """The text, or the pair: an item's source is the cleaned text itself, or a pair of them as JSON."""
         return Pair(*json.loads(source)) if self.modality == "pair" else source
 
+    def elsewhere(self, path: Path, *, labelled: bool) -> "Source | None":
+        """The rows of another table with the same columns."""
+        rows = self.rows.elsewhere(path, labelled=labelled)
+        return self._changed(rows=rows, labelled=labelled) if rows else None
+
     def _source(self, cells: list[str]) -> str:
         """The source of an item: the cleaned texts of its row."""
         texts = [clean(text, self.clean) for text in cells]

@@ -75,14 +75,14 @@ class Source(Dataset):
         self.account.clear()
         dropped_labels = DroppedLabels(self.drop_labels)
         for split, table in self._tables.items():
-            labels = self._column(table, self.label)
+            labels = self._column(table, self.label) if self.labelled else [""] * len(table)
             groups = self._column(table, self.group) if self.group else [""] * len(labels)
             slices = {name: self._column(table, name) for name in self.slices}
             for row, label in enumerate(labels):
-                if dropped_labels.drops(label):
+                if self.labelled and dropped_labels.drops(label):
                     note_dropped(self.account, label, f"{split}/{row}")
                     continue
-                if not label:
+                if self.labelled and not label:
                     raise IceboxError(
                         f"datasets: {self._where}, split '{split}', row {row}: no label; leave this split out with "
                         "`splits`, or such rows with `drop_labels: ['']`"
@@ -95,7 +95,8 @@ class Source(Dataset):
                     group=groups[row],
                     slices={name: values[row] for name, values in slices.items()},
                 )
-        dropped_labels.conclude()
+        if not self.further:
+            dropped_labels.conclude()
 
     def read(self, source: str) -> Content:
         """An image's bytes, a text or a pair."""
@@ -107,6 +108,12 @@ class Source(Dataset):
             return self._image(cells[self.contents[0]], source)
         texts = [clean(as_text(cells[name], f"{self._where}, {source}", name), self.clean) for name in self.contents]
         return Pair(*texts) if self.modality == "pair" else "\n".join(texts)
+
+    def elsewhere(self, path: Path, *, labelled: bool) -> "Source | None":
+        """The rows of another folder that `save_to_disk` wrote, all its splits together."""
+        if not any((path / name).is_file() for name in ("state.json", "dataset_dict.json")):
+            return None
+        return self._changed(name=None, path=path, splits=None, slices=[], group=None, labelled=labelled)
 
     def _image(self, cell: Any, source: str) -> bytes:
         """The bytes of an image, not decoded."""
@@ -136,7 +143,12 @@ class Source(Dataset):
                 f"datasets: {self._where}: splits are {', '.join(tables) or 'none'}; expected names such as train, "
                 f"validation and test: say what {', '.join(missing or unknown)} is with `splits: {{THEIRS: OURS}}`"
             )
-        columns = {*self.contents, self.label, *self.slices, *([self.group] if self.group else [])}
+        columns = {
+            *self.contents,
+            *([self.label] if self.labelled else []),
+            *self.slices,
+            *([self.group] if self.group else []),
+        }
         return {split: self._select(tables[split], sorted(columns), library) for split in names}
 
     def _select(self, table: Any, columns: list[str], library: Any) -> Any:

@@ -58,6 +58,10 @@ class Source(Dataset):
         image: np.ndarray = images[int(row)]
         return image
 
+    def elsewhere(self, path: Path, *, labelled: bool) -> "Source | None":
+        """The images of another .npz file."""
+        return self._changed(path=path, labelled=labelled) if path.suffix.lower() == ".npz" else None
+
     @cached_property
     def _arrays(self) -> dict[str, np.ndarray]:
         """Every array of the file, in memory."""
@@ -87,9 +91,12 @@ class Source(Dataset):
                 images = self._arrays.get(images_name.format(prefix))
                 if images is not None and split not in parts:
                     validate_images(images, self.path)
-                    parts[split] = images, self._column(labels_name.format(prefix), len(images)) or []
-                    if not parts[split][1]:
+                    labels = (
+                        self._column(labels_name.format(prefix), len(images)) if self.labelled else [""] * len(images)
+                    )
+                    if labels is None:
                         raise IceboxError(f"datasets: {self.path}: no array {labels_name.format(prefix)!r}")
+                    parts[split] = images, labels
         if not parts:
             raise IceboxError(
                 f"datasets: {self.path}: expected arrays images and labels (or train_images, train_labels …, "

@@ -41,13 +41,17 @@ class Source(Dataset):
                 f"folder a class: {self.path / 'CLASS' / 'NAME.jpg'}, or correct `path`"
             )
         listed = list_image_files(self.path, self.account)
+        if not self.labelled:
+            yield from (Item(item_id=str(image), source=str(image), label="") for image in listed.images)
+            return
         with located(f"image_folder: {self.path}"):
             splits = official_splits(listed.images)
         depth = 1 if splits else 0
         labels = [class_folder(image, depth=depth) for image in listed.images]
-        if len(set(labels)) < 2:
+        least, number = (1, "one") if self.further else (2, "two")
+        if len(set(labels)) < least:
             raise IceboxError(
-                f"image_folder: {self.path}: expected at least two class folders with pictures "
+                f"image_folder: {self.path}: expected at least {number} class folders with pictures "
                 f"({', '.join(sorted(IMAGE_SUFFIXES))}), found {', '.join(sorted(set(labels))) or 'none'}"
                 + wrapped_splits(listed, self.path)
             )
@@ -61,6 +65,12 @@ class Source(Dataset):
     def read(self, source: str) -> Content:
         """The file's bytes; raises IceboxError for a file that is missing, unreadable or outside the folder."""
         return files.read_contained(self.path, source)
+
+    def elsewhere(self, path: Path, *, labelled: bool) -> "Source | None":
+        """The images of another folder, in folders of classes (one is enough) where they are labelled."""
+        if not path.is_dir():
+            return None
+        return self._changed(path=path, labelled=labelled)
 
 
 def official_splits(images: Sequence[PurePosixPath]) -> dict[str, str]:

@@ -40,6 +40,7 @@ class Source(Dataset):
         csv_text.
         """
         paths = paths_by_split(path)
+        self.beside_table = folder is None
         self.folder = Path(folder) if folder is not None else next(iter(paths.values())).parent
         self.image = image
         self.rows = TableItems(
@@ -59,3 +60,9 @@ class Source(Dataset):
     def read(self, source: str) -> Content:
         """The image's bytes; raises IceboxError for a file that is missing, unreadable or outside the folder."""
         return files.read_contained(self.folder, source)
+
+    def elsewhere(self, path: Path, *, labelled: bool) -> "Source | None":
+        """The images of another table; its paths are relative to `folder` where that was set, else to its own."""
+        rows = self.rows.elsewhere(path, labelled=labelled)
+        folder = path.parent if self.beside_table else self.folder
+        return self._changed(rows=rows, folder=folder, labelled=labelled) if rows else None

@@ -55,13 +55,17 @@ class Source(Dataset):
         """The items in the file's order, or the order of generation."""
         _, offsets, y = self._arrays
         for i in range(len(offsets) - 1):
-            yield Item(item_id=f"{i:06}", source=str(i), label=f"{y[i]:.6g}")
+            yield Item(item_id=f"{i:06}", source=str(i), label=f"{y[i]:.6g}" if self.labelled else "")
 
     def read(self, source: str) -> Content:
         """The sequence (t, d) float32."""
         x, offsets, _ = self._arrays
         i = int(source)
         return x[offsets[i] : offsets[i + 1]]
+
+    def elsewhere(self, path: Path, *, labelled: bool) -> "Source | None":
+        """The sequences of another .npz file; without labels it needs no `y`."""
+        return self._changed(path=path, labelled=labelled) if path.suffix.lower() == ".npz" else None
 
     @cached_property
     def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -84,7 +88,8 @@ class Source(Dataset):
     def _stored(self, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         try:
             with np.load(path, allow_pickle=False) as file:
-                x, offsets, y = (file[name] for name in ("x", "offsets", "y"))
+                x, offsets = file["x"], file["offsets"]
+                y = file["y"] if self.labelled else np.zeros(len(offsets) - 1)
         except (OSError, KeyError, ValueError, EOFError) as reason:
             raise IceboxError(f"sequences: {path}: expected an .npz with x, offsets and y, found: {reason}") from reason
         fits = x.ndim == 2 and len(offsets) == len(y) + 1 and offsets[0] == 0 and offsets[-1] == len(x)

@@ -3,6 +3,7 @@
 An archive is listed once; an image is then read by its offset, so that workers can read in parallel.
 """
 
+import glob
 import json
 import os
 import tarfile
@@ -43,6 +44,7 @@ class Source(Dataset):
         `group` the value that is the group.
         """
         self.path = Path(path)
+        self.pattern = "*"
         self.image = tuple(image)
         self.label = label
         self.key = key
@@ -61,7 +63,7 @@ class Source(Dataset):
         self.account.clear()
         archives = []
         zipped = []
-        for path in sorted(self.path.rglob("*")):
+        for path in sorted(self.path.rglob(self.pattern)):
             name = path.relative_to(self.path).as_posix()
             if path.name.endswith(".tar") and path.is_file():
                 archives.append(name)
@@ -92,7 +94,7 @@ class Source(Dataset):
                         f"datasets: {where}: expected one member ending in {', '.join(self.image)}, "
                         f"found {', '.join(sorted(parts))}"
                     )
-                label, group = self._label(archive, parts, where)
+                label, group = self._label(archive, parts, where) if self.labelled else ("", "")
                 offset, size = pictures[0]
                 yield Item(
                     item_id=f"{archive.removesuffix('.tar')}/{sample}",
@@ -106,6 +108,13 @@ class Source(Dataset):
         """The image's bytes. Raises IceboxError for an archive that is missing, outside the folder or too short."""
         archive, offset, size = source.rsplit(":", 2)
         return self._bytes(archive, (int(offset), int(size)))
+
+    def elsewhere(self, path: Path, *, labelled: bool) -> "Source | None":
+        """The samples of one archive, or of those in another folder."""
+        if not (path.suffix == ".tar" and path.is_file()) and not (path.is_dir() and any(path.rglob("*.tar"))):
+            return None
+        folder, pattern = (path, "*") if path.is_dir() else (path.parent, glob.escape(path.name))
+        return self._changed(path=folder, pattern=pattern, labelled=labelled)
 
     def _bytes(self, archive: str, member: Member) -> bytes:
         """The content of a member."""

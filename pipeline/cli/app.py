@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 import icebox
 from icebox.features.errors import IceboxError
-from icebox.pipeline.cli import doctor, project, store, verbosity
+from icebox.pipeline.cli import doctor, predict, project, store, verbosity
 from icebox.pipeline.project import hints
 
 STAGES = {  # name → its purpose; a module of icebox.pipeline.stages
@@ -72,6 +72,7 @@ app.command()(project.init)
 app.command()(project.run)
 app.command()(project.schema)
 app.command()(doctor.doctor)
+app.command()(predict.predict)
 app.add_typer(store.app, name="store")
 
 
@@ -183,22 +184,3 @@ def describe(
     from icebox.pipeline.cli import describe
 
     print(describe.layer_table(backbone, size=size, batch=batch, length=length))
-
-
-@app.command()
-def predict(
-    head: Annotated[str, typer.Argument(metavar="STORE/HEAD", help="The fitted head.")],
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="INPUT",
-            help="Image files, folders of images, or text files of one text a line; - is stdin.",
-        ),
-    ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write CSV to this file, not to stdout.")] = None,
-    trust: Annotated[bool, typer.Option("--trust", help="Open a bundle whose hash its card does not record.")] = False,
-) -> None:
-    """Label new images or texts with a fitted head: CSV with a probability for each class."""
-    from icebox.pipeline.inference import predict
-
-    predict.to_csv(head, inputs or [], out=out, trust=trust)

@@ -41,7 +41,8 @@ class Bundle:
 
     The backbone is loaded with `outputs`, those of the store, and further `options`. The head takes `head_outputs` of
     these (all where that is empty), side by side, in `view`. `pairs`: whether its items are pairs of texts. `clean`:
-    the steps of features/text/cleaning.py by which its texts were cleaned.
+    the steps of features/text/cleaning.py by which its texts were cleaned. `source` and `parameters` are those of the
+    dataset in params.yaml, by which further items are read ("" and None in bundles that did not keep them yet).
     """
 
     head: Any
@@ -59,6 +60,9 @@ class Bundle:
     view: str = IDENTITY
     pairs: bool = False
     clean: list[str] = field(default_factory=list)
+    dataset: str = ""
+    source: str = ""
+    parameters: dict[str, Any] | None = None
 
 
 def for_store(
@@ -88,6 +92,9 @@ def for_store(
         view=selection.views[0],
         pairs=datasets.source(config, entry.dataset).modality == "pair",
         clean=list(config.datasets[entry.dataset].parameters.get("clean", [])),
+        dataset=entry.dataset,
+        source=config.datasets[entry.dataset].family,
+        parameters=config.datasets[entry.dataset].parameters,
     )
 
 
@@ -111,6 +118,7 @@ def save(bundle: Bundle, *, store: str, head: str) -> None:
             **bundle.options,
         },
         "sees": {"outputs": bundle.head_outputs or bundle.outputs, "view": bundle.view},
+        "dataset": {"name": bundle.dataset, "source": bundle.source, **(bundle.parameters or {})},
         "fingerprint": bundle.fingerprint,
         "libraries": {name: version(name) for name in LIBRARIES},
     }

@@ -13,10 +13,11 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.metaestimators import available_if
 
 from icebox.features.abc.backbone import Backbone
-from icebox.pipeline.evaluation import predictions
+from icebox.features.errors import IceboxError
 from icebox.pipeline.evaluation.predictions import Predictions
 from icebox.pipeline.inference import predict
 from icebox.pipeline.inference.bundle import Bundle
+from icebox.pipeline.inference.new_items import NewItem
 from icebox.pipeline.inference.raw_items import RawItems, RawItemsEstimator
 
 
@@ -47,11 +48,19 @@ class FittedHead(RawItemsEstimator):
                 self._opened = predict.open_head(self.head, trust=self.trust)
         return self._opened
 
-    def _features(self, X: Any) -> Iterator[np.ndarray]:
-        """The features of the items, a batch at a time, as the head saw them when it was fitted."""
+    def read(self, *inputs: Path | str, labelled: bool = False) -> list[NewItem]:
+        """The items of files, folders or tables, as the command `predict` reads them: by the dataset's own settings.
+
+        They can be given to `predict`; each has an `item_id` and, if `labelled`, a `label`.
+        """
+        return list(predict.reading_of(*self._open()).items([str(each) for each in inputs], labelled=labelled))
+
+    def _answers(self, X: Any) -> Iterator[Predictions]:
+        """The head's answers, a batch at a time. Raises IceboxError for an item that can't be read."""
         opened, backbone = self._open()
-        items = RawItems(X, "pair" if opened.pairs else backbone.modality)
-        return (features for _, features in predict.feature_batches(opened, backbone, items.named_contents()))
+        modality = predict.reading_of(opened, backbone).modality
+        items = RawItems(X, modality, clean=opened.clean).new_items()
+        return (predict.answer(opened, batch) for batch in predict.batches(opened, backbone, items, refuse))
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
@@ -68,7 +77,7 @@ class FittedRegressor(RegressorMixin, FittedHead):
 
     def predict(self, X: Any) -> np.ndarray:
         """Values (n,)."""
-        return np.concatenate([self.bundle_.head.predict(features) for features in self._features(X)])
+        return np.concatenate([each.predicted for each in self._answers(X)])
 
 
 class FittedClassifier(ClassifierMixin, FittedHead):
@@ -81,18 +90,19 @@ class FittedClassifier(ClassifierMixin, FittedHead):
 
     def predict(self, X: Any) -> np.ndarray:
         """Names of classes (n,)."""
-        numbers = np.concatenate([each.predicted for each in self._predictions(X)])
+        numbers = np.concatenate([each.predicted for each in self._answers(X)])
         names: np.ndarray = self.classes_[numbers]
         return names
 
     @available_if(lambda self: hasattr(self.bundle_.head, "predict_proba"))  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities (n, k). Only of a head that has them."""
-        return np.concatenate([each.scores for each in self._predictions(X)])
+        return np.concatenate([each.scores for each in self._answers(X)])
 
-    def _predictions(self, X: Any) -> Iterator[Predictions]:
-        opened = self.bundle_
-        return (predictions.predict(opened.head, features, len(opened.classes)) for features in self._features(X))
+
+def refuse(item: NewItem, error: IceboxError) -> None:
+    """Raise the error of an item that can't be read, with the item's name."""
+    raise error if item.place in str(error) else error.at(item.place)
 
 
 def load(head: str, *, project: Path | str = ".", trust: bool = False) -> FittedClassifier | FittedRegressor:

@@ -1,11 +1,12 @@
-"""Predict new images or texts with a saved head: through the bundle's backbone and head, to CSV."""
+"""Predict new items with a saved head: through the bundle's backbone and head, a row an item."""
 
-import csv
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,33 +16,111 @@ from icebox.features.errors import IceboxError, ItemError
 from icebox.features.extraction.extract import fingerprint_of
 from icebox.features.extraction.precision import to_storage_dtype
 from icebox.features.extraction.views import prepare
-from icebox.features.images.decoding import IMAGE_SUFFIXES
 from icebox.features.ragged import flat
-from icebox.features.text import cleaning
 from icebox.features.text.pairs import PAIR, TEXTS, combine_pairs
 from icebox.pipeline.catalog import backbones
+from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.evaluation import predictions
-from icebox.pipeline.inference import bundle
+from icebox.pipeline.evaluation.predictions import Predictions
+from icebox.pipeline.inference import bundle, output
 from icebox.pipeline.inference.bundle import Bundle
+from icebox.pipeline.inference.new_items import NewItem, Reading, printable
+from icebox.pipeline.inference.output import Cell, Columns
 from icebox.pipeline.project import paths
 
 BATCH_SIZE = 64
-STDIN = "-"
+SHOWN = 20  # unreadable items that are listed one by one
 
-NamedItem = tuple[str, Content]  # a path or a line of text, for the CSV, and the content
+OnError = Literal["fail", "skip"]
+Unreadable = Callable[[NewItem, IceboxError], None]  # called with an item that can't be read
 
 
-def to_csv(name: str, inputs: Sequence[str], *, out: Path | None = None, trust: bool = False) -> None:
-    """Predict the inputs with the head STORE/HEAD, and print the CSV or write it to `out`."""
+@dataclass
+class Unread:
+    """Items that can't be read: the first ends the run, or with `skip` each is listed on stderr and left out."""
+
+    on_error: OnError
+    count: int = 0
+
+    def __call__(self, item: NewItem, error: IceboxError) -> None:
+        """Raise, or list the item."""
+        reason = str(error) if item.place in str(error) else str(error.at(item.place))
+        if self.on_error == "fail":
+            raise IceboxError(f"{reason}; mend it, or leave such items out with --on-error skip")
+        self.count += 1
+        if self.count <= SHOWN:
+            print(f"left out: {reason}", file=sys.stderr)
+
+    def report(self, read: int) -> None:
+        """Print to stderr how many items were left out. Raises IceboxError where nothing else was."""
+        if self.count:
+            if not read:
+                raise IceboxError(f"none of the {self.count:,} items could be read")
+            print(f"left out {self.count:,} of {self.count + read:,} items", file=sys.stderr)
+
+
+@dataclass
+class EmptyTexts:
+    """Counts of items that have an empty text: they are answered like any other, and told."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def watch(self, content: Content) -> None:
+        """Look at one content."""
+        match content:
+            case str() if not content.strip():
+                self.counts["empty texts"] += 1
+            case Pair(first, second) if not (first.strip() and second.strip()):
+                self.counts["pairs with an empty text"] += 1
+
+    def report(self) -> None:
+        """Print the counts to stderr."""
+        for kind, count in self.counts.items():
+            print(f"{count:,} {kind}; they are answered all the same", file=sys.stderr)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Items that could be read, the texts that show them, and their features (b, d)."""
+
+    items: list[NewItem]
+    shown: list[str]
+    contents: list[Content]
+    features: np.ndarray
+
+
+def to_table(
+    name: str,
+    inputs: Sequence[str],
+    *,
+    out: Path | None = None,
+    on_error: OnError = "fail",
+    safe: bool = False,
+    trust: bool = False,
+    source: str | None = None,
+    settings: Sequence[str] = (),
+    **reading: Any,
+) -> None:
+    """Predict the inputs with the head STORE/HEAD; print CSV, or write CSV, JSON Lines or Parquet to `out`.
+
+    The columns are id, input, label (of a regression the value) and, by class, `p_CLASS`, or `score_CLASS` of a head
+    without probabilities. `reading` and `settings` depart from the way in which the dataset was read: see `Reading`.
+    """
+    if out is not None:
+        output.refuse_target(out, [Path(each) for each in inputs], safe=safe)
     opened, backbone = open_head(name, trust=trust)
-    items: Iterator[NamedItem] = image_files(inputs) if backbone.modality == "image" else text_lines(inputs)
-    if opened.pairs:
-        items = parse_pairs(items)
-    if out:
-        with out.open("w", newline="", encoding="utf-8") as stream:
-            write(stream, opened, backbone, items)
-    else:
-        write(sys.stdout, opened, backbone, items)
+    if out is not None:
+        output.refuse_target(out, own_files(opened), safe=safe)
+    how = replace(reading_of(opened, backbone).with_source(source, settings), **reading)
+    unread, empty, answered = Unread(on_error), EmptyTexts(), 0
+    with output.open_table(out, columns(opened), safe=safe) as write:
+        for batch in batches(opened, backbone, how.items(inputs), unread):
+            write(list(rows(opened, batch, answer(opened, batch))))
+            answered += len(batch.items)
+            for content in batch.contents:
+                empty.watch(content)
+        unread.report(answered)
+    empty.report()
 
 
 def open_head(name: str, *, trust: bool = False) -> tuple[Bundle, Backbone]:
@@ -64,97 +143,89 @@ def open_head(name: str, *, trust: bool = False) -> tuple[Bundle, Backbone]:
     return opened, backbone
 
 
-def write(stream: Any, opened: Bundle, backbone: Backbone, items: Iterator[NamedItem]) -> None:
-    """Write the columns input, label (of a regression the value) and, by class, `p_CLASS`, or `score_CLASS` of a head
-    without probabilities."""
-    writer = csv.writer(stream, lineterminator="\n")
-    head = opened.head
-    kind = "p" if hasattr(head, "predict_proba") else "score"
-    writer.writerow(["input", "label", *(f"{kind}_{name}" for name in opened.classes)])
-    for batch, features in feature_batches(opened, backbone, items):
-        if opened.task == "regression":
-            values = head.predict(features)
-            writer.writerows([name, f"{value:.6g}"] for (name, _), value in zip(batch, values, strict=True))
-            continue
-        predicted = predictions.predict(head, features, len(opened.classes))
-        for (name, _), label, scores in zip(batch, predicted.predicted, predicted.scores, strict=True):
-            writer.writerow([name, opened.classes[label], *(f"{value:.6f}" for value in scores)])
+def reading_of(opened: Bundle, backbone: Backbone) -> Reading:
+    """How further items are read: as those that the head was fitted on."""
+    return Reading(
+        modality="pair" if opened.pairs else backbone.modality,
+        source=opened.source,
+        parameters=opened.parameters or {},
+        clean=opened.clean,
+    )
 
 
-def feature_batches(
-    opened: Bundle, backbone: Backbone, items: Iterator[NamedItem]
-) -> Iterator[tuple[list[NamedItem], np.ndarray]]:
-    """(b items, their features (b, d)), texts cleaned as those that the head was fitted on."""
-    if opened.clean:
-        items = clean_texts(items, opened.clean)
-    while batch := list(islice(items, BATCH_SIZE)):
-        yield batch, encode(backbone, batch, opened)
+def own_files(opened: Bundle) -> list[Path]:
+    """The files of the dataset that the head was fitted on, which no predictions may replace."""
+    return plugin_schema.dataset_paths(opened.source, opened.parameters or {}) if opened.source else []
 
 
-def encode(backbone: Backbone, batch: Sequence[NamedItem], opened: Bundle) -> np.ndarray:
-    """Features (b, d) float32 in the form in which the head was fitted on them: rounded to the store's number format,
-    outputs side by side, in the bundle's view."""
-    if opened.view != PAIR:
-        return encode_view(backbone, batch, opened, opened.view)
-    return combine_pairs(*(encode_view(backbone, batch, opened, view) for view in TEXTS))
+def columns(opened: Bundle) -> Columns:
+    """The columns of a table of predictions."""
+    kind = "p" if hasattr(opened.head, "predict_proba") else "score"
+    label = str if opened.task == "classification" else float
+    return {"id": str, "input": str, "label": label, **{f"{kind}_{name}": float for name in opened.classes}}
 
 
-def encode_view(backbone: Backbone, batch: Sequence[NamedItem], opened: Bundle, view: str) -> np.ndarray:
-    """Features (b, d) float32 in one of the views that are stored. Raises ItemError for an item that can't be read."""
-    prepared = []
-    for name, content in batch:
-        try:
-            prepared.append(prepare(backbone, content, view))
-        except ItemError as error:
-            raise error.at(name) from error
+def rows(opened: Bundle, batch: Batch, answers: Predictions) -> Iterator[dict[str, Cell]]:
+    """A row of these columns for each item of a batch."""
+    item_id, shown_as, label, *scores = columns(opened)
+    for item, shown, answer, values in zip(batch.items, batch.shown, answers.predicted, answers.scores, strict=True):
+        yield {
+            item_id: printable(item.item_id),
+            shown_as: printable(shown),
+            label: opened.classes[answer] if opened.classes else float(answer),
+            **dict(zip(scores, map(float, values), strict=True)),
+        }
+
+
+def answer(opened: Bundle, batch: Batch) -> Predictions:
+    """A head's answers for a batch: classes and their scores, or values."""
+    if opened.task == "regression":
+        values = np.asarray(opened.head.predict(batch.features), np.float64)
+        return Predictions(values, np.empty((len(values), 0)), has_probabilities=False)
+    return predictions.predict(opened.head, batch.features, len(opened.classes))
+
+
+def batches(opened: Bundle, backbone: Backbone, items: Iterator[NewItem], unreadable: Unreadable) -> Iterator[Batch]:
+    """Items with their features in the form in which the head was fitted on them, BATCH_SIZE at a time.
+
+    `unreadable` is called with each item that can't be read, or gives features that are no numbers.
+    """
+    views = TEXTS if opened.view == PAIR else (opened.view,)
+
+    def prepared() -> Iterator[tuple[NewItem, Content, list[Any]]]:
+        for item in items:
+            try:
+                content = item.read()
+                yield item, content, [prepare(backbone, content, view) for view in views]
+            except IceboxError as error:
+                unreadable(item, error)
+
+    queue = prepared()
+    while batch := list(islice(queue, BATCH_SIZE)):
+        by_view = [encode(backbone, [parts[i] for _, _, parts in batch], opened) for i in range(len(views))]
+        features = combine_pairs(*by_view) if opened.view == PAIR else by_view[0]
+        finite = np.isfinite(features).all(axis=1)
+        for (item, _, _), sound in zip(batch, finite, strict=True):
+            if not sound:
+                unreadable(item, ItemError(f"{backbone.spec['family']} gave a feature that is no finite number"))
+        read = [(item, content) for (item, content, _), sound in zip(batch, finite, strict=True) if sound]
+        if read:
+            shown = [show(content, item) for item, content in read]
+            yield Batch([item for item, _ in read], shown, [content for _, content in read], features[finite])
+
+
+def encode(backbone: Backbone, prepared: Sequence[Any], opened: Bundle) -> np.ndarray:
+    """Features (b, d) float32 of prepared items: rounded to the store's number format, outputs side by side."""
     features = backbone.encode(prepared)
-    columns = [flat(features[output]).reshape(len(batch), -1) for output in opened.head_outputs or opened.outputs]
-    return np.concatenate([to_storage_dtype(each, opened.stored).astype(np.float32) for each in columns], axis=1)
+    parts = [flat(features[output]).reshape(len(prepared), -1) for output in opened.head_outputs or opened.outputs]
+    return np.concatenate([to_storage_dtype(each, opened.stored).astype(np.float32) for each in parts], axis=1)
 
 
-def image_files(inputs: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """(path, bytes) of each image file, and of those in each folder, however deep."""
-    if not inputs:
-        raise IceboxError("predict: expected image files or folders of them, found none")
-    for name in inputs:
-        path = Path(name)
-        if not path.exists():
-            raise IceboxError(f"{path}: no such file or folder")
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES) if path.is_dir() else [path]
-        if not files:
-            raise IceboxError(f"{path}: expected images in this folder, found none")
-        for file in files:
-            yield str(file), file.read_bytes()
-
-
-def text_lines(inputs: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """(text, text) of each line of the files, or of stdin; empty lines are left out."""
-    for name in inputs or [STDIN]:
-        try:
-            lines = sys.stdin.read() if name == STDIN else Path(name).read_text(encoding="utf-8")
-        except OSError as reason:
-            raise IceboxError(f"{name}: expected a text file of one text a line: {reason}") from reason
-        for line in lines.splitlines():
-            if text := line.strip():
-                yield text, text
-
-
-def clean_texts(items: Iterator[NamedItem], steps: Sequence[str]) -> Iterator[NamedItem]:
-    """Texts cleaned by the steps by which those that the head was fitted on were cleaned."""
-    for name, content in items:
-        match content:
-            case str():
-                yield name, cleaning.clean(content, steps)
-            case Pair():
-                yield name, Pair(*(cleaning.clean(text, steps) for text in (content.first, content.second)))
-            case _:
-                yield name, content
-
-
-def parse_pairs(lines: Iterator[NamedItem]) -> Iterator[tuple[str, Pair]]:
-    """(line, pair) of lines that hold two texts with a tab between them."""
-    for line, _ in lines:
-        first, tab, second = line.partition("\t")
-        if not tab or "\t" in second:
-            raise IceboxError(f"predict: expected two texts a line, a tab between them, found {line!r}")
-        yield line, Pair(first.strip(), second.strip())
+def show(content: Content, item: NewItem) -> str:
+    """A text itself, or two with a tab between; of any other item its place."""
+    match content:
+        case str():
+            return content
+        case Pair(first, second):
+            return f"{first}\t{second}"
+    return item.place

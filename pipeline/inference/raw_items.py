@@ -1,6 +1,7 @@
 """Items as they lie in memory (paths, images, arrays, texts, columns of a table) → contents that a backbone takes."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from icebox.features.abc.dataset import Content, Modality, Pair
 from icebox.features.errors import IceboxError, ItemError
 from icebox.features.images import decoding
 from icebox.features.manifest.manifest import ManifestRow
+from icebox.features.text import cleaning
+from icebox.pipeline.inference.new_items import NewItem, read_image
 
 
 class RawItemsEstimator(BaseEstimator):
@@ -28,11 +31,15 @@ class RawItemsEstimator(BaseEstimator):
 
 
 class RawItems:
-    """n items of one modality. Files are read when their content is asked for, so that a list of paths stays small."""
+    """n items of one modality. Files are read when their content is asked for, so that a list of paths stays small.
 
-    def __init__(self, items: Any, modality: Modality) -> None:
+    Texts are cleaned by the steps `clean`, but for those of a `NewItem`, which its source has cleaned.
+    """
+
+    def __init__(self, items: Any, modality: Modality, *, clean: Sequence[str] = ()) -> None:
         self.items = as_sequence(items)
         self.modality = modality
+        self.clean = clean
 
     def __len__(self) -> int:
         return len(self.items)
@@ -47,13 +54,15 @@ class RawItems:
     def content(self, position: int) -> Content:
         """The content of one item. Raises ItemError, which names the position, for one that can't be read."""
         try:
-            return content_of(self.items[position], self.modality)
+            item = self.items[position]
+            return item.read() if isinstance(item, NewItem) else cleaned(content_of(item, self.modality), self.clean)
         except ItemError as error:
             raise error.at(f"item '{self.name(position)}'") from error
 
-    def named_contents(self) -> Iterator[tuple[str, Content]]:
-        """(name, content) of each item, in their order."""
-        return ((f"item '{self.name(position)}'", self.content(position)) for position in range(len(self)))
+    def new_items(self) -> Iterator[NewItem]:
+        """The items in their order, as `predict` takes them."""
+        for position in range(len(self)):
+            yield NewItem(str(position), f"item '{self.name(position)}'", partial(self.content, position))
 
     def manifest(self) -> list[ManifestRow]:
         """A row for each item; `read` finds its content again."""
@@ -104,10 +113,7 @@ def content_of(item: Any, modality: Modality) -> Content:
     """One item → its content. Raises ItemError, which does not know the item's position."""
     match modality, item:
         case "image", str() | Path():
-            try:
-                return Path(item).read_bytes()
-            except OSError as reason:
-                raise ItemError(f"can't be read: {reason.strerror}") from reason
+            return read_image(Path(item))
         case "image", bytes() | np.ndarray():
             return item
         case "image", Image.Image():
@@ -122,6 +128,16 @@ def content_of(item: Any, modality: Modality) -> Content:
         case "pair", (str(first), str(second)):
             return Pair(first, second)
     raise ItemError(f"expected {EXPECTED[modality]}, found {type(item).__name__}: {str(item)[:40]!r}")
+
+
+def cleaned(content: Content, steps: Sequence[str]) -> Content:
+    """A text, or both of a pair, cleaned by these steps; any other content as it is."""
+    match content:
+        case str():
+            return cleaning.clean(content, steps)
+        case Pair(first, second):
+            return Pair(cleaning.clean(first, steps), cleaning.clean(second, steps))
+    return content
 
 
 EXPECTED = {

@@ -42,6 +42,10 @@ def save(job: FineTuningJob, result: RunResult) -> None:
         head_outputs=start.head_outputs,
         view=start.view,
         pairs=start.pairs,
+        clean=start.clean,
+        dataset=start.dataset,
+        source=start.source,
+        parameters=start.parameters,
     )
     bundle.save(saved, store=job.options.store, head=job.key)
 

@@ -137,3 +137,35 @@ def test_content_is_of_the_datasets_kind(name, listed):
             assert content.ndim == 2
         else:
             assert isinstance(content, bytes) or (isinstance(content, np.ndarray) and content.dtype == np.uint8)
+
+
+PLACES = {  # the files that MAKERS leave, as a user would name them
+    "csv_text": "t.csv",
+    "huggingface": "saved",
+    "image_arrays": "a.npz",
+    "image_folder": ".",
+    "image_table": "t.csv",
+    "webdataset": "a.tar",
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("labelled", [True, False])
+def test_the_same_data_elsewhere_gives_the_same_items(name, labelled, tmp_path_factory):
+    made = tmp_path_factory.mktemp(name)
+    dataset = MAKERS[name](made)
+    items = list(dataset.items())
+    moved = made.rename(made.with_name(f"{made.name}_elsewhere"))
+    other = dataset.elsewhere(moved / PLACES[name], labelled=labelled)
+    assert other is not None
+    further = list(other.items())
+    assert [item.label for item in further] == [item.label if labelled else "" for item in items]
+    assert [item.item_id for item in further] == [item.item_id for item in items]
+    assert [np.asarray(other.read(item.source)).tobytes() for item in further]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_of_another_kind_is_no_data_of_the_dataset(name, listed, tmp_path):
+    dataset, _ = listed(name)
+    (tmp_path / "x.unknown").write_text("x")
+    assert dataset.elsewhere(tmp_path / "x.unknown", labelled=False) is None

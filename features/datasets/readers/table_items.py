@@ -1,13 +1,13 @@
 """Items from the rows of tables: columns to label, split, id, group and slices; ids are checked to be unique."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from icebox.features.abc.account import Account
 from icebox.features.abc.dataset import Item
 from icebox.features.datasets.readers.dropped_labels import DroppedLabels, note_dropped
-from icebox.features.datasets.readers.tables import Column, Table, TableRow
+from icebox.features.datasets.readers.tables import Column, Table, TableRow, has_table_ending
 from icebox.features.errors import IceboxError
 from icebox.features.names import canonical_name
 from icebox.features.splits import canonical_split_name
@@ -22,8 +22,8 @@ def paths_by_split(path: Path | Mapping[str, Path]) -> dict[str, Path]:
 class TableItems:
     """One item per row, in the order of the files and of their rows.
 
-    The keys of `columns` are label and, optionally, split, id, group. `slices` are columns by which results are broken
-    down. Rows whose label is one of `drop_labels` are left out.
+    The keys of `columns` are label (absent where items need none) and, optionally, split, id, group. `slices` are
+    columns by which results are broken down. Rows whose label is one of `drop_labels` are left out.
     """
 
     paths: Mapping[str, Path]  # {split: file}; the key is "" where a column names the split, or nothing does
@@ -31,6 +31,7 @@ class TableItems:
     slices: Sequence[Column]
     drop_labels: Sequence[str | int]
     table: Callable[..., Table]  # path → Table, with the options by which each file is read
+    further: bool = False  # whether the rows are others than the dataset's own, where no label to drop need be
 
     def items(
         self,
@@ -53,11 +54,11 @@ class TableItems:
         for split, path in self.paths.items():
             for number, row in enumerate(self.table(path=path).rows(columns)):
                 cells = dict(zip(self.columns, row.cells, strict=False))  # cells of slices and contents follow these
-                label = cells["label"].strip()
-                if dropped_labels.drops(label):
+                label = cells.get("label", "").strip()
+                if "label" in cells and dropped_labels.drops(label):
                     note_dropped(account, label, row.where)
                     continue
-                if not label:
+                if not label and "label" in cells:
                     raise IceboxError(
                         f"datasets: {row.where}: column {self.columns['label']!r} is empty; add the label, "
                         "or leave such rows out with `drop_labels: ['']`"
@@ -65,14 +66,31 @@ class TableItems:
                 item_source = source(row.cells[-len(contents) :])
                 name = cells.get("id", item_source if named_by_source else str(number))
                 yield Item(
-                    item_id=unique_id(name, split, row, lines_by_id),
+                    item_id=unique_id(name, split, row, lines_by_id) if "label" in cells else name,
                     source=item_source,
                     label=label,
                     split=split or canonical_split_name(cells.get("split", "")),
                     group=cells.get("group", ""),
                     slices=dict(zip(map(str, self.slices), row.cells[len(cells) :], strict=False)),
                 )
-        dropped_labels.conclude()
+        if not self.further:
+            dropped_labels.conclude()
+
+    def elsewhere(self, path: Path, *, labelled: bool) -> "TableItems | None":
+        """The rows of another table, or None for a file that is none by its ending, and by those of these tables.
+
+        Columns for ids and groups are read where it has them. Without labels, ids may repeat.
+        """
+        if path.is_dir() or not (has_table_ending(path) or path.suffix in {own.suffix for own in self.paths.values()}):
+            return None
+        table = self.table(path=path)
+        optional = ("id", "group") if labelled else ("id",)
+        columns = {
+            key: column
+            for key, column in self.columns.items()
+            if (key == "label" and labelled) or (key in optional and table.has(column))
+        }
+        return replace(self, paths={"": path}, columns=columns, slices=(), further=True)
 
 
 def unique_id(name: str, split: str, row: TableRow, lines_by_id: dict[str, str]) -> str:

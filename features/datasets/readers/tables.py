@@ -14,6 +14,7 @@ Column = str | int
 TABS = {".tsv", ".tab"}
 JSON_LINES = {".jsonl", ".ndjson", ".json"}
 PARQUET = {".parquet", ".pq"}
+TABLES = {".csv"} | TABS | JSON_LINES | PARQUET
 LONGEST_CELL_CHARACTERS = 2**31 - 1  # csv's own limit is 131,072, less than a long document
 
 
@@ -56,6 +57,14 @@ class Table:
         if kind in PARQUET:
             return self._parquet(requested)
         return self._json_lines(requested) if kind in JSON_LINES else self._delimited(requested)
+
+    def has(self, column: Column) -> bool:
+        """Whether the table has this column; False, too, for one that can't be read."""
+        try:
+            next(self.rows([("column", column)]), None)
+        except IceboxError:
+            return False
+        return True
 
     def _delimited(self, requested: Sequence[tuple[str, Column]]) -> Iterator[TableRow]:
         delimiter = self.delimiter or ("\t" if self.path.suffix.lower() in TABS else ",")
@@ -161,6 +170,11 @@ class Table:
             f"datasets: {self.path} is not {self.encoding}: it holds the byte 0x{error.object[error.start]:02x}; "
             "set `encoding` to the file's own, often latin-1 or utf-16"
         )
+
+
+def has_table_ending(path: Path) -> bool:
+    """Whether a file's name ends as a table's."""
+    return path.suffix.lower() in TABLES
 
 
 def parse_json_line(line: str, where: str) -> dict[str, Any]:

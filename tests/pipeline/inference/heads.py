@@ -1,0 +1,58 @@
+"""Fitted heads for tests of predictions, each with its bundle in the working folder: made in milliseconds."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from icebox.features import plugins
+from icebox.features.abc.dataset import Content
+from icebox.features.extraction.extract import fingerprint_of
+from icebox.features.extraction.views import IDENTITY
+from icebox.features.text.pairs import PAIR
+from icebox.pipeline.catalog import backbones
+from icebox.pipeline.inference import bundle, predict
+from icebox.pipeline.inference.new_items import NewItem
+from icebox.pipeline.project import paths
+
+
+def fit(
+    name: str, items: Sequence[tuple[Content, Any]], *, backbone: str, view: str = IDENTITY, **dataset: Any
+) -> bundle.Bundle:
+    """The head of the store `name`, fitted on these (content, label) and saved as NAME/head.
+
+    Labels that are numbers make a regression. `dataset`: the fields of a bundle that say how its dataset is read.
+    """
+    settings = {"hashing": {"dimensions": 64}, "pixels": {"size": 4}}[backbone]
+    folder = paths.backbone(backbone)
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        plugins.load("icebox.features.backbones", backbone).fetch(folder, **settings)
+    loaded = backbones.load(backbone, backbone, ["last"], precision="float32")
+    labels = [label for _, label in items]
+    regression = isinstance(labels[0], float)
+    unfitted = bundle.Bundle(
+        head=None,
+        task="regression" if regression else "classification",
+        classes=[] if regression else sorted(set(labels)),
+        store=name,
+        fingerprint=fingerprint_of({**loaded.spec, "stored": "float32"}),
+        backbone=backbone,
+        family=backbone,
+        outputs=["last"],
+        precision="float32",
+        stored="float32",
+        view=view,
+        pairs=view == PAIR,
+        **dataset,
+    )
+    new = (NewItem(str(i), str(i), lambda content=content: content) for i, (content, _) in enumerate(items))
+    features = np.concatenate([batch.features for batch in predict.batches(unfitted, loaded, new, None)])
+    numbers = labels if regression else [unfitted.classes.index(label) for label in labels]
+    unfitted.__dict__["head"] = (Ridge(0.01) if regression else LogisticRegression(C=100)).fit(features, numbers)
+    bundle.save(unfitted, **{SAVE_KEYWORD: name}, head="head")
+    return unfitted
+
+
+SAVE_KEYWORD = "store"

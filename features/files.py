@@ -3,7 +3,7 @@
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -114,15 +114,34 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
         lock.release()
 
 
+class LinkTargets:
+    """Folders outside a dataset's own into which its links may lead: the cache of a tool that keeps files elsewhere.
+
+    `find` gives them, links followed; it is called only where a link leads out.
+    """
+
+    find: Callable[[], Sequence[Path]] = tuple
+
+
 def contained_path(root: Path, name: str) -> Path:
-    """The path of the file `name` in `root`, links followed. Raises IceboxError where it lies outside `root`."""
+    """The path of the file `name` in `root`, links followed.
+
+    Raises IceboxError where it lies neither in `root` nor in one of the LinkTargets.
+    """
     try:
         path = (root / name).resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a link to itself, a NUL character in the name
         raise IceboxError(f"datasets: {str(root / name)!r} is no path of a file: {error}") from error
-    if not path.is_relative_to(root.resolve()):
+    if not path.is_relative_to(root.resolve()) and not (
+        is_link_in(root, name) and any(path.is_relative_to(target) for target in LinkTargets.find())
+    ):
         raise IceboxError(f"datasets: {root / name} leads out of the folder, to {path}; put the file itself there")
     return path
+
+
+def is_link_in(root: Path, name: str) -> bool:
+    """Whether the file `name`, as it is spelled, lies in `root`, so that only a link can lead out."""
+    return Path(os.path.normpath(root / name)).is_relative_to(os.path.normpath(root))
 
 
 def read_contained(root: Path, name: str) -> bytes:

@@ -1,16 +1,17 @@
 """Open a dataset of params.yaml: its source, or its rows together with the source."""
 
-from icebox.features import plugins
+from icebox.features import files, plugins
 from icebox.features.abc.dataset import Dataset
 from icebox.features.manifest import manifest
 from icebox.features.manifest.reading import Examples
 from icebox.pipeline.config.schema import Config
-from icebox.pipeline.project import paths
+from icebox.pipeline.project import dvc_cache, paths
 
 
 def source(config: Config, name: str) -> Dataset:
     """The dataset's plugin, opened with the parameters of its entry."""
     entry = config.datasets[name]
+    files.LinkTargets.find = dvc_cache.folders
     opened: Dataset = plugins.load("icebox.features.datasets", entry.family).Source(**entry.parameters)
     return opened
 

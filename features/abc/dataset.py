@@ -66,6 +66,13 @@ class Dataset(ABC):
     def read(self, source: str) -> Content:
         """The content behind `Item.source`: an image's bytes, a uint8 array (height, width[, 3]), a text or a pair."""
 
+    def item_folder(self) -> Path | None:
+        """The folder whose files `Item.source` names, where it is none of the arguments.
+
+        Paths among the arguments are watched as a whole; of this folder, the files that items name.
+        """
+        return None
+
     def elsewhere(self, path: Path, *, labelled: bool) -> "Dataset | None":
         """A source of further items, those at `path`, by the same settings; None where `path` holds none of this kind.
 

@@ -61,6 +61,10 @@ class Source(Dataset):
         """The image's bytes; raises IceboxError for a file that is missing, unreadable or outside the folder."""
         return files.read_contained(self.folder, source)
 
+    def item_folder(self) -> Path | None:
+        """The table's folder, where `folder` names no other: it may hold much else."""
+        return self.folder if self.beside_table else None
+
     def elsewhere(self, path: Path, *, labelled: bool) -> "Source | None":
         """The images of another table; its paths are relative to `folder` where that was set, else to its own."""
         rows = self.rows.elsewhere(path, labelled=labelled)

@@ -1,9 +1,13 @@
 """Open a dataset of params.yaml: its source, or its rows together with the source."""
 
+from pathlib import Path
+
 from icebox.features import files, plugins
 from icebox.features.abc.dataset import Dataset
+from icebox.features.errors import IceboxError
 from icebox.features.manifest import manifest
 from icebox.features.manifest.reading import Examples
+from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.project import dvc_cache, paths
 
@@ -14,6 +18,23 @@ def source(config: Config, name: str) -> Dataset:
     files.LinkTargets.find = dvc_cache.folders
     opened: Dataset = plugins.load("icebox.features.datasets", entry.family).Source(**entry.parameters)
     return opened
+
+
+def files_named_by_items(config: Config, name: str) -> dict[str, Path]:
+    """{name: file} of the files that a dataset's items name, where they lie in no path among its settings.
+
+    Known once it has a manifest.
+    """
+    file = plugins.file("icebox.features.datasets", config.datasets[name].family)
+    if not plugin_schema.defines(file, "Source.item_folder"):
+        return {}
+    folder = source(config, name).item_folder()
+    if folder is None:
+        return {}
+    try:
+        return {row.source: folder / row.source for row in manifest.read(paths.manifest(name))}
+    except IceboxError:  # no manifest yet, or a damaged one: the stage will make it
+        return {}
 
 
 def examples(config: Config, name: str) -> Examples:

@@ -33,6 +33,10 @@ BOUNDS = {  # pydantic's kinds of error → the bound that was not kept
 }
 
 
+class MissingFunctionError(IceboxError):
+    """A plugin's file lacks a function that is asked for."""
+
+
 def check(file: Path, function: str, parameters: dict[str, Any], *, where: str, grid: bool = False) -> None:
     """Raise IceboxError unless `parameters` fit the keywords of `function` (a method as "Class.name") in `file`.
 
@@ -89,9 +93,11 @@ def constant(file: Path, name: str) -> object:
 
 
 def defines(file: Path, function: str) -> bool:
-    """Whether `file` defines `function` at its top."""
-    body = module(file).body
-    return any(isinstance(node, ast.FunctionDef) and node.name == function for node in body)
+    """Whether `file` defines `function` at its top, or the method "Class.name"."""
+    try:
+        return bool(definition(file, function))
+    except MissingFunctionError:
+        return False
 
 
 def module(file: Path) -> ast.Module:
@@ -119,7 +125,7 @@ def definition(file: Path, function: str) -> ast.FunctionDef:
             return node
     if last == "__init__":  # a source without parameters needs no constructor
         return ast.parse("def __init__(self): ...").body[0]  # type: ignore[return-value]
-    raise IceboxError(f"{file}: expected a function '{function}', found none")
+    raise MissingFunctionError(f"{file}: expected a function '{function}', found none")
 
 
 def check_type(value: object, annotation: ast.expr | None, file: Path, where: str) -> None:

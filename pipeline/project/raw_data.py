@@ -8,7 +8,7 @@ Where the data is not (a clone that only refits heads), the stamp is the one tha
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,20 +30,43 @@ class RawFile:
     modified_ns: int
 
 
-def stamp(places: Sequence[Path], *, record: Path, summary: Path) -> str:
-    """The stamp of the files at `places`, for the manifest stage to depend on.
+def stamp(places: Sequence[Path], *, record: Path, summary: Path, named: Mapping[str, Path] | None = None) -> str:
+    """The stamp of the files at `places`, and of those `named` by items, for the manifest stage to depend on.
 
-    `record` is this machine's, `summary` what the manifest stage left: `content` of the files that it read, and the
-    `stamp` with which it ran. They differ where the stage itself downloaded the files.
+    `record` is this machine's, `summary` what the manifest stage left: `content` of the files that it read, `named` of
+    those that its items name, and the `stamp` with which it ran. Stamp and content differ where the stage itself
+    downloaded the files.
     """
     left = read_json(summary, {"stamp": str, "content": str}) if summary.exists() else {}
     content = content_of(places, record=record)
-    return str(left["stamp"]) if left and content in (ABSENT, left["content"]) else content
+    content_of_named = content_of_files(list_named(named or {}), record=record_of_named(record))
+    if left and content in (ABSENT, left["content"]) and content_of_named in (ABSENT, left.get("named")):
+        return str(left["stamp"])
+    return content if content_of_named == ABSENT else fingerprint.of_settings([content, content_of_named])
+
+
+def contents_of(places: Sequence[Path], named: Mapping[str, Path], *, record: Path) -> dict[str, str]:
+    """What the summary keeps of the files at `places` and of those that items name: a hash of each."""
+    content_of_named = content_of_files(list_named(named), record=record_of_named(record))
+    return {
+        "content": content_of(places, record=record),
+        **({} if content_of_named == ABSENT else {"named": content_of_named}),
+    }
+
+
+def record_of_named(record: Path) -> Path:
+    """The record of the files that a dataset's items name, beside that of its own."""
+    return record.with_suffix(".named.json")
 
 
 def content_of(places: Sequence[Path], *, record: Path) -> str:
     """A hash of names and contents of the files at `places`; `absent` where there is none."""
-    listed = list(list_files(places))
+    return content_of_files(list_files(places), record=record)
+
+
+def content_of_files(found: Iterable[RawFile], *, record: Path) -> str:
+    """A hash of files' names and contents, read only where `record` has another listing; `absent` for none."""
+    listed = list(found)
     if not listed:
         return ABSENT
     listing = fingerprint.of_settings([[file.name, file.size_bytes, file.modified_ns] for file in listed])
@@ -65,6 +88,14 @@ def list_files(places: Sequence[Path]) -> Iterator[RawFile]:
         for path in paths:
             status = path.stat()
             name = f"{number}/{path.relative_to(place)}" if path != place else f"{number}/{path.name}"
+            yield RawFile(name, path, status.st_size, status.st_mtime_ns)
+
+
+def list_named(named: Mapping[str, Path]) -> Iterator[RawFile]:
+    """The files under the names that items give them, as far as they are there."""
+    for name, path in named.items():
+        if os.path.isfile(path):  # noqa: PTH113  (False also for a name that can't be one)
+            status = path.stat()
             yield RawFile(name, path, status.st_size, status.st_mtime_ns)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from icebox.features import files, plugins
 from icebox.features.manifest import manifest
+from icebox.pipeline.catalog import datasets
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import NO_DATA, Config, PluginEntry
 from icebox.pipeline.project import paths, raw_data, stamps
@@ -44,7 +45,12 @@ def raw_data_stamp(config: Config, name: str) -> str:
     """The stamp of a dataset's raw files."""
     entry = config.datasets[name]
     places = plugin_schema.dataset_paths(entry.family, entry.parameters)
-    return raw_data.stamp(places, record=paths.raw_record(name), summary=paths.dataset_summary(name))
+    return raw_data.stamp(
+        places,
+        named=datasets.files_named_by_items(config, name),
+        record=paths.raw_record(name),
+        summary=paths.dataset_summary(name),
+    )
 
 
 def plugin_entries(config: Config) -> dict[str, tuple[str, dict[str, PluginEntry]]]:

@@ -62,17 +62,19 @@ def run(config: Config, key: str) -> None:
 def write_summary(config: Config, key: str, counts: Counter[str]) -> None:
     """Write `results/datasets/KEY.json`: numbers of items, and the stamp of the raw files that were read.
 
-    `stamp` is the one with which the stage ran; `content` is that of the files as they are now, downloads included.
+    `stamp` is the one with which the stage ran; `content` is that of the files as they are now, downloads included,
+    and `named` of those that items name, where they are no part of it.
     """
     entry = config.datasets[key]
     places = plugin_schema.dataset_paths(entry.family, entry.parameters)
-    content = raw_data.content_of(places, record=paths.raw_record(key))
+    named = datasets.files_named_by_items(config, key)
+    contents = raw_data.contents_of(places, named, record=paths.raw_record(key))
     stamp = paths.raw_stamp(key)
     summary = {
         "items": counts.total(),
         "splits": {name: counts[name] for name in in_order(counts)},
-        "content": content,
-        "stamp": stamp.read_text(encoding="utf-8").strip() if stamp.exists() else content,
+        **contents,
+        "stamp": stamp.read_text(encoding="utf-8").strip() if stamp.exists() else contents["content"],
     }
     files.write_text(paths.dataset_summary(key), json.dumps(summary, indent=2) + "\n")
 

@@ -2,11 +2,22 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from icebox.pipeline.project import raw_data
+from icebox.pipeline.cli.app import main
+from icebox.pipeline.project import paths, raw_data
+
+PARAMS = """\
+select: {stores: [t-pixels], heads: [logreg]}
+datasets: {t: {source: image_table, path: raw/table.csv, split: {val: 0.25, test: 0.25}}}
+backbones: {pixels: {}}
+stores: {t-pixels: {dataset: t, backbone: pixels}}
+heads: {logreg: {}}
+"""
 
 
 @pytest.fixture
@@ -100,3 +111,80 @@ def test_what_the_manifest_stage_downloaded_itself_is_no_change(photos):
     assert stamp(photos) == raw_data.ABSENT
     (photos / "roses/1.jpg").unlink()
     assert stamp(photos) not in (content, raw_data.ABSENT)
+
+
+def named_stamp(photos: Path, names: list[str]) -> str:
+    """The stamp of a table beside pictures that its rows name."""
+    folder = photos.parent
+    (folder / "table.csv").touch()
+    named = {name: photos / name for name in names}
+    return raw_data.stamp(
+        [folder / "table.csv"], named=named, record=folder / "record.json", summary=folder / "summary.json"
+    )
+
+
+@pytest.fixture
+def tabled(photos):
+    """A function: the stamp that the next check finds, after a manifest of two of the three pictures was made."""
+    names = ["roses/1.jpg", "tulips/1.jpg"]
+    first = named_stamp(photos, [])  # no manifest yet
+    folder = photos.parent
+    contents = raw_data.contents_of(
+        [folder / "table.csv"], {name: photos / name for name in names}, record=folder / "record.json"
+    )
+    (folder / "summary.json").write_text(json.dumps({**contents, "stamp": first}))
+    assert named_stamp(photos, names) == first
+    return lambda: (first, named_stamp(photos, names))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda folder: change(folder / "roses/1.jpg", "ROSES/1.jpg"),
+        lambda folder: (folder / "tulips/1.jpg").unlink(),
+        lambda folder: (folder.parent / "table.csv").write_text("another"),
+    ],
+    ids=["a picture changed", "a picture went", "the table changed"],
+)
+def test_a_named_picture_that_changes_or_goes_changes_the_stamp(photos, tabled, edit):
+    edit(photos)
+    before, after = tabled()
+    assert after != before
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda folder: change(folder / "roses/2.jpg", "ROSES/2.jpg"),
+        lambda folder: os.utime(folder / "roses/1.jpg", ns=(0, 1)),
+        lambda folder: shutil.rmtree(folder),
+    ],
+    ids=["one that no row names", "only touched", "no picture is here"],
+)
+def test_other_files_and_absent_pictures_leave_the_stamp(photos, tabled, edit):
+    edit(photos)
+    before, after = tabled()
+    assert after == before
+
+
+def test_a_picture_behind_a_table_is_watched_from_the_second_check_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for i in range(8):
+        (tmp_path / "raw").mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4), (i, 0, 0)).save(tmp_path / f"raw/{i}.png")
+    rows = "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(8))
+    (tmp_path / "raw/table.csv").write_text(f"path,label\n{rows}")
+    (tmp_path / "params.yaml").write_text(PARAMS)
+
+    def stamp_of_check() -> str:
+        assert main(["check"]) == 0
+        return paths.raw_stamp("t").read_text()
+
+    first = stamp_of_check()
+    assert main(["manifest", "t"]) == 0
+    assert stamp_of_check() == first
+    Image.new("RGB", (4, 4), (200, 0, 0)).save(tmp_path / "raw/3.png")
+    changed = stamp_of_check()
+    assert changed != first
+    assert main(["manifest", "t"]) == 0
+    assert stamp_of_check() == changed

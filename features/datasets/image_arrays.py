@@ -1,7 +1,5 @@
 """Images as arrays in one `.npz` file, such as numpy.savez writes and MedMNIST and Keras publish."""
 
-import zipfile
-import zlib
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -9,17 +7,19 @@ from pathlib import Path
 import numpy as np
 
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
+from icebox.features.datasets.readers.npz import array_names, read_arrays
 from icebox.features.datasets.readers.tables import as_text
 from icebox.features.errors import IceboxError
 from icebox.features.splits import canonical_split_name
 
 SPLITS = ("train", "val", "test")
 # (images, labels, prefix of a split), tried in this order: our names and MedMNIST's, then Keras's.
+COLUMNS = ("split", "ids", "group")
 ARRAY_NAMES = (("{}images", "{}labels", "{}_"), ("x_{}", "y_{}", "{}"))
 
 
 class Source(Dataset):
-    """One item per row. Arrays: `images` uint8 (n, height, width[, 3]) and `labels` (n,), text or whole numbers.
+    """One item per row. Arrays: `images` uint8 (n, height, width[, 1 or 3]) and `labels` (n,), text or whole numbers.
 
     Optional, (n,) each: `split`, `ids` and `group`. Official splits may also be arrays of their own: `train_images`,
     `train_labels`, `test_images` … (MedMNIST), or `x_train`, `y_train` … (Keras).
@@ -64,22 +64,10 @@ class Source(Dataset):
 
     @cached_property
     def _arrays(self) -> dict[str, np.ndarray]:
-        """Every array of the file, in memory."""
-        if not self.path.is_file():
-            raise IceboxError(
-                f"datasets: no file {self.path} (looked in {Path.cwd()}); put it there, or correct `path`"
-            )
-        try:
-            with self.path.open("rb") as stream:
-                file = np.load(stream, allow_pickle=False)
-                if not isinstance(file, np.lib.npyio.NpzFile):
-                    raise IceboxError(f"datasets: {self.path} holds one array; expected images and labels, as .npz")
-                return {name: file[name] for name in file.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise IceboxError(
-                f"datasets: {self.path} can't be read as .npz without pickled objects: {error}; write it anew with "
-                "numpy.savez, labels as text (dtype str) or whole numbers"
-            ) from error
+        """Those arrays of the file that have a meaning here, in memory."""
+        prefixes = [(names, split) for names in ARRAY_NAMES for split in ("", *SPLITS)]
+        wanted = [name.format(p.format(s) if s else "") for (*pair, p), s in prefixes for name in pair]
+        return read_arrays(self.path, dict.fromkeys([*wanted, *COLUMNS]), "arrays of images and labels")
 
     @cached_property
     def _parts(self) -> dict[str, tuple[np.ndarray, list[str]]]:
@@ -90,7 +78,7 @@ class Source(Dataset):
                 prefix = split_name.format(split) if split else ""
                 images = self._arrays.get(images_name.format(prefix))
                 if images is not None and split not in parts:
-                    validate_images(images, self.path)
+                    images = validated_images(images, self.path)
                     labels = (
                         self._column(labels_name.format(prefix), len(images)) if self.labelled else [""] * len(images)
                     )
@@ -100,7 +88,8 @@ class Source(Dataset):
         if not parts:
             raise IceboxError(
                 f"datasets: {self.path}: expected arrays images and labels (or train_images, train_labels …, "
-                f"or x_train, y_train …), found {', '.join(self._arrays) or 'none'}"
+                f"or x_train, y_train …), found "
+                f"{', '.join(array_names(self.path, 'images'))[:200] or 'none'}"
             )
         return parts
 
@@ -116,10 +105,14 @@ class Source(Dataset):
         return [as_text(value, f"{self.path}, row {row}", name) for row, value in enumerate(values.tolist())]
 
 
-def validate_images(images: np.ndarray, path: Path) -> None:
-    """Raise IceboxError for an array that does not hold 8-bit images."""
-    if images.dtype != np.uint8 or not (images.ndim == 3 or images.shape[3:] == (3,)):
+def validated_images(images: np.ndarray, path: Path) -> np.ndarray:
+    """The images as (n, height, width[, 3]): an axis of one channel goes. Raises IceboxError for other than 8 bits."""
+    if images.ndim == 4 and images.shape[3] == 1:
+        images = images[..., 0]
+    if images.dtype != np.uint8 or not (images.ndim == 3 or (images.ndim == 4 and images.shape[3] == 3)):
+        advice = "leave the transparency out" if images.shape[3:] == (4,) else "scale to 0..255 and turn the axes first"
         raise IceboxError(
             f"datasets: {path}: images: expected uint8 (n, height, width) or (n, height, width, 3), "
-            f"found {images.dtype} {images.shape}; scale to 0..255 and turn the axes first"
+            f"found {images.dtype} {images.shape}; {advice}"
         )
+    return images

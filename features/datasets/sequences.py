@@ -21,6 +21,7 @@ import numpy as np
 from annotated_types import Ge
 
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
+from icebox.features.datasets.readers.npz import read_arrays
 from icebox.features.errors import IceboxError
 
 WIDTH = 10  # numbers per step
@@ -86,17 +87,18 @@ class Source(Dataset):
         return x, offsets, y + self.noise * random.normal(size=self.number)
 
     def _stored(self, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                x, offsets = file["x"], file["offsets"]
-                y = file["y"] if self.labelled else np.zeros(len(offsets) - 1)
-        except (OSError, KeyError, ValueError, EOFError) as reason:
-            raise IceboxError(f"sequences: {path}: expected an .npz with x, offsets and y, found: {reason}") from reason
-        fits = x.ndim == 2 and len(offsets) == len(y) + 1 and offsets[0] == 0 and offsets[-1] == len(x)
-        if not fits or (np.diff(offsets) < 1).any():
+        names = ("x", "offsets", *(["y"] if self.labelled else []))
+        arrays = read_arrays(path, names, f"arrays {', '.join(names)}")
+        if missing := [name for name in names if name not in arrays]:
+            raise IceboxError(f"sequences: {path}: expected arrays {', '.join(names)}, found no {', '.join(missing)}")
+        x, offsets = arrays["x"], arrays["offsets"]
+        y = arrays["y"] if self.labelled else np.zeros(max(0, offsets.size - 1))
+        numbers = x.dtype.kind in "fiub" and offsets.dtype.kind in "iu" and y.dtype.kind in "fiub"
+        fits = numbers and x.ndim == 2 and y.ndim == 1 and offsets.shape == (len(y) + 1,)
+        if not fits or offsets[0] != 0 or offsets[-1] != len(x) or (offsets[1:] <= offsets[:-1]).any():
             raise IceboxError(
-                f"sequences: {path}: expected x (sum t, d), offsets (n + 1) rising from 0 to sum t, and y (n,), "
-                f"found {x.shape}, {offsets.shape} and {y.shape}"
+                f"sequences: {path}: expected x (sum t, d), offsets (n + 1) rising from 0 to sum t, and y (n,), all "
+                f"numbers, found {x.dtype} {x.shape}, {offsets.dtype} {offsets.shape} and {y.dtype} {y.shape}"
             )
         return x.astype(np.float32), offsets, y
 

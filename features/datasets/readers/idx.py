@@ -4,6 +4,7 @@ An IDX file holds a magic number (type and number of axes), the size of each axi
 """
 
 import gzip
+import math
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from icebox.features.abc.dataset import Item
+from icebox.features.datasets.readers.file_kinds import kind_of
 from icebox.features.errors import IceboxError
+from icebox.features.json_files import one_line
 
 SPLITS = {"train": "train", "test": "t10k"}  # ours → the start of the files' names
 IMAGES, LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
 FILES = [f"{start}-{end}" for start in SPLITS.values() for end in (IMAGES, LABELS)]
+DEFLATE_RATIO = 1100  # gzip makes at most 1,032 bytes of one
 UINT8 = 0x08  # the third byte of the magic number
 
 
@@ -85,9 +89,14 @@ class IdxDataset:
         return [name for name in FILES if not self._path(name).is_file()]
 
     def _path(self, name: str) -> Path:
-        """The path of an existing file, else the path where it belongs."""
-        folders = (self.root / self.name / "raw", self.root)
-        candidates = [folder / f"{name}{suffix}" for folder in folders for suffix in ("", ".gz")]
+        """The path of an existing file, else the path where it belongs.
+
+        Copies elsewhere write `train-images.idx3-ubyte`, with a dot, or put each file into a folder of its own name.
+        """
+        folders = (self.root / self.name / "raw", self.root, self.root / "raw", self.root / self.name)
+        names = (name, name.replace("-idx", ".idx"))
+        places = [place for folder in folders for each in names for place in (folder / each, folder / each / each)]
+        candidates = [place.with_name(f"{place.name}{suffix}") for place in places for suffix in ("", ".gz")]
         return next((path for path in candidates if path.is_file()), candidates[0])
 
     def _fetch(self) -> None:
@@ -98,23 +107,26 @@ class IdxDataset:
             getattr(compat.torchvision().datasets, self.name)(self.root, download=True)
         except (OSError, RuntimeError) as error:
             raise IceboxError(
-                f"{self.name}: can't be downloaded: {' '.join(str(error).split())}\n"
-                f"By hand: put {', '.join(FILES)} (with or without .gz) into {self.root / self.name / 'raw'}"
+                f"{self.name}: can't be downloaded: {one_line(error)}; "
+                f"by hand: put {', '.join(FILES)} (with or without .gz) into {self.root / self.name / 'raw'}"
             ) from error
 
 
 def read_idx(path: Path) -> np.ndarray:
     """An IDX file of unsigned bytes, gzipped or not → uint8, read-only. Raises IceboxError for any other file."""
     try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise IceboxError(f"{path}: can't be read, delete it and put it there anew: {error}") from error
-    if content[:3] != bytes([0, 0, UINT8]) or len(content) < 4 + 4 * content[3]:
-        raise IceboxError(f"{path}: expected an IDX file of unsigned bytes, found one that starts {content[:4]!r}")
-    shape = np.frombuffer(content, ">u4", count=content[3], offset=4).astype(np.int64)
-    values = np.frombuffer(content, np.uint8, offset=4 + 4 * content[3])
-    if values.size != shape.prod():
-        raise IceboxError(f"{path}: expected {shape.prod():,} values {tuple(shape.tolist())}, found {values.size:,}")
-    return values.reshape(shape)
+        with gzip.open(path) if kind_of(path) == "gzip" else path.open("rb") as stream:
+            magic = stream.read(4)
+            axes = magic[3] if magic[:3] == bytes([0, 0, UINT8]) and len(magic) == 4 else 0
+            header = stream.read(4 * axes)
+            if not axes or len(header) != 4 * axes:
+                raise IceboxError(f"{path}: expected an IDX file of unsigned bytes, found one that starts {magic!r}")
+            shape = np.frombuffer(header, ">u4").tolist()
+            expected = math.prod(shape)
+            content = stream.read(min(expected, DEFLATE_RATIO * path.stat().st_size) + 1)
+    except (OSError, EOFError, zlib.error, MemoryError) as error:
+        raise IceboxError(f"{path}: can't be read, delete it and put it there anew: {one_line(error)}") from error
+    if len(content) != expected:
+        found = f"{len(content):,}" if len(content) < expected else "more"
+        raise IceboxError(f"{path}: expected {expected:,} values {tuple(shape)}, found {found}")
+    return np.frombuffer(content, np.uint8).reshape(shape)

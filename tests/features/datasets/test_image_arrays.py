@@ -1,3 +1,9 @@
+import gzip
+import os
+import pickle
+import zipfile
+
+import h5py
 import numpy as np
 import pytest
 
@@ -16,7 +22,7 @@ def saved(tmp_path):
     return save
 
 
-@pytest.mark.parametrize("images", [GREY, np.stack([GREY] * 3, axis=-1)])
+@pytest.mark.parametrize("images", [GREY, np.stack([GREY] * 3, axis=-1), np.asfortranarray(GREY)])
 def test_rows_are_pictures_in_order(saved, images):
     source = saved(images=images, labels=np.array([7, 2, 7]))
     found = list(source.items())
@@ -61,6 +67,7 @@ def test_published_layouts_keep_their_splits(saved, images, labels):
         ({"images": GREY, "labels": np.arange(2)}, r"labels: expected 3 values, one an image, found \(2,\)"),
         ({"images": GREY / 255, "labels": np.arange(3)}, r"found float64 \(3, 5, 4\); scale to 0..255"),
         ({"images": GREY[:, None], "labels": np.arange(3)}, r"found uint8 \(3, 1, 5, 4\)"),
+        ({"images": np.stack([GREY] * 4, -1), "labels": np.arange(3)}, r"\(3, 5, 4, 4\); leave the transparency out"),
         ({"images": GREY, "labels": np.array(["a", "b", None], object)}, "without pickled objects"),
     ],
 )
@@ -70,10 +77,66 @@ def test_what_is_no_set_of_labelled_pictures_is_refused(saved, arrays, message):
         list(source.items())
 
 
+def test_one_channel_is_grey(saved):
+    source = saved(images=GREY[..., None], labels=np.arange(3))
+    np.testing.assert_array_equal(source.read("/1"), GREY[1])
+
+
+def test_arrays_that_nobody_asks_for_are_not_read(tmp_path):
+    np.savez(tmp_path / "a.npz", images=GREY, labels=np.arange(3), other=np.array([{}], object))
+    assert len(list(Source(path=tmp_path / "a.npz").items())) == 3
+
+
+def with_member(path, name: str, content: bytes, **settings) -> Source:
+    """A file of images and labels, and a member of any bytes."""
+    np.savez(path, images=GREY)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(name), content, **settings)
+    return Source(path=path)
+
+
+@pytest.mark.parametrize("shape", ["(1000000000000,)", f"({10**30},)", "(4,)", "(-3,)", "(3, 10**9)"])
+def test_a_header_that_claims_another_size_is_refused_before_room_is_made(tmp_path, shape):
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + b"abc"
+    with pytest.raises(IceboxError, match="can't be read as") as caught:
+        list(with_member(tmp_path / "a.npz", "labels.npy", content).items())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("method", [99, 12, 14])
+def test_an_unknown_or_damaged_compression_is_one_line(tmp_path, method):
+    source = with_member(tmp_path / "a.npz", "labels.npy", b"x" * 500)
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    for signature, place in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        at = content.rindex(signature) + place
+        content[at : at + 2] = method.to_bytes(2, "little")
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(IceboxError, match="can't be read as") as caught:
+        list(source.items())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_another_kind_is_called_by_its_name(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"] = GREY
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(GREY))
+    (tmp_path / "a.gz").write_bytes(gzip.compress(b"x"))
+    for name, kind in (("a.h5", "HDF5, as h5py writes it"), ("a.pkl", "a pickle"), ("a.gz", "gzip")):
+        with pytest.raises(IceboxError, match=rf"{name} is {kind}; expected arrays of images and labels"):
+            list(Source(path=tmp_path / name).items())
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.npz")
+    with pytest.raises(IceboxError, match="is no file, but a folder, pipe"):
+        list(Source(path=tmp_path / "a.npz").items())
+
+
 def test_a_pickle_in_place_of_the_file_is_never_run(tmp_path):
     np.save(tmp_path / "a.npy", np.array([print], object), allow_pickle=True)
     (tmp_path / "a.npy").rename(tmp_path / "a.npz")
-    with pytest.raises(IceboxError, match="without pickled objects"):
+    with pytest.raises(IceboxError, match=r"is one NumPy array \(\.npy\)"):
         list(Source(path=tmp_path / "a.npz").items())
 
 
@@ -87,7 +150,7 @@ def test_missing_damaged_and_other_files_are_named(tmp_path):
         list(Source(path=tmp_path / "a.npz").items())
     with (tmp_path / "b.npz").open("wb") as stream:
         np.save(stream, GREY)
-    with pytest.raises(IceboxError, match="holds one array"):
+    with pytest.raises(IceboxError, match="is one NumPy array"):
         list(Source(path=tmp_path / "b.npz").items())
 
 

@@ -34,9 +34,39 @@ def test_a_file_of_arrays_is_read_without_pickle(tmp_path):
     np.testing.assert_array_equal(source.read("1"), x[2:])
     np.savez(tmp_path / "bad.npz", x=np.array([{}], dtype=object), offsets=offsets, y=y)
     np.savez(tmp_path / "short.npz", x=x, offsets=offsets, y=y[:1])
-    for name in ("bad.npz", "short.npz", "absent.npz"):
-        with pytest.raises(IceboxError, match="expected"):
+    np.savez(tmp_path / "lacks.npz", x=x, offsets=offsets)
+    for name, message in (
+        ("bad.npz", "without pickled objects"),
+        ("short.npz", "expected x"),
+        ("absent.npz", "no file"),
+        ("lacks.npz", "found no y"),
+    ):
+        with pytest.raises(IceboxError, match=message):
             list(Source(path=tmp_path / name).items())
+
+
+@pytest.mark.parametrize("cut", [0, 10, 200, -40, -4])
+def test_a_damaged_archive_is_one_line(tmp_path, cut):
+    np.savez_compressed(tmp_path / "s.npz", x=np.ones((6, 2)), offsets=np.array([0, 2, 6]), y=np.array([0.5, -1]))
+    (tmp_path / "s.npz").write_bytes((tmp_path / "s.npz").read_bytes()[:cut])
+    with pytest.raises(IceboxError, match="can't be read as") as caught:
+        list(Source(path=tmp_path / "s.npz").items())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "y"),
+    [
+        (np.array([0, 4, 2, 6], np.uint64), np.array([1.0, 2, 3])),
+        (np.array([0.0, 2, 6]), np.array([1.0, 2])),
+        (np.array([0, 2, 6]), np.array(["a", "b"])),
+        (np.array([[0, 2, 6]]), np.array([1.0, 2])),
+    ],
+)
+def test_arrays_that_make_no_sequences_are_refused(tmp_path, offsets, y):
+    np.savez(tmp_path / "s.npz", x=np.ones((6, 2)), offsets=offsets, y=y)
+    with pytest.raises(IceboxError, match=r"expected x .*all numbers, found"):
+        list(Source(path=tmp_path / "s.npz").items())
 
 
 def recurrent(folder, **how):

@@ -48,6 +48,16 @@ def test_the_files_are_read_wherever_and_however_they_were_put(tmp_path, folder,
     np.testing.assert_array_equal(source.read(items[-1].source), arrays["t10k-images-idx3-ubyte"][5])
 
 
+@pytest.mark.parametrize("place", ["{}", "MNIST/raw/{}", "{0}/{0}"])
+def test_files_are_found_as_other_copies_name_them(tmp_path, place):
+    arrays = put(tmp_path / "published", zipped=False)
+    for name in arrays:
+        target = tmp_path / place.format(name.replace("-idx", ".idx"))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "published" / name).rename(target)
+    assert len(list(mnist.Source(path=tmp_path).items())) == 26
+
+
 def test_torchvision_reads_the_same(tmp_path):
     put(tmp_path / "MNIST/raw", zipped=False)
     source = mnist.Source(path=tmp_path)
@@ -84,13 +94,19 @@ def test_files_that_are_missing_are_named_and_nothing_is_downloaded(tmp_path, mo
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        (b"not gzip", "can't be read, delete it"),
+        (b"not gzip", "expected an IDX file of unsigned bytes, found one that starts b'not '"),
+        (b"\x1f\x8bnot gzip", "can't be read, delete it"),
+        (
+            gzip.compress(b"\0\0\x08\x03" + b"\xff" * 12 + b"\0" * 9),
+            "expected 79,228,162,458,924,105,385,",
+        ),
+        (gzip.compress(b"\0\0\x08\xff" + b"\xff" * 12), "expected an IDX file of unsigned bytes"),
         (gzip.compress(as_idx(np.zeros((20, 28, 28), np.uint8)))[:-20], "can't be read, delete it"),
         (gzip.compress(b"\0\0\x0d\x03"), "expected an IDX file of unsigned bytes"),
         (gzip.compress(as_idx(np.zeros((20, 28, 28), np.uint8))[:-1]), "expected 15,680 values"),
         (gzip.compress(as_idx(np.zeros((19, 28, 28), np.uint8))), "as many labels"),
     ],
-    ids=["no gzip", "cut short", "not of bytes", "a value less", "an item less"],
+    ids=["no gzip", "broken gzip", "huge", "many axes", "cut short", "not of bytes", "a value less", "an item less"],
 )
 def test_damaged_files_are_refused(tmp_path, broken, message):
     put(tmp_path)
@@ -143,7 +159,7 @@ def test_torchvision_downloads_where_asked_to(tmp_path, mirror):
 
 def test_what_cannot_be_downloaded_is_said_with_the_way_by_hand(tmp_path, mirror):
     (mirror / "train-labels-idx1-ubyte.gz").write_bytes(b"something else")
-    with pytest.raises(IceboxError, match=r"can't be downloaded: (.|\n)*By hand: put train-images.*-labels-idx1-ubyte"):
+    with pytest.raises(IceboxError, match=r"can't be downloaded: .*by hand: put train-images.*-labels-idx1-ubyte"):
         list(mnist.Source(path=tmp_path / "made", download=True).items())
 
 

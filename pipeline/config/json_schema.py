@@ -10,6 +10,8 @@ import contextlib
 import functools
 import inspect
 import json
+import logging
+import os
 import re
 from pathlib import Path
 from typing import Any, get_args
@@ -39,10 +41,12 @@ from icebox.pipeline.config.section import Section
 from icebox.pipeline.project import paths
 
 Schema = dict[str, Any]
+TITLE = "params.yaml of Icebox"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SECTIONS: tuple[type[Section], ...] = (
     Select, Split, Store, StoreExtract, StoreFit, Generate, Unfreeze, Extract, Fit,
 )  # fmt: skip
+logger = logging.getLogger("icebox")
 NAMES = {"pattern": f"^(?:{loader.NAME.pattern})$"}
 NOTHING: Schema = {"not": {}}  # the schema that no value fits
 ANY_HEAD = {  # parameters that every head on a table of features takes, documented where they are used
@@ -80,6 +84,25 @@ def write(folder: Path) -> bool:
     return True
 
 
+def renew() -> None:
+    """Write the working folder's schema anew where plugins of one's own have come, changed or gone since.
+
+    Does nothing where there is no schema, or one that is not ours. A plugin that can't be read costs a warning only.
+    """
+    path = paths.SCHEMA
+    if not path.is_file() or TITLE not in path.read_text(encoding="utf-8", errors="replace")[:500]:
+        return
+    folders = [plugins.OWN / kind for kind in plugins.KINDS if (plugins.OWN / kind).is_dir()]
+    own = [*folders, *(file for folder in folders for file in folder.glob("*.py"))]
+    if max((each.stat().st_mtime_ns for each in own), default=0) <= path.stat().st_mtime_ns:
+        return  # to make it takes a second, and every run asks
+    try:
+        if not write(Path()):
+            os.utime(path)
+    except IceboxError as reason:
+        logger.warning("%s is left as it was: %s", path, reason)
+
+
 def as_text(folder: Path = Path()) -> str:
     """The schema of the project in `folder`, as JSON with a line for each definition: short, and easy to compare."""
     with contextlib.chdir(folder):  # where plugins of the project's own are looked for
@@ -113,7 +136,7 @@ def schema() -> Schema:
     }
     return {
         "$schema": DIALECT,
-        "title": "params.yaml of Icebox",
+        "title": TITLE,
         "type": "object",
         "properties": sections,
         "required": ["select"],

@@ -12,7 +12,7 @@ from typing import Any
 from icebox.features import files, plugins
 from icebox.features.manifest import manifest
 from icebox.pipeline.catalog import datasets
-from icebox.pipeline.config import plugin_schema
+from icebox.pipeline.config import json_schema, plugin_schema
 from icebox.pipeline.config.schema import NO_DATA, Config, PluginEntry
 from icebox.pipeline.project import paths, raw_data, stamps
 
@@ -22,10 +22,11 @@ SETTINGS_CODE = frozenset(
 
 
 def run(config: Config, key: str | None = None) -> None:
-    """Write the stamps, and a manifest and scores for backbones that have none.
+    """Write the stamps, and a manifest and scores for backbones that have none; renew the schema for editors.
 
     That `config` could be read at all is the check.
     """
+    json_schema.renew()
     shutil.rmtree(paths.PLAN, ignore_errors=True)
     manifest.write(paths.manifest(NO_DATA), [])
     files.write_text(paths.generated(NO_DATA), "{}\n")

@@ -1,6 +1,7 @@
 import copy
 import functools
 import json
+import os
 import shutil
 from datetime import date
 from pathlib import Path
@@ -214,3 +215,60 @@ def test_a_head_that_is_no_python_is_one_line(tmp_path):
     (tmp_path / "plugins/heads/jury.py").write_text("def build(:\n")
     with pytest.raises(IceboxError, match=r"jury\.py, line 1: invalid syntax"):
         json_schema.as_text(tmp_path)
+
+
+def set_time(path: Path, seconds: int) -> None:
+    os.utime(path, (seconds, seconds))
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch) -> Path:
+    """The schema of a project whose plugins are older than it."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "plugins/heads"
+    folder.mkdir(parents=True)
+    json_schema.write(tmp_path)
+    set_time(folder, 1_000)
+    set_time(tmp_path / "params.schema.json", 2_000)
+    return tmp_path / "params.schema.json"
+
+
+def test_a_plugin_of_ones_own_that_comes_changes_or_goes_renews_the_schema(written):
+    plugin = written.parent / "plugins/heads/voting.py"
+    plugin.write_text(HEAD)
+    json_schema.renew()
+    assert "how many vote" in written.read_text()
+    set_time(plugin.parent, 1_000)
+    set_time(written, 2_000)
+    plugin.write_text(HEAD.replace("how many vote", "how many are asked"))
+    json_schema.renew()
+    assert "how many are asked" in written.read_text()
+    set_time(written, 2_000)
+    plugin.unlink()
+    json_schema.renew()
+    assert "how many are asked" not in written.read_text()
+
+
+def test_the_schema_is_not_made_anew_while_nothing_changes(written, monkeypatch):
+    monkeypatch.setattr(json_schema, "as_text", lambda folder: pytest.fail("made anew"))
+    json_schema.renew()
+
+
+@pytest.mark.parametrize("text", ["{}", "", None], ids=["another's", "empty", "none"])
+def test_a_file_that_is_not_ours_stays(written, text):
+    written.unlink()
+    if text is not None:
+        written.write_text(text)
+        set_time(written, 500)
+    json_schema.renew()
+    assert (written.read_text() if written.exists() else None) == text
+
+
+def test_a_plugin_that_is_no_python_costs_a_warning(written, caplog):
+    before = written.read_text()
+    (written.parent / "plugins/heads/broken.py").write_text("def build(:")
+    json_schema.renew()
+    assert written.read_text() == before
+    [line] = caplog.messages
+    assert "params.schema.json is left as it was: " in line
+    assert "broken.py, line 1" in line

@@ -2,6 +2,8 @@
 
 import copy
 import difflib
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, Self
@@ -16,6 +18,7 @@ Hint = Literal[
     "make the backbone again",
     "make the manifest again",
     "name more views",
+    "repair the store",
     "skip unreadable items",
 ]
 
@@ -50,6 +53,43 @@ def located(place: str, *, separator: str = ": ") -> Iterator[None]:
         yield
     except IceboxError as error:
         raise error.at(place, separator=separator) from error
+
+
+# the causes for which a file that may well be whole can't be read or written now → what to do about them
+SYSTEM_ADVICE = {
+    errno.EMFILE: "close files, or raise the limit (ulimit -n)",
+    errno.ENFILE: "close programs that hold many files open",
+    errno.EACCES: "make it accessible for you (chmod), or ask its owner",
+    errno.EPERM: "make it accessible for you (chmod), or ask its owner",
+    errno.ENOMEM: "end other programs, or take less at once",
+    errno.ENOENT: "put it back, or make it",
+}
+LOW_MEMORY = ("can't start new thread", "can't allocate memory", "not enough memory")  # in RuntimeErrors of libraries
+
+
+def cause(reason: BaseException) -> str:
+    """The cause of an error of the operating system in its own words, without the place."""
+    if isinstance(reason, MemoryError):
+        return "not enough memory"
+    number = reason.errno if isinstance(reason, OSError) else None
+    return os.strerror(number) if number else " ".join(str(reason).split()) or type(reason).__name__
+
+
+def system_error(reason: BaseException, place: object = None) -> IceboxError | None:
+    """The operating system's refusal (too many open files, no permission, a dead disk, no memory) in one line.
+
+    `place` is the file or folder where the error does not name it. None for an error of another kind.
+    """
+    if isinstance(reason, OSError) and reason.errno:
+        place = place or reason.filename
+        advice = SYSTEM_ADVICE.get(reason.errno, "look at the disk or the network behind it")
+    elif isinstance(reason, MemoryError) or (
+        isinstance(reason, RuntimeError) and any(text in str(reason) for text in LOW_MEMORY)
+    ):
+        advice = SYSTEM_ADVICE[errno.ENOMEM]
+    else:
+        return None
+    return IceboxError(f"{f'{place}: ' if place else ''}{cause(reason)}; {advice}, then run this again")
 
 
 def suggestion(name: str, known: list[str]) -> str:

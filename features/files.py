@@ -1,33 +1,52 @@
 """Files that others wait for: written whole or not at all, locked by one process, and kept inside their folder."""
 
 import errno
+import hashlib
+import logging
 import os
+import platform
+import re
 import secrets
+import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
-from icebox.features.errors import IceboxError
+from icebox.features.errors import IceboxError, system_error
 
+logger = logging.getLogger("icebox")
+
+PATIENCE_S = 10.0  # of a waiting process, before it says that it waits
 TEMPORARY = ".tmp-"
+TEMPORARY_NAME = re.compile(r"\.tmp-(?P<pid>\d+)-(?P<host>[0-9a-f]{6})?[0-9a-f]{8}")
+open_temporaries: set[str] = set()  # names that this process is writing to
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
 def temporary_in(folder: Path) -> Iterator[Path]:
-    """Yield a temporary path in `folder` to write to, and remove it at the end unless `publish` has renamed it.
+    """Yield a temporary path in `folder`, for a file or a folder; at the end what is there is removed, unless renamed.
 
-    Raises IceboxError where the disk is full or read-only.
+    First removes what writers that were killed have left there. Raises IceboxError where the disk is full or read-only.
     """
-    path = folder / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}"
+    path = folder / f"{TEMPORARY}{os.getpid()}-{host()}{secrets.token_hex(4)}"
+    open_temporaries.add(path.name)
     try:
         with refusal_explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
+            sweep_dead(folder)
             yield path
     finally:
-        with suppress(OSError):  # on a read-only disk even the removal of what was never written is an error
-            path.unlink()
+        remove(path)
+        open_temporaries.discard(path.name)
+
+
+@cache
+def host() -> str:
+    """Six hex digits for this machine, which tell its processes from those of others that share a disk."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 
 
 @contextmanager
@@ -41,7 +60,7 @@ def refusal_explained(folder: Path) -> Iterator[None]:
         elif reason.errno in FORBIDDEN:
             advice = "make it writable for you"
         else:
-            raise
+            raise system_error(reason) or reason from reason
         raise IceboxError(
             f"{folder}: can't write here ({os.strerror(reason.errno)}); {advice}, then run this again: "
             "what is finished is kept"
@@ -66,6 +85,39 @@ def replacing(target: Path) -> Iterator[Path]:
         publish(temporary, target)
 
 
+@contextmanager
+def replacing_together(*targets: Path) -> Iterator[list[Path]]:
+    """Yield a temporary path for each of several files that belong together and take their names at once on success.
+
+    The last one is the mark of completeness: it goes first and comes last, so that a kill at any moment leaves the old
+    files, the new ones, or some without the last; never files of two writes beside it.
+    """
+    with ExitStack() as stack:
+        temporaries = [stack.enter_context(temporary_in(target.parent)) for target in targets]
+        yield temporaries
+        for temporary in temporaries:
+            flush(temporary)
+        set_aside: list[tuple[Path, Path]] = []
+        published: list[Path] = []
+        try:
+            for target in reversed(targets):
+                if target.exists():
+                    aside = stack.enter_context(temporary_in(target.parent))
+                    target.replace(aside)
+                    set_aside.append((aside, target))
+            for temporary, target in zip(temporaries, targets, strict=True):
+                temporary.replace(target)
+                published.append(target)
+        except BaseException:
+            for target in reversed(published):
+                target.unlink()
+            for aside, target in reversed(set_aside):
+                aside.replace(target)
+            raise
+        for folder in {target.parent for target in targets}:
+            flush(folder)
+
+
 def write_text(target: Path, text: str) -> None:
     """Write a small text file, whole or not at all."""
     with replacing(target) as temporary:
@@ -82,32 +134,94 @@ def flush(path: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files that killed writers left. Only for the holder of the folder's lock."""
+    """Remove all temporary files. Only for the holder of the folder's lock: no other process writes there then."""
     for leftover in folder.glob(f"{TEMPORARY}*"):
-        leftover.unlink(missing_ok=True)
+        if leftover.name not in open_temporaries:
+            remove(leftover)
+
+
+def sweep_dead(folder: Path) -> None:
+    """Remove the temporary files of this machine's processes that have ended; those of others may be in use."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for leftover in [Path(entry) for entry in entries if entry.name.startswith(TEMPORARY)]:
+            if is_abandoned(leftover.name):
+                remove(leftover)
+
+
+def is_abandoned(name: str) -> bool:
+    """Whether the writer of a temporary file with this name has certainly ended."""
+    match = TEMPORARY_NAME.fullmatch(name)
+    if not match or name in open_temporaries or match["host"] not in (None, host()) or os.name != "posix":
+        return False
+    if int(match["pid"]) == os.getpid():  # of an earlier process with the same number, as they have in containers
+        return True
+    try:
+        os.kill(int(match["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # another user's
+        return False
+    return False
+
+
+def remove(path: Path) -> None:
+    """Remove a temporary file or folder; one that can't be removed (another user's, a read-only disk) stays."""
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder. Raises IceboxError where that can't be known."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as reason:
+        raise unreadable(path, reason) from reason
+    return True
+
+
+def folders(path: Path) -> list[Path]:
+    """The folders in a folder. Raises IceboxError where it can't be listed, which `glob` hides."""
+    try:
+        return sorted(entry for entry in path.iterdir() if entry.is_dir())
+    except OSError as reason:
+        raise unreadable(path, reason) from reason
+
+
+def unreadable(path: Path, reason: BaseException) -> IceboxError:
+    """The error for a file that can't be read now, and may well be whole."""
+    explained = system_error(reason, path)
+    return explained or IceboxError(f"{path}: can't be read: {' '.join(str(reason).split())}")
 
 
 @contextmanager
 def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold the operating system's advisory lock on `path`, which ends with its process however that ends.
 
-    Where another process holds it, waits, or else raises IceboxError at once. The file stays: removing one that another
-    process is about to lock would give the lock to two.
+    Where another process holds it, waits (and says so when that takes long), or else raises IceboxError at once. The
+    file stays: removing one that another process is about to lock would give the lock to two.
     """
     import filelock  # here, since the import takes 75 ms, and most commands take no lock
 
     # without the fallback, a lock file that outlives a killed process would stand in where flock is missing
-    lock = filelock.FileLock(path, blocking=wait, fallback_to_soft=False)
+    lock = filelock.FileLock(path, fallback_to_soft=False)
     with refusal_explained(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            lock.acquire()
+            lock.acquire(timeout=PATIENCE_S if wait else 0)
         except filelock.Timeout:
-            raise IceboxError(
-                f"{path.parent}: another process is working on this right now; "
-                "wait for it, or end it, then run this again",
-                hint="end the other process",
-            ) from None
+            if not wait:
+                raise IceboxError(
+                    f"{path.parent}: another process is working on this right now; "
+                    "wait for it, or end it, then run this again",
+                    hint="end the other process",
+                ) from None
+            logger.warning("%s: another process is working on this right now; waiting for it to end", path.parent)
+            lock.acquire()
     try:
         yield
     finally:

@@ -20,7 +20,7 @@ from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.manifest.reading import Read
 from icebox.features.ragged import Values
 from icebox.features.store import index, shards
-from icebox.features.store.cache import RowLocation, ShardCache
+from icebox.features.store.cache import RowLocation, ShardCache, adopt
 from icebox.features.store.shards import SHARD_BYTES, SHARD_ROWS, Shard
 
 STORE_FORMAT = 2
@@ -51,6 +51,7 @@ def extract(
     batch_size: int = 64,
     workers: int = 2,
     skip_unreadable: bool = False,
+    wait: bool = False,
     stored: Stored = "float32",
     compiling: Compile = "off",
     shard_rows: int = SHARD_ROWS,
@@ -61,6 +62,7 @@ def extract(
     `read` gives the content behind ManifestRow.source; `progress(total)` returns a function that is called with each
     finished count. Shard and batch boundaries come from the manifest alone, so that a resumed run gives the same bytes.
     `compiling` says whether to compile the network; `auto` compiles where that pays for what is left.
+    `wait` for another process that works on the same features, instead of refusing to.
     `stored` is the number format on disk; a shard with values too large or small for float16 is float32 all the same.
     Raises IceboxError on an unreadable item (unless `skip_unreadable`), a content that is not the manifest's, or a
     non-finite feature; finished shards stay, and the next run goes on from them.
@@ -68,14 +70,13 @@ def extract(
     refuse_other_modality(views, backbone.modality, backbone.spec["family"])
     spec = {**backbone.spec, "stored": stored}
     cache = ShardCache(cache_root, fingerprint_of(spec))
-    with cache.locked():
-        if store.exists():
-            cache.adopt(store)
-        locations = cache.places()
+    adopted = adopt(store, cache_root, wait=wait)
+    with cache.locked(wait=wait):
         items = view_items(rows, views, read)
         distinct: dict[str, ViewItem] = {}
         for item in chain(*items.values()):
             distinct.setdefault(item.key, item)
+        locations = cache.places(distinct)
         reused = [(item, locations[key]) for key, item in distinct.items() if key in locations]
         consistency.check_stored_features(reused, read, backbone)
         missing = [item for key, item in distinct.items() if key not in locations]
@@ -94,7 +95,7 @@ def extract(
         if skipped and not skip_unreadable:
             item_id, reason = next(iter(skipped.items()))
             raise unreadable_item(item_id, reason)
-        assemble_store(store, items, locations, cache, spec, skipped)
+        assemble_store(store, items, locations, cache, spec, skipped, adopted)
     return ExtractionSummary(
         items=len(rows),
         distinct=len(distinct),
@@ -119,10 +120,7 @@ def write_behind(
     def write(items: Sequence[ViewItem], features: dict[str, Values], errors: dict[int, str]) -> Shard:
         arrays = {output: values_to_storage_dtype(values, stored) for output, values in features.items()}
         keys = [item.key for item in items]
-        path = shards.write(
-            cache.folder, store_fingerprint=cache.fingerprint, item_keys=keys, features=arrays, errors=errors
-        )
-        return shards.read(path)
+        return cache.write(item_keys=keys, features=arrays, errors=errors)
 
     with ThreadPoolExecutor(1) as writer:
         pending: Future[Shard] | None = None
@@ -151,10 +149,13 @@ def assemble_store(
     cache: ShardCache,
     spec: dict[str, Any],
     skipped: dict[str, str],
+    adopted: set[str],
 ) -> None:
     """Link the shards into the store, write its index last, and delete shards that only an older index needed.
 
+
     `items` are those of each view, `locations` the stored row of each key, `skipped` the items that can't be read.
+    Of the shards of an older index those go that the shard cache has `adopted`; a damaged one is set aside.
     """
     readable = {view: [item for item in of_view if item.row.item_id not in skipped] for view, of_view in items.items()}
     rows = [item.row for item in next(iter(readable.values()))]
@@ -163,12 +164,17 @@ def assemble_store(
     store.mkdir(parents=True, exist_ok=True)
     files.sweep(store)
     used = {view: [locations[item.key] for item in of_view] for view, of_view in readable.items()}
-    names = list(dict.fromkeys(location.shard.path.name for location in chain(*used.values())))
-    cache.link_into(store, names)
+    paths = list(dict.fromkeys(location.shard.path for location in chain(*used.values())))
+    cache.link_into(store, paths)
     index.write(store, rows=rows, places=used, spec=spec, fingerprint=cache.fingerprint, skipped=skipped)
-    for path in store.glob("shard-*.h5"):
-        if path.name not in names:
+    names = {path.name for path in paths}
+    for path in shards.paths(store):
+        if path.name in names:
+            continue
+        if path.name in adopted:
             path.unlink()
+        elif shards.is_damaged(path):
+            shards.set_aside(path, cache.folder)
 
 
 def unreadable_items(items: Iterable[ViewItem], locations: Mapping[str, RowLocation]) -> dict[str, str]:

@@ -6,15 +6,17 @@ Extraction resumes from it. A store is made of hard links to its shards, so that
 import logging
 import os
 import shutil
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from icebox.features import files
 from icebox.features.errors import IceboxError
+from icebox.features.ragged import Values
 from icebox.features.store import shards
-from icebox.features.store.shards import Shard
+from icebox.features.store.checksums import Checksums
+from icebox.features.store.shards import DamagedShard, ForbiddenShard, Shard
 
 logger = logging.getLogger("icebox")
 
@@ -28,63 +30,165 @@ class RowLocation:
 
 
 class ShardCache:
-    """The shards of one fingerprint in one folder."""
+    """The shards of one fingerprint in one folder, which several projects and users may share.
+
+    A shard is removed from it by pruning and compaction alone. One that is provably damaged is set aside under another
+    name; one that can't be read now is an error and stays.
+    """
 
     def __init__(self, root: Path, fingerprint: str) -> None:
         self.folder = root / fingerprint
         self.fingerprint = fingerprint
+        self.checksums = Checksums(fingerprint)
 
-    def locked(self) -> AbstractContextManager[None]:
-        """The lock that a writer must hold. Raises IceboxError where another process holds it."""
-        return files.locked(self.folder / "lock")
+    @contextmanager
+    def locked(self, *, wait: bool = False) -> Iterator[None]:
+        """Hold the lock that a writer must hold. Raises IceboxError where another process holds it, unless it waits."""
+        make_folder(self.folder)
+        with files.locked(self.folder / "lock", wait=wait):
+            yield
 
-    def places(self) -> dict[str, RowLocation]:
-        """{item_key: place} of every row, for the holder of the lock.
+    def paths(self) -> list[Path]:
+        """All shards: of users who could not put theirs among the others' too."""
+        own = sorted(self.folder.glob("user-*/"))
+        return [path for folder in (self.folder, *own) for path in shards.paths(folder)]
 
-        A damaged shard is removed, with a warning; its rows will be computed again.
+    def places(self, wanted: Container[str] | None = None) -> dict[str, RowLocation]:
+        """{item_key: place} of every row, or of the wanted ones, for the holder of the lock.
+
+        Shards with a wanted row are compared with their names. A damaged one is set aside, and another user's that is
+        not readable left alone, each with a warning: their rows will be computed again. Raises IceboxError for one that
+        can't be read now.
         """
         files.sweep(self.folder)
         places: dict[str, RowLocation] = {}
-        for path in sorted(self.folder.glob("shard-*.h5")):
-            try:
-                shard = shards.read(path)
-            except IceboxError as damage:
-                logger.warning("%s; its rows will be extracted again", damage)
-                path.unlink()
+        for path in self.paths():
+            shard = self._read_if_whole(path)
+            if shard is None:
                 continue
-            for row, item_key in enumerate(shard.item_keys):
-                places.setdefault(item_key, RowLocation(shard, row))
+            rows = {
+                key: RowLocation(shard, row)
+                for row, key in enumerate(shard.item_keys)
+                if (wanted is None or key in wanted) and key not in places
+            }
+            if rows and self._is_whole(path):
+                places |= rows
         return places
 
-    def adopt(self, store: Path) -> None:
-        """Link the shards of a store that was made elsewhere into the cache, so that it can grow instead of restart."""
-        for path in store.glob("shard-*.h5"):
-            target = self.folder / path.name
-            if not target.exists() and self.is_whole(path):
-                link(path, target)
-
-    def is_whole(self, path: Path) -> bool:
-        """Whether a shard from elsewhere is undamaged and of this fingerprint."""
+    def _read_if_whole(self, path: Path) -> Shard | None:
         try:
-            return shards.read(path).fingerprint == self.fingerprint and shards.name_of(path) == path.name
+            shard = shards.read(path)
+        except DamagedShard as damage:
+            self._set_aside(path, damage)
+            return None
+        except ForbiddenShard as reason:
+            logger.warning("%s; it stays, and its rows will be extracted beside it", reason)
+            return None
         except IceboxError:
-            return False
+            if files.exists(path):
+                raise
+            return None  # another process has pruned it
+        if shard.fingerprint != self.fingerprint:
+            logger.warning(
+                "%s: expected a shard of fingerprint %s, found %s", path, self.fingerprint, shard.fingerprint
+            )
+            return None
+        return shard
 
-    def link_into(self, store: Path, names: Iterable[str]) -> None:
-        """Link the named shards into a store's folder."""
-        for name in names:
-            link(self.folder / name, store / name)
-
-
-def link(source: Path, target: Path) -> None:
-    """Hard-link a shard, or copy it where the file system can't link. Atomic, and never through an existing file.
-
-    Shards are immutable and read-only, so a file with two names is safe.
-    """
-    with files.temporary_in(target.parent) as temporary:
+    def _is_whole(self, path: Path) -> bool:
         try:
-            os.link(source, temporary)
-        except OSError:
-            shutil.copyfile(source, temporary)
-            temporary.chmod(0o444)
-        files.publish(temporary, target)
+            self.checksums.check(path)
+        except DamagedShard as damage:
+            self._set_aside(path, damage)
+            return False
+        except ForbiddenShard:
+            return False
+        return True
+
+    def _set_aside(self, path: Path, damage: DamagedShard) -> None:
+        kept = shards.set_aside(path)
+        logger.warning("%s; kept as %s, and its rows will be extracted again", damage, kept.name)
+
+    def take(self, shard: Shard) -> None:
+        """Link a shard from elsewhere, of this fingerprint and compared with its name, into the cache."""
+        cached = self.folder / shard.path.name
+        if not (files.exists(cached) and self._is_whole(cached)):
+            self._link(shard.path, shards.free_place(self.folder, shard.path.name))
+
+    def write(self, *, item_keys: Sequence[str], features: Mapping[str, Values], errors: Mapping[int, str]) -> Shard:
+        """Write rows as a new shard: see `shards.write`."""
+        path = shards.write(
+            self.folder, store_fingerprint=self.fingerprint, item_keys=item_keys, features=features, errors=errors
+        )
+        self.checksums.add(path)
+        return shards.read(path)
+
+    def link_into(self, store: Path, paths: Iterable[Path]) -> None:
+        """Link shards of this cache, which `places` or `write` gave, into a store's folder."""
+        for path in paths:
+            self._link(path, store / path.name)
+
+    def _link(self, source: Path, target: Path) -> None:
+        """Hard-link a shard, or copy it where the file system can't link. Atomic, and never through an existing file.
+
+        Shards are immutable and read-only, so a file with two names is safe. A copy is compared with its name.
+        """
+        with files.temporary_in(target.parent) as temporary:
+            try:
+                os.link(source, temporary)
+                copied = False
+            except OSError:
+                copy(source, temporary)
+                copied = True
+            files.publish(temporary, target)
+        if copied:
+            self.checksums.add(target)
+
+
+def adopt(store: Path, root: Path, *, wait: bool = False) -> set[str]:
+    """Link the shards of a store that was made elsewhere into the shard cache below `root` → their names.
+
+    So the store can grow instead of restart after its folder is deleted. A damaged one is told and left out. Raises
+    IceboxError for one that can't be read now: the store must not be deleted on the strength of this.
+    """
+    adopted: set[str] = set()
+    caches: dict[str, ShardCache] = {}
+    for path in shards.paths(store):
+        try:
+            shard = shards.read(path)
+            cache = caches.setdefault(shard.fingerprint, ShardCache(root, shard.fingerprint))
+            cache.checksums.check(path)
+        except DamagedShard as damage:
+            logger.warning("%s; its rows will be extracted again", damage)
+        except ForbiddenShard as reason:
+            logger.warning("%s; it is not taken into the shard cache", reason)
+        else:
+            with cache.locked(wait=wait):
+                cache.take(shard)
+            adopted.add(path.name)
+    return adopted
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a shard. Raises IceboxError where it is damaged, can't be read, or is gone."""
+    try:
+        shutil.copyfile(source, target)
+    except OSError as reason:
+        if not os.access(source, os.R_OK):
+            raise shards.unreadable(source, reason) from reason
+        raise
+    shards.check(target, named=source)
+    target.chmod(shards.read_only(target))
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each with the permissions of the one that it lies in: what those may write to
+    who share a cache must not depend on the umask of the first.
+    """
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    with files.refusal_explained(folder.parent):
+        folder.mkdir(exist_ok=True)
+        with suppress(PermissionError):  # another user's, who made it just now
+            folder.chmod(folder.parent.stat().st_mode & 0o7777)

@@ -33,29 +33,35 @@ def compact(
     cache_root: Path,
     *,
     others: Sequence[Path] = (),
+    shared_cache: bool = False,
     shard_rows: int = SHARD_ROWS,
     shard_bytes: int = SHARD_BYTES,
 ) -> CompactionResult:
     """Drop the rows that no item of `store` refers to, from it and from the shard cache unless `others` need them.
 
+    A `shared_cache` keeps its shards, since stores that are not known here may need them.
+
     The old index stays until the new one replaces it, and the shards of both exist meanwhile, so a kill at any moment
     leaves a store that reads the same; running again completes it to the same bytes. Rows of contents that could not
-    be read are kept, with their errors.
+    be read are kept, with their errors. Raises IceboxError for a damaged shard: its rows must not get a new name.
     """
     cache = ShardCache(cache_root, index.read(store).fingerprint)
     with cache.locked():
         opened = FeatureStore(store)
         rows_before, bytes_before = rows_and_bytes(opened)
         files.sweep(store)
+        files.sweep(cache.folder)
         stale, kept = rows_to_rewrite(opened)
+        for number in stale:
+            shards.check(opened.shards[number].path)
         moved: dict[RowAddress, RowLocation] = {}
         for addresses in shard_sized(opened, kept, shard_rows, shard_bytes):
             shard = write_shard(opened, addresses, cache)
             moved |= {address: RowLocation(shard, row) for row, address in enumerate(addresses)}
         if stale:
-            replace_shards(opened, stale, moved, cache, others)
+            replace_shards(opened, stale, moved, cache, None if shared_cache else others)
         listed = {entry.name for entry in index.read(store).shards}
-        for path in store.glob("shard-*.h5"):
+        for path in shards.paths(store):
             if path.name not in listed:
                 path.unlink()
     rows_after, bytes_after = rows_and_bytes(FeatureStore(store))
@@ -103,9 +109,7 @@ def write_shard(store: FeatureStore, addresses: Sequence[RowAddress], cache: Sha
             old[number].row(output, row).astype(dtype) if old[number].arrays else missing for number, row in addresses
         ]
         features[output] = joined(rows) if ragged else np.stack(rows)
-    path = shards.write(
-        cache.folder,
-        store_fingerprint=cache.fingerprint,
+    return cache.write(
         item_keys=[old[number].item_keys[row] for number, row in addresses],
         features=features,
         errors={
@@ -114,7 +118,6 @@ def write_shard(store: FeatureStore, addresses: Sequence[RowAddress], cache: Sha
             if row in old[number].errors
         },
     )
-    return shards.read(path)
 
 
 def replace_shards(
@@ -122,9 +125,12 @@ def replace_shards(
     stale: Sequence[int],
     moved: dict[RowAddress, RowLocation],
     cache: ShardCache,
-    others: Sequence[Path],
+    others: Sequence[Path] | None,
 ) -> None:
-    """Put the new shards into the store, take the stale ones out of the cache, and write the new index last."""
+    """Put the new shards into the store, take the stale ones out of the cache, and write the new index last.
+
+    The cache keeps those that `others` need; all of them where that is None.
+    """
     places = {
         view: [moved.get((number, row), RowLocation(store.shards[number], row)) for number, row in addresses]
         for view, addresses in zip(store.views, row_addresses(store), strict=True)
@@ -133,14 +139,16 @@ def replace_shards(
         ManifestRow(item_id=item_id, item_key="", label=label, split=split, group=group, source="")
         for item_id, label, split, group in zip(store.item_ids, store.labels, store.splits, store.groups, strict=True)
     ]
-    names = {place.shard.path.name for place in moved.values()}
-    cache.link_into(store.folder, sorted(names & {place.shard.path.name for place in chain(*places.values())}))
+    new = {place.shard.path for place in moved.values()}
+    cache.link_into(store.folder, sorted(new & {place.shard.path for place in chain(*places.values())}))
     # Before the index is written, since the store does not need the cache's copies: after a kill here, the store alone
     # shows what is left to do. A row that stayed in the cache would be put into the store by the next extraction.
-    keep = pruning.shards_in_use(others) | names
-    for number in stale:
-        if store.shards[number].path.name not in keep:
-            (cache.folder / store.shards[number].path.name).unlink(missing_ok=True)
+    if others is not None:
+        keep = pruning.shards_in_use(others) | {path.name for path in new}
+        dropped = {store.shards[number].path.name for number in stale} - keep
+        for path in cache.paths():
+            if path.name in dropped:
+                path.unlink(missing_ok=True)
     index.write(
         store.folder, rows=rows, places=places, spec=store.spec, fingerprint=store.fingerprint, skipped=store.skipped
     )

@@ -12,6 +12,7 @@ from icebox.features.errors import IceboxError, suggestion
 from icebox.features.ragged import OFFSETS, Ragged, offsets_of
 from icebox.features.splits import SPLITS, in_order
 from icebox.features.store import index, shards, virtual_datasets
+from icebox.features.store.checksums import Checksums
 from icebox.features.store.memory_maps import ShardMaps
 from icebox.features.text.pairs import PAIR, PARTS, TEXTS, combine_pairs_into
 
@@ -41,7 +42,9 @@ class FeatureStore:
         self.fingerprint = self.index.fingerprint
         self.spec = self.index.spec
         self.skipped = self.index.skipped
-        self._maps = ShardMaps([(self._path_of(entry), entry.arrays) for entry in self.index.shards])
+        self._maps = ShardMaps(
+            [(self._path_of(entry), entry.arrays) for entry in self.index.shards], Checksums(self.fingerprint)
+        )
         self._dtypes = {
             output: virtual_datasets.common_dtype(entry.arrays[output].dtype for entry in self.index.shards)
             for output in self.outputs
@@ -177,6 +180,7 @@ class FeatureStore:
             )
         result = np.empty((len(items), *self.row_shape(output)), self.dtype(output))
         shard_of, row_of = self._located(items, view)
+        self._maps.check(shard_of)
         runs = virtual_datasets.runs(shard_of, row_of, row_of + 1) if len(items) else []
         if result.nbytes >= len(runs) * PLAIN_BYTES:
             for start, stop in runs:
@@ -209,6 +213,7 @@ class FeatureStore:
     def _spans(self, items: np.ndarray, output: str, view: str | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of each item's vectors the shard's number, and the first and last + 1 of their positions in it."""
         shard_of, row_of = self._located(items, view)
+        self._maps.check(shard_of)
         starts, stops = np.zeros(len(items), np.int64), np.zeros(len(items), np.int64)
         for number in np.unique(shard_of):
             in_shard, offsets = shard_of == number, self._maps.array(number, OFFSETS + output)
@@ -259,6 +264,8 @@ class FeatureStore:
             size_bytes = path.stat().st_size
         except FileNotFoundError as reason:
             raise self._damaged(f"{path}: this shard of the store is missing") from reason
+        except OSError as reason:
+            raise shards.unreadable(path, reason) from reason
         if size_bytes != entry.size_bytes:
             raise self._damaged(f"{path}: expected {entry.size_bytes:,} bytes, found {size_bytes:,}")
         return path

@@ -23,7 +23,7 @@ import h5py
 import numpy as np
 
 from icebox.features import files
-from icebox.features.errors import IceboxError
+from icebox.features.errors import IceboxError, cause
 from icebox.features.fingerprint import canonical_json
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.ragged import OFFSETS, offsets_of
@@ -100,7 +100,7 @@ class Index:
 def read(store: Path) -> Index:
     """The index of the store in this folder. Raises IceboxError where there is none, or a broken one."""
     path = store / FILE
-    if not path.exists():
+    if not files.exists(path):
         raise IceboxError(f"{store}: no finished feature store here", hint="extract", store=store.name)
     with broken_index_explained(path), h5py.File(path) as file:
         text = file.attrs["index"]
@@ -125,13 +125,19 @@ def read(store: Path) -> Index:
 
 @contextmanager
 def broken_index_explained(path: Path) -> Iterator[None]:
-    """Turn the errors that h5py raises for a broken index into an IceboxError."""
+    """Turn the errors that h5py raises for a broken index, or for one that can't be read now, into an IceboxError."""
     try:
         yield
     except KeyError as reason:
         raise broken_index(path, f"one without {reason} (of another version?)") from reason
     except hdf5.BROKEN as reason:
-        raise broken_index(path, reason) from reason
+        try:
+            path.read_bytes()
+        except (OSError, MemoryError) as refusal:
+            raise files.unreadable(path, refusal) from reason
+        if isinstance(reason, OSError) and reason.errno:
+            raise files.unreadable(path, reason) from reason
+        raise broken_index(path, cause(reason)) from reason
 
 
 def broken_index(path: Path, problem: object) -> IceboxError:
@@ -184,7 +190,7 @@ def write(
                 "shards": [
                     {
                         "name": shard.path.name,
-                        "bytes": shard.path.stat().st_size,
+                        "bytes": (store / shard.path.name).stat().st_size,
                         "rows": len(shard.item_keys),
                         "arrays": {output: asdict(array) for output, array in shard.arrays.items()},
                     }

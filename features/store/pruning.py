@@ -1,12 +1,16 @@
 """Remove from the shard cache the shards that no finished store needs."""
 
+import logging
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from icebox.features import files
-from icebox.features.store import index
+from icebox.features.store import index, shards
 from icebox.features.store.cache import ShardCache
+
+logger = logging.getLogger("icebox")
 
 
 @dataclass(frozen=True)
@@ -21,8 +25,9 @@ class Freed:
 def prune(cache_root: Path, stores: Iterable[Path]) -> list[Freed]:
     """Remove every shard that none of these finished stores lists, and the temporary files of killed writers.
 
-    The lock files stay: removing one that another process is about to take would give it to two.
-    Raises IceboxError where an index can't be read: its store's shards are then unknown.
+    The lock files stay: removing one that another process is about to take would give it to two. A shard that can't be
+    read or removed stays, too, with a warning. Raises IceboxError where an index can't be read: its store's shards are
+    then unknown.
     """
     keep = shards_in_use(stores)
     freed = []
@@ -30,13 +35,23 @@ def prune(cache_root: Path, stores: Iterable[Path]) -> list[Freed]:
         cache = ShardCache(cache_root, folder.name)
         with cache.locked():
             files.sweep(folder)
-            unneeded = [path for path in folder.glob("shard-*.h5") if path.name not in keep]
-            freed_bytes = sum(path.stat().st_size for path in unneeded if path.stat().st_nlink == 1)
-            for path in unneeded:
-                path.unlink()
-        if unneeded:
-            freed.append(Freed(folder, len(unneeded), freed_bytes))
+            sizes = [removed(path) for path in cache.paths() if path.name not in keep]
+        freed_bytes = [size for size in sizes if size is not None]
+        if freed_bytes:
+            freed.append(Freed(folder, len(freed_bytes), sum(freed_bytes)))
     return freed
+
+
+def removed(path: Path) -> int | None:
+    """Remove a shard → the bytes that this frees: 0 with another hard link; None where it can't be read or removed."""
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+        path.unlink()
+    except OSError as reason:
+        logger.warning("%s; it stays", shards.unreadable(path, reason))
+        return None
+    return status.st_size if status.st_nlink == 1 else 0
 
 
 def shards_in_use(stores: Iterable[Path]) -> set[str]:

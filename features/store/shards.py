@@ -7,7 +7,9 @@ could not be read (their features are zeros). Attribute `fingerprint`. No clock,
 equal bytes.
 """
 
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import h5py
 import numpy as np
 
 from icebox.features import files, fingerprint
-from icebox.features.errors import IceboxError
+from icebox.features.errors import IceboxError, cause
 from icebox.features.ragged import OFFSETS, Ragged, Values, flat
 from icebox.features.store import hdf5
 
@@ -23,6 +25,14 @@ KEY_BYTES = 32
 SHARD_ROWS = 1024  # at most: a kill loses one shard's work
 SHARD_BYTES = 32 << 20
 NAME_DIGITS = 32  # 128 bits of the file's sha256: enough to tell any damage, short enough to read
+
+
+class DamagedShard(IceboxError):
+    """A shard that was read whole, and whose bytes are not those of its name."""
+
+
+class ForbiddenShard(IceboxError):
+    """Another user's shard, which this one may not read."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +64,15 @@ class Shard:
     errors: dict[int, str]
 
     def row(self, output: str, row: int) -> np.ndarray:
-        """One row of an output, in its own shape."""
-        array = self.arrays[output].map(self.path)
-        if OFFSETS + output not in self.arrays:
-            values: np.ndarray = array[row]
-            return values
-        start, stop = self.arrays[OFFSETS + output].map(self.path)[row : row + 2]
+        """One row of an output, in its own shape. Raises IceboxError where the file can't be read any more."""
+        try:
+            array = self.arrays[output].map(self.path)
+            if OFFSETS + output not in self.arrays:
+                values: np.ndarray = array[row]
+                return values
+            start, stop = self.arrays[OFFSETS + output].map(self.path)[row : row + 2]
+        except (OSError, ValueError) as reason:
+            raise unreadable(self.path, reason) from reason
         return array[start:stop]
 
 
@@ -87,10 +100,27 @@ def write(
                     file[OFFSETS + output] = values.offsets
             if errors:
                 file["error"] = np.array([errors.get(row, "").encode() for row in range(len(item_keys))], "S")
-        temporary.chmod(0o444)
-        path = folder / name_of(temporary)
+        temporary.chmod(read_only(temporary))
+        path = free_place(folder, name_of(temporary))
         files.publish(temporary, path)
     return path
+
+
+def read_only(path: Path) -> int:
+    """A file's permissions without those to write, which the umask has chosen."""
+    return path.stat().st_mode & 0o444
+
+
+def free_place(folder: Path, name: str) -> Path:
+    """The path for a shard in `folder`: in a folder of this user's own there where the name is taken by one of another
+    user's, who keeps it.
+    """
+    path = folder / name
+    if not path.exists() or os.access(path, os.R_OK):
+        return path
+    own = folder / f"user-{os.getuid()}"
+    own.mkdir(exist_ok=True)
+    return own / name
 
 
 def name_of(path: Path) -> str:
@@ -98,8 +128,82 @@ def name_of(path: Path) -> str:
     return f"shard-{fingerprint.of_file(path)[:NAME_DIGITS]}.h5"
 
 
+def check(path: Path, *, named: Path | None = None) -> None:
+    """Raise DamagedShard where a shard's bytes, all of which could be read, are not those of its name.
+
+    `named` is the shard of which `path` is a copy.
+    """
+    expected = (named or path).name
+    try:
+        name = name_of(path)
+    except (OSError, MemoryError) as reason:
+        raise unreadable(path, reason) from reason
+    if name != expected:
+        raise DamagedShard(
+            f"{named or path}: its bytes have changed: they are those of {name}",
+            hint="repair the store",
+            store=path.parent.name,
+        )
+
+
+def is_damaged(path: Path) -> bool:
+    """Whether a shard is provably not what was written. Raises IceboxError where it can't be read now."""
+    try:
+        check(path)
+    except DamagedShard:
+        return True
+    return False
+
+
+def unreadable(path: Path, reason: BaseException) -> IceboxError:
+    """The error for a shard that can't be read now, and may well be whole."""
+    if isinstance(reason, FileNotFoundError):
+        return IceboxError(
+            f"{path}: was here a moment ago, and now {cause(reason)}; run this again, or open the store anew"
+        )
+    try:
+        foreign = isinstance(reason, PermissionError) and path.stat().st_uid != os.geteuid()
+    except OSError:
+        foreign = False
+    if foreign:
+        return ForbiddenShard(f"{path}: another user's, and not readable for you ({cause(reason)})")
+    return files.unreadable(path, reason)
+
+
+def set_aside(path: Path, folder: Path | None = None) -> Path:
+    """Rename a damaged shard to NAME.damaged, in its own folder or, of a store, in its shard cache's → its path now.
+
+    It stays where that is refused.
+    """
+    folder = folder or path.parent
+    number, target = 1, folder / f"{path.name}.damaged"
+    with suppress(OSError):
+        while target.exists():
+            if target.samefile(path):  # the same file under its name in a store and in the cache
+                path.unlink()
+                return target
+            number += 1
+            target = folder / f"{path.name}.damaged-{number}"
+        path.rename(target)
+        return target
+    return path
+
+
+def paths(folder: Path) -> list[Path]:
+    """The shards in a folder, by name. Raises IceboxError where the folder can't be listed, which `glob` hides."""
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as reason:
+        raise files.unreadable(folder, reason) from reason
+    return [folder / name for name in names if name.startswith("shard-") and name.endswith(".h5")]
+
+
 def read(path: Path) -> Shard:
-    """Read a shard's header. Raises IceboxError where the file is truncated or no shard."""
+    """Read a shard's header. Raises DamagedShard where it is provably not what was written, or IceboxError where the
+    file can't be read now.
+    """
     try:
         with h5py.File(path) as file:
             datasets = dict(file["features"].items())
@@ -118,4 +222,5 @@ def read(path: Path) -> Shard:
                 errors={row: message for row, message in enumerate(errors) if message},
             )
     except hdf5.BROKEN as reason:
-        raise IceboxError(f"{path}: expected a whole shard, found {reason}") from reason
+        check(path)  # what can't be read is damaged only if its bytes are not those of its name
+        raise unreadable(path, reason) from reason

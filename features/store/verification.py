@@ -10,18 +10,20 @@ import numpy as np
 from icebox.features.errors import IceboxError
 from icebox.features.ragged import OFFSETS
 from icebox.features.store import hdf5, index, shards
-from icebox.features.store.cache import ShardCache
+from icebox.features.store.cache import ShardCache, adopt
 from icebox.features.store.feature_store import FeatureStore
+from icebox.features.store.shards import DamagedShard
 
 BLOCK_ITEMS = 4096
 
 
 @dataclass(frozen=True)
 class Damage:
-    """A damaged file, and what is wrong with it."""
+    """A damaged file, and what is wrong with it; or one that could not be read now, and may well be whole."""
 
     path: Path
     problem: str
+    unreadable: bool = False
 
     def __str__(self) -> str:
         return f"{self.path}: {self.problem}"
@@ -29,23 +31,37 @@ class Damage:
 
 def verify_store(store: Path) -> list[Damage]:
     """Everything that is wrong with a finished store; none if it is whole."""
+    path = store / index.FILE
     try:
         opened = index.read(store)
         opened.check_columns()
-    except IceboxError as error:
-        return [Damage(store / index.FILE, str(error).removeprefix(f"{store / index.FILE}: "))]
+    except IceboxError as error:  # of those errors only one of a broken index has a hint
+        return [Damage(path, str(error).removeprefix(f"{path}: "), unreadable=error.hint is None)]
     damages = [damage for entry in opened.shards for damage in verify_shard(store / entry.name, entry)]
     return damages or list(verify_index(store))
 
 
 def verify_shard(path: Path, entry: index.ShardEntry) -> Iterator[Damage]:
     """Differences between a shard and the index's entry for it."""
-    if not path.exists():
+    try:
+        size_bytes = path.stat().st_size
+        if size_bytes != entry.size_bytes:
+            yield Damage(path, f"expected {entry.size_bytes:,} bytes, found {size_bytes:,}")
+            return
+        shards.check(path)
+    except FileNotFoundError:
         yield Damage(path, "this shard of the store is missing")
-    elif (size_bytes := path.stat().st_size) != entry.size_bytes:
-        yield Damage(path, f"expected {entry.size_bytes:,} bytes, found {size_bytes:,}")
-    elif (name := shards.name_of(path)) != path.name:
-        yield Damage(path, f"its bytes have changed: they are those of {name}")
+    except OSError as reason:
+        yield unreadable(path, shards.unreadable(path, reason))
+    except DamagedShard as damage:
+        yield Damage(path, str(damage).removeprefix(f"{path}: "))
+    except IceboxError as reason:
+        yield unreadable(path, reason)
+
+
+def unreadable(path: Path, reason: IceboxError) -> Damage:
+    """The entry for a file that can't be read now."""
+    return Damage(path, str(reason).removeprefix(f"{path}: "), unreadable=True)
 
 
 def verify_index(store: Path) -> Iterator[Damage]:
@@ -95,35 +111,38 @@ def virtual_dataset_matches(group: h5py.Group, store: FeatureStore, output: str,
     )
 
 
-def verify_cache(folder: Path, store: Path) -> list[Damage]:
-    """Damaged shards of one fingerprint's shard cache, but for those that are the same file as in `store`."""
-    return [
-        Damage(path, "its bytes have changed")
-        for path in sorted(folder.glob("shard-*.h5"))
-        if not ((store / path.name).exists() and path.samefile(store / path.name)) and shards.name_of(path) != path.name
-    ]
+def verify_cache(cache: ShardCache, store: Path) -> list[Damage]:
+    """Damaged and unreadable shards of a shard cache, but for those that are the same file as in `store`."""
+    damages = []
+    for path in cache.paths():
+        try:
+            if not ((store / path.name).exists() and path.samefile(store / path.name)):
+                shards.check(path)
+        except DamagedShard:
+            damages.append(Damage(path, "its bytes have changed"))
+        except (IceboxError, OSError) as reason:
+            error = reason if isinstance(reason, IceboxError) else shards.unreadable(path, reason)
+            damages.append(unreadable(path, error))
+    return damages
 
 
 def repair(store: Path, cache_root: Path) -> list[str]:
-    """Remove damaged shards from the store and from its shard cache, and put back those that the other has whole.
+    """Set aside damaged shards of the store and of its shard cache, and put back those that the other has whole.
 
     Returns the names of the shards that are lost: their rows, and only those, must be extracted again. Raises
-    IceboxError where the index is broken: extraction then writes another over the same shards.
+    IceboxError where the index is broken: extraction then writes another over the same shards. What can't be read now
+    stays as it is.
     """
     cache = ShardCache(cache_root, index.read(store).fingerprint)
     with cache.locked():
-        damaged = {damage.path.name for damage in verify_store(store)} - {index.FILE}
-        suspects = [cache.folder / name for name in damaged]
-        suspects += [damage.path for damage in verify_cache(cache.folder, store)]
-        for path in suspects:
-            if path.exists() and shards.name_of(path) != path.name:
-                path.unlink()
-        lost = []
-        for name in sorted(damaged):
-            if (cache.folder / name).exists():
-                cache.link_into(store, [name])
-            else:
-                (store / name).unlink(missing_ok=True)
-                lost.append(name)
-        cache.adopt(store)
-    return lost
+        missing = {damage.path.name for damage in verify_store(store) if not damage.unreadable} - {index.FILE}
+        suspects = [store / name for name in sorted(missing)]
+        suspects += [path for path in cache.paths() if path.name in missing]
+        suspects += [damage.path for damage in verify_cache(cache, store) if not damage.unreadable]
+        for path in dict.fromkeys(suspects):
+            if path.exists() and shards.is_damaged(path):
+                shards.set_aside(path, cache.folder)
+        whole = {path.name: path for path in cache.paths()}
+        cache.link_into(store, [whole[name] for name in sorted(missing & whole.keys())])
+    adopt(store, cache_root)
+    return sorted(missing - whole.keys())

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 import icebox
-from icebox.features.errors import IceboxError
+from icebox.features.errors import IceboxError, system_error
 from icebox.pipeline.cli import doctor, predict, project, store, verbosity
 from icebox.pipeline.project import hints
 
@@ -50,7 +50,10 @@ class Commands(TyperGroup):
         except BrokenPipeError:  # `… | head` has read enough: what is left goes nowhere, without a complaint
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(READER_GONE) from None
-        except IceboxError as error:
+        except (IceboxError, OSError, MemoryError, RuntimeError) as reason:
+            error = reason if isinstance(reason, IceboxError) else system_error(reason)
+            if error is None:
+                raise
             if logger.isEnabledFor(logging.DEBUG):
                 traceback.print_exc()
             print(f"error: {hints.with_hint(error)}", file=sys.stderr)

@@ -75,36 +75,42 @@ def verify(
         bool,
         typer.Option(
             "--repair",
-            help="Take damaged shards out of store and shard cache; the next extraction redoes only their rows.",
+            help="Set damaged shards of store and shard cache aside; the next extraction redoes only their rows.",
         ),
     ] = False,
 ) -> None:
     """Read every shard and compare it with its sha256, in stores and in the shard cache behind them."""
     from icebox.features.store import index, verification
+    from icebox.features.store.cache import ShardCache
     from icebox.pipeline.config import loader
     from icebox.pipeline.stores import recompute as recomputation
 
-    remaining = 0
+    damaged = unreadable = 0
     for store in [existing(name) for name in names or []] or finished():
         damages = verification.verify_store(store)
         broken_index = any(damage.path.name == index.FILE for damage in damages)
         if not broken_index:
-            damages += verification.verify_cache(paths.SHARDS / index.read(store).fingerprint, store)
+            damages += verification.verify_cache(ShardCache(paths.shards(), index.read(store).fingerprint), store)
         for damage in damages:
             print(damage, file=sys.stderr)
         again = f"run: dvc repro -f extract@{store.name} (or, if DVC holds a whole one: dvc checkout -f {store})"
         if not damages:
             checked = recomputation.check(loader.load(), store.name) if recompute else 0
             print(f"{store.name}: whole" + (f", and {checked} items gave the same features again" if checked else ""))
+        elif all(damage.unreadable for damage in damages):
+            unreadable += 1
+            print(f"{store.name}: could not be checked whole; see above", file=sys.stderr)
         elif repair and not broken_index:
-            lost = verification.repair(store, paths.SHARDS)
+            lost = verification.repair(store, paths.shards())
             print(f"{store.name}: " + (f"{len(lost)} shards are lost; {again}" if lost else "mended"))
         else:
-            remaining += 1
+            damaged += 1
             first = "" if broken_index else f"run: python -m pipeline store verify --repair {store.name}; then "
             print(f"{store.name}: damaged; {first}{again}", file=sys.stderr)
-    if remaining:
-        raise IceboxError(f"{remaining} damaged; see above for the files and for what to run")
+    if damaged:
+        raise IceboxError(f"{damaged} damaged; see above for the files and for what to run")
+    if unreadable:
+        raise IceboxError(f"{unreadable} could not be read; see above for the files and why")
 
 
 @app.command("compact")
@@ -113,13 +119,16 @@ def compact_store(name: Name) -> None:
     from icebox.features.store.compaction import compact
 
     store = existing(name)
-    done = compact(store, paths.SHARDS, others=[other for other in finished() if other != store])
+    others = [other for other in finished() if other != store]
+    done = compact(store, paths.shards(), others=others, shared_cache=paths.shared_cache() is not None)
     print(
         f"{name}: dropped {done.rows_dropped:,} rows, rewrote {done.shards_rewritten} shards; "
         f"{done.bytes_before / MB:.1f} → {done.bytes_after / MB:.1f} MB"
     )
     if done.shards_rewritten:
         print(f"its files have changed; have DVC take note: dvc commit -f extract@{name}")
+        if paths.shared_cache():
+            print(f"{paths.shards()} keeps its shards, which others may need; the next extraction may bring rows back")
 
 
 @app.command("export")
@@ -146,20 +155,31 @@ def prune(
             help="Also what the selected stores that are not here, and killed unfreezings, would go on from.",
         ),
     ] = False,
+    shared: Annotated[
+        bool,
+        typer.Option(
+            "--shared", help="Also of a cache that ICEBOX_CACHE names: of all that this project does not need."
+        ),
+    ] = False,
 ) -> None:
     """Empty the shard cache of rows that no store in data/stores needs."""
     from icebox.features.store import pruning
 
+    if paths.shared_cache() and not shared:
+        raise IceboxError(
+            f"{paths.shards()}: others share this cache (ICEBOX_CACHE names it), and which shards their stores need is "
+            "not known here; to remove all that this project does not need, theirs too, add --shared"
+        )
     here = [folder.name for folder in finished()]
     unfinished = [name for name in selected() if name not in here]
     if unfinished and not also_unfinished:
         raise IceboxError(
-            f"{paths.SHARDS}: may hold what {', '.join(unfinished)} would go on from (selected in params.yaml, but not "
-            f"in {paths.STORES}); run dvc repro (or dvc checkout) first, or add --unfinished to free it all the same"
+            f"{paths.shards()}: may hold what {', '.join(unfinished)} would go on from (selected in params.yaml, but "
+            f"not in {paths.STORES}); run dvc repro (or dvc checkout) first, or add --unfinished to free it anyway"
         )
     if also_unfinished:
         shutil.rmtree(paths.UNFREEZE, ignore_errors=True)  # its links keep shards on the disk
-    pruned = pruning.prune(paths.SHARDS, [paths.store(name) for name in here])
+    pruned = pruning.prune(paths.shards(), [paths.store(name) for name in here])
     for folder in pruned:
         print(f"{folder.folder}: removed {folder.shards} shards, freed {folder.freed_bytes / MB:.1f} MB")
     print(f"freed {sum(folder.freed_bytes for folder in pruned) / MB:.1f} MB in all")
@@ -173,10 +193,13 @@ def selected() -> list[str]:
 
 
 def finished() -> list[Path]:
-    """The folders of the finished stores."""
+    """The folders of the finished stores. Raises IceboxError for one that can't be looked into, which `glob` hides."""
+    from icebox.features import files
     from icebox.features.store import index
 
-    return sorted(path.parent for path in paths.STORES.glob(f"*/{index.FILE}"))
+    if not files.exists(paths.STORES):
+        return []
+    return sorted(folder for folder in files.folders(paths.STORES) if files.exists(folder / index.FILE))
 
 
 def existing(name: str) -> Path:

@@ -5,10 +5,7 @@ CACHE/backbones/NAME-HASH/   what the family's `fetch` left, and origin.json, wh
 
 import hashlib
 import json
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,7 +19,6 @@ from icebox.pipeline.catalog import backbones
 from icebox.pipeline.config import loader, plugin_schema
 from icebox.pipeline.project import backbone_names, paths
 
-CACHE_VARIABLE = "ICEBOX_CACHE"
 ORIGIN_FILE = "origin.json"
 LOADED_MAX = 2  # networks kept in memory: one, and during the trial of `precision: auto` a second
 ROOT_DEPTH = len(paths.backbone("NAME").parts)  # folders between a backbone's and its project's root
@@ -41,8 +37,8 @@ def cache_folder(chosen: Path | str | None = None) -> Path:
     """The shared folder: `chosen`, else what ICEBOX_CACHE names, else `icebox` in the user's cache directory."""
     if chosen is not None:
         return Path(chosen).expanduser().resolve()
-    if named := os.environ.get(CACHE_VARIABLE):
-        return Path(named).expanduser().resolve()
+    if shared := paths.shared_cache():
+        return shared
     import platformdirs
 
     return platformdirs.user_cache_path("icebox", appauthor=False)
@@ -86,14 +82,11 @@ def fetch(settings: dict[str, str], target: Path) -> None:
         raise IceboxError(f"'{family}' is trained in a project; give its folder there, data/backbones/NAME")
     plugin_schema.check(file, "fetch", parameters, where=family)
     module = plugins.load(backbone_names.FAMILIES, family)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=files.TEMPORARY, dir=target.parent))
-    try:
+    with files.temporary_in(target.parent) as draft:
+        draft.mkdir()
         module.fetch(draft, **parameters)
         files.write_text(draft / ORIGIN_FILE, json.dumps(settings, indent=2) + "\n")
         draft.replace(target)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def family_of(folder: Path) -> str:

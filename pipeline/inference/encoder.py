@@ -4,7 +4,6 @@ Letters: n items, d features.
 """
 
 import logging
-import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -113,19 +112,18 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RawItemsEstimat
         """Features (n, d), of which only those are computed that the shard cache lacks."""
         cache = cached_backbones.cache_folder(self.cache)
         rows = items.manifest()
-        lock = cache / "locks" / fingerprint_of({**backbone.spec, "stored": STORED})
-        # extraction refuses to share its cache with another process at once; the folds of a search wait here
-        with files.locked(lock, wait=True), tempfile.TemporaryDirectory(prefix=".store-", dir=cache) as folder:
+        with files.temporary_in(cache) as folder:
             summary = extract(
                 rows,
                 read=items.read,
                 backbone=backbone,
                 cache_root=cache / "shards",
-                store=Path(folder) / "store",
+                store=folder,
+                wait=True,  # for the other folds of a search
                 batch_size=self.batch_size,
                 workers=self.workers,
                 stored=STORED,
             )
-            features = FeatureStore(Path(folder) / "store").load().astype(np.float32, copy=False)
+            features = FeatureStore(folder).load().astype(np.float32, copy=False)
         logger.info("%s: %d items, %d passed through the network", self.backbone, summary.items, summary.passed)
         return features

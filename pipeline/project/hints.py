@@ -18,6 +18,7 @@ WORDING: dict[Hint, str] = {
     ),
     "make the manifest again": "run dvc repro again, which will look at the dataset anew",
     "name more views": "more can be named in stores.{store}.extract.views",
+    "repair the store": "run: icebox store verify --repair {store}",
     "skip unreadable items": "or set extract.on_error: skip in params.yaml to leave it out",
 }
 

@@ -1,10 +1,11 @@
 """Paths of all files, relative to the project's root. dvc.yaml has the same; a test compares the two."""
 
+import os
 from pathlib import Path
 
+CACHE_VARIABLE = "ICEBOX_CACHE"
 PARAMS = Path("params.yaml")
 SCHEMA = Path("params.schema.json")  # of params.yaml, for editors; kept in git, so that a clone has it
-SHARDS = Path(".icebox/shards")
 STORES = Path("data/stores")
 PRECISIONS = Path(".icebox/plans")  # `precision: auto` as resolved; under its first name, since records must last
 UNFREEZE = Path(".icebox/unfreeze")
@@ -18,6 +19,17 @@ DETAILS = Path("results/details")
 SAMPLES = Path("results/samples")
 LOOKS = Path("results/looks")
 REPORT = Path("reports/index.html")
+
+
+def shared_cache() -> Path | None:
+    """The folder that ICEBOX_CACHE names: of shards (and, outside of projects, weights) of all who set it so."""
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named).expanduser().resolve() if named else None
+
+
+def shards() -> Path:
+    """The shard cache: the project's own, or the one that ICEBOX_CACHE names."""
+    return (shared_cache() or Path(".icebox")) / "shards"
 
 
 def code_stamp(kind: str, key: str) -> Path:

@@ -13,7 +13,7 @@ from icebox.features.manifest.leakage import Finding, resolve_leakage
 from icebox.features.manifest.split_sizes import split_remarks
 from icebox.features.splits import in_order
 from icebox.features.store import index
-from icebox.features.store.cache import ShardCache
+from icebox.features.store.cache import adopt
 from icebox.pipeline.catalog import datasets
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import Config, Split
@@ -55,7 +55,7 @@ def run(config: Config, key: str) -> None:
         logger.warning("%s: %s", key, doubt.sentence())
     # DVC is about to delete these stores, since their manifest changed; what they hold must outlive that
     for name, store in config.stores.items():
-        if store.dataset == key and paths.store(name).exists():
+        if store.dataset == key and files.exists(paths.store(name)):
             keep_shards(name)
 
 
@@ -82,15 +82,16 @@ def write_summary(config: Config, key: str, counts: Counter[str]) -> None:
 def keep_shards(store: str) -> None:
     """Put a store's whole shards into the cache, and record the precision that `auto` was resolved to for them.
 
-    A store that was pulled from elsewhere has no record on this machine yet.
+    A store that was pulled from elsewhere has no record on this machine yet. Raises IceboxError where a shard or the
+    index can't be read now: DVC would then delete the only copy.
     """
     folder = paths.store(store)
+    adopt(folder, paths.shards())
     try:
         stored = index.read(folder)
-    except IceboxError:  # unfinished or damaged: nothing to go on from, and extraction will make it anew
-        return
-    cache = ShardCache(paths.SHARDS, stored.fingerprint)
-    with cache.locked():
-        cache.adopt(folder)
+    except IceboxError as error:
+        if error.hint is None:
+            raise
+        return  # unfinished or damaged
     if precision.recorded_precision(stored.spec, paths.PRECISIONS) is None:
         precision.record_precision(stored.spec, stored.spec["precision"], paths.PRECISIONS)

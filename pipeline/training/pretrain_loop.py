@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import tempfile
 from pathlib import Path
 
 import torch
@@ -46,8 +45,8 @@ def pretrain(
         pretraining.network.eval()
         torch.manual_seed(pretraining.seed)
         scores = {name: rounded(score) for name, score in pretraining.evaluate().items()}
-    with tempfile.TemporaryDirectory(dir=folder, prefix=files.TEMPORARY) as temporary:
-        draft = Path(temporary)
+    with files.temporary_in(folder) as draft:
+        draft.mkdir()
         write_weights(draft / WEIGHTS_FILE, pretraining.network)
         (draft / METRICS_FILE).write_text(json.dumps(scores, indent=2) + "\n")
         for name, text in pretraining.files().items():

@@ -84,8 +84,9 @@ class ActivationCache:
             [row for rows in self.job.rows.values() for row in rows],
             read=self.job.source.read,
             backbone=self.job.load_backbone([f"{partial_forward.block}:{pooling}"]),
-            cache_root=paths.SHARDS,
+            cache_root=paths.shards(),
             store=folder,
+            wait=paths.shared_cache() is not None,
             batch_size=self.job.config.extract.batch_size,
             workers=self.job.config.extract.workers,
         )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from icebox.features import files
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import extract
-from icebox.features.store.cache import ShardCache
+from icebox.features.store.cache import adopt
 from icebox.features.store.feature_store import FeatureStore
 from tests.tiny import Doubling, rows
 
@@ -188,7 +188,7 @@ def test_a_damaged_shard_in_the_cache_is_redone_and_only_that(tmp_path, caplog):
 def test_a_pulled_store_is_adopted_so_that_it_grows_instead_of_restarting(tmp_path):
     run(tmp_path / "teammate", rows("1", "2", "3"))
     teammates = FeatureStore(tmp_path / "teammate/store")
-    ShardCache(tmp_path / "mine/cache", teammates.fingerprint).adopt(teammates.folder)
+    adopt(teammates.folder, tmp_path / "mine/cache")
     done, _ = run(tmp_path / "mine", rows("1", "2", "3", "4"))
     assert done.passed == 1
 

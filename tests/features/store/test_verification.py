@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import extract
 from icebox.features.store import verification
+from icebox.features.store.cache import ShardCache
 from icebox.features.store.feature_store import FeatureStore
 from icebox.features.store.verification import repair
 from tests.tiny import Doubling, rows
@@ -136,7 +137,8 @@ def test_a_shard_that_is_whole_in_store_or_cache_mends_the_other(folder, victim,
     data = bad.read_bytes()
     bad.unlink()  # so that the two are no longer one file
     bad.write_bytes(data[:-3] + b"bad")
-    found = verification.verify_store(folder / "store") + verification.verify_cache(cached.parent, folder / "store")
+    cache = ShardCache(folder / "cache", cached.parent.name)
+    found = verification.verify_store(folder / "store") + verification.verify_cache(cache, folder / "store")
     assert [one.path for one in found] == [bad]
     assert repair(folder / "store", folder / "cache") == []
     assert contents(folder / "store") == whole

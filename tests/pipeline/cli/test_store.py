@@ -41,7 +41,7 @@ def make(name: str, items: str) -> None:
         rows(*items),
         read=lambda source: source,
         backbone=Doubling(),
-        cache_root=paths.SHARDS,
+        cache_root=paths.shards(),
         store=paths.store(name),
         shard_rows=3,
     )

@@ -1,3 +1,4 @@
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.config import loader
 from icebox.pipeline.project import paths
 from icebox.pipeline.stages import manifest
+from tests import faults
 from tests.tiny import Doubling, rows
 
 
@@ -22,7 +24,7 @@ def make_store() -> FeatureStore:
         rows("1", "2", "3", "4"),
         read=lambda source: source,
         backbone=Doubling(),
-        cache_root=paths.SHARDS.parent / "elsewhere",
+        cache_root=paths.shards().parent / "elsewhere",
         store=paths.store("s"),
         shard_rows=2,
     )
@@ -33,7 +35,7 @@ def test_a_stores_shards_and_precision_outlive_what_dvc_deletes(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     store = make_store()
     manifest.keep_shards("s")
-    assert len(ShardCache(paths.SHARDS, store.fingerprint).places()) == 4
+    assert len(ShardCache(paths.shards(), store.fingerprint).places()) == 4
     assert precision.recorded_precision(store.spec, paths.PRECISIONS) == "float32"
 
 
@@ -44,15 +46,25 @@ def test_a_damaged_shard_does_not_stop_the_stage_and_costs_only_itself(tmp_path,
     victim.unlink()
     victim.write_bytes(b"not an HDF5 file")
     manifest.keep_shards("s")
-    assert len(ShardCache(paths.SHARDS, store.fingerprint).places()) == 2
+    assert len(ShardCache(paths.shards(), store.fingerprint).places()) == 2
 
 
-def test_a_store_without_an_index_is_left_alone(tmp_path, monkeypatch):
+@pytest.mark.parametrize("index", [None, b"damaged"])
+def test_shards_beside_a_missing_or_damaged_index_outlive_it_too(tmp_path, monkeypatch, index):
+    monkeypatch.chdir(tmp_path)
+    store = make_store()
+    (paths.store("s") / "index.h5").unlink()
+    if index:
+        (paths.store("s") / "index.h5").write_bytes(index)
+    manifest.keep_shards("s")
+    assert len(ShardCache(paths.shards(), store.fingerprint).places()) == 4
+
+
+def test_a_shard_that_cannot_be_read_now_stops_the_stage_before_dvc_deletes_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_store()
-    (paths.store("s") / "index.h5").unlink()
-    manifest.keep_shards("s")
-    assert not paths.SHARDS.exists()
+    with faults.failing(errno.EIO), pytest.raises(IceboxError, match=r"shard-.*Input/output error"):
+        manifest.keep_shards("s")
 
 
 PARAMS = """

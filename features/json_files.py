@@ -81,7 +81,7 @@ def shortened(value: object) -> str:
     return one_line(SHORT.repr(value))
 
 
-def one_line(problem: object) -> str:
-    """An error's text, or any other, on one line of a few hundred characters."""
-    text = " ".join(str(problem)[: 10 * LINE_MAX].split()) or type(problem).__name__
-    return text if len(text) <= LINE_MAX else f"{text[:LINE_MAX]} …"
+def one_line(problem: object, *, limit: int = LINE_MAX) -> str:
+    """An error's text, or any other, on one line of so many characters at most."""
+    text = " ".join(str(problem)[: 10 * limit].split()) or type(problem).__name__
+    return text if len(text) <= limit else f"{text[:limit]} …"

@@ -4,9 +4,6 @@ import re
 from pathlib import Path
 from typing import Any, get_args
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from icebox.features import plugins
 from icebox.features.errors import IceboxError, suggestion
 from icebox.features.manifest.validation import Task
@@ -25,6 +22,7 @@ from icebox.pipeline.config.schema import (
     Unfreeze,
 )
 from icebox.pipeline.config.section import S, parse_section
+from icebox.pipeline.config.yaml_file import errors_in_one_line, read_yaml
 from icebox.pipeline.project import paths
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*(-[A-Za-z0-9_.]+)*")
@@ -33,6 +31,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*(-[A-Za-z0-9_.]+)*")
 SECTIONS = ("select", "datasets", "backbones", "pretrain", "generate", "stores", "heads", "unfreeze", "extract", "fit")
 
 
+@errors_in_one_line()
 def load(path: Path = paths.PARAMS) -> Config:
     """Read and check params.yaml. Raises IceboxError with the place of the first thing wrong."""
     raw = read_yaml(path)
@@ -57,19 +56,6 @@ def load(path: Path = paths.PARAMS) -> Config:
     )
     check_references(config)
     return config
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The file's top-level dictionary."""
-    try:
-        raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))  # YAML 1.2, as DVC reads it
-    except FileNotFoundError:
-        raise IceboxError(f"{path}: not found; run this in the project's root folder") from None
-    except YAMLError as reason:
-        raise IceboxError(f"{path}: {' '.join(str(reason).split())}") from None
-    if not isinstance(raw, dict):
-        raise IceboxError(f"{path}: expected sections ({', '.join(SECTIONS)}), found {type(raw).__name__}")
-    return raw
 
 
 def mapping(raw: dict[str, Any], name: str) -> dict[str, Any]:

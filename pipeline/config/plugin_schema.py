@@ -16,6 +16,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from icebox.features import plugins
 from icebox.features.errors import IceboxError, suggestion
+from icebox.features.json_files import shortened
 
 NAMES: dict[str, Any] = {  # what an annotation may be made of; a path and a sequence are text and list in params.yaml
     "bool": bool, "dict": dict, "float": float, "int": int, "list": list, "str": str, "tuple": tuple,
@@ -46,7 +47,7 @@ def check(file: Path, function: str, parameters: dict[str, Any], *, where: str, 
     accepted = {argument.arg: argument.annotation for argument in arguments.kwonlyargs}
     for name, value in parameters.items():
         if name not in accepted:
-            raise IceboxError(f"{where}.{name}: no such parameter; {suggestion(name, sorted(accepted))}")
+            raise IceboxError(f"{where}.{name}: no such parameter; {suggestion(str(name), sorted(accepted))}")
         for element in value if grid and isinstance(value, list) else [value]:
             check_type(element, accepted[name], file, f"{where}.{name}")
         if grid and value == []:
@@ -141,7 +142,7 @@ def check_type(value: object, annotation: ast.expr | None, file: Path, where: st
             raise IceboxError(f"{where}: expected {expected}, found {reprlib.repr(found)}") from None
         bounds = [BOUNDS[each["type"]].format(**each["ctx"]) for each in errors.errors() if each["type"] in BOUNDS]
         expected = " ".join([ast.unparse(PlainTypes(file).visit(copy.deepcopy(annotation))), *bounds])
-        raise IceboxError(f"{where}: expected {expected}, found {value!r}") from None
+        raise IceboxError(f"{where}: expected {expected}, found {shortened(value)}") from None
 
 
 def evaluate(annotation: ast.expr, file: Path) -> Any:

@@ -6,6 +6,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from icebox.features.errors import IceboxError, suggestion
+from icebox.features.json_files import shortened
 
 
 class Section(BaseModel):
@@ -30,7 +31,7 @@ def parse_section(kind: type[S], value: object, where: str) -> S:
             raise IceboxError(f"{place}: no such key; {suggestion(str(first['loc'][-1]), known)}") from None
         if first["type"] == "missing":
             raise IceboxError(f"{place}: missing") from None
-        raise IceboxError(f"{place}: {first['msg']}, found {first['input']!r}") from None
+        raise IceboxError(f"{place}: {first['msg']}, found {shortened(first['input'])}") from None
 
 
 def kind_at(kind: type[Section], place: Sequence[int | str]) -> type[Section]:

@@ -41,6 +41,7 @@ CATALOGS = {  # page → its title, what it says, and the sections of params.yam
 TYPES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false", "null": "null"}
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 NAMING = {"family", "source"}  # keys that name the plugin itself
+FILLED_IN = {"task", "columns"}  # keywords of heads that the stage fills in
 
 
 def pages() -> dict[str, str]:
@@ -68,6 +69,9 @@ def plugin_page(page: str, schema: Schema) -> str:
             entry = schema["$defs"][f"{section}.{name}"]
             keys = {key: value for key, value in entry["properties"].items() if key not in shared}
             blocks[-1] = blocks[-1] or prose(file, function, set(keys))
+            if section == "heads":
+                note = "For classes and for numbers." if "task" in keys else "For classes only."
+                keys = {key: value for key, value in keys.items() if key not in FILLED_IN}
             blocks += [note, Tables(schema, section).table(keys, required=entry["required"])]
     return "\n\n".join(filter(None, blocks)) + "\n"
 
@@ -110,8 +114,8 @@ def sections_page(schema: Schema) -> str:
         blocks.append(f"## {section}")
         if section in pages_of:
             blocks.append(
-                f"Entries with names of your own: {described.get('description', '')} Their keys are the parameters of "
-                f"a plugin: [{CATALOGS[pages_of[section]][0]}]({pages_of[section]}.md).".replace(":  ", ": ")
+                "Entries with names of your own; their keys are the parameters of a plugin: "
+                f"[{CATALOGS[pages_of[section]][0]}]({pages_of[section]}.md)."
             )
             continue
         blocks += Tables(schema, section).section(described)
@@ -163,7 +167,7 @@ class Tables:
         """A table of keys, types, defaults and meanings; a line where there are none."""
         rows = [
             f"| `{key}` | {self.kind(value, f'{path}.{key}')} | {self.default(key, value, required)} | "
-            f"{docstrings.code(value.get('description', '')).replace('|', chr(92) + '|')} |"
+            f"{meaning(key, value)} |"
             for key, value in keys.items()
             if key not in NAMING
         ]
@@ -190,7 +194,10 @@ class Tables:
         if "properties" in found and len(found["properties"]) > 1:
             self.nested.setdefault(path, found)
             return f"[mapping](#{anchor(path)})"
-        return either([*dict.fromkeys(self.kinds(found, path))])
+        kinds = dict.fromkeys(self.kinds(found, path))
+        if "number" in kinds:
+            kinds.pop(TYPES["integer"], None)
+        return either([*kinds])
 
     def kinds(self, value: Schema, path: str) -> list[str]:
         """The alternatives that may stand for a key, each in words; null, which is its absence, left out."""
@@ -227,6 +234,15 @@ class Tables:
             return [f"mapping of {element}" if element else "mapping"]
         bounds = " and ".join(f"{sign} {value[key]}" for key, sign in BOUNDS.items() if key in value)
         return [f"{TYPES[name]} {bounds}".strip()]
+
+
+def meaning(key: str, value: Schema) -> str:
+    """What a key means, for a cell of a table."""
+    text = value.get("description", "")
+    if text.startswith(f"`{key}`: "):
+        text = text.removeprefix(f"`{key}`: ")
+        text = text[:1].upper() + text[1:]
+    return docstrings.code(text).replace("|", "\\|")
 
 
 def either(alternatives: list[str]) -> str:

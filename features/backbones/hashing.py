@@ -28,7 +28,7 @@ WORD = re.compile(r"\w+")
 
 
 def fetch(folder: Path, *, dimensions: Annotated[int, Ge(1)] = 4096) -> None:
-    """Keep the number of buckets, d; there are no weights."""
+    """Keep the settings; there are no weights. `dimensions`: the number of buckets, d."""
     write_settings(folder, {"family": "hashing", "dimensions": dimensions})
 
 

@@ -23,7 +23,7 @@ FLOOR = True  # no network: the score that a network has to beat
 
 
 def fetch(folder: Path, *, size: Annotated[int, Ge(1)] = 8, grey: bool = True) -> None:
-    """Keep the settings: every image becomes size×size pixels, grey or RGB."""
+    """Keep the settings. `size`: every image becomes `size`×`size` pixels. `grey`, or else RGB."""
     write_settings(folder, {"size": size, "grey": grey})
 
 

@@ -43,7 +43,9 @@ def fetch(
     hidden: Annotated[int, Ge(1)] = 32,
     seed: int = 0,
 ) -> None:
-    """Draw the weights. `steps`: steps with weights of their own; `width`: numbers per step; `hidden`: of the state."""
+    """Draw the weights from `seed`. `kind`: weights that all steps share, or weights of each of the first `steps`
+    steps' own, later steps ignored (`truncated`) or padding masked (`padded`). `width`: numbers per step; `hidden`:
+    of the state."""
     if kind != "shared" and steps < 1:
         raise IceboxError(f"recurrent: kind '{kind}' has weights for each step: say how many with `steps:`")
     settings: dict[str, Any] = {

@@ -66,7 +66,8 @@ def pretraining(
 ) -> "LanguageModelPretraining":
     """Train on the text of the train split, at `batch_size` positions of it in parallel, `tokens` words per step.
 
-    `width` is the width of the word vectors and of the features, `hidden` that of the layers below the last.
+    `width` is the width of the word vectors and of the features, `hidden` that of the layers below the last, of
+    `layers` in all. `dropout`: the share left out of word vectors and states. `clip`: the gradient's largest length.
     """
     network = {"width": width, "hidden": hidden, "layers": layers}
     return LanguageModelPretraining(

@@ -23,7 +23,8 @@ def fetch(
     width: Annotated[int, Ge(1)] = 10,
     keep: Literal["first", "last"] = "first",
 ) -> None:
-    """Keep the settings: `first` or `last` `steps` steps; shorter sequences are padded with zeros at the other side."""
+    """Keep the settings. `keep`: the first or the last `steps` steps; shorter sequences are padded with zeros at the
+    other side. `width`: numbers per step."""
     write_settings(folder, {"steps": steps, "width": width, "keep": keep})
 
 

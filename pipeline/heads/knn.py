@@ -19,7 +19,8 @@ def build(
     pca: int | float | None = None,
     task: Literal["classification", "regression"] = "classification",
 ) -> PreprocessedHead:
-    """`n_neighbors`: how many vote. `weights`: equal votes, or by the inverse of their distance."""
+    """`n_neighbors`: how many vote. `metric`: the distance by which they are nearest. `weights`: equal votes, or by
+    the inverse of their distance."""
     family = KNeighborsClassifier if task == "classification" else KNeighborsRegressor
     if metric == "euclidean":
         return PreprocessedHead(family(n_neighbors=n_neighbors, weights=weights), scale=scale, pca=pca)

@@ -36,10 +36,10 @@ def build(
     seed: int = 0,
     task: Literal["classification", "regression"] = "classification",
 ) -> PreprocessedHead:
-    """`learning_rate`: the peak of a cosine schedule; Adam. `weight_decay`: strength of the L2 penalty against the mean
-    loss. `epochs` are raised where they would be fewer than 300 steps. `outputs`: which of the store's selected outputs
-    to use, all by default; `columns`, filled in by the stage, are their columns. All of them are scaled before; `pca`
-    mixes them, so that they can no longer be told apart."""
+    """`learning_rate`: the peak of a cosine schedule; Adam. `weight_decay`: strength of the L2 penalty against the
+    mean loss. `epochs` are raised where they would be fewer than 300 steps of `batch_size` items. `outputs`: which
+    of the store's selected outputs to use, all by default; `columns`, filled in by the stage, are their columns. All
+    of them are scaled before; `pca` mixes them, so that they can no longer be told apart."""
     family = ProbeClassifier if task == "classification" else ProbeRegressor
     probe = family(
         learning_rate=learning_rate,

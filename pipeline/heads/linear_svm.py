@@ -19,7 +19,8 @@ def build(
     tol: float = 3e-4,
     task: Literal["classification", "regression"] = "classification",
 ) -> PreprocessedHead:
-    """`C`: inverse strength of the L2 penalty."""
+    """`C`: inverse strength of the L2 penalty. `max_iter`: the most steps of the solver, which ends where no entry of
+    the gradient is larger than `tol`."""
     family = LinearSVMClassifier if task == "classification" else LinearSVMRegressor
     return PreprocessedHead(family(C=C, max_iter=max_iter, tol=tol), scale=scale, pca=pca)
 

@@ -19,7 +19,8 @@ def build(
     max_iter: int = 1000,
     tol: float = 3e-4,
 ) -> PreprocessedHead:
-    """`C`: inverse strength of the L2 penalty."""
+    """`C`: inverse strength of the L2 penalty. `max_iter`: the most steps of the solver, which ends where no entry of
+    the gradient is larger than `tol`."""
     return PreprocessedHead(LogReg(C=C, max_iter=max_iter, tol=tol), scale=scale, pca=pca)
 
 

@@ -38,9 +38,11 @@ def build(
     task: Literal["classification", "regression"] = "classification",
 ) -> PreprocessedHead:
     """`layers`: the number of hidden layers, each `hidden` wide. `learning_rate`: the peak of a cosine schedule over
-    `epochs`; AdamW. `mixup`: α of the Beta distribution by which two items' features and labels are mixed; 0 is none.
-    With a val, training stops after `patience` epochs without a better val loss, and the best epoch's weights are kept;
-    `stop_after` stops it at an epoch, the schedule unchanged."""
+    `epochs` of batches of `batch_size` items; AdamW with `weight_decay`. `dropout`: the share of each hidden layer
+    that is left out. `label_smoothing`: the share of each label that is spread over all classes. `mixup`: α of the
+    Beta distribution by which two items' features and labels are mixed; 0 is none. With a val, training stops after
+    `patience` epochs without a better val loss, and the best epoch's weights are kept; `stop_after` stops it at an
+    epoch, the schedule unchanged."""
     family = MLPClassifier if task == "classification" else MLPRegressor
     network = family(
         hidden=hidden,

@@ -18,7 +18,8 @@ def build(
     seed: int = 0,
     task: Literal["classification", "regression"] = "classification",
 ) -> PreprocessedHead:
-    """`max_features`: how many features, or what share of them, a split may choose from. `max_depth`: the largest."""
+    """`n_estimators`: the number of trees. `min_samples_leaf`: the fewest items of a leaf. `max_features`: how many
+    features, or what share of them, a split may choose from. `max_depth`: the largest."""
     family = RandomForestClassifier if task == "classification" else RandomForestRegressor
     forest = family(
         n_estimators=n_estimators,

@@ -112,7 +112,7 @@ def test_it_predicts_as_the_command_does(project, monkeypatch, capsys):
     monkeypatch.chdir(project)
     texts = ["A GOOD thing", "bad", "thing number"]
     Path("new.txt").write_text("\n".join(texts))
-    predict.to_table("notes-hashing/logreg", ["new.txt"])
+    predict.to_table(predict.open_head("notes-hashing/logreg"), ["new.txt"])
     lines = [line.split(",") for line in capsys.readouterr().out.splitlines()[1:]]
     head = icebox.load("notes-hashing/logreg")
     assert head.predict(np.array(texts)[:, None]).tolist() == [line[2] for line in lines]

@@ -76,6 +76,7 @@ app.command()(project.run)
 app.command()(project.schema)
 app.command()(doctor.doctor)
 app.command()(predict.predict)
+app.command()(predict.evaluate)
 app.add_typer(store.app, name="store")
 
 

@@ -50,11 +50,10 @@ def predict(
     """Label new images or texts with a fitted head: a row an item, with a probability for each class."""
     from icebox.pipeline.inference import predict
 
-    predict.to_table(
+    opened = predict.open_for(
         head,
         inputs or [],
         out=out,
-        on_error=on_error,
         safe=safe_csv,
         trust=trust,
         source=source,
@@ -63,3 +62,48 @@ def predict(
         stdin=stdin,
         encoding=encoding,
     )
+    predict.to_table(opened, inputs or [], out=out, on_error=on_error, safe=safe_csv)
+
+
+def evaluate(
+    head: Head,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH", help="Folders of class folders, tables with labels; what the source reads."),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the predictions there: .csv, .jsonl or .parquet.")
+    ] = None,
+    on_error: OnError = "fail",
+    unknown_labels: Annotated[
+        Literal["fail", "wrong", "skip"],
+        typer.Option(help="Labels that the head does not know: an error, wrong answers, or left out."),
+    ] = "fail",
+    split: Annotated[str | None, typer.Option(metavar="NAME", help="Items of this split only.")] = None,
+    safe_csv: SafeCsv = False,
+    stdin: Stdin = None,
+    encoding: Encoding = None,
+    source: Source = None,
+    settings: Settings = None,
+    trust: Trust = False,
+) -> None:
+    """Score a fitted head on labelled items that were no part of its dataset. Nothing is fitted."""
+    from icebox.pipeline.comparison import evaluate, evaluation_text
+    from icebox.pipeline.inference import predict
+
+    opened = predict.open_for(
+        head,
+        inputs,
+        out=out,
+        safe=safe_csv,
+        trust=trust,
+        source=source,
+        settings=settings or [],
+        stdin=stdin,
+        encoding=encoding,
+    )
+    evaluation = evaluate.evaluate(
+        opened, inputs, out=out, on_error=on_error, safe=safe_csv, unknown_labels=unknown_labels, split=split
+    )
+    print(evaluation.as_json() if as_json else evaluation_text.as_text(evaluation))

@@ -12,12 +12,12 @@ import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.metaestimators import available_if
 
-from icebox.features.abc.backbone import Backbone
 from icebox.features.errors import IceboxError
 from icebox.pipeline.evaluation.predictions import Predictions
 from icebox.pipeline.inference import predict
 from icebox.pipeline.inference.bundle import Bundle
 from icebox.pipeline.inference.new_items import NewItem
+from icebox.pipeline.inference.predict import OpenHead
 from icebox.pipeline.inference.raw_items import RawItems, RawItemsEstimator
 
 
@@ -39,10 +39,10 @@ class FittedHead(RawItemsEstimator):
     @property
     def bundle_(self) -> Bundle:
         """The bundle: the head, its classes, and where its features come from."""
-        return self._open()[0]
+        return self._open().bundle
 
-    def _open(self) -> tuple[Bundle, Backbone]:
-        """Bundle and backbone, opened once. Raises IceboxError where either is missing or has changed."""
+    def _open(self) -> OpenHead:
+        """The head, opened once. Raises IceboxError where either is missing or has changed."""
         if "_opened" not in self.__dict__:
             with contextlib.chdir(self.project):  # where the project's own plugins are found, and all its paths begin
                 self._opened = predict.open_head(self.head, trust=self.trust)
@@ -53,14 +53,14 @@ class FittedHead(RawItemsEstimator):
 
         They can be given to `predict`; each has an `item_id` and, if `labelled`, a `label`.
         """
-        return list(predict.reading_of(*self._open()).items([str(each) for each in inputs], labelled=labelled))
+        return list(self._open().reading.items([str(each) for each in inputs], labelled=labelled))
 
     def _answers(self, X: Any) -> Iterator[Predictions]:
         """The head's answers, a batch at a time. Raises IceboxError for an item that can't be read."""
-        opened, backbone = self._open()
-        modality = predict.reading_of(opened, backbone).modality
-        items = RawItems(X, modality, clean=opened.clean).new_items()
-        return (predict.answer(opened, batch) for batch in predict.batches(opened, backbone, items, refuse))
+        head = self._open()
+        items = RawItems(X, head.reading.modality, clean=head.bundle.clean).new_items()
+        batches = predict.batches(head.bundle, head.backbone, items, refuse)
+        return (predict.answer(head.bundle, batch) for batch in batches)
 
     def __sklearn_is_fitted__(self) -> bool:
         return True

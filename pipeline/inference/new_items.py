@@ -4,6 +4,7 @@ What that source can't read elsewhere is read by its modality: images one by one
 table is never taken for lines unasked: each row, quotes and all, would be a text.
 """
 
+import logging
 import os
 import sys
 import tempfile
@@ -35,6 +36,8 @@ EXPECTED: dict[Modality, str] = {
     "pair": "a table like the dataset's, or text files of two texts a line with a tab between them",
     "sequence": "an .npz of sequences",
 }
+
+logger = logging.getLogger("icebox")
 
 TableFormat = Literal["csv", "tsv", "jsonl", "parquet"]
 
@@ -200,7 +203,7 @@ def items_of_dataset(dataset: Dataset, path: Path, name: str, *, several: bool) 
         read = partial(dataset.read, item.source)
         yield NewItem(item_id, place, read, label=item.label, group=item.group, split=item.split)
     for remark in dataset.account.remarks():
-        print(f"{name}: {remark.sentence()}", file=sys.stderr)
+        logger.info("%s: %s", name, remark.sentence())
 
 
 def identity(content: Content) -> Content:

@@ -39,6 +39,16 @@ def open_table(out: Path | None, columns: Columns, *, safe: bool = False) -> Ite
         raise IceboxError(f"--out {out}: can't be written: {reason.strerror or reason}") from reason
 
 
+@contextmanager
+def open_rows(out: Path | None, columns: Columns, *, safe: bool) -> Iterator[WriteRows]:
+    """Like `open_table`, but rows go nowhere where there is no `out`."""
+    if out is None:
+        yield lambda rows: None
+        return
+    with open_table(out, columns, safe=safe) as write:
+        yield write
+
+
 def refuse_target(out: Path, inputs: Sequence[Path], *, safe: bool) -> None:
     """Raise IceboxError for an `out` that can take no predictions: a folder, an input, a file of another ending."""
     if out.suffix.lower() not in FORMATS:

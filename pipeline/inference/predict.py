@@ -1,6 +1,6 @@
 """Predict new items with a saved head: through the bundle's backbone and head, a row an item."""
 
-import sys
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,11 +33,12 @@ SHOWN = 20  # unreadable items that are listed one by one
 
 OnError = Literal["fail", "skip"]
 Unreadable = Callable[[NewItem, IceboxError], None]  # called with an item that can't be read
+logger = logging.getLogger("icebox")
 
 
 @dataclass
 class Unread:
-    """Items that can't be read: the first ends the run, or with `skip` each is listed on stderr and left out."""
+    """Items that can't be read: the first ends the run, or with `skip` each is logged and left out."""
 
     on_error: OnError
     count: int = 0
@@ -49,14 +50,14 @@ class Unread:
             raise IceboxError(f"{reason}; mend it, or leave such items out with --on-error skip")
         self.count += 1
         if self.count <= SHOWN:
-            print(f"left out: {reason}", file=sys.stderr)
+            logger.warning("left out: %s", reason)
 
     def report(self, read: int) -> None:
-        """Print to stderr how many items were left out. Raises IceboxError where nothing else was."""
+        """Log how many items were left out. Raises IceboxError where nothing else was."""
         if self.count:
             if not read:
                 raise IceboxError(f"none of the {self.count:,} items could be read")
-            print(f"left out {self.count:,} of {self.count + read:,} items", file=sys.stderr)
+            logger.warning("left out %s of %s items", f"{self.count:,}", f"{self.count + read:,}")
 
 
 @dataclass
@@ -74,9 +75,9 @@ class EmptyTexts:
                 self.counts["pairs with an empty text"] += 1
 
     def report(self) -> None:
-        """Print the counts to stderr."""
+        """Log the counts."""
         for kind, count in self.counts.items():
-            print(f"{count:,} {kind}; they are answered all the same", file=sys.stderr)
+            logger.info("%s %s; they are answered all the same", f"{count:,}", kind)
 
 
 @dataclass(frozen=True)
@@ -89,44 +90,21 @@ class Batch:
     features: np.ndarray
 
 
-def to_table(
-    name: str,
-    inputs: Sequence[str],
-    *,
-    out: Path | None = None,
-    on_error: OnError = "fail",
-    safe: bool = False,
-    trust: bool = False,
-    source: str | None = None,
-    settings: Sequence[str] = (),
-    **reading: Any,
-) -> None:
-    """Predict the inputs with the head STORE/HEAD; print CSV, or write CSV, JSON Lines or Parquet to `out`.
+@dataclass(frozen=True)
+class OpenHead:
+    """A head by its name, its bundle, the backbone that it was fitted on, and how further items are read for it."""
 
-    The columns are id, input, label (of a regression the value) and, by class, `p_CLASS`, or `score_CLASS` of a head
-    without probabilities. `reading` and `settings` depart from the way in which the dataset was read: see `Reading`.
-    """
-    if out is not None:
-        output.refuse_target(out, [Path(each) for each in inputs], safe=safe)
-    opened, backbone = open_head(name, trust=trust)
-    if out is not None:
-        output.refuse_target(out, own_files(opened), safe=safe)
-    how = replace(reading_of(opened, backbone).with_source(source, settings), **reading)
-    unread, empty, answered = Unread(on_error), EmptyTexts(), 0
-    with output.open_table(out, columns(opened), safe=safe) as write:
-        for batch in batches(opened, backbone, how.items(inputs), unread):
-            write(list(rows(opened, batch, answer(opened, batch))))
-            answered += len(batch.items)
-            for content in batch.contents:
-                empty.watch(content)
-        unread.report(answered)
-    empty.report()
+    name: str
+    place: tuple[str, str]  # that `paths` takes: STORE, HEAD
+    bundle: Bundle
+    backbone: Backbone
+    reading: Reading
 
 
-def open_head(name: str, *, trust: bool = False) -> tuple[Bundle, Backbone]:
-    """The bundle of the head STORE/HEAD and the backbone that it was fitted on.
+def open_head(name: str, *, trust: bool = False) -> OpenHead:
+    """Open the head STORE/HEAD.
 
-    Raises IceboxError where either is missing, or where the backbone has changed since.
+    Raises IceboxError where its bundle or backbone is missing, or where the backbone has changed since.
     """
     store, _, head = name.partition("/")
     if not head:
@@ -140,7 +118,49 @@ def open_head(name: str, *, trust: bool = False) -> tuple[Bundle, Backbone]:
             f"predict {name}: the backbone in {paths.backbone(opened.backbone)} is not the one this head was fitted on "
             f"(fingerprints differ); run: dvc repro fit@{store}-{head}"
         )
-    return opened, backbone
+    return OpenHead(name, (store, head), opened, backbone, reading_of(opened, backbone))
+
+
+def open_for(
+    name: str,
+    inputs: Sequence[str],
+    *,
+    out: Path | None,
+    safe: bool,
+    trust: bool,
+    source: str | None,
+    settings: Sequence[str],
+    **reading: Any,
+) -> OpenHead:
+    """Open a head to read `inputs` by another source, other settings, or as `reading` has it; see `Reading`.
+
+    Raises IceboxError for an `out` that would replace an input or the data that the head was fitted on.
+    """
+    if out is not None:
+        output.refuse_target(out, [Path(each) for each in inputs], safe=safe)
+    head = open_head(name, trust=trust)
+    if out is not None:
+        output.refuse_target(out, own_files(head.bundle), safe=safe)
+    return replace(head, reading=replace(head.reading.with_source(source, settings), **reading))
+
+
+def to_table(
+    head: OpenHead, inputs: Sequence[str], *, out: Path | None = None, on_error: OnError = "fail", safe: bool = False
+) -> None:
+    """Predict the inputs; print CSV, or write CSV, JSON Lines or Parquet to `out`.
+
+    The columns are id, input, label (of a regression the value) and, by class, `p_CLASS`, or `score_CLASS` of a head
+    without probabilities.
+    """
+    opened, unread, empty, answered = head.bundle, Unread(on_error), EmptyTexts(), 0
+    with output.open_table(out, columns(opened), safe=safe) as write:
+        for batch in batches(opened, head.backbone, head.reading.items(inputs), unread):
+            write(list(rows(opened, batch, answer(opened, batch))))
+            answered += len(batch.items)
+            for content in batch.contents:
+                empty.watch(content)
+        unread.report(answered)
+    empty.report()
 
 
 def reading_of(opened: Bundle, backbone: Backbone) -> Reading:

@@ -54,7 +54,7 @@ def test_a_regression_is_fitted_scored_and_predicts_numbers(project, capsys):
     assert paths.plot("notes-hashing", "ridge", "confusion").read_text() == "actual,predicted\n"
     Path("new.txt").write_text("thing\ngood good good thing\n")
     capsys.readouterr()
-    predict.to_table("notes-hashing/ridge", ["new.txt"])
+    predict.to_table(predict.open_head("notes-hashing/ridge"), ["new.txt"])
     none, three = (float(line["label"]) for line in csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert three > none + 1
 

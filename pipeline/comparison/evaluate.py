@@ -1,0 +1,271 @@
+"""A fitted head's scores on labelled items that were no part of its dataset. Nothing is fitted.
+
+Letters: n items, k classes.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from icebox.features import fingerprint
+from icebox.features.errors import IceboxError, suggestion
+from icebox.features.json_files import read_json
+from icebox.features.manifest import manifest
+from icebox.features.manifest.validation import is_number
+from icebox.features.names import canonical_name
+from icebox.features.splits import in_order
+from icebox.pipeline.comparison import bootstrap, significance, statistics, test_predictions
+from icebox.pipeline.comparison.test_predictions import ClassificationPredictions
+from icebox.pipeline.evaluation import metrics
+from icebox.pipeline.evaluation.metrics import METRICS
+from icebox.pipeline.evaluation.sample import Sample
+from icebox.pipeline.inference import output, predict
+from icebox.pipeline.inference.bundle import Bundle
+from icebox.pipeline.inference.new_items import NewItem
+from icebox.pipeline.inference.predict import OnError, OpenHead, Unread
+from icebox.pipeline.project import paths
+
+ACTUAL = "actual"  # the column of labels in a table of predictions
+
+UnknownLabels = Literal["fail", "wrong", "skip"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score and its 95 % interval."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class KnownItems:
+    """Items whose content the head's dataset has: how many by its split, their ids, and `metric` of all other items."""
+
+    by_split: dict[str, int]
+    ids: list[str]
+    others: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The scores of a head on n items, by metric, that by which the head was chosen first.
+
+    `classes`: items, recall with its interval, precision and F1 of each. `confusion`: label, prediction, count.
+    `unknown_labels`: the items by labels that are no class of the head. `known` None: there is no manifest to look in.
+    `own_test`: the scores on the dataset's own test.
+    """
+
+    head: str
+    n: int
+    groups: int | None
+    chosen_by: str
+    scores: dict[str, Score]
+    classes: list[dict[str, Any]]
+    confusion: list[dict[str, Any]]
+    unreadable: int
+    unknown_labels: dict[str, int]
+    known: KnownItems | None
+    own_test: dict[str, float]
+
+    def as_json(self) -> str:
+        """All of it."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False)
+
+
+@dataclass
+class Answered:
+    """Items with their labels, the head's answers, and the hashes of their contents."""
+
+    items: list[NewItem] = field(default_factory=list)
+    predicted: list[np.ndarray] = field(default_factory=list)
+    scores: list[np.ndarray] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+
+
+@dataclass
+class LabelledItems:
+    """Items of one split, their labels as the head's classes; labels that it does not know are dealt with as told."""
+
+    opened: Bundle
+    split: str | None
+    unknown_labels: UnknownLabels
+    unknown: Counter[str] = field(default_factory=Counter)
+
+    def of(self, items: Iterator[NewItem]) -> Iterator[NewItem]:
+        """The items that are scored. Raises IceboxError for a label that is none, and for several splits."""
+        by_name = {canonical_name(name): name for name in self.opened.classes}
+        splits: dict[str, None] = {}
+        for item in items:
+            splits[item.split] = None
+            if self.split is not None and item.split != self.split:
+                continue
+            if self.split is None and len(splits) > 1:
+                raise IceboxError(
+                    f"expected items of one split, found {', '.join(in_order(splits))}; name one: --split test"
+                )
+            if self.opened.task == "regression":
+                if not is_number(item.label):
+                    raise IceboxError(f"{item.place}: expected a finite number as its label, found '{item.label}'")
+                yield item
+            elif (known := by_name.get(canonical_name(item.label))) is not None:
+                yield replace(item, label=known)
+            else:
+                self.note_unknown(item)
+                if self.unknown_labels == "wrong":
+                    yield item
+        if self.split is not None and self.split not in splits:
+            raise IceboxError(f"--split {self.split}: no such items; splits: {', '.join(in_order(splits)) or 'none'}")
+
+    def note_unknown(self, item: NewItem) -> None:
+        """Count a label that the head does not know. Raises IceboxError where that is an error."""
+        if self.unknown_labels == "fail":
+            raise IceboxError(
+                f"{item.place}: its label '{item.label}' is no class of the head "
+                f"({suggestion(item.label, self.opened.classes)}); correct it, or count such items as wrong answers "
+                "(--unknown-labels wrong), or leave them out (--unknown-labels skip)"
+            )
+        self.unknown[item.label] += 1
+
+
+def evaluate(
+    head: OpenHead,
+    inputs: Sequence[str],
+    *,
+    out: Path | None = None,
+    on_error: OnError = "fail",
+    safe: bool = False,
+    unknown_labels: UnknownLabels = "fail",
+    split: str | None = None,
+) -> Evaluation:
+    """Score the head on labelled items; with `out`, write its predictions there, the labels as the column `actual`.
+
+    Raises IceboxError for items without labels, labels that the head does not know, and where nothing is left.
+    """
+    opened = head.bundle
+    columns = {**predict.columns(opened), ACTUAL: float if opened.task == "regression" else str}
+    unread, labelled, answered = Unread(on_error), LabelledItems(opened, split, unknown_labels), Answered()
+    items = labelled.of(head.reading.items(inputs, labelled=True))
+    with output.open_rows(out, columns, safe=safe) as write:
+        for batch in predict.batches(opened, head.backbone, items, unread):
+            answers = predict.answer(opened, batch)
+            rows = zip(batch.items, predict.rows(opened, batch, answers), strict=True)
+            write([{**row, ACTUAL: actual(opened, item)} for item, row in rows])
+            answered.items += batch.items
+            answered.predicted.append(answers.predicted)
+            answered.scores.append(answers.scores if answers.has_probabilities else np.empty((len(batch.items), 0)))
+            answered.keys += map(fingerprint.of_content, batch.contents)
+        unread.report(len(answered.items))
+        if not answered.items:
+            raise IceboxError("expected labelled items to score, found none")
+    return assess(head, answered, unreadable=unread.count, unknown=labelled.unknown)
+
+
+def actual(opened: Bundle, item: NewItem) -> str | float:
+    """The label of an item, as a cell."""
+    return float(item.label) if opened.task == "regression" else item.label
+
+
+def assess(head: OpenHead, answered: Answered, *, unreadable: int, unknown: Counter[str]) -> Evaluation:
+    """The evaluation of a head's answers."""
+    sample, classes = sample_of(head.bundle, answered)
+    groups = {str(i): item.group for i, item in enumerate(answered.items)}
+    units = bootstrap.units_of(list(groups), groups)
+    intervals = significance.intervals(sample, significance.draw_metrics(sample, units), units)
+    values = metrics.scores(sample)
+    chosen_by = metrics.choosing_metric(values, choice_of(head))
+    order = [chosen_by, *(name for name in values if name not in ("n", chosen_by))]
+    predictions = of_classes(sample, classes)
+    return Evaluation(
+        head=head.name,
+        n=len(answered.items),
+        groups=int(units.max()) + 1 if any(groups.values()) else None,
+        chosen_by=chosen_by,
+        scores={name: Score(float(values[name]), *intervals.get(name, (None, None))) for name in order},
+        classes=class_scores(predictions, units) if predictions else [],
+        confusion=confusions(predictions) if predictions else [],
+        unreadable=unreadable,
+        unknown_labels=dict(sorted(unknown.items())),
+        known=known_items(head.bundle, answered, sample, chosen_by),
+        own_test=own_test(head),
+    )
+
+
+def sample_of(opened: Bundle, answered: Answered) -> tuple[Sample, list[str]]:
+    """Labels and predictions as metrics take them, and the names of classes: the head's, then those it has not."""
+    predicted, scores = np.concatenate(answered.predicted), np.concatenate(answered.scores)
+    if opened.task == "regression":
+        return Sample(np.array([float(item.label) for item in answered.items]), predicted), []
+    labels = [item.label for item in answered.items]
+    classes = [*opened.classes, *sorted(set(labels) - set(opened.classes))]
+    number = {name: i for i, name in enumerate(classes)}
+    probabilities = scores if scores.shape[1] == len(classes) else None  # of a class that it has not there are none
+    return Sample(np.array([number[label] for label in labels]), predicted, len(classes), probabilities), classes
+
+
+def of_classes(sample: Sample, classes: list[str]) -> ClassificationPredictions | None:
+    """A classification's predictions, for what is known by class."""
+    ids = [str(i) for i in range(len(sample.labels))]
+    nothing = np.zeros(len(ids))
+    return (
+        ClassificationPredictions(classes, ids, sample.labels, sample.predicted, nothing, "none") if classes else None
+    )
+
+
+def class_scores(predictions: ClassificationPredictions, units: np.ndarray) -> list[dict[str, Any]]:
+    """Items, recall with its interval, precision and F1 of each class that has items or was predicted."""
+    rows = []
+    for number, scores in enumerate(test_predictions.class_scores(predictions)):
+        if scores["n"] or scores["precision"] is not None:
+            n = len(
+                np.unique(units[predictions.labels == number])
+            )  # a unit is the least that is known to be independent
+            low, high = statistics.wilson_interval(scores["recall"], n) if n else (None, None)
+            rows.append({**scores, "recall_low": low, "recall_high": high})
+    return rows
+
+
+def confusions(predictions: ClassificationPredictions) -> list[dict[str, Any]]:
+    """Every pair of label and prediction that occurs, with its count."""
+    counts = predictions.confusion()
+    return [
+        {"label": predictions.classes[i], "prediction": predictions.classes[j], "count": int(counts[i, j])}
+        for i, j in np.argwhere(counts).tolist()
+    ]
+
+
+def known_items(opened: Bundle, answered: Answered, sample: Sample, metric: str) -> KnownItems | None:
+    """The items whose content is in the manifest of the head's dataset; None where that is not here."""
+    path = paths.manifest(opened.dataset)
+    if not opened.dataset or not path.exists():
+        return None
+    split_of: dict[str, str] = {}
+    for row in sorted(manifest.read(path), key=lambda row: row.split == "train"):  # train counts before all others
+        split_of[row.item_key] = row.split
+    pairs = zip(answered.items, answered.keys, strict=True)
+    known = [(item.item_id, split_of[key]) for item, key in pairs if key in split_of]
+    by_split = Counter(split for _, split in known)
+    learnt = np.array([split_of.get(key) in ("train", "val") for key in answered.keys])
+    others = None
+    if learnt.any() and not learnt.all():
+        rest = sample.part(np.flatnonzero(~learnt))
+        others = float(METRICS[metric].function(rest)) if METRICS[metric].is_defined(rest) else None
+    return KnownItems({split: by_split[split] for split in in_order(by_split)}, [name for name, _ in known], others)
+
+
+def choice_of(head: OpenHead) -> str:
+    """The metric by which the head's settings were chosen, or "" where its details are not here."""
+    path = paths.details(*head.place)
+    return str(read_json(path, {}).get("choose", "")) if path.exists() else ""
+
+
+def own_test(head: OpenHead) -> dict[str, float]:
+    """The scores on the test of the head's dataset; none where they are not here."""
+    path = paths.metrics(*head.place)
+    return dict(read_json(path, {"test": dict})["test"]) if path.exists() else {}

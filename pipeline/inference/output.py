@@ -55,6 +55,9 @@ def refuse_target(out: Path, inputs: Sequence[Path], *, safe: bool) -> None:
         raise IceboxError(f"--out {out}: expected a file that ends in {', '.join(FORMATS)}")
     if safe and out.suffix.lower() != ".csv":
         raise IceboxError(f"--out {out}: --safe-csv is about CSV, which this is not; leave it out")
+    above = next(path for path in out.parents if os.path.exists(path))  # noqa: PTH110, see below
+    if not above.is_dir():
+        raise IceboxError(f"--out {out}: can't be written: {above} is no folder")
     if not os.path.exists(out):  # noqa: PTH110, since Path.exists raises where a folder may not be entered
         return
     if not out.is_file():

@@ -387,8 +387,8 @@ def test_a_folder_an_unknown_ending_and_a_place_below_a_file_are_one_line(run, t
     expected = {
         "folder.csv": "found a folder",
         "out.txt": "ends in .csv, .jsonl, .parquet",
-        "new.csv/out.csv": "can't be written",
-        f"{'x' * 300}.csv": "can't be written",
+        "new.csv/out.csv": "new.csv is no folder",
+        f"{'x' * 300}.csv": "ame too long",
     }
     for name, reason in expected.items():
         code, _, error = run("notes", path, "--out", tmp_path / name)

@@ -25,12 +25,11 @@ from pathlib import Path
 from benchmarks.clock import Clock
 
 PARAMS = """
-select: {{stores: [small, large], heads: [logreg, fresh]}}
 datasets: {{photos: {{source: image_folder, path: {data}, split: {{leakage: drop}}}}}}
 backbones: {{squeezenet: {{family: torchvision, model: squeezenet1_1, weights: {weights}}}}}
 stores:
-  small: {{dataset: photos, backbone: squeezenet, extract: {{outputs: ['features:avg'], size: 128}}, fit: {{}}}}
-  large: {{dataset: photos, backbone: squeezenet, extract: {{outputs: ['features:avg'], size: 224}}, fit: {{}}}}
+  small: {{dataset: photos, backbone: squeezenet, outputs: ['features:avg'], size: 128, fit: {{}}}}
+  large: {{dataset: photos, backbone: squeezenet, outputs: ['features:avg'], size: 224, fit: {{}}}}
 heads: {{logreg: {{C: [0.001, 0.01, 0.1, 1.0]}}, fresh: {{}}}}
 unfreeze:
   all_end_to_end: {{store: small, seed: {seed}, start: fresh, epochs: 15, free: {{0: none, 10: all}}, cut: 'off'}}

@@ -21,10 +21,6 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 STAGE_PYTHON = "ICEBOX_TEST_STAGE_PYTHON"  # a folder with a `python` for stages, where a test has asked for it
 NEEDED = ("icebox", "features", "pipeline", "dvc.yaml", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore")
 PARAMS = """
-select:
-  stores: [photos-glyphnet, photos-pixels, notes-hashing]
-  heads: [logreg, knn]
-  ensembles: [photos-pixels]
 datasets:
   photos: {source: image_folder, path: raw/photos}
   notes: {source: csv_text, path: raw/notes.csv, text: text, label: label}
@@ -33,23 +29,23 @@ backbones:
   hashing: {dimensions: 64}
 pretrain:
   glyphnet: {data: none, steps: 3, batch_size: 8, width: 4}
-generate: {}
 stores:
   photos-glyphnet:
-    {dataset: photos, backbone: glyphnet, extract: {precision: float32, stored: float32}, fit: {labels_per_class: all}}
-  photos-pixels: {dataset: photos, backbone: pixels, extract: {}, fit: {labels_per_class: all}}
+    {dataset: photos, backbone: glyphnet, precision: float32, stored: float32}
+  photos-pixels: {dataset: photos, backbone: pixels}
   notes-hashing:
     dataset: notes
     backbone: hashing
-    extract: {}
-    fit: {labels_per_class: [1, 5], class_weights: balanced}
+    input: {labels_per_class: [1, 5], class_weights: balanced}
+inputs:
+  photos-pixels/few: {labels_per_class: 5}
 heads:
   logreg: {C: [0.1, 1.0]}
   knn: {n_neighbors: 3}
-  linear_svm: {}
+ensembles: {photos-pixels: {}}
 unfreeze:
   photos-tuned: {store: photos-glyphnet, start: logreg, epochs: 1, free: last 1}
-extract: {batch_size: 16, workers: 2, on_error: fail}
+run: {batch_size: 16}
 fit: {choose: accuracy, seed: 0}
 """
 

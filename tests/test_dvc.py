@@ -1,5 +1,6 @@
 """dvc.yaml and the code agree on where things lie."""
 
+import re
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -21,7 +22,11 @@ def outs(stage: dict) -> set[str]:
 
 def test_every_stage_writes_where_the_code_says():
     found = {name: outs(stage) for name, stage in stages().items()}
-    pair, tuned = ("${item.store}", "${item.head}"), ("${item.store}", "${key}")
+    pair, seen, tuned = (
+        ("${item.store}", "${item.head}"),
+        ("${item.input}", "${item.head}"),
+        ("${item.store}", "${key}"),
+    )
     assert found == {
         "check": {str(paths.PLAN), str(paths.manifest("none")), str(paths.generated("none"))},
         "manifest": {
@@ -46,6 +51,15 @@ def test_every_stage_writes_where_the_code_says():
             str(paths.plot(*pair, "confusion")),
             str(paths.plot(*pair, "roc")),
         },
+        "fit-input": {
+            str(paths.bundle(*seen)),
+            str(paths.card(*seen)),
+            str(paths.details(*seen)),
+            str(paths.metrics(*seen)),
+            str(paths.predictions(*seen)),
+            str(paths.plot(*seen, "confusion")),
+            str(paths.plot(*seen, "roc")),
+        },
         "unfreeze": {
             str(paths.backbone("${key}")),
             str(paths.bundle(*tuned)),
@@ -58,15 +72,15 @@ def test_every_stage_writes_where_the_code_says():
             str(paths.curve("${key}") / "metrics.json"),
             str(paths.curve("${key}") / "plots/metrics"),
         },
-        "look": {str(paths.feature_map("${item}")), str(paths.look("${item}"))},
+        "look": {str(paths.feature_map("${key}")), str(paths.look("${key}"))},
         "ensemble": {
-            str(paths.bundle("${item}", paths.ENSEMBLE)),
-            str(paths.card("${item}", paths.ENSEMBLE)),
-            str(paths.details("${item}", paths.ENSEMBLE)),
-            str(paths.metrics("${item}", paths.ENSEMBLE)),
-            str(paths.predictions("${item}", paths.ENSEMBLE)),
-            str(paths.plot("${item}", paths.ENSEMBLE, "confusion")),
-            str(paths.plot("${item}", paths.ENSEMBLE, "roc")),
+            str(paths.bundle("${key}", paths.ENSEMBLE)),
+            str(paths.card("${key}", paths.ENSEMBLE)),
+            str(paths.details("${key}", paths.ENSEMBLE)),
+            str(paths.metrics("${key}", paths.ENSEMBLE)),
+            str(paths.predictions("${key}", paths.ENSEMBLE)),
+            str(paths.plot("${key}", paths.ENSEMBLE, "confusion")),
+            str(paths.plot("${key}", paths.ENSEMBLE, "roc")),
         },
         "report": {str(paths.REPORT)},
     }
@@ -75,7 +89,7 @@ def test_every_stage_writes_where_the_code_says():
 def test_every_stage_hangs_on_a_stamp_of_its_code_and_names_no_source_file():
     for name, stage in stages().items():
         deps = stage.get("do", stage)["deps"]
-        assert name == "check" or str(paths.code_stamp("stages", name)) in deps, name
+        assert name == "check" or str(paths.code_stamp("stages", command_of(name))) in deps, name
         assert "params" not in stage.get("do", stage), name  # DVC would miss a key that is left to its default
         assert not [dependency for dependency in deps if dependency.endswith(".py")], name
 
@@ -86,5 +100,17 @@ def test_stamps_are_made_anew_on_every_run_since_dvc_does_not_watch_the_code():
 
 def test_every_stage_is_a_command():
     for name, stage in stages().items():
-        assert stage.get("do", stage)["cmd"].startswith(f"python -m icebox {name}")
-        assert (PROJECT / f"pipeline/stages/{name}.py").exists()
+        assert stage.get("do", stage)["cmd"].startswith(f"python -m icebox {command_of(name)}")
+        assert (PROJECT / f"pipeline/stages/{command_of(name)}.py").exists()
+
+
+def test_every_name_in_a_command_has_been_checked():
+    for name, stage in stages().items():
+        body = stage.get("do", stage)
+        for part in re.findall(r"\$\{.*?\}", body["cmd"]):
+            assert str(paths.checked_name(part)) in body["deps"], name
+
+
+def command_of(stage: str) -> str:
+    """The command of a stage: fit has two stages, on a store and on an entry of inputs."""
+    return "fit" if stage == "fit-input" else stage

@@ -20,7 +20,7 @@ def project(finished, tmp_path) -> Project:
 
 
 def fits(head: str) -> set[str]:
-    return {f"fit@{store}-{head}" for store in STORES}
+    return {f"fit@{store}-{head}" for store in STORES} | {f"fit-input@photos-pixels/few-{head}"}
 
 
 def stores(project: Project) -> dict[str, bytes]:
@@ -39,8 +39,12 @@ def test_it_leaves_scores_bundles_and_a_report(finished):
         (5, 5),
     ]  # no 3 neighbours among 2
     assert few["class_weights"] == "not taken"
+    seen_apart = json.loads((finished.folder / "results/metrics/photos-pixels/few/logreg.json").read_text())
+    assert seen_apart["train_n"] == 10
+    assert len(list((finished.folder / "data/stores").iterdir())) == len(STORES) + 1  # .gitignore: no copy for an input
     report = (finished.folder / "reports/index.html").read_text()
     assert "photos-glyphnet" in report
+    assert "pixels/few" in report
     assert 'data-chart="map"' in report
     assert "Trained here" in report
     assert "logreg" in finished.run("python", "-m", "pipeline", "compare")
@@ -115,7 +119,7 @@ def test_an_experiment_swaps_parameters_and_heads(project):
     ran = project.ran("dvc", "exp", "run", "-S", "heads.logreg.C=0.03", "unfreeze@photos-tuned")
     assert ran == {"check", "fit@photos-glyphnet-logreg", "unfreeze@photos-tuned"}
     # of these two only one has probabilities, which an ensemble is made of
-    swapped = ["-S", "select.heads=[logreg,linear_svm]", "-S", "select.ensembles=[]"]
+    swapped = ["-S", "~heads.knn", "-S", "+heads.linear_svm={}", "-S", "~ensembles.photos-pixels"]
     targets = ["fit@photos-pixels-linear_svm", "fit@photos-glyphnet-logreg"]
     assert project.ran("dvc", "exp", "run", *swapped, *targets) == {"check", "fit@photos-pixels-linear_svm"}
     assert "0.03" in project.run("dvc", "exp", "show", "--csv")
@@ -143,7 +147,7 @@ def test_a_second_clone_refits_a_head_without_raw_data_or_extraction(finished, t
     second = Project(tmp_path / "second")
     shutil.rmtree(second.folder / "raw")
     second.replace("params.yaml", "n_neighbors: 3", "n_neighbors: 7")
-    second.replace("params.yaml", "ensembles: [photos-pixels]", "ensembles: []")  # it needs every head's predictions
+    second.replace("params.yaml", "ensembles: {photos-pixels: {}}\n", "")  # it needs every head's predictions
     ran = second.ran("dvc", "repro", "--pull", "--allow-missing")
     assert ran == {"check", *fits("knn"), "report"}
     report = (second.folder / "reports/index.html").read_text()

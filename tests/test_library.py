@@ -21,17 +21,21 @@ from icebox.pipeline.stages import extract, fetch, fit, manifest
 from tests.conftest import PROJECT, make_raw_data
 
 PARAMS = """
-select: {stores: [photos-pixels], heads: [logreg]}
 datasets:
   photos: {source: image_folder, path: raw/photos, split: {val: 0.3, test: 0.3}}
   notes: {source: csv_text, path: raw/notes.csv, text: text, label: label, clean: [lower], split: {val: 0.3, test: 0.3}}
-  sizes: {source: csv_text, path: sizes.csv, text: text, label: size, task: regression, split: {val: 0.3, test: 0.3}}
 backbones: {pixels: {size: 4}, hashing: {dimensions: 64}}
 stores:
   photos-pixels: {dataset: photos, backbone: pixels}
   notes-hashing: {dataset: notes, backbone: hashing}
-  sizes-hashing: {dataset: sizes, backbone: hashing}
-heads: {logreg: {}, linear_svm: {}, ridge: {alpha: 0.1}}
+heads: {logreg: {C: 1.0}, linear_svm: {C: 1.0}}
+"""
+REGRESSION = """
+datasets:
+  sizes: {source: csv_text, path: sizes.csv, text: text, label: size, task: regression, split: {val: 0.3, test: 0.3}}
+backbones: {hashing: {dimensions: 64}}
+stores: {sizes-hashing: {dataset: sizes, backbone: hashing}}
+heads: {ridge: {alpha: 0.1}}
 """
 FITS = {"photos-pixels": ["logreg", "linear_svm"], "notes-hashing": ["logreg"], "sizes-hashing": ["ridge"]}
 
@@ -65,17 +69,18 @@ def project(tmp_path_factory) -> Path:
     make_raw_data(folder / "raw")
     lines = [f"{'good ' * (i % 4)}thing number {i},{i % 4}" for i in range(60)]
     (folder / "sizes.csv").write_text("\n".join(["text,size", *lines]) + "\n")
-    (folder / "params.yaml").write_text(PARAMS)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        config = loader.load()
-        for backbone in config.backbones:
-            fetch.run(config, backbone)
-        for store, heads in FITS.items():
-            manifest.run(config, config.stores[store].dataset)
-            extract.run(config, store)
-            for head in heads:
-                fit.run(config, f"{store}-{head}")
+        for params in (REGRESSION, PARAMS):
+            paths.PARAMS.write_text(params)
+            config = loader.load()
+            for backbone in config.backbones:
+                fetch.run(config, backbone)
+            for store, entry in config.stores.items():
+                manifest.run(config, entry.dataset)
+                extract.run(config, store)
+                for head in FITS[store]:
+                    fit.run(config, f"{store}/{head}")
     return folder
 
 
@@ -148,7 +153,7 @@ def test_it_stays_as_it_is_when_it_is_fitted_cloned_or_pickled(project):
 def test_the_working_folder_is_the_same_afterwards(project):
     before = Path.cwd()
     icebox.load("photos-pixels/logreg", project=project)
-    with pytest.raises(IceboxError, match="not found; run: dvc repro"):
+    with pytest.raises(IceboxError, match="knn: expected STORE/HEAD, found no head of that name"):
         icebox.load("photos-pixels/knn", project=project)
     assert Path.cwd() == before
 

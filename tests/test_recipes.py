@@ -10,6 +10,7 @@ from dvc.repo import Repo
 
 from icebox.features.errors import IceboxError
 from icebox.pipeline.config import loader
+from icebox.pipeline.project import paths
 from icebox.pipeline.stages import manifest
 from tests.conftest import NEEDED, PROJECT
 
@@ -34,19 +35,19 @@ def project(tmp_path_factory) -> Iterator[Path]:
 
 @each_recipe
 @pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # of a library that DVC imports
-def test_dvc_expands_it_to_the_stages_that_its_selection_needs(recipe, project):
+def test_dvc_expands_it_to_the_stages_that_it_needs(recipe, project):
     shutil.copy(recipe, project / "params.yaml")
     chosen = loader.load()
     # all of them, and although what each needs has not been made by the one before
     ran = Repo(str(project)).reproduce(targets=["report"], dry=True, force=True, allow_missing=True)
-    stores = [chosen.stores[name] for name in chosen.select.stores]
+    stores = list(chosen.stores.values())
     assert {stage.addressing for stage in ran} >= {
         "check",
         "report",
         *(f"manifest@{store.dataset}" for store in stores),
         *(f"{'fetch' if store.backbone in chosen.backbones else 'pretrain'}@{store.backbone}" for store in stores),
-        *(f"extract@{name}" for name in chosen.select.stores),
-        *(f"fit@{name}-{head}" for name in chosen.select.stores for head in chosen.select.heads),
+        *(f"extract@{name}" for name in chosen.stores),
+        *(paths.fit_stage(name, head) for name in chosen.every_input() for head in chosen.heads),
     }
 
 

@@ -84,7 +84,7 @@ def load_for_store(config: Config, key: str, source: Dataset, rows: Sequence[Man
     `source` and `rows` are the store's dataset. Raises IceboxError where the backbone can't take its items.
     """
     store = config.stores[key]
-    siamese = store.extract.pairs == "siamese"
+    siamese = store.pairs == "siamese"
     if siamese and source.modality != "pair":
         raise IceboxError(
             f"stores.{key}: pairs: siamese needs pairs; dataset '{store.dataset}' holds {source.modality}s"
@@ -92,10 +92,10 @@ def load_for_store(config: Config, key: str, source: Dataset, rows: Sequence[Man
     family = config.backbone(store.backbone).family
 
     def load_in(number_format: str) -> Backbone:
-        return load(store.backbone, family, store.extract.outputs, precision=number_format, **store.extract.options)
+        return load(store.backbone, family, store.outputs, precision=number_format, **store.options)
 
-    sample = partial(sample_contents, rows, source, store.extract.expanded_views[0])
-    backbone, reason = load_in_precision(family, store.extract.precision, load_in, sample, paths.PRECISIONS)
+    sample = partial(sample_contents, rows, source, store.expanded_views[0])
+    backbone, reason = load_in_precision(family, store.precision, load_in, sample, paths.PRECISIONS)
     if reason:
         logger.info("%s: %s (%s)", store.backbone, backbone.spec["precision"], reason)
     modality = "text" if siamese else source.modality
@@ -103,7 +103,7 @@ def load_for_store(config: Config, key: str, source: Dataset, rows: Sequence[Man
         raise IceboxError(
             f"stores.{key}: dataset '{store.dataset}' holds {source.modality}s, "
             f"backbone '{store.backbone}' takes {backbone.modality}s"
-            + ("; perhaps with extract: {pairs: siamese}" if (modality, backbone.modality) == ("pair", "text") else "")
+            + ("; perhaps with pairs: siamese" if (modality, backbone.modality) == ("pair", "text") else "")
         )
     return backbone
 
@@ -126,7 +126,7 @@ def draft_shift(config: Config, key: str, draft: Backbone, contents: Sequence[Co
         config.backbone(store.backbone).family,
         list(draft.outputs),
         precision=draft.spec["precision"],
-        **store.extract.options | {"decode": "exact"},
+        **store.options | {"decode": "exact"},
     )
     return consistency.draft_distance(draft, exact, contents)
 

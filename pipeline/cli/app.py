@@ -27,7 +27,7 @@ STAGES = {  # name → its purpose; a module of icebox.pipeline.stages
     "fit": "Fit a head on a store's features.",
     "ensemble": "Let a store's best heads answer together.",
     "unfreeze": "Train a store's backbone on, end to end, from a fitted head.",
-    "report": "Write the HTML report of all that is selected.",
+    "report": "Write the HTML report of all that params.yaml names.",
 }
 WITHOUT_KEY = ("check", "report")
 INTERRUPTED = 130  # exit codes: the shell's for Ctrl-C
@@ -125,14 +125,16 @@ def run_stage(name: str, key: str | None = None) -> None:
     """Run one stage of dvc.yaml on the entry `key` of params.yaml."""
     from icebox.pipeline.config import loader
 
-    importlib.import_module(f"icebox.pipeline.stages.{name}").run(loader.load(), key)
+    config = loader.load()
+    os.environ.setdefault("ICEBOX_DEVICE", config.run.device)
+    importlib.import_module(f"icebox.pipeline.stages.{name}").run(config, key)
 
 
 def stage_command(name: str) -> Callable[..., None]:
     """The command of a stage: without a key, or with one, which for `fit` names a store and a head."""
     if name in WITHOUT_KEY:
         return lambda: run_stage(name)
-    metavar = "STORE-HEAD" if name == "fit" else "KEY"
+    metavar = "STORE/HEAD" if name == "fit" else "KEY"
 
     def run(key: Annotated[str, typer.Argument(metavar=metavar, help="The entry of params.yaml.")]) -> None:
         run_stage(name, key)

@@ -138,7 +138,7 @@ def project() -> Iterator[tuple[str, str]]:
         yield "params.yaml", f"not valid: {reason}"
         return
     yield "params.yaml", "valid"
-    for name in dict.fromkeys(config.stores[store].backbone for store in config.select.stores):
+    for name in dict.fromkeys(store.backbone for store in config.stores.values()):
         weights = paths.backbone(name)
         present = weights.is_dir() and any(weights.iterdir())
         yield f"weights of {name}", str(weights) if present else "not there yet"

@@ -171,11 +171,11 @@ def prune(
             "not known here; to remove all that this project does not need, theirs too, add --shared"
         )
     here = [folder.name for folder in finished()]
-    unfinished = [name for name in selected() if name not in here]
+    unfinished = [name for name in in_params() if name not in here]
     if unfinished and not also_unfinished:
         raise IceboxError(
-            f"{paths.shards()}: may hold what {', '.join(unfinished)} would go on from (selected in params.yaml, but "
-            f"not in {paths.STORES}); run dvc repro (or dvc checkout) first, or add --unfinished to free it anyway"
+            f"{paths.shards()}: may hold what {', '.join(unfinished)} would go on from (in params.yaml, but not "
+            f"in {paths.STORES}); run dvc repro (or dvc checkout) first, or add --unfinished to free it anyway"
         )
     if also_unfinished:
         shutil.rmtree(paths.UNFREEZE, ignore_errors=True)  # its links keep shards on the disk
@@ -185,11 +185,11 @@ def prune(
     print(f"freed {sum(folder.freed_bytes for folder in pruned) / MB:.1f} MB in all")
 
 
-def selected() -> list[str]:
-    """The stores that params.yaml selects, if there is one."""
+def in_params() -> list[str]:
+    """The stores of params.yaml, if there is one."""
     from icebox.pipeline.config import loader
 
-    return loader.load().select.stores if paths.PARAMS.exists() else []
+    return list(loader.load().stores) if paths.PARAMS.exists() else []
 
 
 def finished() -> list[Path]:

@@ -27,13 +27,15 @@ NOTE_COMPARED = (
 )
 FOLDS = """ Δ folds: mean score on the folds less that of the first line; p folds: of Nadeau and Bengio's t-test, with
 Holm's correction."""
-LEFT_ALIGNED = ("#", "backbone", "head", "verdict", "chosen")  # columns of text
+LEFT_ALIGNED = ("#", "store", "input", "head", "verdict", "chosen")  # columns of text
+LEFTOVER = " °"  # marks what params.yaml no longer names
+OF_LEFTOVERS = f"{LEFTOVER}: not in params.yaml any more; its results are still here."
 SIZES = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB"))
 
 
 def records(config: Config, stores: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Every entry as a flat dictionary, as --json and --csv print it. Absent values are None."""
-    all_entries = leaderboard.entries(config, stores)
+    """Every entry on disk as a flat dictionary, as --json and --csv print it. Absent values are None."""
+    all_entries = leaderboard.entries(config, stores, on_disk=True)
     flat = []
     for dataset in dict.fromkeys(entry.dataset for entry in all_entries):
         entries = [entry for entry in all_entries if entry.dataset == dataset]
@@ -57,8 +59,10 @@ def record(entry: LeaderboardEntry, rank: str, result: Significance) -> dict[str
     return {
         "dataset": entry.dataset,
         "store": entry.store,
+        "input": entry.input,
         "backbone": entry.backbone,
         "head": entry.head,
+        "in_params": entry.in_params,
         "rank": rank,
         "verdict": result.verdict,
         **{f"val_{metric}": value for metric, value in entry.val.items()},
@@ -157,6 +161,7 @@ def as_table(records: Sequence[dict[str, Any]]) -> str:
         note = (NOTE_COMPARED if tests else NOTE).format(
             place=first["ranked_by"], test=(tests or [""])[0], compared=len(tests)
         )
+        note += "" if all(each["in_params"] for each in same_dataset) else OF_LEFTOVERS
         note += FOLDS if any(each["folds_p"] is not None for each in same_dataset) else ""
         tables.append(
             f"{dataset}: {METRICS[first['metric']].title} on {first['test_n']:,} test items\n{table}\n\n{note}"
@@ -170,8 +175,11 @@ def table_row(record: dict[str, Any]) -> dict[str, str]:
     others = [each for each in metrics.of_task(metric.task) if "terminal" in each.shown and each != metric]
     return {
         "#": record["rank"],
-        "backbone": record["backbone"],
-        "head": record["head"] + (" (not converged)" if record["converged"] is False else ""),
+        "store": record["store"],
+        "input": record["input"],
+        "head": record["head"]
+        + ("" if record["in_params"] else LEFTOVER)
+        + (" (not converged)" if record["converged"] is False else ""),
         f"val {metric.title}": number(record.get(f"val_{metric.name}")),
         "Δ folds": signed(record["folds_difference"], like=record.get(f"val_{metric.name}")),
         "p folds": p_value(record["folds_p_holm"]),

@@ -1,4 +1,4 @@
-"""The leaderboard: every selected store with every selected head, from the metrics and details that fitting left."""
+"""The leaderboard: heads by input, from the metrics and details that fitting left."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Any
 from icebox.features.errors import IceboxError, suggestion
 from icebox.pipeline.comparison import statistics
 from icebox.pipeline.comparison.statistics import FoldComparison
-from icebox.pipeline.config.schema import Config
+from icebox.pipeline.config.schema import Config, store_of
 from icebox.pipeline.evaluation import metrics, result_files
 from icebox.pipeline.evaluation.metrics import METRICS, Metric
 from icebox.pipeline.project import paths
@@ -18,10 +18,10 @@ FURTHER_TEST = "test-"
 
 @dataclass(frozen=True)
 class LeaderboardEntry:
-    """One head on one store: its scores by split, how it was chosen, and what it costs.
+    """One head on one input: its scores by split, how it was chosen, and what it costs.
 
     `details` is the file of that name, as fit left it. `metric` is what all heads of the dataset are ranked by on val,
-    shown by, compared by on test and plotted by.
+    shown by, compared by on test and plotted by. `in_params`: whether params.yaml names it still.
     """
 
     dataset: str
@@ -38,6 +38,23 @@ class LeaderboardEntry:
     settings: int
     details: dict[str, Any]
     metric: Metric
+    input: str = ""
+    in_params: bool = True
+
+    @property
+    def input_name(self) -> str:
+        """STORE, or STORE/NAME of an entry of `inputs`."""
+        return f"{self.store}/{self.input}" if self.input else self.store
+
+    @property
+    def name(self) -> str:
+        """The name by which commands know it: STORE/HEAD or STORE/NAME/HEAD."""
+        return f"{self.input_name}/{self.head}"
+
+    @property
+    def label(self) -> str:
+        """Store and input for a table of one dataset: `glyphnet` of `digits-glyphnet`, `glyphnet/few` of an input."""
+        return self.input_name.removeprefix(f"{self.dataset}-")
 
     @property
     def regression(self) -> bool:
@@ -60,57 +77,81 @@ class LeaderboardEntry:
         return str(self.details.get("chosen_on", "val"))
 
 
-def entries(config: Config, stores: Sequence[str] = ()) -> list[LeaderboardEntry]:
-    """All entries, or those of some stores, by dataset in the order of params.yaml, each dataset's best on val first.
+def entries(config: Config, stores: Sequence[str] = (), *, on_disk: bool = False) -> list[LeaderboardEntry]:
+    """All entries of params.yaml, or those of some stores or inputs; each dataset's best on val first.
 
-    Ranked on val, since ranking by test would choose by test. Raises IceboxError where metrics are missing.
+    With `on_disk`, those instead whose results are here, whether params.yaml names them or not. Datasets stand in the
+    order of params.yaml. Ranked on val, since ranking by test would choose by test. Raises IceboxError where metrics
+    are missing.
     """
+    named = names_in_params(config)
+    names = names_on_disk(named) if on_disk else named
+    known = list(dict.fromkeys(each for name, _ in names for each in (store_of(name), name)))
     for store in stores:
-        if store not in config.select.stores:
-            raise IceboxError(f"compare {store}: no such selected store; {suggestion(store, config.select.stores)}")
+        if store not in known:
+            raise IceboxError(f"compare {store}: no results of such a store here; {suggestion(store, known)}")
     unsorted = [
-        read_entry(config, store, head)
-        for store in stores or config.select.stores
-        for head in result_names(config, store)
+        read_entry(config, name, head, in_params=(name, head) in named)
+        for name, head in names
+        if not stores or name in stores or store_of(name) in stores
     ]
 
     def rank(entry: LeaderboardEntry) -> tuple[float, str, str]:
         known = entry.val_score is not None
-        return -metrics.utility(entry.val, entry.metric.name) if known else math.inf, entry.store, entry.head
+        return -metrics.utility(entry.val, entry.metric.name) if known else math.inf, entry.input_name, entry.head
 
     ranked = []
-    for dataset in config.datasets:
+    for dataset in [*config.datasets, *sorted({entry.dataset for entry in unsorted} - config.datasets.keys())]:
         of_dataset = [entry for entry in unsorted if entry.dataset == dataset]
         metric = ranking_metric(config, of_dataset)
         ranked += sorted((replace(entry, metric=metric) for entry in of_dataset), key=rank)
     return ranked
 
 
-def result_names(config: Config, store: str) -> list[str]:
-    """The names under which a store's results lie: selected heads, their ensemble, and what was unfrozen from there."""
-    ensemble = [paths.ENSEMBLE] if store in config.select.ensembles else []
-    return [*config.select.heads, *ensemble, *(name for name, entry in config.unfreeze.items() if entry.store == store)]
+def names_in_params(config: Config) -> list[tuple[str, str]]:
+    """The pairs (input, head) that params.yaml names: each input with each head, ensembles, and what is unfrozen."""
+    by_input = [
+        (name, head)
+        for name in config.every_input()
+        for head in [*config.heads, *([paths.ENSEMBLE] if name in config.ensembles else [])]
+    ]
+    return by_input + [(entry.store, name) for name, entry in config.unfreeze.items()]
+
+
+def names_on_disk(first: Sequence[tuple[str, str]] = ()) -> list[tuple[str, str]]:
+    """The pairs (input, head) that have metrics here; those of `first` first, in their order."""
+    found = sorted(
+        (path.parent.relative_to(paths.METRICS).as_posix(), path.stem) for path in paths.METRICS.rglob("*.json")
+    )
+    return [*(name for name in first if name in found), *(name for name in found if name not in first)]
 
 
 def ranking_metric(config: Config, entries: Sequence[LeaderboardEntry]) -> Metric:
-    """The one metric of a dataset's entries: what chose their settings. Where stores were chosen by different ones that
+    """The one metric of a dataset's entries: what chose their settings. Where inputs were chosen by different ones that
     of `fit`, and the task's own where no entry has it."""
     task = entries[0].metric.task if entries else "classification"
-    chosen_by = {config.fit_options(entry.store).choose for entry in entries}
+    known_inputs = config.every_input()
+    chosen_by = {
+        config.fit_options(entry.input_name).choose
+        if entry.input_name in known_inputs
+        else str(entry.details.get("choose"))
+        for entry in entries
+    }
     name = chosen_by.pop() if len(chosen_by) == 1 else config.fit.choose
     known = name in metrics.choices(task) and any(name in entry.val and name in entry.test for entry in entries)
     return METRICS[name] if known else metrics.primary(task)
 
 
-def read_entry(config: Config, store: str, head: str) -> LeaderboardEntry:
+def read_entry(config: Config, input_name: str, head: str, *, in_params: bool = True) -> LeaderboardEntry:
     """One entry from its metrics and details. Raises IceboxError where they are missing or damaged."""
-    remedy = f"run: dvc repro fit@{store}-{head}"
-    scores = result_files.read_metrics(paths.metrics(store, head), remedy=remedy)
-    details = result_files.read_details(paths.details(store, head), scored=scores["test"], remedy=remedy)
-    catalog_entry = config.stores[store]
+    remedy = f"run: dvc repro {paths.fit_stage(input_name, head)}"
+    scores = result_files.read_metrics(paths.metrics(input_name, head), remedy=remedy)
+    details = result_files.read_details(paths.details(input_name, head), scored=scores["test"], remedy=remedy)
+    store, _, short = input_name.partition("/")
+    settings = config.stores.get(store)
     return LeaderboardEntry(
-        dataset=catalog_entry.dataset,
-        backbone=catalog_entry.backbone,
+        dataset=settings.dataset if settings else details.get("dataset", store),
+        backbone=settings.backbone if settings else details.get("backbone", store),
         store=store,
         head=head,
         val=scores["val"],
@@ -123,6 +164,8 @@ def read_entry(config: Config, store: str, head: str) -> LeaderboardEntry:
         settings=details["settings"],
         details=details,
         metric=METRICS[metrics.choosing_metric(scores["test"], "")],
+        input=short,
+        in_params=in_params,
     )
 
 

@@ -43,7 +43,7 @@ def recommend(
 
 def describe(entry: LeaderboardEntry) -> str:
     """`glyphnet · knn`."""
-    return f"{entry.backbone} · {entry.head}"
+    return f"{entry.label} · {entry.head}"
 
 
 def cheapest_of_tied(entries: Sequence[AssessedEntry]) -> Iterator[str]:
@@ -68,7 +68,7 @@ def tied_floor(best: LeaderboardEntry, floor: AssessedEntry | None) -> Iterator[
     )
     more = f"; about {needed:,} test items would, if it is real" if needed and needed > comparison.n else ""
     name = describe(floor[0])
-    yield f"This test can't tell {best.backbone} from the floor, {name} ({comparison.n:,} items don't){more}."
+    yield f"This test can't tell {best.label} from the floor, {name} ({comparison.n:,} items don't){more}."
 
 
 def more_labels(best: LeaderboardEntry) -> Iterator[str]:

@@ -63,7 +63,10 @@ def assess(entries: Sequence[LeaderboardEntry], predictions: Sequence[SplitPredi
     proportion. Entries are compared on the items that all predictions hold, since a store may have skipped some.
     """
     results = [Significance(closed_form(entry), None, "unknown") for entry in entries]
-    item_ids = common_items(predictions)
+    item_ids = common_items([each for entry, each in zip(entries, predictions, strict=True) if entry.in_params])
+    item_ids = item_ids or common_items(predictions)
+    # what params.yaml no longer names may have been scored on another test set: it then stands aside
+    predictions = [each if each and item_ids <= set(each.item_ids) else None for each in predictions]
     present = {i: restrict(each, item_ids) for i, each in enumerate(predictions) if each and item_ids}
     if present:
         units = bootstrap.units_of(next(iter(present.values())).item_ids, groups_of(entries[0].dataset))
@@ -172,7 +175,7 @@ def groups_of(dataset: str) -> dict[str, str]:
 
 def load_predictions(entry: LeaderboardEntry) -> dict[str, SplitPredictions]:
     """An entry's predictions by test split; none where the file is absent or of another run."""
-    path = paths.predictions(entry.store, entry.head)
+    path = paths.predictions(entry.input_name, entry.head)
     splits = test_predictions.read(path) if path.exists() else {}
     return splits if "test" in splits and is_same_run(entry, splits["test"].sample) else {}
 

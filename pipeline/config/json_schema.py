@@ -27,14 +27,14 @@ from icebox.features.manifest.validation import Task
 from icebox.pipeline.config import loader, plugin_schema
 from icebox.pipeline.config.schema import (
     NO_DATA,
-    Extract,
+    Ensemble,
     Fit,
     Generate,
-    Select,
+    Input,
+    OnError,
+    Run,
     Split,
     Store,
-    StoreExtract,
-    StoreFit,
     Unfreeze,
 )
 from icebox.pipeline.config.section import Section
@@ -44,10 +44,11 @@ Schema = dict[str, Any]
 TITLE = "params.yaml of Icebox"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SECTIONS: tuple[type[Section], ...] = (
-    Select, Split, Store, StoreExtract, StoreFit, Generate, Unfreeze, Extract, Fit,
+    Split, Store, Input, Ensemble, Generate, Unfreeze, Fit, Run,
 )  # fmt: skip
 logger = logging.getLogger("icebox")
-NAMES = {"pattern": f"^(?:{loader.NAME.pattern})$"}
+NAME = loader.NAME.pattern
+NAMES = {"pattern": f"^(?:{NAME})$"}
 NOTHING: Schema = {"not": {}}  # the schema that no value fits
 ANY_HEAD = {  # parameters that every head on a table of features takes, documented where they are used
     "scale": "How features are scaled: each by its own standard deviation, all by the overall one, each item to length "
@@ -122,27 +123,36 @@ def one_line(entry: tuple[str, object]) -> str:
 def schema() -> Schema:
     """The schema of params.yaml in the working folder."""
     definitions = dict(section_definitions())
+    by_name = catalog(definitions, "heads", "icebox.pipeline.heads", "build", grid=True)
+    families = {"enum": list(by_name["properties"])}
+    heads = {"anyOf": [by_name, {"type": "array", "items": families, "minItems": 1, "uniqueItems": True}]}
     sections: dict[str, Schema] = {
-        "select": {"$ref": "#/$defs/Select"},
         "datasets": catalog(definitions, "datasets", "icebox.features.datasets", "Source.__init__", "source"),
         "backbones": catalog(definitions, "backbones", "icebox.features.backbones", "fetch"),
         "pretrain": catalog(definitions, "pretrain", "icebox.features.backbones", "pretraining"),
         "generate": entries({"$ref": "#/$defs/Generate"}),
         "stores": entries({"$ref": "#/$defs/Store"}),
-        "heads": catalog(definitions, "heads", "icebox.pipeline.heads", "build", grid=True),
+        "inputs": entries(or_nothing("Input"), names={"pattern": f"^(?:{NAME})/(?:{NAME})$"}),
+        "heads": heads,
+        "ensembles": entries(or_nothing("Ensemble"), names={"pattern": f"^(?:{NAME})(/(?:{NAME}))?$"}),
         "unfreeze": entries({"$ref": "#/$defs/Unfreeze"}),
-        "extract": {"anyOf": [{"$ref": "#/$defs/Extract"}, {"type": "null"}]},
-        "fit": {"anyOf": [{"$ref": "#/$defs/Fit"}, {"type": "null"}]},
+        "run": or_nothing("Run"),
+        "fit": or_nothing("Fit"),
     }
     return {
         "$schema": DIALECT,
         "title": TITLE,
         "type": "object",
         "properties": sections,
-        "required": ["select"],
+        "required": ["datasets", "stores", "heads"],
         "additionalProperties": False,
         "$defs": definitions,
     }
+
+
+def or_nothing(section: str) -> Schema:
+    """The schema of a section all of whose keys have a default."""
+    return {"anyOf": [{"$ref": f"#/$defs/{section}"}, {"type": "null"}]}
 
 
 @functools.cache
@@ -158,11 +168,11 @@ def section_definitions() -> dict[str, Schema]:
     return definitions
 
 
-def entries(entry: Schema, *, named: dict[str, Schema] | None = None) -> Schema:
-    """The schema of a section of entries with names of the user's; `named` are those whose name says more."""
+def entries(entry: Schema, *, named: dict[str, Schema] | None = None, names: Schema = NAMES) -> Schema:
+    """The schema of a section of entries with `names` of the user's; `named` are those whose name says more."""
     return {
         "type": ["object", "null"],
-        "propertyNames": NAMES,
+        "propertyNames": names,
         "properties": named or {},
         "additionalProperties": entry,
     }
@@ -235,7 +245,7 @@ def plugin(file: Path, function: str, *, section: str, grid: bool) -> Schema:
             {"const": NO_DATA} if own_data else {"type": ["string", "number"], "not": {"const": NO_DATA}}
         )
         properties["data"]["description"] = "The dataset that the backbone is trained on, or none."
-        required += [] if own_data else ["data"]
+        required += ["data"]
     return {
         "type": "object" if required else ["object", "null"],
         "description": module.split("\n\n")[0].replace("\n", " "),
@@ -246,7 +256,7 @@ def plugin(file: Path, function: str, *, section: str, grid: bool) -> Schema:
 
 
 def dataset_keys(*, column: Schema | None) -> dict[str, Schema]:
-    """`split` and `task` of a dataset; its split may be a column where its source takes one."""
+    """`split`, `task` and `on_error` of a dataset; its split may be a column where its source takes one."""
     fractions = section_definitions()["Split"]
     with_column = fractions | {"properties": fractions["properties"] | {"column": column or {"type": "null"}}}
     return {
@@ -255,6 +265,11 @@ def dataset_keys(*, column: Schema | None) -> dict[str, Schema]:
             "description": "Fractions of val and test, or the column that says the split.",
         },
         "task": {"enum": list(get_args(Task)), "default": "classification"},
+        "on_error": {
+            "enum": list(get_args(OnError)),
+            "default": "fail",
+            "description": "At an item that can't be read: stop, or leave it out and list it.",
+        },
     }
 
 

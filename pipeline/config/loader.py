@@ -12,11 +12,13 @@ from icebox.pipeline.config.references import check_references
 from icebox.pipeline.config.schema import (
     NO_DATA,
     Config,
-    Extract,
+    Ensemble,
     Fit,
     Generate,
+    Input,
+    OnError,
     PluginEntry,
-    Select,
+    Run,
     Split,
     Store,
     Unfreeze,
@@ -26,9 +28,13 @@ from icebox.pipeline.config.yaml_file import errors_in_one_line, read_yaml
 from icebox.pipeline.project import paths
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*(-[A-Za-z0-9_.]+)*")
-
-
-SECTIONS = ("select", "datasets", "backbones", "pretrain", "generate", "stores", "heads", "unfreeze", "extract", "fit")
+SECTIONS = (
+    "datasets", "backbones", "pretrain", "stores", "inputs", "heads", "ensembles", "unfreeze", "generate", "fit", "run",
+)  # fmt: skip
+GONE = {  # sections of earlier versions → what to do instead
+    "select": "what stands in params.yaml runs: take out of `stores` and `heads` what should not",
+    "extract": "batch_size and workers stand under `run`, on_error under each dataset",
+}
 
 
 @errors_in_one_line()
@@ -36,42 +42,58 @@ def load(path: Path = paths.PARAMS) -> Config:
     """Read and check params.yaml. Raises IceboxError with the place of the first thing wrong."""
     raw = read_yaml(path)
     for name in raw:
+        if name in GONE:
+            raise IceboxError(f"{name}: there is no such section any more; {GONE[name]}")
         if name not in SECTIONS:
             raise IceboxError(f"{name}: no such section; {suggestion(str(name), list(SECTIONS))}")
     config = Config(
-        select=parse_section(Select, raw.get("select", {}), "select"),
         datasets=catalog(raw, "datasets", "icebox.features.datasets", "Source.__init__", key_of_family="source"),
         backbones=catalog(raw, "backbones", "icebox.features.backbones", "fetch"),
         pretrain=catalog(raw, "pretrain", "icebox.features.backbones", "pretraining"),
-        generate={
-            key: parse_section(Generate, value, f"generate.{key}") for key, value in mapping(raw, "generate").items()
-        },
+        generate=sections(Generate, raw, "generate"),
         stores=sections(Store, raw, "stores"),
+        inputs=sections(Input, raw, "inputs", separator="/"),
         heads=catalog(raw, "heads", "icebox.pipeline.heads", "build", grid=True),
-        unfreeze={
-            key: parse_section(Unfreeze, value, f"unfreeze.{key}") for key, value in mapping(raw, "unfreeze").items()
-        },
-        extract=parse_section(Extract, raw.get("extract", {}), "extract"),
+        ensembles=sections(Ensemble, raw, "ensembles", separator="/"),
+        unfreeze=sections(Unfreeze, raw, "unfreeze"),
         fit=parse_section(Fit, raw.get("fit", {}), "fit"),
+        run=parse_section(Run, raw.get("run", {}), "run"),
     )
     check_references(config)
     return config
 
 
-def mapping(raw: dict[str, Any], name: str) -> dict[str, Any]:
-    """A section of named entries as written; absent or empty means none."""
+def mapping(raw: dict[str, Any], name: str, *, separator: str | None = None) -> dict[str, Any]:
+    """A section of named entries as written; absent or empty means none, and a list of names entries without settings.
+
+    With a `separator`, a name may have two parts.
+    """
     value = {} if raw.get(name) is None else raw[name]
+    if isinstance(value, list) and name == "heads":
+        value = unrepeated(value, name)
     if not isinstance(value, dict):
         raise IceboxError(f"{name}: expected `name: {{…}}` entries, found {value!r}")
     for key in value:
-        if not NAME.fullmatch(str(key)):
+        parts = str(key).split(separator, 1) if separator else [str(key)]
+        if not all(NAME.fullmatch(part) for part in parts):
             raise IceboxError(f"{name}.{key}: a name is made of letters, digits, '_', '.' and single '-'")
     return {str(key): entry for key, entry in value.items()}
 
 
-def sections(kind: type[S], raw: dict[str, Any], name: str) -> dict[str, S]:
+def unrepeated(names: list[Any], where: str) -> dict[str, None]:
+    """Names of a list as entries without settings. Raises IceboxError for one that is no name or stands there twice."""
+    for name in names:
+        if not isinstance(name, str):
+            raise IceboxError(f"{where}: expected names, found {name!r}")
+        if names.count(name) > 1:
+            raise IceboxError(f"{where}: '{name}' stands there twice")
+    return dict.fromkeys(names)
+
+
+def sections(kind: type[S], raw: dict[str, Any], name: str, *, separator: str | None = None) -> dict[str, S]:
     """A section of named entries, each of which is a section of type `kind`."""
-    return {key: parse_section(kind, value, f"{name}.{key}") for key, value in mapping(raw, name).items()}
+    entries = mapping(raw, name, separator=separator)
+    return {key: parse_section(kind, value, f"{name}.{key}") for key, value in entries.items()}
 
 
 def catalog(
@@ -79,7 +101,8 @@ def catalog(
 ) -> dict[str, PluginEntry]:
     """A section whose entries are parameters of plugins. An entry's plugin is its family, or else its own name.
 
-    With `grid`, a list stands for several values of a parameter.
+    With `grid`, a list stands for several values of a parameter, and an entry without any takes the plugin's own,
+    SEARCH.
     """
     entries = {}
     for key, value in mapping(raw, name).items():
@@ -93,13 +116,15 @@ def catalog(
             common = dataset_keys(parameters, where)
         else:
             common = pretrain_keys(parameters, file, where) if name == "pretrain" else {}
+        if grid and not parameters:
+            parameters = default_search(file)
         plugin_schema.check(file, function, parameters, where=where, grid=grid)
         entries[key] = PluginEntry(family, parameters, **common)
     return entries
 
 
 def dataset_keys(parameters: dict[str, Any], where: str) -> dict[str, Any]:
-    """`split` and `task`, which every dataset may have, taken out of its parameters.
+    """`split`, `task` and `on_error`, which every dataset may have, taken out of its parameters.
 
     `split: COLUMN`, or `column:` among its keys, stays a parameter: where the dataset itself says the split.
     """
@@ -111,19 +136,30 @@ def dataset_keys(parameters: dict[str, Any], where: str) -> dict[str, Any]:
     task = parameters.pop("task", "classification")
     if task not in get_args(Task):
         raise IceboxError(f"{where}.task: no task named '{task}'; {suggestion(str(task), list(get_args(Task)))}")
+    on_error = parameters.pop("on_error", "fail")
+    if on_error not in get_args(OnError):
+        raise IceboxError(f"{where}.on_error: expected {' or '.join(get_args(OnError))}, found {on_error!r}")
     if split.val + split.test >= 1:
         raise IceboxError(
             f"{where}.split: expected val + test below 1, so that train gets items, found {split.val} + {split.test}"
         )
     if split.stratify and task == "regression":
         raise IceboxError(f"{where}.split.stratify: works within classes, and a regression has none; leave it out")
-    return {"split": split, "task": task}
+    return {"split": split, "task": task, "on_error": on_error}
 
 
 def pretrain_keys(parameters: dict[str, Any], file: Path, where: str) -> dict[str, Any]:
     """`data`, the dataset that a backbone is trained on, taken out of its parameters."""
-    data = str(parameters.pop("data", NO_DATA))
+    if "data" not in parameters:
+        raise IceboxError(f"{where}.data: missing; expected the dataset that it is trained on, or {NO_DATA}")
+    data = str(parameters.pop("data"))
     if plugin_schema.accepts(file, "pretraining", "data") != (data != NO_DATA):
         expected = f"{NO_DATA}, since {file.stem} draws its own" if data != NO_DATA else "the name of a dataset"
         raise IceboxError(f"{where}.data: expected {expected}; found {data}")
     return {"data": data}
+
+
+def default_search(file: Path) -> dict[str, Any]:
+    """The grid that a head's file names for an entry without settings; none where it names none."""
+    search: dict[str, Any] = plugin_schema.constant(file, "SEARCH") or {}  # type: ignore[assignment]
+    return dict(search)

@@ -4,7 +4,7 @@ from icebox.features import plugins
 from icebox.features.errors import IceboxError, located, suggestion
 from icebox.features.text.pairs import PAIR, TEXTS
 from icebox.pipeline.config import plugin_schema
-from icebox.pipeline.config.schema import FRESH, NO_DATA, Config, Store
+from icebox.pipeline.config.schema import FRESH, NO_DATA, Config, Input, Store, store_of
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.project import paths
 
@@ -26,26 +26,46 @@ def check_references(config: Config) -> None:
         check_known("dataset", store.dataset, list(config.datasets), f"stores.{key}.dataset")
         known = [*config.backbones, *config.pretrain, *config.unfreeze]
         check_known("backbone", store.backbone, known, f"stores.{key}.backbone")
-    for store_name in config.select.stores:
-        check_known("store", store_name, list(config.stores), "select.stores")
-    for head in config.select.heads:
-        check_known("head", head, list(config.heads), "select.heads")
-    for store_name in config.select.stores:
-        check_fit(config, store_name)
-    for store_name in config.select.ensembles:
-        check_known("selected store", store_name, config.select.stores, "select.ensembles")
-        if config.task(store_name) == "regression":
-            raise IceboxError(f"select.ensembles: {store_name}: needs probabilities, and a regression has none")
+    for section, least in (("datasets", "dataset"), ("stores", "store"), ("heads", "head")):
+        if not getattr(config, section):
+            raise IceboxError(f"{section}: expected a {least} or more, found none")
     if paths.ENSEMBLE in config.heads:
-        raise IceboxError(f"heads.{paths.ENSEMBLE}: this name is kept for select.ensembles; give the head another")
-    check_unfreeze(config)
+        raise IceboxError(f"heads.{paths.ENSEMBLE}: this name is kept for the ensembles; give the head another")
+    for name in config.inputs:
+        check_input_name(config, name)
+    check_unfreeze(config)  # first: it refuses a network that descends from itself
     for key, store in config.stores.items():
         check_store(store, config.backbone(store.backbone).family, f"stores.{key}")
+    for name, settings in config.every_input().items():
+        where = input_place(name)
+        check_input(settings, config.stores[store_of(name)], where)
+        check_fit(config, name, settings, where)
+    for name in config.ensembles:
+        check_known("input of a store", name, list(config.every_input()), "ensembles")
+        if config.task(name) == "regression":
+            raise IceboxError(f"ensembles.{name}: needs probabilities, and a regression has none; take it out")
 
 
-def check_fit(config: Config, name: str) -> None:
-    """Raise IceboxError for a way of fitting that this store's task, or its other settings, can't have."""
-    where, own, fit = f"stores.{name}.fit", config.stores[name].fit, config.fit_options(name)
+def input_place(name: str) -> str:
+    """The place of an input in params.yaml."""
+    return f"inputs.{name}" if "/" in name else f"stores.{name}.input"
+
+
+def check_input_name(config: Config, name: str) -> None:
+    """Raise IceboxError unless a key of `inputs` is STORE/NAME, and NAME stands for nothing else of that store."""
+    store, slash, short = name.partition("/")
+    if not slash:
+        raise IceboxError(
+            f"inputs.{name}: expected STORE/NAME; what heads see by default stands in stores.{name}.input"
+        )
+    check_known("store", store, list(config.stores), f"inputs.{name}")
+    if short in (*config.heads, *config.unfreeze, paths.ENSEMBLE):
+        raise IceboxError(f"inputs.{name}: '{short}' is the name of a head too; give the input another")
+
+
+def check_fit(config: Config, name: str, entry: Input, where: str) -> None:
+    """Raise IceboxError for a way of fitting that this input's task, or its other settings, can't have."""
+    fit = config.fit_options(name)
     if fit.calibrate != "none" and fit.refit == "train+val":
         raise IceboxError(f"{where}: calibrate: {fit.calibrate} learns from val, which refit: train+val has used up")
     if config.task(name) == "classification":
@@ -53,33 +73,39 @@ def check_fit(config: Config, name: str) -> None:
             raise IceboxError(f"{where}.choose: expected one of {', '.join(known)}, found '{fit.choose}'")
         return
     for key, plain in (("labels_per_class", "all"), ("class_weights", "none"), ("calibrate", "none")):
-        if getattr(own, key) not in (plain, None):
-            raise IceboxError(f"{where}.{key}: needs classes, and a regression has none; leave it out")
-    if own.choose and own.choose not in (known := metrics.choices("regression")):
-        raise IceboxError(f"{where}.choose: expected one of {', '.join(known)}, found '{own.choose}'")
-    for head in config.select.heads:
-        family = config.heads[head].family
-        if not plugin_schema.accepts(plugins.file("icebox.pipeline.heads", family), "build", "task"):
+        if getattr(fit, key) != plain:
+            place = where if getattr(entry, key) is not None else "fit"
+            raise IceboxError(f"{place}.{key}: needs classes, and a regression has none; leave it out")
+    if entry.choose and entry.choose not in (known := metrics.choices("regression")):
+        raise IceboxError(f"{where}.choose: expected one of {', '.join(known)}, found '{entry.choose}'")
+    for head, head_entry in config.heads.items():
+        if not plugin_schema.accepts(plugins.file("icebox.pipeline.heads", head_entry.family), "build", "task"):
             raise IceboxError(
-                f"select.heads: '{head}' is for classes only, and the task of {name}'s dataset is regression; "
+                f"heads.{head}: is for classes only, and the task of {store_of(name)}'s dataset is regression; "
                 "leave it out, or run that dataset by itself"
             )
 
 
 def check_store(store: Store, family: str, where: str) -> None:
-    """Raise IceboxError for options that the backbone's family has not, and for outputs and views that don't exist."""
+    """Raise IceboxError for options that the backbone's family has not, and for views that don't exist."""
     file = plugins.file("icebox.features.backbones", family, where)
-    for option in store.extract.options:
+    for option in store.options:
         if not plugin_schema.accepts(file, "load", option):
-            raise IceboxError(f"{where}.extract.{option}: backbone family '{family}' has no such option; leave it out")
-    if store.extract.views and store.extract.pairs == "siamese":
-        raise IceboxError(f"{where}.extract.views: siamese pairs have the views first and second; leave views out")
+            raise IceboxError(f"{where}.{option}: backbone family '{family}' has no such option; leave it out")
+    if store.views and store.pairs == "siamese":
+        raise IceboxError(f"{where}.views: siamese pairs have the views first and second; leave views out")
     with located(where, separator="."):
-        stored, selected = store.extract.expanded_views, store.fit.expanded_views
+        _ = store.expanded_views  # raises for a view that there is not
+
+
+def check_input(entry: Input, store: Store, where: str) -> None:
+    """Raise IceboxError for outputs and views that the store does not hold."""
+    with located(where, separator="."):
+        stored, selected = store.expanded_views, entry.expanded_views
     for view in selected or ():
-        check_known("view", view, [*stored, PAIR] if stored == TEXTS else list(stored), f"{where}.fit.views")
-    for output in store.fit.outputs or () if store.extract.outputs else ():
-        check_known("output", output, store.extract.outputs or [], f"{where}.fit.outputs")
+        check_known("view", view, [*stored, PAIR] if stored == TEXTS else list(stored), f"{where}.views")
+    for output in entry.outputs or () if store.outputs else ():
+        check_known("output", output, store.outputs or [], f"{where}.outputs")
 
 
 def check_unfreeze(config: Config) -> None:
@@ -87,30 +113,23 @@ def check_unfreeze(config: Config) -> None:
     for key, unfreeze in config.unfreeze.items():
         where = f"unfreeze.{key}"
         check_known("store", unfreeze.store, list(config.stores), f"{where}.store")
-        check_known("head", unfreeze.start, list(config.heads), f"{where}.start")
-        for kind, name, selected in (
-            ("stores", unfreeze.store, config.select.stores),
-            ("heads", unfreeze.start, config.select.heads),
-        ):
-            if name not in selected:
-                raise IceboxError(
-                    f"{where}: begins from '{name}', which select.{kind} does not name; add it there, or "
-                    "take this entry out (`unfreeze: {}` for none)"
-                )
+        check_known("head", unfreeze.start_head, list(config.heads), f"{where}.start")
+        check_known("input of a store", unfreeze.start_input, list(config.every_input()), f"{where}.start")
         for kind, names in (("heads", config.heads), ("backbones", config.backbones), ("pretrain", config.pretrain)):
             if key in names:
                 raise IceboxError(f"{where}: this name stands under {kind}: too; give one of them another")
         if key in unfrozen_ancestors(config, unfreeze.store):
             raise IceboxError(f"{where}.store: store '{unfreeze.store}' is made of this very network; take another")
-        if unfreeze.init == "random" and unfreeze.start != FRESH:
+        if unfreeze.init == "random" and unfreeze.start_head != FRESH:
             raise IceboxError(
-                f"{where}: a random network has no features that '{unfreeze.start}' was fitted on; "
-                f"take `start: {FRESH}`, with `{FRESH}: {{}}` under heads: and in select.heads"
+                f"{where}: a random network has no features that '{unfreeze.start_head}' was fitted on; "
+                f"take `start: {FRESH}`, with `{FRESH}: {{}}` under heads"
             )
-        if unfreeze.start != FRESH and config.fit_options(unfreeze.store).refit != "train":
+        if unfreeze.start_head != FRESH and config.fit_options(unfreeze.start_input).refit != "train":
             raise IceboxError(
-                f"{where}: chooses its best epoch on val, which the '{unfreeze.start}' of '{unfreeze.store}' has been "
-                "fitted on (refit: train+val); name a store like it with `fit: {refit: train}`: that extracts nothing"
+                f"{where}: chooses its best epoch on val, which the '{unfreeze.start_head}' of "
+                f"'{unfreeze.start_input}' has been fitted on (refit: train+val); begin from an input of "
+                f"'{unfreeze.store}' with `refit: train`"
             )
 
 

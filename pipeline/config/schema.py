@@ -24,6 +24,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 LabelsPerClass = Literal["all"] | Annotated[int, Field(ge=1)]
 Refit = Literal["train", "train+val"]
 Calibrate = Literal["none", "temperature", "isotonic"]
+OnError = Literal["fail", "skip"]  # at an item that can't be read: stop, or leave it out and list it
 
 
 def check_metric(value: Any) -> Any:
@@ -76,8 +77,31 @@ class Split(Section):
     conflicts: Conflicts = "keep"
 
 
-class StoreExtract(Section):
-    """Settings of a store: the features that are stored of each item.
+class Input(Section):
+    """What heads see of a store, and how they are fitted on it.
+
+    `outputs` side by side, by default all that are stored. Items of train in each of `views`, those of val and test in
+    its first only; by default in the first that is stored, and pairs of texts as (u, v, |u − v|, u · v). The others
+    stand in for the same key of `fit`.
+    """
+
+    outputs: Annotated[list[str], Field(min_length=1)] | None = None
+    views: Annotated[list[SeenView], Field(min_length=1)] | None = None
+    labels_per_class: LabelsPerClass | Annotated[list[LabelsPerClass], Field(min_length=1)] | None = None
+    class_weights: ClassWeights | None = None
+    choose: Choose | None = None
+    folds: Annotated[int, Field(ge=2)] | None = None
+    refit: Refit | None = None
+    calibrate: Calibrate | None = None
+
+    @property
+    def expanded_views(self) -> tuple[str, ...] | None:
+        """The names of the views, if any are asked for."""
+        return views.expand_names(self.views, "views", also=[PAIR, *TEXTS]) if self.views else None
+
+
+class Store(Section):
+    """One dataset through one backbone, and the features that are stored of each item.
 
     `outputs` are LAYER or LAYER:POOLING; without any, the family's own default. `precision` is what the network
     computes in: auto is bfloat16 where the hardware does that, else float32. `stored` is the format on disk.
@@ -85,8 +109,11 @@ class StoreExtract(Section):
     `views` of each image: features/extraction/views.py says which there are. `pairs` of texts pass in one input, or
     (siamese) each text for itself. `size` is what pictures are resized for, in pixels; `decode: exact` resizes just
     as torchvision does, slower and by 2 levels at most apart from `fast`, and `draft` decodes large JPEGs smaller.
+    `input` is what heads see of it: everything, unless it says otherwise. More ways to see it stand under `inputs`.
     """
 
+    dataset: str
+    backbone: str
     outputs: Annotated[list[str], Field(min_length=1)] | None = None
     precision: Precision = "auto"
     stored: Stored = "float16"
@@ -95,6 +122,12 @@ class StoreExtract(Section):
     pairs: Literal["concat", "siamese"] = "concat"
     size: Annotated[int, Field(ge=1)] | None = None
     decode: Literal["fast", "exact", "draft"] = "fast"
+    input: Input = Input()
+
+    @property
+    def extraction(self) -> dict[str, Any]:
+        """The settings that determine its features, besides its dataset and backbone."""
+        return self.model_dump(exclude={"dataset", "backbone", "input"})
 
     @property
     def options(self) -> dict[str, Any]:
@@ -107,48 +140,7 @@ class StoreExtract(Section):
         """The names of the views that are stored."""
         if self.pairs == "siamese":
             return TEXTS
-        return views.expand_names(self.views or [views.IDENTITY], "extract.views")
-
-
-class StoreFit(Section):
-    """Settings of the heads' input: `labels_per_class` items of each class in train and as many in val, or all.
-
-    A list gives the few-label curve; its last point, the most labels, is the main result. `class_weights` say how much
-    each class counts. `outputs` side by side, by default all. Items of train in each of `views`, those of val and test
-    in its first only; by default in the first that is stored, and pairs of texts as (u, v, |u − v|, u · v). The others
-    stand in for the same key of `fit`, for this store.
-    """
-
-    labels_per_class: LabelsPerClass | Annotated[list[LabelsPerClass], Field(min_length=1)] = "all"
-    class_weights: ClassWeights = "none"
-    outputs: Annotated[list[str], Field(min_length=1)] | None = None
-    views: Annotated[list[SeenView], Field(min_length=1)] | None = None
-    choose: Choose | None = None
-    folds: Annotated[int, Field(ge=2)] | None = None
-    refit: Refit | None = None
-    calibrate: Calibrate | None = None
-
-    @property
-    def expanded_views(self) -> tuple[str, ...] | None:
-        """The names of the views, if any are asked for."""
-        return views.expand_names(self.views, "fit.views", also=[PAIR, *TEXTS]) if self.views else None
-
-
-class Store(Section):
-    """One dataset through one backbone."""
-
-    dataset: str
-    backbone: str
-    extract: StoreExtract = StoreExtract()
-    fit: StoreFit = StoreFit()
-
-
-class Extract(Section):
-    """Settings of every extraction. `batch_size` in items; `workers` are threads that read and decode."""
-
-    batch_size: Annotated[int, Field(ge=1)] = 64
-    workers: Annotated[int, Field(ge=1)] = 2
-    on_error: Literal["fail", "skip"] = "fail"
+        return views.expand_names(self.views or [views.IDENTITY], "views")
 
 
 class Fit(Section):
@@ -156,7 +148,9 @@ class Fit(Section):
 
     `choose`: the score that picks the winner. `search`: the whole grid, or n settings of it, drawn at random or halved.
     `folds` inside train choose instead of val, and anyway where there is no val (then 5). Heads with randomness are
-    fitted under `seeds` seeds, `seed` and those after it. `ensemble`: how many heads answer together.
+    fitted under `seeds` seeds, `seed` and those after it. `labels_per_class` items of each class in train and as many
+    in val, or all; a list gives the few-label curve, whose last point, the most labels, is the main result.
+    `class_weights` say how much each class counts.
     """
 
     choose: Choose = metrics.primary("classification").name
@@ -166,7 +160,26 @@ class Fit(Section):
     folds: Annotated[int, Field(ge=2)] | None = None
     refit: Refit = "train"
     calibrate: Calibrate = "none"
-    ensemble: Annotated[int, Field(ge=2)] = 3
+    labels_per_class: LabelsPerClass | Annotated[list[LabelsPerClass], Field(min_length=1)] = "all"
+    class_weights: ClassWeights = "none"
+
+
+class Run(Section):
+    """How a run uses this machine; none of it changes a result, or reruns a stage.
+
+    `device` that networks run on: auto, cpu, cuda, cuda:N or mps; ICEBOX_DEVICE goes before it. `batch_size` in items;
+    `workers` are threads that read and decode.
+    """
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?|mps)$")] = "auto"
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    workers: Annotated[int, Field(ge=1)] = 2
+
+
+class Ensemble(Section):
+    """The best heads of a store (or of STORE/INPUT) on val answer together: how many of them."""
+
+    members: Annotated[int, Field(ge=2)] = 3
 
 
 class Generate(Section):
@@ -182,25 +195,18 @@ class Generate(Section):
     seed: int = 0
 
 
-class Select(Section):
-    """The stores and heads that run: each store with each head; and stores whose best heads are an ensemble as well."""
-
-    stores: Annotated[list[str], Field(min_length=1)]
-    heads: Annotated[list[str], Field(min_length=1)]
-    ensembles: list[str] = Field(default_factory=list)
-
-
 @dataclass(frozen=True)
 class PluginEntry:
     """An entry of a catalogue whose other keys are parameters of a plugin's function.
 
-    A dataset has `split` and `task`, a backbone that is trained here the dataset it learns from, `data`.
+    A dataset has `split`, `task` and `on_error`, a backbone that is trained here the dataset it learns from, `data`.
     """
 
     family: str
     parameters: dict[str, Any]
     split: Split | None = None
     task: Task = "classification"
+    on_error: OnError = "fail"
     data: str = NO_DATA
 
 
@@ -233,29 +239,44 @@ class UnfreezeOptions(Section):
 
 
 class Unfreeze(UnfreezeOptions):
-    """A store's backbone trained on, end to end, from a head that was fitted on the store."""
+    """A store's backbone trained on, end to end, from a head that was fitted on it.
+
+    `start`: the HEAD of the store, or the INPUT/HEAD of one of its inputs.
+    """
 
     store: str
     start: str
 
+    @property
+    def start_input(self) -> str:
+        """The input that the head to start from was fitted on, STORE or STORE/NAME."""
+        name, slash, _ = self.start.rpartition("/")
+        return f"{self.store}{slash}{name}"
 
-FIT_OVERRIDES = {"choose", "folds", "refit", "calibrate"}  # keys of `fit` that a store's own `fit` may set
+    @property
+    def start_head(self) -> str:
+        """The name of the head to start from."""
+        return self.start.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
 class Config:
-    """The whole of params.yaml."""
+    """The whole of params.yaml. Everything in it runs: each input with each head.
 
-    select: Select
+    An input is named after its store, STORE, or STORE/NAME where it stands under `inputs`.
+    """
+
     datasets: dict[str, PluginEntry]
     backbones: dict[str, PluginEntry]
     pretrain: dict[str, PluginEntry]
     generate: dict[str, Generate]
     stores: dict[str, Store]
+    inputs: dict[str, Input]
     heads: dict[str, PluginEntry]
+    ensembles: dict[str, Ensemble]
     unfreeze: dict[str, Unfreeze]
-    extract: Extract
     fit: Fit
+    run: Run
 
     def backbone(self, name: str) -> PluginEntry:
         """The entry of a backbone, fetched or trained here; of an unfrozen one, that of the backbone it began from."""
@@ -263,18 +284,39 @@ class Config:
             return self.backbone(self.stores[self.unfreeze[name].store].backbone)
         return self.backbones[name] if name in self.backbones else self.pretrain[name]
 
-    def task(self, store: str) -> Task:
-        """The task of a store's dataset."""
-        return self.datasets[self.stores[store].dataset].task
+    def dataset_of(self, input_name: str) -> PluginEntry:
+        """The entry of the dataset behind an input, or behind a store."""
+        return self.datasets[self.stores[store_of(input_name)].dataset]
 
-    def fit_options(self, store: str) -> Fit:
-        """Settings of the fits on a store: `fit`, with the store's own overrides.
+    def task(self, input_name: str) -> Task:
+        """The task of the dataset behind an input, or behind a store."""
+        return self.dataset_of(input_name).task
+
+    def every_input(self) -> dict[str, Input]:
+        """All inputs by name: each store's own, followed by its entries of `inputs`."""
+        return {
+            name: entry
+            for store, settings in self.stores.items()
+            for name, entry in {
+                store: settings.input,
+                **{name: entry for name, entry in self.inputs.items() if store_of(name) == store},
+            }.items()
+        }
+
+    def fit_options(self, input_name: str) -> Fit:
+        """Settings of the fits on an input: `fit`, with the input's own overrides.
 
         A regression is chosen by its first metric where only a score of classes is named.
         """
-        overrides = self.stores[store].fit.model_dump(include=FIT_OVERRIDES, exclude_none=True)
-        fit = self.fit.model_copy(update=overrides)
-        task = self.task(store)
+        entry = self.every_input()[input_name]
+        overrides = {name: getattr(entry, name) for name in Fit.model_fields.keys() & Input.model_fields.keys()}
+        fit = self.fit.model_copy(update={name: value for name, value in overrides.items() if value is not None})
+        task = self.task(input_name)
         if task == "regression" and fit.choose not in metrics.choices(task):
             return fit.model_copy(update={"choose": metrics.primary(task).name})
         return fit
+
+
+def store_of(input_name: str) -> str:
+    """The store of an input: STORE of STORE or STORE/NAME."""
+    return input_name.partition("/")[0]

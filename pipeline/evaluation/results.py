@@ -17,7 +17,7 @@ SCORES = {*METRICS, "by_fold"}  # keys of JSON content whose values are scores
 
 
 def write(
-    store: str,
+    input_name: str,
     head: str,
     *,
     classes: list[str],
@@ -26,17 +26,17 @@ def write(
     numbers: Mapping[str, float],
     details: Mapping[str, Any],
 ) -> None:
-    """Write all result files of a head.
+    """Write all result files of a head on an input, STORE or STORE/NAME.
 
     `splits` hold the test sets, and val where it chose; `val` are the scores that chose; `numbers` stand beside the
     scores in metrics.
     """
     scores = {split: scored.scores for split, scored in splits.items()}
-    write_json(paths.metrics(store, head), {"val": val} | scores | {"val": val, **numbers})
-    write_json(paths.details(store, head), details)
-    prediction_file.write(paths.predictions(store, head), splits, classes)
+    write_json(paths.metrics(input_name, head), {"val": val} | scores | {"val": val, **numbers})
+    write_json(paths.details(input_name, head), details)
+    prediction_file.write(paths.predictions(input_name, head), splits, classes)
     for name, text in plot_tables(splits["test"], classes).items():
-        files.write_text(paths.plot(store, head, name), text)
+        files.write_text(paths.plot(input_name, head, name), text)
 
 
 def plot_tables(test: ScoredSplit, classes: list[str]) -> dict[str, str]:

@@ -2,9 +2,16 @@
 
 from typing import Any
 
-from icebox.pipeline.config.schema import Fit
+from icebox.pipeline.config.schema import Config, Fit, store_of
 from icebox.pipeline.fitting.ensemble_selection import SelectedEnsemble
 from icebox.pipeline.fitting.final_fit import FitResult
+
+
+def origin(config: Config, input_name: str) -> dict[str, Any]:
+    """Names of the dataset, backbone, store and input behind a result, for when params.yaml no longer holds them."""
+    store = store_of(input_name)
+    entry = config.stores[store]
+    return {"dataset": entry.dataset, "backbone": entry.backbone, "store": store, "input": input_name}
 
 
 def selection_details(result: FitResult, fit: Fit, task: str) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from icebox.pipeline.estimators.classification import class_numbers
 from icebox.pipeline.estimators.linear import LinearLogitsClassifier
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
+SEARCH = {"scale": ["each", "overall", "l2"], "shrink_threshold": [None, 1.0]}  # the grid of an entry without settings
+
 
 def build(
     *,

@@ -6,6 +6,8 @@ from sklearn.naive_bayes import GaussianNB
 
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
+SEARCH = {"var_smoothing": [0.001, 0.01, 0.1], "pca": [None, 0.9]}  # the grid of an entry without settings
+
 
 def build(
     *,

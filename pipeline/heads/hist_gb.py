@@ -10,6 +10,8 @@ from threadpoolctl import threadpool_limits
 
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
+SEARCH = {"max_iter": 150}  # the grid of an entry without settings
+
 
 def build(
     *,

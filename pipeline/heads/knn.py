@@ -9,6 +9,8 @@ from sklearn.preprocessing import Normalizer
 
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
+SEARCH = {"n_neighbors": [1, 3, 5, 11, 21], "scale": ["each", "overall"]}  # the grid of an entry without settings
+
 
 def build(
     *,

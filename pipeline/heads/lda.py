@@ -6,6 +6,8 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
+SEARCH = {"pca": [None, 0.95]}  # the grid of an entry without settings
+
 
 def build(
     *,

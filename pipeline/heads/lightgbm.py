@@ -12,6 +12,7 @@ from icebox.pipeline.data.on_disk import DiskFeatures, validate_fit_data
 from icebox.pipeline.estimators.classification import class_numbers
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
+SEARCH = {"n_estimators": 150, "num_leaves": [7, 24]}  # the grid of an entry without settings
 BIN_SAMPLE = 20_000  # items that bins are made from, in float64: LightGBM's 200,000 of 512 features would take 800 MB
 READS = 16  # of the disk, for that sample
 MIN_COLUMNS = 16  # of 64 features a tenth was too few: val accuracy on digits 0.97 against 0.98

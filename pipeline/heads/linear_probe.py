@@ -20,6 +20,10 @@ from icebox.pipeline.estimators.linear import LinearLogitsClassifier, LinearPath
 from icebox.pipeline.estimators.penalized_linear import FitProblem
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
+SEARCH = {
+    "learning_rate": [0.001, 0.003, 0.01, 0.03],
+    "weight_decay": [0.0, 0.0001, 0.001, 0.01],
+}  # the grid of an entry without settings
 MIN_STEPS = 300  # ten epochs over a few items would be too few
 
 

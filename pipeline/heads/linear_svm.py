@@ -9,6 +9,8 @@ from icebox.pipeline.estimators.linear import LinearMarginClassifier, LinearRegr
 from icebox.pipeline.estimators.penalized_linear import FitProblem, PenalizedLinear
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
+SEARCH = {"C": [0.0001, 0.001, 0.01, 0.1]}  # the grid of an entry without settings
+
 
 def build(
     *,

@@ -10,6 +10,8 @@ from icebox.pipeline.estimators.linear import LinearLogitsClassifier
 from icebox.pipeline.estimators.penalized_linear import FitProblem, PenalizedLinear
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
+SEARCH = {"C": [0.001, 0.01, 0.1, 1.0], "scale": ["each", "overall"]}  # the grid of an entry without settings
+
 
 def build(
     *,

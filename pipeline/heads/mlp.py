@@ -18,6 +18,12 @@ from icebox.pipeline.estimators import torch_settings
 from icebox.pipeline.estimators.classification import LogitsClassifier, class_numbers
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
+SEARCH = {
+    "hidden": 256,
+    "learning_rate": [0.0003, 0.001, 0.003],
+    "scale": ["each", "overall"],
+}  # the grid of an entry without settings
+
 
 def build(
     *,

@@ -6,6 +6,8 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
+SEARCH = {"n_estimators": 200, "min_samples_leaf": [1, 3]}  # the grid of an entry without settings
+
 
 def build(
     *,

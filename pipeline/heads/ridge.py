@@ -17,6 +17,11 @@ from icebox.pipeline.estimators.covariance import eigendecompose, row_blocks
 from icebox.pipeline.estimators.linear import LinearMarginClassifier, LinearPath, LinearRegressor
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
+SEARCH = {
+    "alpha": [1.0, 10.0, 100.0, 1000.0, 10000.0],
+    "scale": ["each", "overall"],
+}  # the grid of an entry without settings
+
 
 def build(
     *,

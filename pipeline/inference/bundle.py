@@ -87,7 +87,7 @@ def for_store(
         outputs=list(store.spec["outputs"]),
         precision=store.spec["precision"],
         stored=store.spec["stored"],
-        options=entry.extract.options,
+        options=entry.options,
         head_outputs=list(selection.outputs),
         view=selection.views[0],
         pairs=datasets.source(config, entry.dataset).modality == "pair",
@@ -98,15 +98,16 @@ def for_store(
     )
 
 
-def save(bundle: Bundle, *, store: str, head: str) -> None:
+def save(bundle: Bundle, *, input_name: str, head: str) -> None:
     """Write the bundle and its card, each whole or not at all."""
-    path = paths.bundle(store, head)
+    path = paths.bundle(input_name, head)
     with files.replacing(path) as temporary:
         joblib.dump(bundle, temporary)
     card = {
         "format": FORMAT,
         "sha256": fingerprint.of_file(path),
         "store": bundle.store,
+        "input": input_name,
         "head": head,
         "task": bundle.task,
         "classes": bundle.classes,
@@ -122,7 +123,7 @@ def save(bundle: Bundle, *, store: str, head: str) -> None:
         "fingerprint": bundle.fingerprint,
         "libraries": {name: version(name) for name in LIBRARIES},
     }
-    files.write_text(paths.card(store, head), json.dumps(card, indent=2) + "\n")
+    files.write_text(paths.card(input_name, head), json.dumps(card, indent=2) + "\n")
 
 
 def load(path: Path, *, trust: bool = False) -> Bundle:
@@ -199,8 +200,10 @@ def version_error(path: Path, reason: str) -> IceboxError:
 
 def stage_of(path: Path) -> str:
     """The stage of dvc.yaml that writes a bundle; a head that was unfrozen has one named after itself."""
-    store, head = path.parent.name, path.stem
-    return f"ensemble@{store}" if head == paths.ENSEMBLE else f"fit@{store}-{head} (or unfreeze@{head})"
+    folder = paths.ENSEMBLES if path.is_relative_to(paths.ENSEMBLES) else paths.HEADS
+    input_name = path.parent.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.parent.name
+    stage = paths.fit_stage(input_name, path.stem)
+    return stage if path.stem == paths.ENSEMBLE else f"{stage} (or unfreeze@{path.stem})"
 
 
 def refuse_unrecorded(path: Path, content: bytes) -> None:

@@ -26,7 +26,7 @@ from icebox.pipeline.inference import bundle, output
 from icebox.pipeline.inference.bundle import Bundle
 from icebox.pipeline.inference.new_items import NewItem, Reading, printable
 from icebox.pipeline.inference.output import Cell, Columns
-from icebox.pipeline.project import paths
+from icebox.pipeline.project import head_names, paths
 
 BATCH_SIZE = 64
 SHOWN = 20  # unreadable items that are listed one by one
@@ -95,30 +95,28 @@ class OpenHead:
     """A head by its name, its bundle, the backbone that it was fitted on, and how further items are read for it."""
 
     name: str
-    place: tuple[str, str]  # that `paths` takes: STORE, HEAD
+    place: tuple[str, str]  # that `paths` takes: STORE or STORE/NAME, and HEAD
     bundle: Bundle
     backbone: Backbone
     reading: Reading
 
 
 def open_head(name: str, *, trust: bool = False) -> OpenHead:
-    """Open the head STORE/HEAD.
+    """Open the head STORE/HEAD or STORE/NAME/HEAD.
 
     Raises IceboxError where its bundle or backbone is missing, or where the backbone has changed since.
     """
-    store, _, head = name.partition("/")
-    if not head:
-        raise IceboxError(f"predict {name}: expected STORE/HEAD, such as digits-glyphnet/logreg")
-    opened = bundle.load(paths.bundle(store, head), trust=trust)
+    input_name, head = head_names.find(name, head_names.on_disk())
+    opened = bundle.load(paths.bundle(input_name, head), trust=trust)
     backbone = backbones.load(
         opened.backbone, opened.family, opened.outputs, precision=opened.precision, **opened.options
     )
     if fingerprint_of({**backbone.spec, "stored": opened.stored}) != opened.fingerprint:
         raise IceboxError(
             f"predict {name}: the backbone in {paths.backbone(opened.backbone)} is not the one this head was fitted on "
-            f"(fingerprints differ); run: dvc repro fit@{store}-{head}"
+            f"(fingerprints differ); run: dvc repro {paths.fit_stage(input_name, head)}"
         )
-    return OpenHead(name, (store, head), opened, backbone, reading_of(opened, backbone))
+    return OpenHead(name, (input_name, head), opened, backbone, reading_of(opened, backbone))
 
 
 def open_for(

@@ -7,7 +7,8 @@ WORDING: dict[Hint, str] = {
         "set split.leakage to drop (leaves these items out of train, out of val where test has them) or to allow"
     ),
     "choose other outputs": (
-        "heads need others: set stores.{store}.fit.outputs: [{outputs}] (and extract them, if they are not)"
+        "heads need others: set stores.{store}.input.outputs: [{outputs}] (and stores.{store}.outputs, if these are "
+        "not stored)"
     ),
     "end the other process": "it may be the child of a dvc that was killed",
     "extract": "run: dvc repro extract@{store}",
@@ -17,9 +18,9 @@ WORDING: dict[Hint, str] = {
         "run: dvc repro -f fetch@{backbone} (or pretrain@{backbone}, or unfreeze@{backbone}), or: dvc pull"
     ),
     "make the manifest again": "run dvc repro again, which will look at the dataset anew",
-    "name more views": "more can be named in stores.{store}.extract.views",
+    "name more views": "more can be named in stores.{store}.views",
     "repair the store": "run: icebox store verify --repair {store}",
-    "skip unreadable items": "or set extract.on_error: skip in params.yaml to leave it out",
+    "skip unreadable items": "or set on_error: skip in the dataset's entry of params.yaml to leave it out",
 }
 
 

@@ -20,26 +20,14 @@ RENEWED = ("dvc.yaml", ".dvcignore")  # by an update; .gitignore is the user's f
 PLUGINS = ("backbones", "datasets", "heads")
 EDITORS_LINE = f"# yaml-language-server: $schema={paths.SCHEMA}\n"  # by it an editor completes and checks the file
 PARAMS = """\
-# What Icebox runs. Change a line, then `icebox run` (or `dvc repro`): only what the change touches runs again.
-
-select: # every store named here is tried with every head named here
-  stores: [{stores}]
-  heads: [logreg, linear_svm, knn]
-  ensembles: []
-
+# What Icebox runs: all that stands here. Change a line, then `icebox run` (or `dvc repro`): only what it touches runs.
 datasets:
   {name}: {dataset}
-
 backbones:
 {backbones}
-
-stores: # one dataset through one backbone; a key `extract:` says which layers, views and sizes
+stores: # one dataset through one backbone
 {pairs}
-
-heads: # a list is a grid: the value that is best on val is scored on test
-  logreg: {{C: [0.001, 0.01, 0.1, 1.0], scale: [each, overall]}}
-  linear_svm: {{C: [0.0001, 0.001, 0.01, 0.1]}}
-  knn: {{n_neighbors: [1, 5, 21], scale: [each, overall]}}
+heads: [logreg, linear_svm, knn] # or one a line, with its settings, where a list is a grid: `logreg: {{C: [0.1, 1.0]}}`
 """
 
 
@@ -107,12 +95,11 @@ def texts_params(name: str, path: Path, *, text: str, label: str, backbone: str,
 
 def params(name: str, dataset: str, backbone: str, settings: str, *, floor: str, floor_settings: str) -> str:
     """The text of params.yaml for one dataset, one backbone and one floor."""
-    key = re.sub(r"[^A-Za-z0-9_.]+", "_", backbone.rstrip("/").rsplit("/", 1)[-1])
+    key = re.sub(r"[^A-Za-z0-9_]+", "_", backbone.rstrip("/").rsplit("/", 1)[-1])
     backbones = {key: settings, floor: f"{floor_settings} # a floor, without a network: what others have to beat"}
     return PARAMS.format(
         name=name,
         dataset=dataset,
-        stores=", ".join(f"{name}-{each}" for each in backbones),
         backbones="\n".join(f"  {each}: {line}" for each, line in backbones.items()),
         pairs="\n".join(f"  {name}-{each}: {{dataset: {name}, backbone: {each}}}" for each in backbones),
     )

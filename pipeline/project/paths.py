@@ -1,4 +1,7 @@
-"""Paths of all files, relative to the project's root. dvc.yaml has the same; a test compares the two."""
+"""Paths of all files, relative to the project's root. dvc.yaml has the same; a test compares the two.
+
+An input is named STORE or STORE/NAME, so its results lie below those of its store.
+"""
 
 import os
 from pathlib import Path
@@ -14,6 +17,7 @@ TEMPLATES = Path(".icebox/templates")
 PLAN = Path("data/plan")
 ENSEMBLE = "ensemble"  # the name under which a store's ensemble stands beside its heads
 ENSEMBLES = Path("results/ensembles")  # apart from the heads' folders, which its stage depends on
+HEADS = Path("results/heads")
 METRICS = Path("results/metrics")
 DETAILS = Path("results/details")
 SAMPLES = Path("results/samples")
@@ -40,6 +44,14 @@ def code_stamp(kind: str, key: str) -> Path:
 def settings_stamp(kind: str, key: str) -> Path:
     """A stamp that changes with the settings of a stage's entry: JSON of all values, defaults included."""
     return PLAN / kind / f"{key}.json"
+
+
+def checked_name(name: str) -> Path:
+    """A stamp that a name has been checked, before it becomes part of a command.
+
+    The name stands there twice: of a name that holds `/../`, which a path forgets, no other file has this path.
+    """
+    return PLAN / "names" / f"{name}+{name}"
 
 
 def manifest(dataset: str) -> Path:
@@ -87,36 +99,43 @@ def store(name: str) -> Path:
     return STORES / name
 
 
-def bundle(store: str, head: str) -> Path:
+def fit_stage(input_name: str, head: str) -> str:
+    """The stage of dvc.yaml that writes a head's results, unless the head was unfrozen."""
+    if head == ENSEMBLE:
+        return f"ensemble@{input_name}"
+    return f"{'fit-input' if '/' in input_name else 'fit'}@{input_name}-{head}"
+
+
+def bundle(input_name: str, head: str) -> Path:
     """A bundle: a fitted head plus all that predict needs."""
-    folder = ENSEMBLES if head == ENSEMBLE else Path("results/heads")
-    return folder / store / f"{head}.joblib"
+    folder = ENSEMBLES if head == ENSEMBLE else HEADS
+    return folder / input_name / f"{head}.joblib"
 
 
-def card(store: str, head: str) -> Path:
+def card(input_name: str, head: str) -> Path:
     """The bundle's card: its contents and sha256, readable without opening it."""
-    return bundle(store, head).with_suffix(".json")
+    return bundle(input_name, head).with_suffix(".json")
 
 
-def metrics(store: str, head: str) -> Path:
+def metrics(input_name: str, head: str) -> Path:
     """Scores per split and the seconds it took: numbers only, for `dvc metrics`."""
-    return METRICS / store / f"{head}.json"
+    return METRICS / input_name / f"{head}.json"
 
 
-def details(store: str, head: str) -> Path:
+def details(input_name: str, head: str) -> Path:
     """Details of a head's fit: its parameters, the whole search, every seed."""
-    return DETAILS / store / f"{head}.json"
+    return DETAILS / input_name / f"{head}.json"
 
 
-def predictions(store: str, head: str) -> Path:
+def predictions(input_name: str, head: str) -> Path:
     """One row an item of val and test: id, split, label, prediction, a probability (or score) a class."""
     folder = ENSEMBLES if head == ENSEMBLE else Path("results/predictions")
-    return folder / store / f"{head}.parquet"
+    return folder / input_name / f"{head}.parquet"
 
 
-def plot(store: str, head: str, name: str) -> Path:
+def plot(input_name: str, head: str, name: str) -> Path:
     """Data that `dvc plots` draws: confusion or roc."""
-    return Path("results/plots") / store / head / f"{name}.csv"
+    return Path("results/plots") / input_name / head / f"{name}.csv"
 
 
 def curve(backbone: str) -> Path:

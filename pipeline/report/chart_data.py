@@ -25,7 +25,7 @@ def collect(section: DatasetSection) -> dict[str, Any]:
         "items": shown_items(section, neighbors),
         "neighbors": neighbors,
         "heads": {
-            row.anchor: {"store": row.entry.store, "backbone": row.entry.backbone, "head": row.entry.head}
+            row.anchor: {"store": row.entry.store, "label": row.entry.label, "head": row.entry.head}
             for row in section.rows
         },
         "maps": {store: map_points(section, store) for store in section.feature_maps},

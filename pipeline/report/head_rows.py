@@ -54,8 +54,8 @@ class HeadRow:
 
     @property
     def anchor(self) -> str:
-        """The id of its details on the page. Names are letters, digits, `_`, `.` and `-`, and hold no slash."""
-        return f"{self.entry.store}/{self.entry.head}"
+        """The id of its details on the page. Names are letters, digits, `_`, `.` and `-`."""
+        return self.entry.name
 
     @property
     def interval(self) -> Interval | None:
@@ -100,7 +100,7 @@ class HeadRow:
         """The reason why there are no predictions, and the commands that mend it."""
         if self.predictions:
             return None
-        path = paths.predictions(self.entry.store, self.entry.head)
+        path = paths.predictions(self.entry.input_name, self.entry.head)
         if path.exists():
             return "The predictions and the metrics are of different runs; to mend it", "dvc checkout && dvc repro"
         return "The predictions are not on this machine; to bring them", f"dvc pull {path} && dvc repro -sf report"

@@ -43,7 +43,7 @@ def render(config: Config) -> str:
     return environment.get_template("index.html.jinja").render(
         sections=sections.collect(config),
         trained=training_section.collect(config),
-        heads={name: config.heads[name] for name in config.select.heads},
+        heads=config.heads,
         metrics=METRICS,
         seed=config.fit.seed,
         classes_max=CLASSES_MAX,

@@ -95,9 +95,9 @@ class DatasetSection:
         """The rows of a store's heads, best on val first."""
         return [row for row in self.rows if row.entry.store == store]
 
-    def backbone_of(self, store: str) -> str:
-        """The name of a store's backbone."""
-        return self.rows_of(store)[0].entry.backbone
+    def label_of(self, store: str) -> str:
+        """A store's name without the dataset's in front of it."""
+        return store.removeprefix(f"{self.name}-")
 
     def percent(self, value: float) -> float:
         """A value's position on the strip, in percent of its length; one that lies off it is put at its end."""
@@ -106,7 +106,7 @@ class DatasetSection:
 
 
 def collect(config: Config) -> list[DatasetSection]:
-    """A section for each dataset of the selected stores, in the order of params.yaml.
+    """A section for each dataset of params.yaml, in its order.
 
     Raises IceboxError where metrics are missing or a file is damaged.
     """
@@ -121,7 +121,7 @@ def collect_dataset(config: Config, name: str, entries: list[LeaderboardEntry]) 
     items = {row.item_id: row for row in manifest.read(path)} if path.exists() else {}
     rows = head_rows.collect(config, entries, items)
     first_test = next((row.predictions["test"] for row in rows if row.predictions), None)
-    stores = [store for store in config.select.stores if config.stores[store].dataset == name]
+    stores = [store for store in config.stores if config.stores[store].dataset == name]
     best, floor = rows[0], next((row for row in rows if row.is_floor), None)
     return DatasetSection(
         name=name,
@@ -138,7 +138,7 @@ def collect_dataset(config: Config, name: str, entries: list[LeaderboardEntry]) 
             (floor.entry, floor.significance) if floor and not best.is_floor else None,
             best.classification,
             best.slices,
-            {head: config.heads[head].parameters for head in config.select.heads},
+            {head: entry.parameters for head, entry in config.heads.items()},
         ),
         findings=findings.read(name),
     )

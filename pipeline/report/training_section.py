@@ -24,8 +24,8 @@ class TrainedNetwork:
 
 
 def collect(config: Config) -> list[TrainedNetwork]:
-    """The networks that selected stores use, that were unfrozen from them or that generate, as far as they are here."""
-    used = {config.stores[store].backbone for store in config.select.stores} | set(config.generate)
+    """The networks that stores use, that were unfrozen from them or that generate, as far as they are here."""
+    used = {store.backbone for store in config.stores.values()} | set(config.generate)
     names = [*(name for name in config.pretrain if name in used), *config.unfreeze]
     return [
         read_network(name, "epoch" if name in config.unfreeze else "step")

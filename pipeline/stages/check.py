@@ -37,6 +37,8 @@ def run(config: Config, key: str | None = None) -> None:
         files.write_text(paths.raw_stamp(name), f"{raw_data_stamp(config, name)}\n")
     for name, code in stages().items():
         files.write_text(paths.code_stamp("stages", name), f"{code}\n")
+    for name in entry_names(config):
+        files.write_text(paths.checked_name(name), f"{name}\n")
     for kind, by_name in settings(config).items():
         for name, values in by_name.items():
             files.write_text(paths.settings_stamp(kind, name), json.dumps(ordered(values), indent=1) + "\n")
@@ -84,25 +86,36 @@ def settings(config: Config) -> dict[str, dict[str, Any]]:
     fit = {
         name: {
             "task": config.task(name),
-            "fit": config.fit_options(name).model_dump(exclude={"ensemble"}),
-            "store": store.fit.model_dump(),
+            "fit": config.fit_options(name).model_dump(),
+            "input": entry.model_dump(include={"outputs", "views"}),
         }
-        for name, store in config.stores.items()
+        for name, entry in config.every_input().items()
     }
     return by_kind | {
         "extract": {
-            name: store.extract.model_dump() | {"on_error": config.extract.on_error}
+            name: store.extraction | {"on_error": config.datasets[store.dataset].on_error}
             for name, store in config.stores.items()
         },
         "fit": fit,
         "ensembles": {
-            name: {"heads": config.select.heads, "members": config.fit.ensemble, **fit[name]}
-            for name in config.select.ensembles
+            name: {"heads": list(config.heads), "members": entry.members, **fit[name]}
+            for name, entry in config.ensembles.items()
         },
-        "unfreeze": {name: entry.model_dump() | {"fit": fit[entry.store]} for name, entry in config.unfreeze.items()},
+        "unfreeze": {
+            name: entry.model_dump() | {"fit": fit[entry.start_input]} for name, entry in config.unfreeze.items()
+        },
         "generate": {name: entry.model_dump() for name, entry in config.generate.items()},
-        "look": {name: {"seed": config.fit.seed} for name in config.select.stores},
+        "look": {name: {"seed": config.fit.seed} for name in config.stores},
     }
+
+
+def entry_names(config: Config) -> list[str]:
+    """The names of all entries that a stage is named after."""
+    sections = (
+        config.datasets, config.backbones, config.pretrain, config.generate, config.stores, config.inputs,
+        config.heads, config.ensembles, config.unfreeze,
+    )  # fmt: skip
+    return list(dict.fromkeys(name for section in sections for name in section))
 
 
 def ordered(value: Any) -> Any:

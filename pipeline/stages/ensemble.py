@@ -3,7 +3,7 @@
 import logging
 from dataclasses import replace
 
-from icebox.features.errors import IceboxError
+from icebox.features.errors import IceboxError, suggestion
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.estimators.ensemble import MeanEnsemble
 from icebox.pipeline.evaluation import formatting, peak_memory, prediction_file, results
@@ -17,21 +17,21 @@ logger = logging.getLogger("icebox")
 
 def run(config: Config, key: str) -> None:
     """Choose the members on val, and write what a head's fit writes."""
-    if key not in config.select.ensembles:
-        raise IceboxError(f"ensemble {key}: expected a store of select.ensembles, found {config.select.ensembles}")
+    if key not in config.ensembles:
+        raise IceboxError(f"ensemble {key}: not in params.yaml; {suggestion(key, list(config.ensembles))}")
     fit = config.fit_options(key)
-    stored = {head: read_predictions(key, head) for head in config.select.heads}
+    stored = {head: read_predictions(key, head) for head in config.heads}
     candidates = {head: predictions for head, predictions in stored.items() if predictions.has_probabilities}
     if len(candidates) < 2 or not all("val" in predictions.splits for predictions in candidates.values()):
         raise IceboxError(
-            f"select.ensembles: {key}: expected two selected heads or more with probabilities of val, "
+            f"ensembles.{key}: expected two heads or more with probabilities of val, "
             f"found {', '.join(candidates) or 'none'}"
         )
-    selected = ensemble_selection.select(candidates, choose=fit.choose, size=fit.ensemble)
+    selected = ensemble_selection.select(candidates, choose=fit.choose, size=config.ensembles[key].members)
     bundles = [bundle.load(paths.bundle(key, head)) for head in selected.members]
     classes = bundles[0].classes
     ensemble = MeanEnsemble([each.head for each in bundles], len(classes))
-    bundle.save(replace(bundles[0], head=ensemble), store=key, head=paths.ENSEMBLE)
+    bundle.save(replace(bundles[0], head=ensemble), input_name=key, head=paths.ENSEMBLE)
     results.write(
         key,
         paths.ENSEMBLE,
@@ -40,8 +40,9 @@ def run(config: Config, key: str) -> None:
         val=selected.splits["val"].scores,
         numbers={"train_n": 0, "fit_s": 0.0, "predict_s": 0.0},
         details={
+            **details.origin(config, key),
             **details.ensemble_details(selected, fit),
-            "class_weights": config.stores[key].fit.class_weights,
+            "class_weights": fit.class_weights,
             "bundle_bytes": paths.bundle(key, paths.ENSEMBLE).stat().st_size,
             "peak_memory_bytes": peak_memory.peak_bytes(),
             "seeds": [],
@@ -50,12 +51,12 @@ def run(config: Config, key: str) -> None:
         },
     )
     test = formatting.scores_line(selected.splits["test"].scores, fit.choose)
-    logger.info("%s %s: %s: test %s", key, paths.ENSEMBLE, " + ".join(selected.members), test)
+    logger.info("%s/%s: %s: test %s", key, paths.ENSEMBLE, " + ".join(selected.members), test)
 
 
-def read_predictions(store: str, head: str) -> StoredPredictions:
+def read_predictions(input_name: str, head: str) -> StoredPredictions:
     """The predictions of a head. Raises IceboxError where they are not here, as in a clone under --allow-missing."""
-    path = paths.predictions(store, head)
+    path = paths.predictions(input_name, head)
     if not path.exists():
-        raise IceboxError(f"{path}: not found; run: dvc pull {path} {paths.bundle(store, head)} (or dvc repro)")
+        raise IceboxError(f"{path}: not found; run: dvc pull {path} {paths.bundle(input_name, head)} (or dvc repro)")
     return prediction_file.read(path)

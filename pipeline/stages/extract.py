@@ -23,7 +23,7 @@ def run(config: Config, key: str) -> None:
     source = datasets.source(config, store.dataset)
     rows = manifest.read(paths.manifest(store.dataset))
     backbone = backbones.load_for_store(config, key, source, rows)
-    views = store.extract.expanded_views
+    views = store.expanded_views
     started_s = time.perf_counter()
     with located(f"stores.{key}"), ExitStack() as stack:
 
@@ -40,12 +40,12 @@ def run(config: Config, key: str) -> None:
             cache_root=paths.shards(),
             store=paths.store(key),
             views=views,
-            batch_size=config.extract.batch_size,
-            workers=config.extract.workers,
-            stored=store.extract.stored,
-            compiling=store.extract.compile,
+            batch_size=config.run.batch_size,
+            workers=config.run.workers,
+            stored=store.stored,
+            compiling=store.compile,
             wait=paths.shared_cache() is not None,
-            skip_unreadable=config.extract.on_error == "skip",
+            skip_unreadable=config.datasets[store.dataset].on_error == "skip",
             progress=begin,
         )
     *notes, last = summary.lines(
@@ -53,11 +53,11 @@ def run(config: Config, key: str) -> None:
         backbone,
         name=store.backbone,
         views=len(views),
-        siamese=store.extract.pairs == "siamese",
-        stored=store.extract.stored,
+        siamese=store.pairs == "siamese",
+        stored=store.stored,
         seconds=time.perf_counter() - started_s,
     )
-    if store.extract.decode == "draft":
+    if store.decode == "draft":
         sample = backbones.sample_contents(rows, source, views[0])[: consistency.DRAFT_ITEMS]
         shift = backbones.draft_shift(config, key, backbone, sample)
         last += f"; decode: draft moves features by {shift:.2%} ({len(sample)} items tried)"

@@ -1,36 +1,40 @@
-"""Stage `fit@STORE-HEAD`: choose a head's parameters, fit it as it is used, score it once on test, save it."""
+"""Stage `fit@STORE-HEAD`: choose a head's parameters, fit it as it is used, score it once on test, save it.
+
+The stage `fit-input@STORE/NAME-HEAD` does the same on an entry of `inputs`.
+"""
 
 import logging
+from itertools import product
 
-from icebox.features.errors import IceboxError, located
+from icebox.features.errors import located
 from icebox.features.store.feature_store import FeatureStore
-from icebox.pipeline.config.schema import Config
+from icebox.pipeline.config.schema import Config, store_of
 from icebox.pipeline.data import class_weights, feature_selection, labelled
 from icebox.pipeline.evaluation import formatting, peak_memory, results
 from icebox.pipeline.fitting import candidates, details, final_fit, head_factory, learning_curve
 from icebox.pipeline.inference import bundle
-from icebox.pipeline.project import paths
+from icebox.pipeline.project import head_names, paths
 
 logger = logging.getLogger("icebox")
 
 
 def run(config: Config, key: str) -> None:
-    """Write the bundle, its card, the metrics, the details, the predictions and the plots of STORE-HEAD."""
-    store_name, head_name = split_key(config, key)
-    store, fit = FeatureStore(paths.store(store_name)), config.fit_options(store_name)
-    inputs, head_entry = config.stores[store_name].fit, config.heads[head_name]
-    selection = feature_selection.select(store, outputs=inputs.outputs, views=inputs.expanded_views)
-    data = labelled.load(store, task=config.task(store_name), selection=selection)
-    weighter = class_weights.sample_weighter(
-        inputs.class_weights, data.classes, f"stores.{store_name}.fit.class_weights"
-    )
+    """Write the bundle, its card, the metrics, the details, the predictions and the plots of INPUT/HEAD."""
+    input_name, head_name = head_names.find(key, product(config.every_input(), config.heads))
+    store_name, head_entry = store_of(input_name), config.heads[head_name]
+    store, fit = FeatureStore(paths.store(store_name)), config.fit_options(input_name)
+    entry = config.every_input()[input_name]
+    selection = feature_selection.select(store, outputs=entry.outputs, views=entry.expanded_views)
+    data = labelled.load(store, task=config.task(input_name), selection=selection)
+    weights = fit.class_weights
+    weighter = class_weights.sample_weighter(weights, data.classes, f"{input_name}: class_weights")
     factory = head_factory.create(head_entry, data.task, f"heads.{head_name}", columns=selection.column_ranges(store))
     grid = candidates.generate(head_entry.parameters, fit.search, seed=fit.seed)
-    points = learning_curve.sorted_points(inputs.labels_per_class)
+    points = learning_curve.sorted_points(fit.labels_per_class)
     most_labels = learning_curve.draw(data, points[-1], fit.seed)
     curve = []
     settings = f"{len(grid)} setting{'s' * (len(grid) > 1)}"
-    logger.info("fit %s/%s: %s, %s train items", store_name, head_name, settings, f"{len(most_labels.train):,}")
+    logger.info("fit %s/%s: %s, %s train items", input_name, head_name, settings, f"{len(most_labels.train):,}")
     with located(f"stores.{store_name}"):
         result = final_fit.fit_head(factory, grid, most_labels, fit, sample_weighter=weighter)
         if len(points) > 1:
@@ -42,10 +46,9 @@ def run(config: Config, key: str) -> None:
             {"val": result.search.scores}, {name: each.scores for name, each in scored.items()}, result.search.table
         )
     saved = bundle.for_store(config, store_name, store, first.fitted.head, classes=data.classes, selection=selection)
-    bundle.save(saved, store=store_name, head=head_name)
-    weights = inputs.class_weights
+    bundle.save(saved, input_name=input_name, head=head_name)
     results.write(
-        store_name,
+        input_name,
         head_name,
         classes=data.classes,
         splits=scored,
@@ -56,9 +59,10 @@ def run(config: Config, key: str) -> None:
             "predict_s": round(first.predict_s, 3),
         },
         details={
+            **details.origin(config, input_name),
             **details.selection_details(result, fit, data.task),
             "class_weights": weights if weights == "none" or factory.takes_weights(grid[0]) else "not taken",
-            "bundle_bytes": paths.bundle(store_name, head_name).stat().st_size,
+            "bundle_bytes": paths.bundle(input_name, head_name).stat().st_size,
             "peak_memory_bytes": peak_memory.peak_bytes(),
             "seeds": details.scores_by_seed(result) if factory.has_randomness else [],
             "labels": curve,
@@ -66,13 +70,4 @@ def run(config: Config, key: str) -> None:
         },
     )
     test = formatting.scores_line(first.tests["test"].scores, fit.choose)
-    logger.info("%s %s: %s: test %s", store_name, head_name, result.search.parameters, test)
-
-
-def split_key(config: Config, key: str) -> tuple[str, str]:
-    """STORE-HEAD (as DVC names the stage) or STORE/HEAD → its two parts; both may hold dashes themselves."""
-    for store in config.stores:
-        for head in config.heads:
-            if key in (f"{store}-{head}", f"{store}/{head}"):
-                return store, head
-    raise IceboxError(f"fit {key}: expected STORE-HEAD, a store and a head of params.yaml, found no such pair")
+    logger.info("%s/%s: %s: test %s", input_name, head_name, result.search.parameters, test)

@@ -43,12 +43,12 @@ def collect(config: Config, name: str) -> Provenance:
         f"datasets.{store.dataset}": to_flow_yaml({"source": dataset.family, **dataset.parameters, **split}),
         f"{kind}.{store.backbone}": to_flow_yaml({"family": backbone.family, **backbone.parameters}),
     }
-    labels, outputs = str(store.fit.labels_per_class), store.extract.outputs or []
+    labels, outputs = str(config.fit_options(name).labels_per_class), store.outputs or []
     try:
         features = FeatureStore(paths.store(name))
     except IceboxError as error:
         return Provenance(params, labels, outputs, absent=hints.with_hint(error))
-    selection = feature_selection.select(features, outputs=store.fit.outputs, views=store.fit.expanded_views)
+    selection = feature_selection.select(features, outputs=store.input.outputs, views=store.input.expanded_views)
     return Provenance(
         params,
         labels,

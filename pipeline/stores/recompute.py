@@ -22,9 +22,9 @@ def check(config: Config, name: str) -> int:
     backbone = backbones.load(
         entry.backbone,
         config.backbone(entry.backbone).family,
-        entry.extract.outputs,
+        entry.outputs,
         precision=store.spec.get("precision", "float32"),
-        **entry.extract.options,
+        **entry.options,
     )
     if fingerprint_of({**backbone.spec, "stored": store.spec.get("stored")}) != store.fingerprint:
         raise IceboxError(

@@ -87,7 +87,7 @@ class ActivationCache:
             cache_root=paths.shards(),
             store=folder,
             wait=paths.shared_cache() is not None,
-            batch_size=self.job.config.extract.batch_size,
-            workers=self.job.config.extract.workers,
+            batch_size=self.job.config.run.batch_size,
+            workers=self.job.config.run.workers,
         )
         return FeatureStore(folder)

@@ -9,6 +9,7 @@ from icebox.features.extraction.extract import fingerprint_of
 from icebox.pipeline.catalog import backbones
 from icebox.pipeline.estimators.torch_module import ModuleClassifier, ModuleRegressor
 from icebox.pipeline.evaluation import peak_memory
+from icebox.pipeline.fitting.details import origin
 from icebox.pipeline.inference import bundle
 from icebox.pipeline.project import paths
 from icebox.pipeline.training.curves import summarize
@@ -47,13 +48,14 @@ def save(job: FineTuningJob, result: RunResult) -> None:
         source=start.source,
         parameters=start.parameters,
     )
-    bundle.save(saved, store=job.options.store, head=job.key)
+    bundle.save(saved, input_name=job.options.store, head=job.key)
 
 
 def details(job: FineTuningJob, results: list[RunResult]) -> dict[str, Any]:
     """Details of the training, for the report."""
     first = results[0]
     return {
+        **origin(job.config, job.options.start_input),
         "task": job.data.task,
         "chosen": job.options.model_dump(mode="json", exclude_defaults=True, exclude={"store"}),
         "settings": 1,
@@ -62,7 +64,7 @@ def details(job: FineTuningJob, results: list[RunResult]) -> dict[str, Any]:
         "refit": "train",
         "calibrate": "none",
         "converged": None,
-        "class_weights": job.store.fit.class_weights,
+        "class_weights": job.fit.class_weights,
         "bundle_bytes": paths.bundle(job.options.store, job.key).stat().st_size,
         "peak_memory_bytes": peak_memory.peak_bytes(),
         "seeds": [

@@ -28,24 +28,26 @@ class FineTuningJob:
         self.config, self.key = config, key
         self.options = config.unfreeze[key]
         self.store = config.stores[self.options.store]
-        self.fit = config.fit_options(self.options.store)
+        self.fit = config.fit_options(self.options.start_input)
         features = FeatureStore(paths.store(self.options.store))
-        inputs = self.store.fit
-        selection = feature_selection.select(features, outputs=inputs.outputs, views=inputs.expanded_views)
+        self.input = config.every_input()[self.options.start_input]
+        selection = feature_selection.select(features, outputs=self.input.outputs, views=self.input.expanded_views)
         data = labelled.load(features, task=config.task(self.options.store), selection=selection)
-        labels_per_class = learning_curve.sorted_points(inputs.labels_per_class)[-1]
+        labels_per_class = learning_curve.sorted_points(self.fit.labels_per_class)[-1]
         self.data = learning_curve.draw(data, labels_per_class, self.fit.seed)
         if self.data.val is None:
             raise IceboxError("expected items in val, which the best epoch is chosen on; raise the dataset's split.val")
-        where = f"stores.{self.options.store}.fit.class_weights"
-        self.sample_weighter = class_weights.sample_weighter(inputs.class_weights, self.data.classes, where)
+        self.sample_weighter = class_weights.sample_weighter(self.fit.class_weights, self.data.classes, "class_weights")
         rows = {row.item_id: row for row in manifest.read(paths.manifest(self.store.dataset))}
         self.rows = {split: [rows[item_id] for item_id in part.item_ids] for split, part in self.data.splits.items()}
         self.source = datasets.source(config, self.store.dataset)
-        self.siamese = self.store.extract.pairs == "siamese"
+        self.siamese = self.store.pairs == "siamese"
         if not self.siamese and selection.views != (IDENTITY,):
-            raise IceboxError(f"training sees items as they are; leave stores.{self.options.store}.fit.views out")
-        self.start_bundle = bundle.load(paths.bundle(self.options.store, self.options.start))
+            raise IceboxError(
+                f"training sees items as they are, and the views of '{self.options.start_input}' are others; "
+                "begin from an input of one view"
+            )
+        self.start_bundle = bundle.load(paths.bundle(self.options.start_input, self.options.start_head))
         train_keys = [row.item_key for row in self.rows["train"]]
         identity = [self.options.model_dump(mode="json"), features.fingerprint, train_keys]
         self.folder = paths.UNFREEZE / f"{key}-{fingerprint.of_settings(identity)[:16]}"
@@ -55,7 +57,7 @@ class FineTuningJob:
         name = self.store.backbone
         family = self.config.backbone(name).family
         backbone = backbones.load(
-            name, family, outputs or self.start_bundle.head_outputs, precision="float32", **self.store.extract.options
+            name, family, outputs or self.start_bundle.head_outputs, precision="float32", **self.store.options
         )
         if not isinstance(backbone, TorchBackbone):
             raise IceboxError(f"backbone '{name}': family '{family}' has no network to train; take another store")

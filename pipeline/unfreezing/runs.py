@@ -56,7 +56,7 @@ def run_seeds(job: FineTuningJob, *, on_epoch: EpochCallback | None = None) -> l
 def run(job: FineTuningJob, cache: ActivationCache, seed: int, *, on_epoch: EpochCallback | None = None) -> RunResult:
     """Train with one seed, or continue where a killed run stopped."""
     options = job.options.model_copy(update={"seed": seed})
-    with ThreadPoolExecutor(job.config.extract.workers) as pool, ExitStack() as stack:
+    with ThreadPoolExecutor(job.config.run.workers) as pool, ExitStack() as stack:
         backbone = job.load_backbone()
         if options.init == "random":
             initialization.reset_parameters(backbone.layer_outputs.network, seed)

@@ -5,7 +5,7 @@
 const COLOURS = ["#2f7ebc", "#e07b1a", "#d1495b", "#3a9d6e", "#8e6bbf", "#a8743f", "#d36ba6", "#7d8a99", "#a3a51c", "#29a9b8", "#5566c7", "#c2542d"];
 const style = { background: "none", color: "var(--ink)", fontSize: "12px", fontFamily: "inherit", overflow: "visible" };
 const digits = (value) => (Math.abs(value) < 0.1 && value !== 0 ? value.toPrecision(4) : value.toFixed(4));
-const label = (data, anchor) => `${data.heads[anchor].backbone} · ${data.heads[anchor].head}`;
+const label = (data, anchor) => `${data.heads[anchor].label} · ${data.heads[anchor].head}`;
 
 const draw = {
   labels(data, container, width) {

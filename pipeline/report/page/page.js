@@ -61,7 +61,7 @@ const openItem = (dataset, id, anchor, predicted, note = "") => {
   const facts = createElement("dl");
   const fact = (term, text, className = "") => facts.append(createElement("dt", {}, term), createElement("dd", { className }, text));
   if (item?.label) fact(data.regression ? "value" : "label", item.label);
-  if (predicted != null) fact(head ? `${head.backbone} · ${head.head} said` : "said", predicted, !data.regression && predicted !== item?.label ? "wrong" : "");
+  if (predicted != null) fact(head ? `${head.label} · ${head.head} said` : "said", predicted, !data.regression && predicted !== item?.label ? "wrong" : "");
   if (note) fact("", note);
   if (item?.split) fact("split", item.split);
   fact("item", id);
@@ -72,7 +72,7 @@ const openItem = (dataset, id, anchor, predicted, note = "") => {
       const label = data.items[other]?.label ?? "";
       list.append(createElement("li", {}, thumbnail(data, other, 72), createElement("span", { className: label === item?.label ? "" : "wrong" }, ` ${label} `), createElement("span", { className: "soft" }, cosine.toFixed(3))));
     }
-    lines.push(createElement("h4", {}, `Nearest in train, through ${head.backbone} (cosine)`), list);
+    lines.push(createElement("h4", {}, `Nearest in train, through ${head.label} (cosine)`), list);
   }
   dialog.querySelector(".content").replaceChildren(...lines);
   dialog.showModal();

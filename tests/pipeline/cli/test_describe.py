@@ -8,7 +8,6 @@ from icebox.pipeline.project import paths
 from icebox.pipeline.training.pretrain_loop import pretrain
 
 PARAMS = """
-select: {stores: [a], heads: [logreg]}
 datasets: {digits: {}}
 backbones:
   hashing: {dimensions: 64}
@@ -17,9 +16,9 @@ backbones:
   squeezenet: {family: torchvision, model: squeezenet1_1, weights: random}
   unmade: {family: pixels}
 pretrain:
-  glyphnet: {steps: 1, batch_size: 2, width: 4}
+  glyphnet: {data: none, steps: 1, batch_size: 2, width: 4}
 stores:
-  a: {dataset: digits, backbone: pixels, extract: {}, fit: {labels_per_class: all}}
+  a: {dataset: digits, backbone: pixels}
 heads: {logreg: {}}
 """
 

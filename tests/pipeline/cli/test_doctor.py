@@ -10,12 +10,10 @@ from icebox.pipeline.cli import doctor
 from icebox.pipeline.cli.app import main
 
 PARAMS = """\
-select: {stores: [digits-pixels], heads: [logreg]}
 datasets: {digits: {}}
 backbones: {pixels: {}, hashing: {}}
 stores:
   digits-pixels: {dataset: digits, backbone: pixels}
-  digits-hashing: {dataset: digits, backbone: hashing}
 heads: {logreg: {}}
 """
 
@@ -51,7 +49,7 @@ def test_a_bug_reports_table_is_printed_without_the_network(project, capsys):
     assert table["project"] == "params.yaml, but no dvc.yaml"
     assert table["params.yaml"] == "valid"
     assert table["weights of pixels"] == "data/backbones/pixels"
-    assert "weights of hashing" not in table  # not selected
+    assert "weights of hashing" not in table
     assert table["hub"].startswith("not asked")
 
 

@@ -26,7 +26,7 @@ def test_init_for_images_writes_params_that_check_accepts(folder, monkeypatch):
     assert main(["init", "flowers", "--images", "raw/photos", "--backbone", "squeezenet1_1"]) == 0
     monkeypatch.chdir("flowers")
     config = loader.load()
-    assert config.select.stores == ["flowers-squeezenet1_1", "flowers-pixels"]
+    assert list(config.stores) == ["flowers-squeezenet1_1", "flowers-pixels"]
     assert config.datasets["flowers"].parameters["path"] == str(folder / "raw/photos")
     assert config.backbones["squeezenet1_1"].parameters == {"model": "squeezenet1_1", "weights": "IMAGENET1K_V1"}
     assert (Path("dvc.yaml").read_text(), Path(".dvcignore").read_text()) == (
@@ -39,7 +39,7 @@ def test_init_for_images_writes_params_that_check_accepts(folder, monkeypatch):
 def test_the_floor_alone_is_one_store(folder, monkeypatch):
     assert main(["init", "p", "--images", "raw/photos", "--backbone", "pixels"]) == 0
     monkeypatch.chdir("p")
-    assert loader.load().select.stores == ["p-pixels"]
+    assert list(loader.load().stores) == ["p-pixels"]
 
 
 def test_data_and_weights_inside_the_project_are_named_relative_to_it(folder, monkeypatch):
@@ -58,7 +58,7 @@ def test_init_for_texts_names_columns_and_a_text_encoder(folder, monkeypatch):
     assert main(["init", "my notes!", *options]) == 0
     monkeypatch.chdir("my notes!")
     config = loader.load()
-    assert config.select.stores == ["my_notes-some_bert", "my_notes-hashing"]
+    assert list(config.stores) == ["my_notes-some_bert", "my_notes-hashing"]
     assert config.backbones["some_bert"].parameters == {"weights": "hub:someone/some-bert"}
 
 
@@ -118,7 +118,6 @@ def without_network(params: Path) -> None:
     """Leave the floor alone: its features need no weights."""
     yaml = YAML(typ="safe", pure=True)
     values = yaml.load(params.read_text())
-    values["select"] |= {"stores": ["p-pixels"], "heads": ["logreg", "majority"]}
     values["backbones"] = {"pixels": {"size": 4}}
     values["stores"] = {"p-pixels": values["stores"]["p-pixels"]}
     values["heads"] = {"logreg": {"C": 1.0}, "majority": {}}

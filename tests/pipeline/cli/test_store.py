@@ -15,13 +15,12 @@ from icebox.pipeline.project import paths
 from tests.tiny import Doubling, rows
 
 PARAMS = """
-select: {stores: [notes-hashing], heads: [logreg]}
 datasets:
   notes: {source: csv_text, path: notes.csv, text: text, label: label}
 backbones:
   hashing: {dimensions: 8}
 stores:
-  notes-hashing: {dataset: notes, backbone: hashing, extract: {stored: float32}, fit: {labels_per_class: all}}
+  notes-hashing: {dataset: notes, backbone: hashing, stored: float32}
 heads:
   logreg: {}
 """
@@ -203,4 +202,4 @@ def test_prune_keeps_what_an_unfinished_store_would_go_on_from(hashed, capsys):
 def test_the_fixture_is_what_the_stages_make(hashed):
     assert len(FeatureStore(paths.store(hashed))) == len(manifest.read(paths.manifest("notes")))
     assert backbones.load("hashing", "hashing", None, precision="float32").outputs
-    assert loader.load().select.stores == [hashed]
+    assert list(loader.load().stores) == [hashed]

@@ -11,7 +11,6 @@ from icebox.pipeline.cli import project, verbosity
 from icebox.pipeline.cli.app import main
 
 PARAMS = """\
-select: {stores: [notes-hashing], heads: [logreg]}
 datasets: {notes: {source: csv_text, path: notes.csv, label: label}}
 backbones: {hashing: {}}
 stores:

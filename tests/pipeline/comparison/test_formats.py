@@ -22,11 +22,10 @@ from icebox.pipeline.project import paths
 from tests.conftest import PROJECT
 
 PARAMS = """
-select: {stores: [words-hashing], heads: [logreg, mlp]}
 datasets: {words: {source: docstrings}}
 backbones: {hashing: {}}
-stores: {words-hashing: {dataset: words, backbone: hashing, extract: {}, fit: {}}}
-heads: {logreg: {}, mlp: {}}
+stores: {words-hashing: {dataset: words, backbone: hashing}}
+heads: [logreg, mlp]
 """
 SEEDS = [{"seed": seed, "val": {}, "test": {"accuracy": 0.5 + seed / 10}} for seed in range(3)]
 
@@ -75,7 +74,7 @@ def shown() -> list[str]:
 def test_the_terminal_says_how_sure_each_line_is():
     title, heads, _, best, other, always, _, *note = shown()
     assert title == "words: accuracy on 20 test items"
-    columns = "# backbone head val accuracy test accuracy 95 % Δ best 95 % of Δ p verdict over seeds fit s size chosen"
+    columns = "# store head val accuracy test accuracy 95 % Δ best 95 % of Δ p verdict over seeds fit s size chosen"
     assert re.sub(r"\s+", " ", heads) == columns
     assert "logreg (not converged)" in best
     assert best.split()[-3:] == ["2.0", "KB", "C=0.1"]

@@ -11,13 +11,12 @@ from icebox.pipeline.evaluation import results
 from icebox.pipeline.project import paths
 
 PARAMS = """
-select: {stores: [words-hashing, digits-pixels], heads: [logreg, linear_svm]}
 datasets: {digits: {}, words: {source: docstrings}}
 backbones: {hashing: {}, pixels: {}}
 stores:
-  words-hashing: {dataset: words, backbone: hashing, extract: {}, fit: {}}
-  digits-pixels: {dataset: digits, backbone: pixels, extract: {}, fit: {}}
-heads: {logreg: {}, linear_svm: {}, knn: {}}
+  words-hashing: {dataset: words, backbone: hashing}
+  digits-pixels: {dataset: digits, backbone: pixels}
+heads: [logreg, linear_svm]
 fit: {choose: accuracy}
 """
 
@@ -90,11 +89,8 @@ def test_where_no_head_has_probabilities_accuracy_stands_in_for_log_loss():
 @pytest.mark.usefixtures("project")
 def test_stores_chosen_by_different_measures_are_ranked_by_one():
     """A log loss beside an accuracy would say nothing."""
-    text = PARAMS.replace("[words-hashing, digits-pixels]", "[words-hashing, other, digits-pixels]")
-    text = text.replace(
-        "stores:\n  words", "stores:\n  other: {dataset: words, backbone: hashing, fit: {choose: log_loss}}\n  words"
-    )
-    paths.PARAMS.write_text(text)
+    other = "  other: {dataset: words, backbone: hashing, input: {choose: log_loss}}\n"
+    paths.PARAMS.write_text(PARAMS.replace("stores:\n", f"stores:\n{other}"))
     metrics("other", "logreg", val=0.55, test=0.9, log_loss=0.01)
     metrics("other", "linear_svm", val=0.7, test=0.9)
     entries = leaderboard.entries(loader.load(), ["words-hashing", "other"])
@@ -138,7 +134,7 @@ def test_missing_metrics_name_the_stage_that_makes_them():
 
 
 @pytest.mark.usefixtures("project")
-def test_a_store_that_is_not_selected_gets_a_suggestion():
+def test_a_store_without_results_gets_a_suggestion():
     with pytest.raises(IceboxError, match=r"compare digits-pixel: .* did you mean 'digits-pixels'"):
         order("digits-pixel")
 

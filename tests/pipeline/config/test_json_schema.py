@@ -51,7 +51,9 @@ def changed(path: str, value: object) -> dict:
     section = loaded = copy.deepcopy(own())
     *parents, last = path.split("/")
     for part in parents:
-        section = section.setdefault(part, {})
+        if isinstance(section.get(part), list):
+            section[part] = dict.fromkeys(section[part])
+        section[part] = section = section.get(part) or {}
     section[last] = value
     return loaded
 
@@ -97,9 +99,12 @@ ACCEPTED = [
     ("heads", own()["heads"]),
     ("unfreeze", None),
     ("unfreeze/glyphnet-tuned/free", {"0": "head", "3": ["a*", "b"]}),
-    ("stores/digits-pixels/fit", {"labels_per_class": [1, "all"], "class_weights": {"1": 2}, "choose": None}),
-    ("stores/digits-pixels/extract", {"views": ["identity", "five-crop", "random-resized-crop-3"]}),
-    ("extract", None),
+    ("stores/digits-pixels/input", {"labels_per_class": [1, "all"], "class_weights": {"1": 2}, "choose": None}),
+    ("stores/digits-pixels/views", ["identity", "five-crop", "random-resized-crop-3"]),
+    ("inputs", {"digits-pixels/few": {"labels_per_class": 5}}),
+    ("ensembles", {"digits-pixels": None}),
+    ("run", None),
+    ("run/device", "cuda:1"),
     ("fit", None),
     ("fit/search", {"halving": 9}),
     ("fit/choose", "balanced_accuracy"),
@@ -137,9 +142,13 @@ REFUSED = [  # the typos of test_loader.py that one key or one value shows, and 
     ("heads/probe", {"family": "linear_probe", "outputs": ["a"]}),
     ("heads/probe", {"family": "linear_probe", "columns": {"a": [[0, 1]]}}),
     ("heads", []),
-    ("select/heads", "logreg"),
-    ("select/stores", []),
+    ("heads", "logreg"),
+    ("heads", ["svm"]),
+    ("heads", ["logreg", "logreg"]),
+    ("stores", []),
     ("select", None),
+    ("ensembles", {"digits-pixels": {"members": 1}}),
+    ("run/device", "gpu"),
     ("selekt", {}),
     ("datasets/digits", {"split": {"val": 2.0}}),
     ("datasets/digits", {"split": {"vall": 0.2}}),
@@ -154,21 +163,23 @@ REFUSED = [  # the typos of test_loader.py that one key or one value shows, and 
     ("backbones/vit", {"family": "torchvison"}),
     ("backbones/gan", {}),
     ("pretrain/glyphnet", {"stepz": 3}),
-    ("stores/digits-pixels/extract", {"output": []}),
-    ("stores/digits-pixels/extract", None),
-    ("stores/digits-pixels/fit", {"labels_per_class": 0}),
-    ("stores/digits-pixels/extract", {"views": ["hflop"]}),
-    ("stores/digits-pixels/extract", {"views": []}),
-    ("stores/digits-pixels", {"dataset": "digits", "extract": {}}),
+    ("stores/digits-pixels/output", []),
+    ("stores/digits-pixels/extract", {"views": ["identity"]}),
+    ("stores/digits-pixels/input", {"labels_per_class": 0}),
+    ("stores/digits-pixels/views", ["hflop"]),
+    ("stores/digits-pixels/views", []),
+    ("stores/digits-pixels", {"dataset": "digits"}),
+    ("inputs", {"digits-pixels": {"labels_per_class": 5}}),
+    ("inputs", {"digits-pixels/few": {"precision": "float32"}}),
     ("unfreeze/glyphnet-tuned/free", {"first": "head"}),
     ("unfreeze/glyphnet-tuned/epochs", 0),
-    ("extract/on_error", "ignore"),
+    ("datasets/digits", {"on_error": "ignore"}),
     ("fit/search", {"random": 0}),
     ("fit/search", {"random": 3, "halving": 3}),
     ("fit/choose", "acuracy"),
     ("fit/seed", "zero"),
-    ("stores/digits-pixels/fit", {"labels_per_class": [1, "some"]}),
-    ("stores/digits-pixels/fit", {"class_weights": {"1": -1.0}}),
+    ("stores/digits-pixels/input", {"labels_per_class": [1, "some"]}),
+    ("stores/digits-pixels/input", {"class_weights": {"1": -1.0}}),
 ]
 
 

@@ -19,7 +19,9 @@ def changed(tmp_path: Path, *path: str, value: object) -> Path:
     *parents, last = path
     section = params
     for part in parents:
-        section = section.setdefault(part, {})
+        if isinstance(section.get(part), list):
+            section[part] = dict.fromkeys(section[part])
+        section[part] = section = section.get(part) or {}
     section[last] = value
     target = tmp_path / "params.yaml"
     with target.open("w") as stream:
@@ -29,7 +31,7 @@ def changed(tmp_path: Path, *path: str, value: object) -> Path:
 
 def test_the_projects_own_params_are_valid():
     loaded = loader.load(PROJECT / "params.yaml")
-    assert loaded.select.heads == ["logreg", "linear_svm", "knn", "lightgbm", "mlp"]
+    assert list(loaded.heads) == ["logreg", "linear_svm", "knn", "lightgbm", "mlp"]
     assert loaded.backbone("glyphnet").family == "glyphnet"
     assert loaded.backbone("minilm").family == "transformers"
 
@@ -40,7 +42,7 @@ OF_CLASSES = ", ".join(metrics.choices("classification"))
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (["pretrain", "vae"], {}, "pretrain.vae.data: expected the name of a dataset; found none"),
+        (["pretrain", "vae"], {}, "pretrain.vae.data: missing; expected the dataset that it is trained on, or none"),
         (["pretrain", "glyphnet"], {"data": "digits"}, "pretrain.glyphnet.data: expected none, since glyphnet draws its own; found digits"),
         (["pretrain", "vae"], {"data": "digts"}, "pretrain.vae.data: no dataset named 'digts'; did you mean 'digits'?"),
         (["datasets", "none"], {"source": "digits"}, "datasets.none: this name stands for nothing"),
@@ -56,10 +58,24 @@ OF_CLASSES = ", ".join(metrics.choices("classification"))
         (["heads", "logreg"], 3, "heads.logreg: expected parameters, found 3"),
         (["heads", "x"], {"family": "logrge"}, "heads.x: no head named 'logrge'; did you mean 'logreg'?"),
         (["heads", "a b"], {"family": "knn"}, "heads.a b: a name is made of letters, digits, '_', '.' and single '-'"),
-        (["select", "heads"], ["logreg", "svm"], "select.heads: no head named 'svm'; did you mean 'rbf_svm'?"),
-        (["select", "stores"], ["digits-glyfnet"], "select.stores: no store named 'digits-glyfnet'; did you mean 'digits-glyphnet'?"),
-        (["select", "heads"], "logreg", "select.heads: Input should be a valid list, found 'logreg'"),
-        (["selekt"], {}, "selekt: no such section; did you mean 'select'?"),
+        (["heads"], ["logreg", "svm"], "heads.svm: no head named 'svm'; did you mean 'rbf_svm'?"),
+        (["heads"], ["logreg", 3], "heads: expected names, found 3"),
+        (["heads"], ["logreg", "knn", "logreg"], "heads: 'logreg' stands there twice"),
+        (["heads"], "logreg", "heads: expected `name: {…}` entries, found 'logreg'"),
+        (["heads"], [], "heads: expected a head or more, found none"),
+        (["stores"], ["digits-glyphnet"], "stores: expected `name: {…}` entries, found ['digits-glyphnet']"),
+        (["select"], {"heads": ["logreg"]}, "select: there is no such section any more; what stands in params.yaml runs"),
+        (["extract"], {"workers": 2}, "extract: there is no such section any more; batch_size and workers stand under `run`"),
+        (["selekt"], {}, "selekt: no such section; did you mean 'ensembles'?"),
+        (["inputs", "digits-pixels"], {}, "inputs.digits-pixels: expected STORE/NAME; what heads see by default stands in stores.digits-pixels.input"),
+        (["inputs", "digits-pixel/few"], {}, "inputs.digits-pixel/few: no store named 'digits-pixel'; did you mean 'digits-pixels'?"),
+        (["inputs", "digits-pixels/knn"], {}, "inputs.digits-pixels/knn: 'knn' is the name of a head too; give the input another"),
+        (["inputs", "digits-pixels/a/b"], {}, "inputs.digits-pixels/a/b: a name is made of letters"),
+        (["inputs", "digits-pixels/few"], {"views": ["hflip"]}, "inputs.digits-pixels/few.views: no view named 'hflip'; there are: identity"),
+        (["ensembles", "digits-pixel"], {}, "ensembles: no input of a store named 'digits-pixel'; did you mean 'digits-pixels'?"),
+        (["ensembles", "digits-pixels"], {"members": 1}, "ensembles.digits-pixels.members: Input should be greater than or equal to 2"),
+        (["unfreeze", "glyphnet-tuned", "start"], "few/mlp", "unfreeze.glyphnet-tuned.start: no input of a store named 'digits-glyphnet/few'"),
+        (["run", "device"], "gpu", "run.device: String should match pattern"),
         (["datasets", "digits"], {"split": {"val": 2.0}}, "datasets.digits.split.val: Input should be less than 1, found 2.0"),
         (["datasets", "digits"], {"split": {"val": 0.6, "test": 0.4}}, "datasets.digits.split: expected val + test below 1, so that train gets items, found 0.6 + 0.4"),
         (["datasets", "digits"], {"task": "regresion"}, "datasets.digits.task: no task named 'regresion'; did you mean 'regression'?"),
@@ -69,25 +85,25 @@ OF_CLASSES = ", ".join(metrics.choices("classification"))
         (["backbones", "pixels"], {"size": "8"}, "backbones.pixels.size: expected int, found '8'"),
         (["backbones", "vit"], {"family": "torchvison"}, "backbones.vit: no backbone named 'torchvison'; did you mean 'torchvision'?"),
         (["backbones", "glyphnet"], {"family": "pixels"}, "pretrain.glyphnet: this name stands under backbones: too; give one of them another"),
-        (["pretrain", "glyphnet"], {"stepz": 3}, "pretrain.glyphnet.stepz: no such parameter; did you mean 'steps'?"),
+        (["pretrain", "glyphnet"], {"data": "none", "stepz": 3}, "pretrain.glyphnet.stepz: no such parameter; did you mean 'steps'?"),
         (["stores", "digits-pixels", "backbone"], "pixel", "stores.digits-pixels.backbone: no backbone named 'pixel'; did you mean 'pixels'?"),
-        (["stores", "digits-pixels", "extract"], {"output": []}, "stores.digits-pixels.extract.output: no such key; did you mean 'outputs'?"),
-        (["stores", "digits-pixels", "fit"], {"labels_per_class": 0}, "stores.digits-pixels.fit.labels_per_class: Input should be"),
-        (["stores", "digits-pixels", "extract"], {"views": ["hflop"]}, "stores.digits-pixels.extract.views: no view 'hflop'; did you mean 'hflip'?"),
-        (["stores", "digits-pixels", "extract"], {"views": []}, "stores.digits-pixels.extract.views: List should have at least 1 item"),
-        (["stores", "digits-pixels", "extract"], {"views": ["hflip"], "pairs": "siamese"}, "stores.digits-pixels.extract.views: siamese pairs have"),
-        (["stores", "digits-pixels", "extract"], {"size": 96}, "stores.digits-pixels.extract.size: backbone family 'pixels' has no such option"),
-        (["stores", "docstrings-hashing", "extract"], {"decode": "draft"}, "stores.docstrings-hashing.extract.decode: backbone family 'hashing' has no"),
-        (["stores", "digits-pixels", "fit"], {"views": ["hflip"]}, "stores.digits-pixels.fit.views: no view named 'hflip'; there are: identity"),
-        (["stores", "digits-pixels"], {"dataset": "digits", "backbone": "pixels", "extract": {"outputs": ["last"]}, "fit": {"outputs": ["lost"]}}, "stores.digits-pixels.fit.outputs: no output named 'lost'; did you mean 'last'?"),
-        (["stores", "digits-pixels"], {"dataset": "digits", "extract": {}}, "stores.digits-pixels.backbone: missing"),
-        (["extract", "on_error"], "ignore", "extract.on_error: Input should be 'fail' or 'skip', found 'ignore'"),
+        (["stores", "digits-pixels", "output"], [], "stores.digits-pixels.output: no such key; did you mean 'outputs'?"),
+        (["stores", "digits-pixels", "input"], {"labels_per_class": 0}, "stores.digits-pixels.input.labels_per_class: Input should be"),
+        (["stores", "digits-pixels", "views"], ["hflop"], "stores.digits-pixels.views: no view 'hflop'; did you mean 'hflip'?"),
+        (["stores", "digits-pixels", "views"], [], "stores.digits-pixels.views: List should have at least 1 item"),
+        (["stores", "digits-pixels"], {"dataset": "digits", "backbone": "pixels", "views": ["hflip"], "pairs": "siamese"}, "stores.digits-pixels.views: siamese pairs have"),
+        (["stores", "digits-pixels", "size"], 96, "stores.digits-pixels.size: backbone family 'pixels' has no such option"),
+        (["stores", "docstrings-hashing", "decode"], "draft", "stores.docstrings-hashing.decode: backbone family 'hashing' has no"),
+        (["stores", "digits-pixels", "input"], {"views": ["hflip"]}, "stores.digits-pixels.input.views: no view named 'hflip'; there are: identity"),
+        (["stores", "digits-pixels"], {"dataset": "digits", "backbone": "pixels", "outputs": ["last"], "input": {"outputs": ["lost"]}}, "stores.digits-pixels.input.outputs: no output named 'lost'; did you mean 'last'?"),
+        (["stores", "digits-pixels"], {"dataset": "digits"}, "stores.digits-pixels.backbone: missing"),
+        (["datasets", "digits"], {"on_error": "ignore"}, "datasets.digits.on_error: expected fail or skip, found 'ignore'"),
         (["fit", "search"], {"random": 0}, "fit.search: Value error, expected grid, {random: n} or {halving: n}, found {'random': 0}"),
-        (["fit", "choose"], "rmse", f"stores.digits-glyphnet.fit.choose: expected one of {OF_CLASSES}, found 'rmse'"),
-        (["stores", "digits-pixels", "fit"], {"calibrate": "isotonic", "refit": "train+val"}, "stores.digits-pixels.fit: calibrate: isotonic learns from val, which refit: train+val has used up"),
-        (["stores", "digits-pixels", "fit"], {"labels_per_class": [1, "some"]}, "stores.digits-pixels.fit.labels_per_class"),
-        (["stores", "digits-pixels", "fit"], {"class_weights": {"1": -1.0}}, "stores.digits-pixels.fit.class_weights"),
-        (["datasets", "digits", "task"], "regression", "select.heads: 'logreg' is for classes only, and the task of digits-glyphnet's dataset is regression; leave it out"),
+        (["fit", "choose"], "rmse", f"stores.digits-glyphnet.input.choose: expected one of {OF_CLASSES}, found 'rmse'"),
+        (["stores", "digits-pixels", "input"], {"calibrate": "isotonic", "refit": "train+val"}, "stores.digits-pixels.input: calibrate: isotonic learns from val, which refit: train+val has used up"),
+        (["stores", "digits-pixels", "input"], {"labels_per_class": [1, "some"]}, "stores.digits-pixels.input.labels_per_class"),
+        (["stores", "digits-pixels", "input"], {"class_weights": {"1": -1.0}}, "stores.digits-pixels.input.class_weights"),
+        (["datasets", "digits", "task"], "regression", "heads.logreg: is for classes only, and the task of digits-glyphnet's dataset is regression; leave it out"),
         (["fit", "seed"], "zero", "fit.seed: Input should be a valid integer, found 'zero'"),
     ],
 )  # fmt: skip
@@ -100,7 +116,7 @@ def test_what_is_wrong_is_one_line_with_its_place(tmp_path, path, value, message
 
 def test_a_store_may_say_for_itself_how_its_heads_are_fitted(tmp_path):
     own = {"choose": "f1_macro", "folds": 3, "refit": "train+val"}
-    loaded = loader.load(changed(tmp_path, "stores", "digits-pixels", "fit", value=own))
+    loaded = loader.load(changed(tmp_path, "stores", "digits-pixels", "input", value=own))
     fit = loaded.fit_options("digits-pixels")
     assert (fit.choose, fit.folds, fit.refit, fit.seed) == ("f1_macro", 3, "train+val", loaded.fit.seed)
     assert loaded.fit_options("digits-glyphnet") == loaded.fit
@@ -117,14 +133,49 @@ def test_a_regression_is_chosen_by_its_error_unless_it_says_otherwise(tmp_path):
     assert loader.load(path).fit_options("docstrings-minilm").choose == "accuracy"
 
 
-def test_an_unfreezing_begins_from_what_is_selected(tmp_path):
-    path = changed(tmp_path, "select", "heads", value=["logreg"])
-    with pytest.raises(IceboxError, match=r"glyphnet-tuned: begins from 'mlp', which select.heads does not name"):
+def test_an_unfreezing_begins_from_a_head_that_runs(tmp_path):
+    path = changed(tmp_path, "heads", value=["logreg"])
+    with pytest.raises(IceboxError, match=r"unfreeze.glyphnet-tuned.start: no head named 'mlp'; there are: logreg"):
         loader.load(path)
 
 
+def test_a_head_without_settings_searches_the_grid_of_its_file(tmp_path):
+    from_list = loader.load(changed(tmp_path, "heads", value=["logreg", "mlp"])).heads
+    by_name = loader.load(changed(tmp_path, "heads", value={"logreg": {}, "mlp": None})).heads
+    assert from_list == by_name
+    assert from_list["logreg"].parameters == {"C": [0.001, 0.01, 0.1, 1.0], "scale": ["each", "overall"]}
+    own = loader.load(changed(tmp_path, "heads", value={"mlp": None, "logreg": {"scale": "l2"}})).heads
+    assert own["logreg"].parameters == {"scale": "l2"}
+
+
+def test_an_input_has_the_fit_of_all_but_for_what_it_says_itself(tmp_path):
+    path = changed(tmp_path, "inputs", "digits-pixels/few", value={"labels_per_class": 5, "choose": "f1_macro"})
+    loaded = loader.load(path)
+    assert list(loaded.every_input())[:3] == ["digits-glyphnet", "digits-pixels", "digits-pixels/few"]
+    few = loaded.fit_options("digits-pixels/few")
+    assert (few.labels_per_class, few.choose, few.refit) == (5, "f1_macro", loaded.fit.refit)
+    assert loaded.fit_options("digits-pixels") == loaded.fit
+    assert loaded.task("digits-pixels/few") == "classification"
+
+
+def test_ten_lines_are_enough(tmp_path):
+    (tmp_path / "params.yaml").write_text(
+        """\
+datasets:
+  digits:
+backbones:
+  pixels:
+stores:
+  digits-pixels: {dataset: digits, backbone: pixels}
+heads: [logreg, knn]
+"""
+    )
+    loaded = loader.load(tmp_path / "params.yaml")
+    assert (list(loaded.every_input()), list(loaded.heads)) == (["digits-pixels"], ["logreg", "knn"])
+
+
 def test_an_unfreezing_begins_from_no_head_that_has_seen_val(tmp_path):
-    path = changed(tmp_path, "stores", "digits-glyphnet", "fit", value={"refit": "train+val"})
+    path = changed(tmp_path, "stores", "digits-glyphnet", "input", value={"refit": "train+val"})
     with pytest.raises(IceboxError, match=r"glyphnet-tuned: chooses its best epoch on val, which the 'mlp' of"):
         loader.load(path)
 
@@ -143,7 +194,7 @@ def test_a_missing_file_says_where_to_run(tmp_path):
 
 
 def test_broken_yaml_is_one_line_with_its_line_number(tmp_path):
-    (tmp_path / "params.yaml").write_text("select: {heads: [a}\n")
+    (tmp_path / "params.yaml").write_text("heads: {a: [a}\n")
     with pytest.raises(IceboxError, match="line 1") as caught:
         loader.load(tmp_path / "params.yaml")
     assert "\n" not in str(caught.value)

@@ -14,12 +14,11 @@ from icebox.pipeline.project import paths
 from icebox.pipeline.stages import ensemble, extract, fetch, fit, manifest
 
 PARAMS = """
-select: {stores: [notes-hashing], heads: [knn, logreg, linear_svm], ensembles: [notes-hashing]}
 datasets: {notes: {source: csv_text, path: notes.csv, text: text, label: label}}
 backbones: {hashing: {dimensions: 32}}
-stores: {notes-hashing: {dataset: notes, backbone: hashing, extract: {}, fit: {}}}
+stores: {notes-hashing: {dataset: notes, backbone: hashing}}
 heads: {logreg: {}, knn: {n_neighbors: 3}, linear_svm: {}}
-fit: {ensemble: 2}
+ensembles: {notes-hashing: {members: 2}}
 """
 
 
@@ -33,7 +32,7 @@ def fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> loader.Config:
     manifest.run(loaded, "notes")
     fetch.run(loaded, "hashing")
     extract.run(loaded, "notes-hashing")
-    for head in loaded.select.heads:
+    for head in loaded.heads:
         fit.run(loaded, f"notes-hashing-{head}")
     return loaded
 
@@ -58,6 +57,6 @@ def test_it_says_the_mean_of_what_its_members_say_and_its_bundle_says_the_same(f
 
 
 def test_one_head_with_probabilities_is_no_ensemble(fitted):
-    paths.PARAMS.write_text(PARAMS.replace("heads: [knn, logreg, linear_svm]", "heads: [logreg, linear_svm]"))
-    with pytest.raises(IceboxError, match=r"expected two selected heads or more with prob.*, found logreg"):
+    paths.PARAMS.write_text(PARAMS.replace("knn: {n_neighbors: 3}, ", ""))
+    with pytest.raises(IceboxError, match=r"expected two heads or more with prob.*, found logreg"):
         ensemble.run(loader.load(), "notes-hashing")

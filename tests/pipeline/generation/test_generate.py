@@ -12,7 +12,6 @@ from tests import learnable
 from tests.conftest import make_raw_data
 
 PARAMS = """
-select: {stores: [photos-vae], heads: [logreg]}
 datasets:
   photos: {source: image_folder, path: raw/photos}
   wikitext2: {path: raw/wikitext2}
@@ -26,7 +25,7 @@ generate:
   cgan: {data: photos, judge: cnn, n: 4, judged: 20}
   rnn_lm: {data: wikitext2, judge: rnn_lm, judged: 3}
 stores:
-  photos-vae: {dataset: photos, backbone: vae, extract: {}, fit: {}}
+  photos-vae: {dataset: photos, backbone: vae}
 heads: {logreg: {}}
 """
 

@@ -55,4 +55,4 @@ def fit(
     return unfitted
 
 
-SAVE_KEYWORD = "store"
+SAVE_KEYWORD = "input_name"

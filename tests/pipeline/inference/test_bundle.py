@@ -24,7 +24,7 @@ def saved(tmp_path, monkeypatch):
         precision="float32",
         stored="float16",
     )
-    bundle.save(to_save, store="s", head="h")
+    bundle.save(to_save, input_name="s", head="h")
     return paths.bundle("s", "h")
 
 

@@ -303,7 +303,7 @@ def test_a_folder_of_a_project_is_a_backbone(params, name, tmp_path, monkeypatch
     project = tmp_path / "project"
     project.mkdir()
     (project / "params.yaml").write_text(
-        f"select: {{stores: [s], heads: [knn]}}\ndatasets: {{d: {{source: digits}}}}\nheads: {{knn: {{}}}}\n"
+        f"datasets: {{d: {{source: digits}}}}\nheads: {{knn: {{}}}}\n"
         f"backbones: {{{params}}}\nstores: {{s: {{dataset: d, backbone: {name}}}}}\n"
     )
     monkeypatch.chdir(project)

@@ -12,7 +12,6 @@ from icebox.pipeline.cli.app import main
 from icebox.pipeline.project import init, paths
 
 PARAMS = """\
-select: {stores: [f-pixels], heads: [logreg], ensembles: []}
 datasets:
   f: {source: image_folder, path: data/raw/f, split: {val: 0.25, test: 0.25}}
   notes: {source: csv_text, path: data/raw/deeper/notes.csv, label: label, split: {val: 0.25, test: 0.25}}

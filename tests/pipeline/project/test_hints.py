@@ -14,7 +14,8 @@ def test_every_hint_has_a_wording():
 def test_a_hint_follows_the_message_with_its_values_filled_in():
     error = IceboxError("no outputs", hint="choose other outputs", store="s", outputs="a, b")
     assert hints.with_hint(error) == (
-        "no outputs; heads need others: set stores.s.fit.outputs: [a, b] (and extract them, if they are not)"
+        "no outputs; heads need others: set stores.s.input.outputs: [a, b] "
+        "(and stores.s.outputs, if these are not stored)"
     )
 
 

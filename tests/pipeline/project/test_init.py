@@ -15,7 +15,7 @@ def project(tmp_path):
 
 def test_params_of_a_new_project_name_their_schema(project):
     assert (project / "params.yaml").read_text().startswith("# yaml-language-server: $schema=params.schema.json\n")
-    assert json.loads((project / "params.schema.json").read_text())["required"] == ["select"]
+    assert json.loads((project / "params.schema.json").read_text())["required"] == ["datasets", "stores", "heads"]
     assert "params.schema.json" not in (project / ".gitignore").read_text()
     assert list(loader.load(project / "params.yaml").datasets) == ["flowers"]
 

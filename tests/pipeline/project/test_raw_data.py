@@ -12,7 +12,6 @@ from icebox.pipeline.cli.app import main
 from icebox.pipeline.project import paths, raw_data
 
 PARAMS = """\
-select: {stores: [t-pixels], heads: [logreg]}
 datasets: {t: {source: image_table, path: raw/table.csv, split: {val: 0.25, test: 0.25}}}
 backbones: {pixels: {}}
 stores: {t-pixels: {dataset: t, backbone: pixels}}

@@ -27,17 +27,15 @@ from icebox.pipeline.training import curves
 from tests.conftest import PROJECT
 
 PARAMS = """
-select: {stores: [words-minilm, words-hashing], heads: [logreg, linear_svm]}
 datasets: {words: {source: docstrings}, digits: {}}
 backbones:
   minilm: {family: transformers, weights: /home/someone/weights/minilm}
   hashing: {}
   pixels: {}
 stores:
-  words-minilm: {dataset: words, backbone: minilm, extract: {}, fit: {}}
-  words-hashing: {dataset: words, backbone: hashing, extract: {}, fit: {}}
-  digits-pixels: {dataset: digits, backbone: pixels, extract: {}, fit: {}}
-heads: {logreg: {C: [0.1, 1.0]}, linear_svm: {}, knn: {}}
+  words-minilm: {dataset: words, backbone: minilm}
+  words-hashing: {dataset: words, backbone: hashing}
+heads: {logreg: {C: [0.1, 1.0]}, linear_svm: {}}
 """
 CLASSES = ["<b>red</b>", "blue"]
 # item_id, label, prediction, probabilities (or scores) of red and blue: two of four are right
@@ -91,9 +89,12 @@ def page() -> str:
     return render.render(loader.load())
 
 
-def select(stores: str, heads: str) -> None:
-    text = PARAMS.replace("[words-minilm, words-hashing]", stores).replace("[logreg, linear_svm]", heads)
-    paths.PARAMS.write_text(text)
+def only(store: str, head: str) -> None:
+    """Params of one store and one head."""
+    dataset, backbone = store.split("-")
+    kept, _ = PARAMS.split("stores:")
+    text = f"stores: {{{store}: {{dataset: {dataset}, backbone: {backbone}}}}}\nheads: [{head}]\n"
+    paths.PARAMS.write_text(kept + text)
 
 
 class Leaderboard(HTMLParser):
@@ -237,8 +238,8 @@ def test_damaged_predictions_are_an_error_that_names_the_file(project: Path) -> 
         page()
 
 
-def test_only_what_is_selected_is_read(project: Path) -> None:
-    select("[words-minilm]", "[logreg]")
+def test_only_what_params_name_is_read(project: Path) -> None:
+    only("words-minilm", "logreg")
     paths.metrics("words-hashing", "logreg").write_text("stale and broken")
     assert [row[2] for row in Leaderboard(page()).rows] == ["logreg"]
 
@@ -272,7 +273,7 @@ def test_every_link_within_the_page_has_its_target(project: Path) -> None:
 
 def digit_mistaken() -> None:
     """One picture of test, mistaken. Its labels are those of the other tests: only the pixels are the digits'."""
-    select("[digits-pixels]", "[knn]")
+    only("digits-pixels", "knn")
     result("digits-pixels", "knn", [("digits-0000", "blue", "<b>red</b>", 0.8, 0.2)], val=0.5, log_loss=1.0)
 
 
@@ -366,7 +367,7 @@ def test_doubts_of_the_manifest_stage_are_told(project: Path) -> None:
 
 
 def test_a_regression_has_errors_instead_of_confusions(project: Path) -> None:
-    select("[words-minilm]", "[logreg]")
+    only("words-minilm", "logreg")
     scores = {"n": 4, "rmse": 0.5, "mae": 0.5, "r2": 0.9}
     metrics = {"val": scores, "test": scores, "train_n": 20, "fit_s": 0.1, "predict_s": 0.1}
     results.write_json(paths.metrics("words-minilm", "logreg"), metrics)
@@ -387,10 +388,9 @@ def test_a_regression_has_errors_instead_of_confusions(project: Path) -> None:
 
 
 def test_backbones_trained_here_show_their_curve(project: Path) -> None:
-    text = PARAMS.replace("backbones:", "pretrain: {glyphnet: {}}\nbackbones:").replace(
-        "stores:\n", "stores:\n  words-glyphnet: {dataset: words, backbone: glyphnet, extract: {}, fit: {}}\n"
-    )
-    paths.PARAMS.write_text(text.replace("[words-minilm, words-hashing]", "[words-glyphnet]"))
+    text = PARAMS.replace("backbones:", "pretrain: {glyphnet: {data: none}}\nbackbones:")
+    stores = re.compile("stores:.*heads", re.DOTALL)
+    paths.PARAMS.write_text(stores.sub("stores: {words-glyphnet: {dataset: words, backbone: glyphnet}}\nheads", text))
     for head, rows in (("logreg", RIGHT_HALF), ("linear_svm", SVM_SCORES)):
         result("words-glyphnet", head, rows, val=0.5, kind="p" if head == "logreg" else "score")
     folder = paths.backbone("glyphnet")

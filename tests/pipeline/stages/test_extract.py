@@ -10,13 +10,12 @@ from icebox.pipeline.cli.app import main
 from icebox.pipeline.project import paths
 
 PARAMS = """
-select: {stores: [photos], heads: [knn]}
 datasets:
   photos: {source: image_folder, path: raw}
 backbones:
   net: {family: torchvision, model: shufflenet_v2_x0_5, weights: random}
 stores:
-  photos: {dataset: photos, backbone: net, extract: {precision: float32, size: 64, decode: draft}, fit: {}}
+  photos: {dataset: photos, backbone: net, precision: float32, size: 64, decode: draft}
 heads:
   knn: {}
 """

@@ -15,12 +15,11 @@ from icebox.pipeline.project import paths
 from icebox.pipeline.stages import extract, fetch, fit, manifest
 
 PARAMS = """
-select: {stores: [notes-hashing], heads: [ridge]}
 datasets:
   notes: {source: csv_text, path: notes.csv, text: text, label: label, task: regression, split: {val: 0.3, test: 0.3}}
 backbones: {hashing: {dimensions: 64}}
-stores: {notes-hashing: {dataset: notes, backbone: hashing, extract: {}, fit: {}}}
-heads: {ridge: {alpha: [0.1, 1000.0]}, logreg: {}}
+stores: {notes-hashing: {dataset: notes, backbone: hashing}}
+heads: {ridge: {alpha: [0.1, 1000.0]}}
 """
 
 
@@ -60,8 +59,8 @@ def test_a_regression_is_fitted_scored_and_predicts_numbers(project, capsys):
 
 
 def test_a_head_for_classes_only_is_refused_before_anything_runs(project):
-    paths.PARAMS.write_text(PARAMS.replace("heads: [ridge]", "heads: [logreg]"))
-    with pytest.raises(IceboxError, match=r"select\.heads: 'logreg' is for classes only"):
+    paths.PARAMS.write_text(PARAMS.replace("{ridge: {alpha: [0.1, 1000.0]}}", "[logreg]"))
+    with pytest.raises(IceboxError, match=r"heads\.logreg: is for classes only"):
         loader.load()
 
 

@@ -68,12 +68,11 @@ def test_a_shard_that_cannot_be_read_now_stops_the_stage_before_dvc_deletes_it(t
 
 
 PARAMS = """
-select: {stores: [notes-hashing], heads: [logreg]}
 datasets:
   notes: {source: csv_text, path: notes.csv, split: SPLIT}
 backbones: {hashing: {}}
 stores:
-  notes-hashing: {dataset: notes, backbone: hashing, extract: {}, fit: {}}
+  notes-hashing: {dataset: notes, backbone: hashing}
 heads: {logreg: {}}
 """
 NOTES = """text,label,part

@@ -15,7 +15,6 @@ from icebox.pipeline.project import paths
 from tests.conftest import make_raw_data
 
 PARAMS = """
-select: {stores: [photos], heads: [knn]}
 datasets:
   photos: {source: image_folder, path: raw/photos}
 backbones:
@@ -24,8 +23,8 @@ stores:
   photos:
     dataset: photos
     backbone: pixels
-    extract: {views: [identity, five-crop]}
-    fit: {labels_per_class: all, views: [five-crop.centre, identity]}
+    views: [identity, five-crop]
+    input: {labels_per_class: all, views: [five-crop.centre, identity]}
 heads:
   knn: {n_neighbors: 1}
 """
@@ -66,13 +65,12 @@ def test_info_names_the_views_and_a_view_is_exported_by_its_name(project, capsys
 
 
 PAIRS = """
-select: {stores: [pairs], heads: [knn]}
 datasets:
   pairs: {source: csv_text, path: pairs.csv, first: a, second: b, label: same}
 backbones:
   hashing: {dimensions: 64}
 stores:
-  pairs: {dataset: pairs, backbone: hashing, extract: {pairs: siamese}, fit: {labels_per_class: all}}
+  pairs: {dataset: pairs, backbone: hashing, pairs: siamese}
 heads:
   knn: {n_neighbors: 1}
 """
@@ -110,7 +108,7 @@ def test_siamese_pairs_pass_each_distinct_text_once_and_predict_takes_two_texts_
 
 
 def test_pairs_pass_as_one_input_unless_told_otherwise_and_predict_takes_them_so(of_pairs, capsys):
-    Path("params.yaml").write_text(PAIRS.replace("extract: {pairs: siamese}", "extract: {}"))
+    Path("params.yaml").write_text(PAIRS.replace(", pairs: siamese", ""))
     for command in (["manifest", "pairs"], ["fetch", "hashing"], ["extract", "pairs"], ["fit", "pairs-knn"]):
         assert main(command) == 0
     assert FeatureStore(paths.store("pairs")).load().shape == (96, 64)
@@ -128,7 +126,7 @@ def test_pairs_pass_as_one_input_unless_told_otherwise_and_predict_takes_them_so
 
 def test_predict_cleans_texts_as_those_were_that_the_head_has_learnt_from(of_pairs, capsys):
     cleaning = PAIRS.replace("label: same", "label: same, clean: [mentions, repeats]")
-    Path("params.yaml").write_text(cleaning.replace("extract: {pairs: siamese}", "extract: {}"))
+    Path("params.yaml").write_text(cleaning.replace(", pairs: siamese", ""))
     Path("pairs.csv").write_text(Path("pairs.csv").read_text().replace("cat", "@some1").replace("dog", "doooog"))
     for command in (["manifest", "pairs"], ["fetch", "hashing"], ["extract", "pairs"], ["fit", "pairs-knn"]):
         assert main(command) == 0

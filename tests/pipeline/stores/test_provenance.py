@@ -10,10 +10,9 @@ from icebox.pipeline.stages import extract, fetch, manifest
 from icebox.pipeline.stores import provenance
 
 PARAMS = """
-select: {stores: [digits-pixels], heads: [logreg]}
 datasets: {digits: {}}
 backbones: {pixels: {size: 2}}
-stores: {digits-pixels: {dataset: digits, backbone: pixels, extract: {}, fit: {labels_per_class: 5}}}
+stores: {digits-pixels: {dataset: digits, backbone: pixels, input: {labels_per_class: 5}}}
 heads: {logreg: {}}
 """
 
@@ -38,7 +37,7 @@ def test_a_store_tells_its_outputs_width_fingerprint_and_what_was_skipped(loaded
 def test_without_the_store_its_params_are_told_and_why_the_rest_is_not(loaded: loader.Config):
     collected = provenance.collect(loaded, "digits-pixels")
     assert collected.params["backbones.pixels"] == "{family: pixels, size: 2}"
-    assert collected.params["stores.digits-pixels"].endswith("fit: {labels_per_class: 5, class_weights: none}}")
+    assert collected.params["stores.digits-pixels"].endswith("input: {labels_per_class: 5}}")
     assert (collected.labels_per_class, collected.fingerprint) == ("5", "")
     assert "data/stores/digits-pixels: no finished feature store here" in collected.absent
 

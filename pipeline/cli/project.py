@@ -20,10 +20,19 @@ def init(
     texts: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A table with a column of texts.", rich_help_panel="Data")
     ] = None,
-    text: Annotated[str, typer.Option(help="With --texts: the column of the texts.", rich_help_panel="Data")] = "text",
+    text: Annotated[
+        str,
+        typer.Option(
+            help="With --texts: the column of the texts, by its number from 0 in a table without a header.",
+            rich_help_panel="Data",
+        ),
+    ] = "text",
     label: Annotated[
-        str, typer.Option(help="With --texts: the column of the labels.", rich_help_panel="Data")
+        str, typer.Option(help="With --texts: the column of the labels, likewise.", rich_help_panel="Data")
     ] = "label",
+    encoding: Annotated[
+        str, typer.Option(help="With --texts: the table's, such as latin-1.", rich_help_panel="Data")
+    ] = "utf-8",
     recipe: Annotated[
         str | None, typer.Option(help="A whole params file that comes with Icebox.", rich_help_panel="Data")
     ] = None,
@@ -74,9 +83,8 @@ def init(
                 f"--texts: {texts}: expected a table (CSV, TSV, JSON Lines, Parquet), found no file there"
             )
         source = located(texts, folder)
-        params = project.texts_params(
-            name, source, text=text, label=label, backbone=backbone or "minilm", weights=own_weights
-        )
+        table = project.text_table(texts.expanduser(), text=text, label=label, encoding=encoding)
+        params = project.texts_params(name, source, table=table, backbone=backbone or "minilm", weights=own_weights)
     else:
         params = project.recipe(str(recipe))
     project.create(folder, params=params)

@@ -3,20 +3,25 @@
 dvc.yaml and the ignore files come from the package's `template/`, whole params files from its `recipes/`.
 """
 
+import itertools
 import json
 import re
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
 from icebox.features import files
+from icebox.features.datasets.readers.tables import Table
 from icebox.features.errors import IceboxError, suggestion
 from icebox.pipeline.project import backbone_names, paths
 
 # file of a project → template; DVC would take a second file called dvc.yaml, anywhere in a repository, for a pipeline
 OURS = {"dvc.yaml": "pipeline.yaml", ".dvcignore": "dvcignore", ".gitignore": "gitignore"}
 RENEWED = ("dvc.yaml", ".dvcignore")  # by an update; .gitignore is the user's from the first day on
+UTF_8 = "utf-8"
+ROWS_TRIED = 10_000  # of a table that is to be the project's
 PLUGINS = ("backbones", "datasets", "heads")
 EDITORS_LINE = f"# yaml-language-server: $schema={paths.SCHEMA}\n"  # by it an editor completes and checks the file
 PARAMS = """\
@@ -86,9 +91,34 @@ def images_params(name: str, path: Path, *, backbone: str, weights: Path | str |
     return params(name, dataset, backbone, settings, floor="pixels", floor_settings="{size: 16}")
 
 
-def texts_params(name: str, path: Path, *, text: str, label: str, backbone: str, weights: Path | str | None) -> str:
-    """params.yaml for a table with a column of texts and one of labels, through `backbone` and as hashed words."""
-    dataset = f"{{source: csv_text, path: {quoted(path)}, text: {quoted(text)}, label: {quoted(label)}}}"
+def text_table(path: Path, *, text: str, label: str, encoding: str) -> dict[str, str]:
+    """The settings of csv_text, as YAML, that read a table; columns by number, from 0, mean one without a header.
+
+    Raises IceboxError, with the options of init, for a table that lacks the columns or is not in this encoding.
+    """
+    by_name = Table(path=path, encoding=encoding)
+    names = {"text": text, "label": label}
+    has_header = not (text.isdigit() and label.isdigit()) or all(by_name.has(column) for column in names.values())
+    columns: dict[str, str | int] = {key: column if has_header else int(column) for key, column in names.items()}
+    try:
+        for _ in itertools.islice(replace(by_name, header=has_header).rows(list(columns.items())), ROWS_TRIED):
+            pass
+    except IceboxError as error:
+        raise IceboxError(
+            f"--texts: {error}; the options of init are --text and --label (numbers, from 0, where the first line is "
+            "an item already) and --encoding"
+        ) from error
+    return {
+        **{key: quoted(column) if has_header else str(column) for key, column in columns.items()},
+        **({} if has_header else {"header": "false"}),
+        **({} if encoding == UTF_8 else {"encoding": quoted(encoding)}),
+    }
+
+
+def texts_params(name: str, path: Path, *, table: Mapping[str, str], backbone: str, weights: Path | str | None) -> str:
+    """params.yaml for a table, read by the settings `table`, through `backbone` and as hashed words."""
+    columns = ", ".join(f"{key}: {value}" for key, value in table.items())
+    dataset = f"{{source: csv_text, path: {quoted(path)}, {columns}}}"
     settings = flow_yaml(backbone_names.settings(backbone, weights=weights, modality="text"))
     return params(name, dataset, backbone, settings, floor="hashing", floor_settings="{dimensions: 4096}")
 

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from icebox.features.datasets.csv_text import Source
 from icebox.pipeline.cli.app import main
 from icebox.pipeline.config import loader
 
@@ -35,3 +36,45 @@ def test_the_schema_is_printed_or_written(project, tmp_path, capsys):
     assert main(["schema", "--out", str(tmp_path / "schema.json")]) == 0
     assert capsys.readouterr().out == ""
     assert (tmp_path / "schema.json").read_text() == printed == (project / "params.schema.json").read_text()
+
+
+# --- tables of texts: what init writes can be read, or it says what to give instead
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "settings"),
+    [
+        ("text,label\na,x\nb,y\n", [], {"text": "text", "label": "label"}),
+        ('"0","1","@you"\n"4","2","no"\n', ["--text", "2", "--label", "0"], {"text": 2, "label": 0, "header": False}),
+        ("0,1\nx,a\ny,b\n", ["--text", "1", "--label", "0"], {"text": "1", "label": "0"}),  # pandas names columns so
+        ("café,x\nthé,y\n", ["--text", "0", "--label", "1", "--encoding", "latin-1"],
+         {"text": 0, "label": 1, "header": False, "encoding": "latin-1"}),
+    ],
+    ids=["by name", "no header", "numbers as names", "no header, in latin-1"],
+)  # fmt: skip
+def test_init_reads_a_table_as_the_options_say(tmp_path, table, options, settings):
+    (tmp_path / "t.csv").write_bytes(table.encode("latin-1"))
+    assert main(["init", str(tmp_path / "p"), "--texts", str(tmp_path / "t.csv"), *options]) == 0
+    entry = loader.load(tmp_path / "p/params.yaml").datasets["p"]
+    assert entry.parameters == {"path": str(tmp_path / "t.csv")} | settings
+    assert len(list(Source(**entry.parameters).items())) == 2
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "message"),
+    [
+        ("text,topic\na,x\n", [], "has no column 'label', named by `label`; there are: text, topic"),
+        ('"0","0","hi"\n', [], "numbers, from 0, where the first line is an item already"),
+        ('"0","0","hi"\n', ["--text", "3", "--label", "0"], "has no column 3, named by `text`; there are: 0 to 2"),
+        ("text,label\ncafé,x\n", [], "--encoding"),
+        ("text,label\ncafé,x\n", ["--encoding", "latin-one"], "latin-one"),
+    ],
+    ids=["another column", "no header", "too few columns", "another encoding", "no encoding"],
+)
+def test_init_names_the_option_that_a_table_needs_and_writes_nothing(tmp_path, capsys, table, options, message):
+    (tmp_path / "t.csv").write_bytes(table.encode("latin-1"))
+    assert main(["init", str(tmp_path / "p"), "--texts", str(tmp_path / "t.csv"), *options]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: --texts: ")
+    assert message in line
+    assert not (tmp_path / "p").exists()

@@ -11,6 +11,8 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 
+from icebox.pipeline.data.on_disk import DiskFeatures
+
 
 def class_numbers(y: Any) -> tuple[np.ndarray, np.ndarray]:
     """(the classes (k,), sorted; the labels (n,) as their numbers). Raises ValueError unless k ≥ 2."""
@@ -19,6 +21,16 @@ def class_numbers(y: Any) -> tuple[np.ndarray, np.ndarray]:
     if len(classes) < 2:
         raise ValueError(f"expected at least two classes, found only one class: {classes}")
     return classes, numbers
+
+
+def of_known_classes(val: tuple[Any, Any], y: Any) -> tuple[Any, Any] | None:
+    """The items of `val`, (features, labels), whose class is among the labels `y`; None where there are none."""
+    features, labels = val
+    known = np.flatnonzero(np.isin(labels, y))
+    if len(known) == len(labels):
+        return val
+    taken = features.take(known) if isinstance(features, DiskFeatures) else np.asarray(features)[known]
+    return (taken, np.asarray(labels)[known]) if len(known) else None
 
 
 def indicator_columns(numbers: np.ndarray, k: int) -> np.ndarray:

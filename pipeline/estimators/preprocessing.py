@@ -1,16 +1,23 @@
-"""A head with its preprocessing in front: fitted on train alone, applied to all features that the head gets later."""
+"""A head with its preprocessing in front: fitted on train alone, applied to all features that the head gets later.
+
+A regression's targets are standardized by train, too: to many estimators a difference of 1e-8 is none, be it a tree's
+impurity, a tolerance or float32 beside a mean of 1e9.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator, clone, is_regressor
+from sklearn.metrics import r2_score
 from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from icebox.pipeline.data.on_disk import DiskFeatures, apply_transform, validate_fit_data
+from icebox.pipeline.estimators.classification import of_known_classes
 from icebox.pipeline.estimators.scaling import Scale, scaler
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -26,11 +33,19 @@ def _available_if_estimator_has(method: str) -> Callable[[F], F]:
     return decorator
 
 
+def columns(values: Any) -> np.ndarray:
+    """Values (n,) or (n, m) as float64 columns (n, m)."""
+    return np.asarray(values, dtype=np.float64).reshape(len(values), -1)
+
+
 class PreprocessedHead(BaseEstimator):
     """`estimator` on features (n, d) that were scaled and, with `pca`, projected and whitened.
 
     `scale`: each | overall | l2 | none, see pipeline/estimators/scaling.py. `pca`: how many components to keep, at most
     as many as there are; or, below 1, the share of variance to keep. float32 features stay float32.
+
+    A regressor sees its targets with mean 0 and variance 1, and `predict` gives values in their unit (`targets_` is the
+    scaler). A classifier's `val` is without the items of classes that its labels lack, of which it can learn nothing.
     """
 
     def __init__(self, estimator: Any, *, scale: Scale = "each", pca: float | None = None) -> None:
@@ -41,7 +56,7 @@ class PreprocessedHead(BaseEstimator):
     def fit(self, X: Any, y: Any, **fit_params: Any) -> Self:
         """Fit on features (n, d) and labels (n,). `fit_params`: of `sample_weight` (n,) and `val` (features (m, d),
         labels (m,)) those that the estimator takes (`base.fit_keywords`)."""
-        X, fit_params = self._fit_preprocessing(X, fit_params)
+        X, y, fit_params = self._fit_preprocessing(X, y, fit_params)
         self.estimator_ = clone(self.estimator).fit(X, y, **fit_params)
         return self
 
@@ -54,15 +69,16 @@ class PreprocessedHead(BaseEstimator):
         Each equals the result of `fit` with these values; the preprocessing, and all else that can be shared, is done
         once.
         """
-        X, fit_params = self._fit_preprocessing(X, fit_params)
+        X, y, fit_params = self._fit_preprocessing(X, y, fit_params)
         for position, estimator in clone(self.estimator).fit_path(X, y, candidates, **fit_params):
             head = clone(self).set_params(**{f"estimator__{name}": v for name, v in candidates[position].items()})
             head.__dict__ |= {name: v for name, v in self.__dict__.items() if name.endswith("_")}  # n_features_in_ …
             head.estimator_ = estimator
             yield position, head
 
-    def _fit_preprocessing(self, X: Any, fit_params: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
-        """Fit scaling and PCA; returns the preprocessed X and the parameters with val's features preprocessed."""
+    def _fit_preprocessing(self, X: Any, y: Any, fit_params: dict[str, Any]) -> tuple[np.ndarray, Any, dict[str, Any]]:
+        """Fit scaling and PCA, and the scaling of targets; returns X, y and the parameters, val among them, as the
+        estimator sees them."""
         X = validate_fit_data(self, X)
         self.preprocess_ = self._steps(X.shape)
         if isinstance(X, DiskFeatures):
@@ -70,10 +86,22 @@ class PreprocessedHead(BaseEstimator):
             X = X.with_transform(self.preprocess_.transform)
         else:
             X = self.preprocess_.fit_transform(X)
-        if "val" in fit_params:
-            features, labels = fit_params["val"]
-            fit_params = {**fit_params, "val": (apply_transform(features, self.preprocess_.transform), labels)}
-        return X, fit_params
+        regression = is_regressor(self.estimator) and y is not None  # of None the estimator says what it thinks
+        if regression:
+            y = check_array(y, ensure_2d=False, dtype=np.float64)
+            self.targets_ = StandardScaler().fit(columns(y))
+        val = fit_params.pop("val", None)
+        if val is not None and not regression:
+            val = of_known_classes(val, y)
+        if val is not None:
+            features, labels = apply_transform(val[0], self.preprocess_.transform), val[1]
+            fit_params["val"] = features, self._standardized(labels) if regression else labels
+        return X, self._standardized(y) if regression else y, fit_params
+
+    def _standardized(self, y: Any) -> np.ndarray:
+        """A regression's values as the estimator sees them."""
+        targets: np.ndarray = self.targets_.transform(columns(y)).reshape(np.shape(y))
+        return targets
 
     def _fit_by_blocks(self, X: DiskFeatures) -> None:
         """Fit the scaling on rows that stay on disk."""
@@ -109,6 +137,8 @@ class PreprocessedHead(BaseEstimator):
         """Classes, or values, (n,)."""
         X = self._preprocess(X)
         predicted: np.ndarray = self.estimator_.predict(X)
+        if hasattr(self, "targets_"):
+            predicted = self.targets_.inverse_transform(columns(predicted)).reshape(predicted.shape)
         return predicted
 
     @_available_if_estimator_has("predict_proba")
@@ -133,6 +163,8 @@ class PreprocessedHead(BaseEstimator):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy, or R² of a regression."""
+        if hasattr(self, "targets_"):
+            return float(r2_score(y, self.predict(X), sample_weight=sample_weight))
         X = self._preprocess(X)
         return float(self.estimator_.score(X, y, sample_weight))
 

@@ -25,7 +25,16 @@ def as_torch(head: Any) -> nn.Sequential:
     if not isinstance(head, PreprocessedHead):
         raise IceboxError(f"{type(head).__name__} can't become a torch head; take logreg, ridge, linear_svm or mlp")
     steps = [step_as_torch(step) for _, step in head.preprocess_.steps]
-    return nn.Sequential(*steps, *trainable_layers(head.estimator_))
+    layers = trainable_layers(head.estimator_)
+    if hasattr(head, "targets_"):
+        layers[-1] = in_unit_of_targets(layers[-1], head.targets_)
+    return nn.Sequential(*steps, *layers)
+
+
+def in_unit_of_targets(layer: nn.Module, targets: StandardScaler) -> nn.Linear:
+    """A last layer that gives standardized values as one that gives them in their own unit."""
+    weight, bias = (parameter.detach().double().numpy() for parameter in layer.parameters())
+    return linear(weight * targets.scale_[:, None], bias * targets.scale_ + targets.mean_)
 
 
 def trainable_layers(estimator: Any) -> list[nn.Module]:

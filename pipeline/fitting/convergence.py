@@ -30,6 +30,8 @@ class ConvergenceWarnings:
                     original(message, category, *args, **kwargs)
 
             warnings.simplefilter("always", ConvergenceWarning)
+            # scikit-learn's estimate of a covariance, of a class with a single item: its own scatter is 0, as it says
+            warnings.filterwarnings("ignore", "Only one sample available")
             warnings.showwarning = show
             yield
 

@@ -11,27 +11,38 @@ from icebox.pipeline.data.labelled import LabelledSplit
 def folds(split: LabelledSplit, k: int, *, task: Task, seed: int) -> list[tuple[LabelledSplit, LabelledSplit]]:
     """k pairs (to fit on, to score on) that cover the split: stratified by class, and no group is on both sides.
 
-    Fewer where a class has fewer items (or groups) than k. Raises IceboxError where one has a single item.
+    Fewer where there are fewer items (or groups), or a class has (`largest_k`).
     """
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
-    grouped = len(np.unique(split.groups)) < len(split)
+    grouped = has_groups(split)
     if task == "regression":
         family = GroupKFold if grouped else KFold
     else:
-        family, k = StratifiedGroupKFold if grouped else StratifiedKFold, largest_k(split, k)
-    splitter = family(k, shuffle=True, random_state=seed)
+        family = StratifiedGroupKFold if grouped else StratifiedKFold
+    splitter = family(largest_k(split, k, task=task), shuffle=True, random_state=seed)
     pairs = splitter.split(split.features, split.labels, split.groups if grouped else None)
-    return [(split.take(to_fit), split.take(to_score)) for to_fit, to_score in pairs]
+    # where groups differ much in size, scikit-learn may leave a fold without any
+    return [(split.take(to_fit), split.take(to_score)) for to_fit, to_score in pairs if len(to_fit) and len(to_score)]
 
 
-def largest_k(split: LabelledSplit, k: int) -> int:
-    """k, or fewer: as many as the rarest class has items or groups."""
-    pairs = np.unique(np.stack([split.labels, np.unique(split.groups, return_inverse=True)[1]]), axis=1)
-    rarest = int(np.bincount(pairs[0])[np.unique(pairs[0])].min())
-    if rarest < 2:
+def has_groups(split: LabelledSplit) -> bool:
+    """Whether some items belong together."""
+    return len(np.unique(split.groups)) < len(split)
+
+
+def largest_k(split: LabelledSplit, k: int, *, task: Task) -> int:
+    """k, or fewer: as many as there are items or groups, of each class. Raises IceboxError below two."""
+    groups, numbers = np.unique(split.groups, return_inverse=True)
+    if task == "regression":
+        place, fewest = "in train", len(groups)
+    else:
+        pairs = np.unique(np.stack([split.labels, numbers]), axis=1)
+        place, fewest = "of each class", int(np.bincount(pairs[0])[np.unique(pairs[0])].min())
+    if fewest < 2:
+        units = "groups" if has_groups(split) else "items"
         raise IceboxError(
-            "expected two items (of two groups) of each class or more to compare settings by folds, found one; "
+            f"expected two {units} or more {place} to compare settings by folds, found one; "
             "give the dataset a val split, or more labels"
         )
-    return min(k, rarest)
+    return min(k, fewest)

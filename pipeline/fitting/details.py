@@ -25,6 +25,7 @@ def selection_details(result: FitResult, fit: Fit, task: str) -> dict[str, Any]:
         "choose": search.metric,
         "folds": [trial.scores for trial in search.trials] if search.chosen_on != "val" else [],
         "same_folds": search.folds_id,
+        "fewer_folds": search.fewer_folds,
         "refit": fit.refit,
         "calibrate": fit.calibrate,
         "converged": result.seeds[0].fitted.converged,

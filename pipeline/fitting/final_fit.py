@@ -1,6 +1,7 @@
 """A head on a store from beginning to end: search, the final fit under each seed, calibration, scores on test sets."""
 
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -59,11 +60,18 @@ def fit_head(
     *,
     sample_weighter: SampleWeighter,
 ) -> FitResult:
-    """Choose on val or by folds, refit, calibrate, and score once on the test sets."""
+    """Choose on val or by folds, refit, calibrate, and score once on the test sets.
+
+    Raises IceboxError where no setting, or the best one on other items or under another seed, can be fitted.
+    """
     result = search(factory, candidates, data, fit, sample_weighter=sample_weighter)
-    heads = fit_winner(factory, result, data, fit, sample_weighter=sample_weighter)
-    val = score_head(result.trials[0].head, data.val, data) if result.chosen_on == "val" and data.val else None
-    return FitResult(result, [score_seed(fitted, data, fit, val is not None) for fitted in heads], val)
+    try:
+        heads = fit_winner(factory, result, data, fit, sample_weighter=sample_weighter)
+        val = score_head(result.trials[0].head, data.val, data) if result.chosen_on == "val" and data.val else None
+        seeds = [score_seed(fitted, data, fit, val is not None) for fitted in heads]
+    except ValueError as reason:  # scikit-learn's error, as in the search
+        raise IceboxError(f"the setting that was chosen can't be fitted: {str(reason).splitlines()[0]}") from reason
+    return FitResult(result, seeds, val)
 
 
 def fit_winner(
@@ -101,12 +109,12 @@ def final_splits(data: LabelledData, result: SearchResult, fit: Fit) -> tuple[La
 
 
 def mean_refit_parameters(trials: Sequence[Trial]) -> dict[str, Any]:
-    """The parameters with which a fit without val stops where the trials did, on average over the pairs."""
-    means = {name: np.mean([trial.refit_parameters[name] for trial in trials]) for name in trials[0].refit_parameters}
-    return {
-        name: round(float(mean)) if isinstance(trials[0].refit_parameters[name], int) else float(mean)
-        for name, mean in means.items()
-    }
+    """The parameters with which a fit without val stops where the trials did, on average over the pairs that stopped
+    early; others had no item of a class that they could judge."""
+    stopped = [trial.refit_parameters for trial in trials if trial.refit_parameters]
+    names = stopped[0] if stopped else ()
+    means = {name: float(np.mean([parameters[name] for parameters in stopped])) for name in names}
+    return {name: round(mean) if isinstance(stopped[0][name], int) else mean for name, mean in means.items()}
 
 
 def score_seed(fitted: FittedHead, data: LabelledData, fit: Fit, val_chose: bool) -> SeedResult:
@@ -132,4 +140,17 @@ def calibrate(head: Any, val: LabelledSplit, method: Literal["temperature", "iso
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.frozen import FrozenEstimator
 
-    return CalibratedClassifierCV(FrozenEstimator(head), method=method).fit(val.features, val.labels)
+    features, labels, weights = val.features, val.labels, None
+    if len(absent := np.setdiff1d(head.classes_, val.labels)):
+        if method == "isotonic":
+            raise IceboxError(
+                f"calibrate: isotonic: expected items of every class in val, found none of {len(absent)} of "
+                f"{len(head.classes_)} classes, for which there is no curve; take temperature, or give val such items"
+            )
+        # scikit-learn learns over the classes in val alone: an item of no weight stands for each of the others
+        features = np.concatenate([val.features, np.repeat(val.features[:1], len(absent), axis=0)])
+        labels, weights = np.append(val.labels, absent), np.append(np.ones(len(val)), np.zeros(len(absent)))
+    with warnings.catch_warnings():  # of folds and of refitting with weights, neither of which a fitted head sees
+        warnings.filterwarnings("ignore", "The least populated class in y|Since FrozenEstimator does not appear")
+        calibrated = CalibratedClassifierCV(FrozenEstimator(head), method=method)
+        return calibrated.fit(features, labels, sample_weight=weights)

@@ -57,7 +57,7 @@ class SearchResult:
     """The winner's parameters, the scores that chose it and by which `metric`, and the table of all candidates.
 
     `trials` are the winner's on each pair: on val, where its `head` is kept, or on each fold; `folds_id` tells folds of
-    these items from others, "" without folds.
+    these items from others, "" without folds. `fewer_folds`: why they are fewer than were asked for, or "".
     """
 
     parameters: Candidate
@@ -67,6 +67,7 @@ class SearchResult:
     trials: list[Trial]
     table: list[dict[str, Any]]
     folds_id: str = ""
+    fewer_folds: str = ""
 
 
 def search(
@@ -121,6 +122,7 @@ def search(
         winning_trials,
         [table[i] for i in range(len(candidates))],
         folds_id,
+        fewer_folds(pairs, data, fit),
     )
 
 
@@ -133,6 +135,16 @@ def comparison_pairs(data: LabelledData, fit: Fit) -> tuple[list[Pair], str]:
     split, name = (data.train_and_val, "train+val") if with_val else (data.train, "train")
     pairs = cross_validation.folds(split, fit.folds or DEFAULT_FOLDS, task=data.task, seed=fit.seed)
     return pairs, f"{len(pairs)}-fold in {name}"
+
+
+def fewer_folds(pairs: Sequence[Pair], data: LabelledData, fit: Fit) -> str:
+    """Why there are fewer folds than `fit` says; "" where there are as many."""
+    asked = fit.folds or DEFAULT_FOLDS
+    if len(pairs) < 2 or len(pairs) >= asked:
+        return ""
+    units = "groups" if cross_validation.has_groups(data.train) else "items"
+    units += " of each class" if data.task == "classification" else ""
+    return f"settings were compared on {len(pairs)} folds, not {asked}, which need {asked} {units}"
 
 
 def run_trials(

@@ -8,6 +8,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
+from icebox.pipeline.estimators.classification import class_numbers, of_known_classes
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
 SEARCH = {"max_iter": 150}  # the grid of an entry without settings
@@ -109,6 +110,11 @@ class HistGBClassifier(ClassifierMixin, HistGB):
     """Classes, by log loss."""
 
     FAMILY = HistGradientBoostingClassifier
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, val: tuple[Any, Any] | None = None) -> Self:
+        """Fit on features (n, d) and labels (n,), watching the loss on those of `val`'s items whose class is known."""
+        class_numbers(y)  # of one class scikit-learn's estimator makes two
+        return super().fit(X, y, sample_weight, val and of_known_classes(val, y))
 
     @property
     def classes_(self) -> np.ndarray:

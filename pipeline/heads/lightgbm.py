@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from icebox.pipeline.data.on_disk import DiskFeatures, validate_fit_data
-from icebox.pipeline.estimators.classification import class_numbers
+from icebox.pipeline.estimators.classification import class_numbers, of_known_classes
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
 SEARCH = {"n_estimators": 150, "num_leaves": [7, 24]}  # the grid of an entry without settings
@@ -104,6 +104,8 @@ class Boosted(BaseEstimator):
         bins = binned_sample(X, options) if isinstance(X, DiskFeatures) else None
         data = lightgbm.Dataset(readable(X), label=self._targets(y), weight=weights, reference=bins, params=options)
         validation, callbacks = [], []
+        if val is not None and hasattr(self, "classes_"):
+            val = of_known_classes(val, self.classes_)
         if val is not None:
             validation = [data.create_valid(readable(val[0]), label=self._targets(val[1]))]
             callbacks = [lightgbm.early_stopping(self.early_stopping_round, verbose=False)]

@@ -69,5 +69,7 @@ def run(config: Config, key: str) -> None:
             "search": result.search.table,
         },
     )
+    if result.search.fewer_folds:
+        print(f"{store_name} {head_name}: {result.search.fewer_folds}")
     test = formatting.scores_line(first.tests["test"].scores, fit.choose)
     logger.info("%s/%s: %s: test %s", input_name, head_name, result.search.parameters, test)

@@ -23,6 +23,28 @@ def test_a_rare_class_makes_fewer_folds():
     assert len(cross_validation.folds(make_split(*[0] * 9, 1, 1, 1), 5, task="classification", seed=0)) == 3
 
 
+@pytest.mark.parametrize(("labels", "groups", "k"), [([1.5, 2, 3, 4, 5, 6], "aabbcc", 3), ([1, 2.5, 3, 4], "", 4)])
+def test_a_regression_has_as_many_folds_as_groups_or_items(labels: list[float], groups: str, k: int):
+    pairs = cross_validation.folds(make_split(*labels, groups=groups), 5, task="regression", seed=0)
+    assert len(pairs) == k
+    assert sorted(i for _, judged in pairs for i in judged.item_ids) == [f"i{n}" for n in range(len(labels))]
+
+
+@pytest.mark.parametrize("groups", ["aaaa", ""])
+def test_a_regression_on_one_group_or_item_is_refused(groups: str):
+    with pytest.raises(IceboxError, match=r"expected two (items|groups) or more in train .* found one"):
+        cross_validation.folds(make_split(*range(len(groups) or 1), groups=groups), 5, task="regression", seed=0)
+
+
+def test_groups_of_very_different_size_leave_no_fold_empty():
+    groups = "a" * 30 + "bcdef"
+    for seed in range(20):
+        pairs = cross_validation.folds(
+            make_split(*[0, 1] * 15, 0, 1, 0, 1, 0, groups=groups), 5, task="classification", seed=seed
+        )
+        assert all(len(part) for pair in pairs for part in pair)
+
+
 def test_a_class_of_one_item_is_refused():
     with pytest.raises(IceboxError, match="give the dataset a val split"):
         cross_validation.folds(make_split(0, 0, 0, 1), 5, task="classification", seed=0)

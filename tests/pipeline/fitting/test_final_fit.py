@@ -147,3 +147,28 @@ def test_a_head_without_probabilities_gets_them(noisy, method):
     calibrated = predict(calibrate(head, val, method), test.features, 3)
     assert calibrated.has_probabilities
     assert metrics.scores(Sample(test.labels, calibrated.predicted, 3, calibrated.scores))["ece"] < 0.15
+
+
+@pytest.mark.parametrize("absent", [[2], [0, 2]])
+def test_a_temperature_is_learnt_over_the_heads_classes_where_val_lacks_some(noisy, absent):
+    train, val, test = noisy
+    part = val.take(np.flatnonzero(~np.isin(val.labels, absent)))
+    head = LogisticRegression(C=100, max_iter=1000).fit(train.features, train.labels)
+    cooled = calibrate(head, part, "temperature")
+    best = minimize_scalar(
+        lambda t: (
+            -log_softmax(head.decision_function(part.features) / t, axis=1)[np.arange(len(part)), part.labels].mean()
+        ),
+        bounds=(0.1, 100),
+        method="bounded",
+    ).x
+    expected = np.exp(log_softmax(head.decision_function(test.features) / best, axis=1))
+    np.testing.assert_allclose(cooled.predict_proba(test.features), expected, atol=2e-3)
+    np.testing.assert_array_equal(cooled.predict(test.features), head.predict(test.features))
+
+
+def test_isotonic_curves_need_every_class_in_val(noisy):
+    train, val, _ = noisy
+    head = LogisticRegression(C=100, max_iter=1000).fit(train.features, train.labels)
+    with pytest.raises(IceboxError, match="found none of 1 of 3 classes"):
+        calibrate(head, val.take(np.flatnonzero(val.labels != 1)), "isotonic")

@@ -24,10 +24,10 @@ def test_it_nears_the_optimum_of_ridge_regression():
     probe = linear_probe.build(
         learning_rate=0.03, weight_decay=0.1, epochs=500, batch_size=500, scale="none", task="regression"
     )
-    ours = probe.fit(X, y).estimator_
+    probe.fit(X, y)
     theirs = Ridge(alpha=500 * 0.1).fit(X, y)
-    np.testing.assert_allclose(ours.coef_[0], theirs.coef_, rtol=1e-3)
-    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=1e-3)
+    np.testing.assert_allclose(probe.estimator_.coef_[0] * probe.targets_.scale_, theirs.coef_, rtol=1e-3)
+    np.testing.assert_allclose(probe.predict(X), theirs.predict(X), rtol=1e-3)
 
 
 def test_what_is_trained_side_by_side_is_what_each_would_be_alone():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from PIL import Image
 
 from icebox.features.abc.backbone import Backbone, read_settings, write_settings
@@ -22,7 +22,7 @@ DEFAULT_OUTPUTS = ("last",)
 FLOOR = True  # no network: the score that a network has to beat
 
 
-def fetch(folder: Path, *, size: Annotated[int, Ge(1)] = 8, grey: bool = True) -> None:
+def fetch(folder: Path, *, size: Annotated[int, Ge(1), Le(1024)] = 8, grey: bool = True) -> None:
     """Keep the settings. `size`: every image becomes `size`×`size` pixels. `grey`, or else RGB."""
     write_settings(folder, {"size": size, "grey": grey})
 

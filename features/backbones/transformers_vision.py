@@ -21,6 +21,7 @@ from icebox.features.abc.dataset import Content, Modality
 from icebox.features.errors import IceboxError
 from icebox.features.images.decoding import to_image
 from icebox.features.images.input_size import explain_size_errors, refuse_unsupported_size, scale_preprocess
+from icebox.features.images.resizing import resize_and_crop
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import Inputs, first_tensor
 from icebox.features.nn.state import plain_state
@@ -241,23 +242,24 @@ def preprocess_image(content: Content, preprocess: Mapping[str, Any]) -> Tensor:
     The processor resizes tensors, this function Pillow images: at most 3 levels apart, less than 0.3 on average.
     """
     image = to_image(content).convert("RGB")  # grey is repeated
-    if preprocess["resize"] is not None:
-        size = resized_size(image.size, preprocess["resize"])
-        image = image.resize(size, Image.Resampling[preprocess["interpolation"].upper()])
-    if preprocess["crop"] is not None:
-        height, width = preprocess["crop"]
+    resize, crop, interpolation = preprocess["resize"], preprocess["crop"], preprocess["interpolation"]
+    if crop is not None and resize is not None and len(resize) == 1:
+        kept = resize_and_crop(
+            np.asarray(image),
+            shorter=resize[0],
+            crop=(crop[0], crop[1]),
+            interpolation=interpolation,
+            exact=True,
+            offset=crop_offset,
+        )
+        return torch.from_numpy(np.array(kept)).permute(2, 0, 1)
+    if resize is not None:
+        image = image.resize((resize[1], resize[0]), Image.Resampling[interpolation.upper()])
+    if crop is not None:
+        height, width = crop
         left, top = crop_offset(image.width, width), crop_offset(image.height, height)
         image = image.crop((left, top, left + width, top + height))  # black outside the image
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
-
-
-def resized_size(size: tuple[int, int], resize: Sequence[int]) -> tuple[int, int]:
-    """(width, height) for Pillow: `resize` is [shorter side], which keeps the proportions, or [height, width]."""
-    if len(resize) == 2:
-        return resize[1], resize[0]
-    width, height = size
-    longer = int(resize[0] * max(size) / min(size))
-    return (resize[0], longer) if width <= height else (longer, resize[0])
 
 
 def crop_offset(side: int, crop: int) -> int:

@@ -1,8 +1,8 @@
 """Views: named deterministic versions of an item, each with a row of its own in the store.
 
 Images: `identity`, `hflip`, `five-crop` (its corners and its centre, squares of 7/8 of the shorter side) and
-`random-resized-crop-N` (N crops like torchvision's RandomResizedCrop, drawn from the item's content and the crop's
-number alone). The last two are groups, whose members are named `five-crop.centre` or `random-resized-crop.1`.
+`random-resized-crop-N` (N crops, at most 999, like torchvision's RandomResizedCrop, drawn from the item's content and
+the crop's number alone). The last two are groups; members are named `five-crop.centre` or `random-resized-crop.1`.
 A pair of texts: `first` and `second`.
 
 A row's key is a sha256: for `identity` the item's own; for a text of a pair that text's own, so that equal texts are
@@ -15,6 +15,8 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from icebox.features import fingerprint
 from icebox.features.abc.dataset import Content, Modality, Pair
@@ -33,8 +35,11 @@ FIVE_CROP = "five-crop"
 CROP_POSITIONS = ("top-left", "top-right", "bottom-left", "bottom-right", "centre")
 RANDOM_CROP = "random-resized-crop"
 GROUPS = (IDENTITY, HFLIP, FIVE_CROP, f"{RANDOM_CROP}-N")
-RANDOM_CROPS = re.compile(rf"{RANDOM_CROP}-([1-9]\d*)")
-GROUP_MEMBER = re.compile(rf"{FIVE_CROP}\.({'|'.join(CROP_POSITIONS)})|{RANDOM_CROP}\.[1-9]\d*")
+CROPS_MAX = 999  # each is a row of every item
+NUMBER = r"[1-9][0-9]{0,2}"  # 1 to CROPS_MAX
+RANDOM_CROPS = re.compile(rf"{RANDOM_CROP}-({NUMBER})")
+GROUP_MEMBER = re.compile(rf"{FIVE_CROP}\.({'|'.join(CROP_POSITIONS)})|{RANDOM_CROP}\.{NUMBER}")
+TOO_MANY = re.compile(rf"{RANDOM_CROP}[-.][1-9][0-9]{{3,}}")
 
 
 class ViewItem(NamedTuple):
@@ -58,6 +63,8 @@ def expand_names(names: Sequence[str], where: str, *, also: Sequence[str] = ()) 
             expanded += [f"{RANDOM_CROP}.{number}" for number in range(1, int(crops[1]) + 1)]
         elif name in (IDENTITY, HFLIP, *also) or GROUP_MEMBER.fullmatch(name):
             expanded.append(name)
+        elif TOO_MANY.fullmatch(name):
+            raise IceboxError(f"{where}: expected at most {CROPS_MAX} random crops, found '{name}'")
         else:
             raise IceboxError(f"{where}: no view '{name}'; {suggestion(name, [*GROUPS, *also])}")
     return tuple(dict.fromkeys(expanded))
@@ -96,15 +103,18 @@ def view_key(item_key: str, view: str) -> str:
 
 def prepare(backbone: "Backbone", content: Content, view: str) -> Any:
     """A content as a view shows it, prepared for a batch. Raises ItemError for one that can't be read."""
-    if view == IDENTITY:
-        return backbone.prepare(content)
     if view in TEXTS:
         return backbone.prepare(text_of(content, view))
-    from icebox.features.images import crops
+    if not isinstance(content, bytes | np.ndarray):
+        return backbone.prepare(content)
+    from icebox.features.images import crops, memory
 
-    if view == HFLIP:
-        return backbone.prepare(crops.mirror(content))
-    return backbone.prepare_framed(crops.crop_view(content, view))
+    with memory.budget.kept():  # a large picture is in memory until it is resized
+        if view == IDENTITY:
+            return backbone.prepare(content)
+        if view == HFLIP:
+            return backbone.prepare(crops.mirror(content))
+        return backbone.prepare_framed(crops.crop_view(content, view))
 
 
 def text_of(content: Content, view: str) -> str:

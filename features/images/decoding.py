@@ -1,16 +1,19 @@
 """Decode an item's content into an 8-bit image, grey or RGB, whatever camera, scanner or website it came from."""
 
-import importlib
 import io
 import struct
-from functools import cache
-from types import ModuleType
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from icebox.features.abc.dataset import Content
 from icebox.features.errors import ItemError
+from icebox.features.images import jpeg, memory
+from icebox.features.images.completeness import refuse_undecoded
 
 # Named one by one: left to itself Pillow also tries dozens of rare formats, and starts Ghostscript for an EPS.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
@@ -18,9 +21,7 @@ IMAGE_SUFFIXES = {  # of the files listed in a folder: those of FORMATS
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".tif", ".tiff",
     ".pbm", ".pgm", ".ppm", ".pnm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx",
 }  # fmt: skip
-PIXELS_MAX = 89_478_485  # where Pillow starts to warn: 256 MB as RGB, which a few kilobytes of PNG can claim
 ORIENTATION = 0x0112  # EXIF tag: 1 is upright
-SIMPLEJPEG_MODES = {"L": "GRAY", "RGB": "RGB"}  # Pillow's name → simplejpeg's; CMYK and the rest are left to Pillow
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error)
 
@@ -32,15 +33,26 @@ def to_image(content: Content, *, draft: int | None = None) -> Image.Image:
     With `draft` a JPEG may come out 2, 4 or 8 times smaller, its shorter side no shorter than that many pixels.
     Raises ItemError, which does not know the item's name, for content that is not a whole image.
     """
-    return from_array(content) if isinstance(content, np.ndarray) else finish_image(*open_image(content, draft))
+    if isinstance(content, np.ndarray):
+        return from_array(content)
+    with memory.budget.kept():
+        image, pixels = open_image(content, draft)
+        if pixels is not None:
+            image, pixels = with_pixels(image, pixels), None  # no reference is left that would keep a copy in memory
+        return finish_image(image)
 
 
 def to_pixels(content: Content, *, draft: int | None = None) -> np.ndarray:
     """Like `to_image`, as uint8 (height, width) or (height, width, 3); an upright JPEG is not copied on the way."""
     if isinstance(content, np.ndarray):
         return np.asarray(from_array(content))
-    image, pixels = open_image(content, draft)
-    return pixels if pixels is not None and not is_rotated(image) else np.asarray(finish_image(image, pixels))
+    with memory.budget.kept():
+        image, pixels = open_image(content, draft)
+        if pixels is not None and not is_rotated(image):
+            return pixels
+        if pixels is not None:
+            image, pixels = with_pixels(image, pixels), None
+        return as_array(finish_image(image))
 
 
 def from_array(pixels: np.ndarray) -> Image.Image:
@@ -63,14 +75,14 @@ def open_image(content: Content, draft: int | None) -> tuple[Image.Image, np.nda
         raise ItemError("the file is empty (0 bytes)")
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
-        refuse_bomb(image)
-        size = image.size
+        memory.refuse_too_large(image)
+        full_size = image.size
         if draft is not None:
             image.draft(None, (draft, draft))  # does nothing to other formats
-        full_size = image.size == size
-        if full_size and image.format == "JPEG" and (pixels := decode_jpeg(content, image.mode)) is not None:
-            return image, pixels
-        image.load()
+        needed_bytes = memory.bytes_needed(image, full_size)
+        memory.refuse_too_much(needed_bytes, image)
+        memory.budget.reserve(needed_bytes)
+        return image, load(image, content)
     except UnidentifiedImageError as error:
         raise ItemError(
             f"not an image, or not one of {', '.join(FORMATS)}: {len(content)} bytes that start with {content[:8]!r}"
@@ -79,55 +91,42 @@ def open_image(content: Content, draft: int | None) -> tuple[Image.Image, np.nda
         raise ItemError(f"too large to decode: {error}") from error
     except UNREADABLE as error:
         raise ItemError(f"damaged or cut short ({len(content)} bytes): {error}") from error
-    return image, None
 
 
-def decode_jpeg(content: bytes, mode: str) -> np.ndarray | None:
-    """A JPEG's pixels by simplejpeg: uint8 (h, w) for mode "L", (h, w, 3) for "RGB".
-
-    A sixth faster than Pillow and bit for bit the same, since both are libjpeg-turbo; both release Python's lock while
-    they decode, so threads decode in parallel. None where Pillow has to decide: odd, damaged, of another mode.
-    """
-    library = simplejpeg()
-    if library is None or mode not in SIMPLEJPEG_MODES:
-        return None
-    try:
-        # The precise inverse DCT and the smooth upsampling of color are Pillow's, too. `strict`: whatever libjpeg
-        # warns of is refused, so that what counts as damaged is decided in one place, by Pillow.
-        pixels: np.ndarray = library.decode_jpeg(
-            content, colorspace=SIMPLEJPEG_MODES[mode], fastdct=False, fastupsample=False, strict=True
-        )
-    except ValueError:
-        return None
-    return pixels[..., 0] if mode == "L" else pixels
+def load(image: Image.Image, content: bytes) -> np.ndarray | None:
+    """Decode `image`, in place, or else return the pixels that simplejpeg decoded. Raises ItemError for a part only."""
+    if isinstance(image, JpegImageFile):  # also of several pictures (MPO), as phones take them
+        jpeg.refuse_many_scans(content)
+        if (pixels := jpeg.decode(content, image)) is not None:
+            return pixels
+    elif isinstance(image, TiffImageFile):
+        jpeg.check_tiff(content, image)
+    decoder = image.tile[0].codec_name if isinstance(image, ImageFile) and image.tile else ""
+    image.load()
+    refuse_undecoded(image, content, decoder)
+    return None
 
 
-@cache
-def simplejpeg() -> ModuleType | None:
-    """The library, or None where there is no build of it for this machine."""
-    try:
-        return importlib.import_module("simplejpeg")
-    except ImportError:
-        return None
+def with_pixels(header: Image.Image, pixels: np.ndarray) -> Image.Image:
+    """An image of these pixels, with the header's EXIF data."""
+    image = Image.fromarray(pixels)
+    image.info = header.info
+    return image
 
 
-def finish_image(image: Image.Image, pixels: np.ndarray | None) -> Image.Image:
-    """Make one upright 8-bit image of what `open_image` returned."""
-    if pixels is not None:
-        header, image = image, Image.fromarray(pixels)
-        image.info = header.info
+def finish_image(image: Image.Image) -> Image.Image:
+    """Make one upright 8-bit image of a decoded one."""
     return to_eight_bit(to_upright(image))
 
 
-def refuse_bomb(image: Image.Image) -> None:
-    """Raise DecompressionBombError for too many pixels by the header, before any is decoded.
-
-    Pillow warns above its limit and raises above twice that; one limit holds the same under every warning filter.
-    """
-    if image.width * image.height > PIXELS_MAX:
-        raise Image.DecompressionBombError(
-            f"{image.width}×{image.height} pixels, the limit is {PIXELS_MAX:,}; store a smaller copy of it"
+def as_array(image: Image.Image) -> np.ndarray:
+    """The pixels of an image of mode "L" or "RGB", copied strip by strip: numpy itself takes two copies at once."""
+    pixels = np.empty((image.height, image.width, len(image.getbands())), np.uint8)
+    for left, upper, right, lower in memory.strips(image):
+        pixels[upper:lower] = np.asarray(image.crop((left, upper, right, lower))).reshape(
+            lower - upper, image.width, -1
         )
+    return pixels[..., 0] if image.mode == "L" else pixels
 
 
 def to_upright(image: Image.Image) -> Image.Image:
@@ -153,18 +152,38 @@ def to_eight_bit(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise ItemError("pixels are floating-point numbers without an agreed range; store them as 8 or 16 bit")
     mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
+    if image.mode == mode and not image.has_transparency_data:
+        return image
     try:
-        if image.has_transparency_data:
-            layer = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-        return image if image.mode == mode else image.convert(mode)
+        return by_strips(image, mode, on_white if image.has_transparency_data else lambda strip: strip.convert(mode))
     except ValueError as error:
         raise ItemError(f"colour mode {image.mode} can't be turned into {mode}: {error}") from error
 
 
+def by_strips(image: Image.Image, mode: str, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """The image in another mode, converted strip by strip: a large one would take several copies of itself."""
+    converted = Image.new(mode, image.size)
+    for box in memory.strips(image):
+        converted.paste(convert(image.crop(box)), box)
+    return converted
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """An image with transparency on white → "L" for grey, else "RGB"."""
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert(
+        "L" if image.mode in ("1", "L", "LA") else "RGB"
+    )
+
+
 def from_sixteen_bit(image: Image.Image) -> Image.Image:
     """0..65535 → 0..255, rounded: Pillow's own conversion clips at 255 and gives a white image."""
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise ItemError(f"expected grey values of 16 bits (0..65535), found {values.min()}..{values.max()}")
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    low, high = image.getextrema()
+    if low < 0 or high > 65535:  # type: ignore[operator]
+        raise ItemError(f"expected grey values of 16 bits (0..65535), found {low}..{high}")
+    return by_strips(image, "L", lambda strip: Image.fromarray(((as_int32(strip) + 128) // 257).astype(np.uint8)))
+
+
+def as_int32(image: Image.Image) -> np.ndarray:
+    """The values of a grey image of 16 or 32 bits (h, w)."""
+    return np.asarray(image).astype(np.int32)

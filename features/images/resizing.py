@@ -8,6 +8,9 @@ a simple ratio leaves many values halfway between two levels).
 Letters: h height, w width, in pixels.
 """
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from PIL import Image
@@ -16,22 +19,61 @@ from torch.nn import functional as F
 # Pillow resizes the columns first where an image is more than twice as high as wide, torch always the rows. With 8
 # bits between the two, the other order moves a quarter of the values, bicubic ones by up to 25 levels.
 HEIGHT_PER_WIDTH_MAX = 1.9
+# Of a picture that becomes larger than this only the part that is kept is resized: one of 60,000×1 pixels would become
+# 3.9 billion. At 256 pixels of the shorter side these are pictures more than 256 times as long as wide.
+ENLARGED_MAX = 1 << 24
+RESAMPLING_REACH = 4  # pixels to each side that a resized one depends on, and one to spare (Lanczos: 3)
 
 
 def resize_and_crop(
-    pixels: np.ndarray, *, shorter: int, crop: tuple[int, int], interpolation: str, exact: bool = False
+    pixels: np.ndarray,
+    *,
+    shorter: int,
+    crop: tuple[int, int],
+    interpolation: str,
+    exact: bool = False,
+    offset: Callable[[int, int], int] | None = None,
 ) -> np.ndarray:
     """Resize the shorter side to `shorter` and take the central `crop` (height, width); black outside the image.
 
-    uint8 (h, w) or (h, w, 3) → uint8 of the crop's height and width. `interpolation` is `bilinear` or `bicubic`.
+    uint8 (h, w) or (h, w, 3) → uint8 of the crop's height and width. `interpolation` is `bilinear` or `bicubic`;
+    `offset(size, kept)` is that of the crop, or else as torchvision rounds it.
     """
+    offset = offset or center_offset
     height, width = resized_shape(pixels.shape[0], pixels.shape[1], shorter)
-    resized = resize(pixels, (height, width), interpolation=interpolation, exact=exact)
-    top, left = center_offset(height, crop[0]), center_offset(width, crop[1])
-    if top < 0 or left < 0:
-        image = Image.fromarray(resized).crop((left, top, left + crop[1], top + crop[0]))
-        return np.asarray(image)
-    return resized[top : top + crop[0], left : left + crop[1]]
+    top, left = offset(height, crop[0]), offset(width, crop[1])
+    if height * width > ENLARGED_MAX:
+        resized, box = resize_kept_part(pixels, (height, width), (top, left, *crop), interpolation=interpolation)
+        top, left = top - box[0], left - box[1]
+    else:
+        resized = resize(pixels, (height, width), interpolation=interpolation, exact=exact)
+    bottom, right = top + crop[0], left + crop[1]
+    if top < 0 or left < 0 or bottom > resized.shape[0] or right > resized.shape[1]:
+        return np.asarray(Image.fromarray(resized).crop((left, top, right, bottom)))
+    return resized[top:bottom, left:right]
+
+
+def resize_kept_part(
+    pixels: np.ndarray, size: tuple[int, int], crop: tuple[int, int, int, int], *, interpolation: str
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Resize to `size` (height, width), but only that part which lies in `crop` (top, left, height, width).
+
+    Returns the part, and its (top, left) in the whole. Its pixels are the whole's, up to the rounding of positions.
+    """
+    kept, box, start = [], [], []  # along the rows, then the columns
+    for axis, (side, first, length) in enumerate(zip(size, crop[:2], crop[2:], strict=True)):
+        start.append(max(0, first))
+        stop = min(side, first + length)
+        scale = pixels.shape[axis] / side  # pixels of the picture for one of the resized
+        margin = RESAMPLING_REACH * max(scale, 1)
+        low = max(0, math.floor(start[axis] * scale - margin))
+        pixels = pixels.take(range(low, min(pixels.shape[axis], math.ceil(stop * scale + margin))), axis)
+        kept.append(stop - start[axis])
+        box.append((start[axis] * scale - low, stop * scale - low))
+    (top, bottom), (left, right) = box
+    resample = Image.Resampling[interpolation.upper()]
+    resized = Image.fromarray(pixels).resize((kept[1], kept[0]), resample, box=(left, top, right, bottom))
+    return np.asarray(resized), (start[0], start[1])
 
 
 def resize(pixels: np.ndarray, size: tuple[int, int], *, interpolation: str, exact: bool = False) -> np.ndarray:

@@ -29,7 +29,7 @@ TOKEN_POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # (b, t, d), 
     "max": lambda x, mask: x.masked_fill(mask[..., None] == 0, float("-inf")).amax(1),
 }
 EACH_TOKEN = "tokens"  # no pooling: every token that is not padding keeps its own vector
-GRID = re.compile(r"grid-([1-9]\d*)")
+GRID = re.compile(r"grid-([1-9][0-9]?)")  # to 99: few networks' outputs have as many positions a side
 POOLINGS_BY_AXES = {  # number of axes → names of poolings
     2: ["no pooling"],
     3: sorted([*TOKEN_POOLINGS, EACH_TOKEN]),
@@ -57,6 +57,7 @@ def pool(x: Tensor, how: str, mask: Tensor | None = None) -> Tensor:
     raise IceboxError(
         f"pooling '{how}' does not fit an output of shape {tuple(x.shape)}; "
         f"fitting: {', '.join(POOLINGS_BY_AXES.get(x.ndim, ['none']))}"
+        + ("; K is at most 99" if how.startswith("grid-") else "")
     )
 
 

@@ -118,7 +118,7 @@ def content_of(item: Any, modality: Modality) -> Content:
             return item
         case "image", Image.Image():
             try:
-                return np.asarray(decoding.finish_image(item, None))
+                return np.asarray(decoding.finish_image(item))
             except decoding.UNREADABLE as reason:
                 raise ItemError(f"damaged or cut short: {reason}") from reason
         case "text", str():

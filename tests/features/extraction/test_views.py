@@ -1,6 +1,7 @@
 """Several views of an item in one store."""
 
 import random
+import re
 from pathlib import Path
 
 import h5py
@@ -50,6 +51,14 @@ def run(folder: Path, numbers, seen=TWO, **options):
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("name", [f"random-resized-crop{number}" for number in ("-1000", "-99999999", ".1000")])
+def test_more_random_crops_than_anyone_can_store_are_refused_before_their_names_are_made(name):
+    assert len(views.expand_names(["random-resized-crop-999"], "views")) == 999
+    with pytest.raises(IceboxError, match=f"^views: expected at most 999 random crops, found '{name}'$"):
+        views.expand_names([name], "views")
+    assert re.fullmatch(views.json_schema()["anyOf"][1]["pattern"], name) is None
 
 
 def test_names_of_groups_expand_to_their_members():

@@ -7,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from icebox.features.images import resizing
 from icebox.features.images.resizing import resize, resize_and_crop
 from icebox.features.weights import torchvision_models
 
@@ -98,3 +99,19 @@ def test_real_photos_are_within_a_level_in_a_hundredth_of_the_values():
     assert max(largest for largest, _ in found) <= 2
     assert max(share for _, share in found) <= 0.01
     assert np.mean([share for _, share in found]) <= 0.003
+
+
+@pytest.mark.parametrize("shape", [(1, 400), (400, 1), (3, 700), (700, 3), (40, 30), (2, 300, 3)])
+@pytest.mark.parametrize("recipe", [*RECIPES, (20, 32, "bicubic")])
+def test_the_part_of_a_long_thin_picture_that_is_kept_is_that_of_the_whole(shape, recipe, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    whole = ours(Image.fromarray(pixels), *recipe, exact=True)
+    monkeypatch.setattr(resizing, "ENLARGED_MAX", 0)
+    part = ours(Image.fromarray(pixels), *recipe)
+    assert part.shape == whole.shape
+    assert np.abs(part.astype(int) - whole).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(60_000, 1), (1, 60_000), (89_000_000, 1)])
+def test_of_a_picture_a_pixel_high_only_what_is_kept_is_enlarged(size):
+    assert ours(Image.new("L", size, 128), *RECIPES[0]).tolist() == [[128] * 224] * 224

@@ -40,6 +40,12 @@ def test_a_grid_of_the_maps_own_size_is_the_map():
     assert torch.allclose(pool(x, "grid-1"), pool(x, "avg"))
 
 
+@pytest.mark.parametrize("how", ["grid-100", "grid-99999"])
+def test_a_grid_has_at_most_99_cells_a_side(how):
+    with pytest.raises(IceboxError, match=f"'{how}'.*grid-K, max, mean; K is at most 99"):
+        pool(torch.zeros(1, 2, 2, 2), how)
+
+
 @pytest.mark.parametrize("how", ["grid-0", "grid-", "grid--1", "grid-2x2", "grid", "grid-02"])
 def test_a_grid_needs_a_whole_number_of_cells(how):
     with pytest.raises(IceboxError, match="fitting: avg, flatten, grid-K, max, mean"):

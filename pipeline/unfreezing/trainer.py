@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from icebox.features import files
 from icebox.features.errors import IceboxError
 from icebox.features.nn import freezing
 from icebox.features.nn.devices import default_device
@@ -31,6 +30,7 @@ from icebox.features.seeds import step_seed
 from icebox.pipeline.config.schema import UnfreezeOptions
 from icebox.pipeline.evaluation import formatting, metrics
 from icebox.pipeline.project import progress
+from icebox.pipeline.training.checkpoint import CheckpointFiles, unchanged_on_failure
 from icebox.pipeline.unfreezing import optimizer
 from icebox.pipeline.unfreezing.end_to_end import EndToEndModel
 from icebox.pipeline.unfreezing.freezing_schedule import FreezingSchedule
@@ -110,9 +110,11 @@ class FineTuner:
         self.wrapped_model, self.optimizer = fabric.setup(self.model, torch.optim.AdamW(groups))
         self.best_state = copy.deepcopy(self.model.state_dict())
         self.average = MovingAverage(self.model, options.average) if options.average else None
-        checkpoint = folder / "checkpoint.pt"
-        if checkpoint.exists():
-            self.load_checkpoint(checkpoint)
+        checkpoint = CheckpointFiles(folder / "checkpoint.pt")
+        if checkpoint.restore(self.load_checkpoint):
+            for line in self.progress.curve:
+                self.on_epoch(line)
+            logger.info("going on from epoch %d", self.progress.epochs)
         else:
             self.evaluate(loss=math.nan)
         steps = options.epochs * math.ceil(len(self.train) / options.batch_size)
@@ -247,29 +249,29 @@ class FineTuner:
         epochs_since_best = self.progress.epochs - self.progress.best_epoch
         return self.options.patience is not None and epochs_since_best >= self.options.patience
 
-    def save_checkpoint(self, path: Path) -> None:
+    def save_checkpoint(self, checkpoint: CheckpointFiles) -> None:
         """Write all that the next epoch depends on, whole or not at all."""
-        state = {  # version 0.1 chose the keys: a run that it began is to go on
+        state = {
             "whole": self.model.state_dict(),
             "best": self.best_state,
-            "mean": self.average.weights if self.average else {},
+            "mean": self.average.state_dict() if self.average else {},
             "optimiser": self.optimizer.state_dict(),
             "progress": vars(self.progress),
         }
-        with files.replacing(path) as temporary, temporary.open("wb") as stream:
-            torch.save(state, stream)
+        checkpoint.save(self.progress.epochs, state)
 
-    def load_checkpoint(self, path: Path) -> None:
-        """Continue from a checkpoint; `on_epoch` gets the lines of the epochs before it."""
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        self.model.load_state_dict(state["whole"])
-        self.optimizer.load_state_dict(state["optimiser"])
+    def load_checkpoint(self, state: dict[str, Any]) -> None:
+        """Continue from a checkpoint's state. Where it does not fit, raises an error and changes nothing."""
+        parts: dict[str, Any] = {"model": self.model, "optimizer": self.optimizer}
         if self.average:
-            self.average.load(state["mean"])
-        self.best_state, self.progress = state["best"], Progress(**state["progress"])
-        for line in self.progress.curve:
-            self.on_epoch(line)
-        logger.info("going on from epoch %d", self.progress.epochs)
+            parts["average"] = self.average
+        with unchanged_on_failure(parts):
+            self.model.load_state_dict(state["best"])  # is of the right shape, too
+            self.model.load_state_dict(state["whole"])
+            self.optimizer.load_state_dict(state["optimiser"])
+            if self.average:
+                self.average.load_state_dict(state["mean"])
+            self.best_state, self.progress = state["best"], Progress(**state["progress"])
 
     def epoch_summary(self) -> str:
         """The last epoch in a line of text."""

@@ -39,7 +39,11 @@ class MovingAverage:
         finally:
             self.module.load_state_dict(current)
 
-    def load(self, weights: dict[str, Tensor]) -> None:
+    def state_dict(self) -> dict[str, Tensor]:
+        """The average, by the parameters' names."""
+        return self.weights
+
+    def load_state_dict(self, weights: dict[str, Tensor]) -> None:
         """Continue from an average that a checkpoint holds."""
         for name, value in weights.items():
             self.weights[name].copy_(value)

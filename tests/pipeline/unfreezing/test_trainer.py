@@ -15,6 +15,7 @@ from icebox.pipeline.unfreezing import trainer
 from icebox.pipeline.unfreezing.end_to_end import EndToEndModel
 from icebox.pipeline.unfreezing.freezing_schedule import FreezingSchedule
 from icebox.pipeline.unfreezing.trainer import FineTuner
+from tests.pipeline.training.test_checkpoint import DAMAGE, saved, written
 
 N, D = 96, 6
 
@@ -240,3 +241,45 @@ def test_who_looks_on_hears_every_epoch_also_those_before_a_run_was_killed(tmp_p
     went_on, _ = run(tmp_path / "killed", on_epoch=heard.append)
     assert [line["epoch"] for line in heard] == [0, 1, 2, 3, 4]
     assert heard == went_on.curve
+
+
+def killed_after_three_epochs(folder, **how):
+    """The checkpoints that a killed run leaves, the newest first."""
+    with pytest.MonkeyPatch.context() as patch:
+        save = FineTuner.save_checkpoint
+
+        def kill(self, checkpoint):
+            save(self, checkpoint)
+            if self.progress.epochs == 3:
+                raise KeyboardInterrupt
+
+        patch.setattr(FineTuner, "save_checkpoint", kill)
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, **how)
+    return sorted(folder.glob("checkpoint-*.pt"), reverse=True)
+
+
+@pytest.mark.parametrize("average", [None, 0.9])
+@pytest.mark.parametrize("kind", ["flipped at 0.5", "truncated", "empty"])
+def test_a_damaged_checkpoint_counts_as_none_and_the_end_is_the_same(tmp_path, caplog, kind, average):
+    _, whole = run(tmp_path / "whole", average=average)
+    newest, _ = killed_after_three_epochs(tmp_path / "killed", average=average)
+    newest.write_bytes(DAMAGE[kind](newest.read_bytes()))
+    heard = []
+    _, went_on = run(tmp_path / "killed", average=average, on_epoch=heard.append)
+    assert [line["epoch"] for line in heard] == [0, 1, 2, 3, 4]
+    assert same(state(whole), state(went_on))
+    assert f"{newest}: its bytes have changed; it counts as none" in caplog.text
+
+
+@pytest.mark.parametrize("part", ["whole", "best", "mean", "optimiser", "progress"])
+def test_a_checkpoint_of_another_shape_counts_as_none_whichever_part_differs(tmp_path, caplog, part):
+    _, whole = run(tmp_path / "whole", average=0.9)
+    for path in killed_after_three_epochs(tmp_path / "other", average=0.9):
+        content = torch.load(path, weights_only=True)
+        content[part] = {"epoch": 3} if part == "progress" else {name: torch.ones(3, 5) for name in content[part]}
+        path.unlink()
+        written(path.parent, saved(content), number=3)
+    _, anew = run(tmp_path / "other", average=0.9)
+    assert same(state(whole), state(anew))
+    assert "it counts as none" in caplog.text

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 import icebox
 from icebox.features.errors import IceboxError, system_error
-from icebox.pipeline.cli import doctor, predict, project, store, verbosity
+from icebox.pipeline.cli import doctor, failures, predict, project, store, verbosity
 from icebox.pipeline.project import hints
 
 STAGES = {  # name → its purpose; a module of icebox.pipeline.stages
@@ -29,6 +29,10 @@ STAGES = {  # name → its purpose; a module of icebox.pipeline.stages
     "unfreeze": "Train a store's backbone on, end to end, from a fitted head.",
     "report": "Write the HTML report of all that params.yaml names.",
 }
+SECTIONS = {  # stages that run on an entry of params.yaml → its section
+    "manifest": "datasets", "fetch": "backbones", "pretrain": "pretrain", "extract": "stores", "look": "stores",
+    "unfreeze": "unfreeze",
+}  # fmt: skip
 WITHOUT_KEY = ("check", "report")
 INTERRUPTED = 130  # exit codes: the shell's for Ctrl-C
 READER_GONE = 141  # and for a pipe that nobody reads
@@ -57,6 +61,13 @@ class Commands(TyperGroup):
             if logger.isEnabledFor(logging.DEBUG):
                 traceback.print_exc()
             print(f"error: {hints.with_hint(error)}", file=sys.stderr)
+            raise typer.Exit(1) from None
+        except failures.KINDS as error:
+            if (line := failures.explain(error)) is None:
+                raise
+            if logger.isEnabledFor(logging.DEBUG):
+                traceback.print_exc()
+            print(f"error: {line} (-v shows where)", file=sys.stderr)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             print("interrupted; what is finished is kept, the same command goes on from there", file=sys.stderr)
@@ -123,9 +134,12 @@ def common(
 
 def run_stage(name: str, key: str | None = None) -> None:
     """Run one stage of dvc.yaml on the entry `key` of params.yaml."""
-    from icebox.pipeline.config import loader
+    from icebox.pipeline.config import loader, references
 
     config = loader.load()
+    if key is not None and name in SECTIONS:
+        section = SECTIONS[name]
+        references.check_known(f"entry of {section}", key, list(getattr(config, section)), f"{name} {key}")
     os.environ.setdefault("ICEBOX_DEVICE", config.run.device)
     importlib.import_module(f"icebox.pipeline.stages.{name}").run(config, key)
 

@@ -13,7 +13,6 @@ STORES = Path("data/stores")
 PRECISIONS = Path(".icebox/plans")  # `precision: auto` as resolved; under its first name, since records must last
 UNFREEZE = Path(".icebox/unfreeze")
 TRAININGS = Path(".icebox/trainings")
-TEMPLATES = Path(".icebox/templates")
 PLAN = Path("data/plan")
 ENSEMBLE = "ensemble"  # the name under which a store's ensemble stands beside its heads
 ENSEMBLES = Path("results/ensembles")  # apart from the heads' folders, which its stage depends on

@@ -1,5 +1,6 @@
 """The report: one HTML page that opens offline. It holds no clock, host or path: equal results give equal bytes."""
 
+from functools import cache
 from pathlib import Path
 
 import jinja2
@@ -29,32 +30,42 @@ def write(config: Config) -> Path:
 
 def render(config: Config) -> str:
     """The page's HTML. Raises IceboxError where metrics are missing or a file is damaged."""
-    paths.TEMPLATES.mkdir(parents=True, exist_ok=True)
-    environment = jinja2.Environment(
+    return (
+        environment()
+        .get_template("index.html.jinja")
+        .render(
+            sections=sections.collect(config),
+            trained=training_section.collect(config),
+            heads=config.heads,
+            metrics=METRICS,
+            seed=config.fit.seed,
+            classes_max=CLASSES_MAX,
+            asset=asset,
+            any_images=any_images,
+            chart_data=chart_data.collect,
+            format_parameters=leaderboard.format_parameters,
+            size=formats.size,
+            split_names=split_names,
+            to_flow_yaml=provenance.to_flow_yaml,
+        )
+    )
+
+
+@cache
+def environment() -> jinja2.Environment:
+    """The templates, translated once a process, which takes 0.1 s.
+
+    Translated ones kept in files would be code that nobody checks: a damaged one crashed Python.
+    """
+    templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGE),
-        # translating the templates is a third of a small report's time
-        bytecode_cache=jinja2.FileSystemBytecodeCache(str(paths.TEMPLATES)),
         autoescape=True,  # labels and texts may hold HTML
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"number": formatting.number, "difference": formatting.signed}
-    return environment.get_template("index.html.jinja").render(
-        sections=sections.collect(config),
-        trained=training_section.collect(config),
-        heads=config.heads,
-        metrics=METRICS,
-        seed=config.fit.seed,
-        classes_max=CLASSES_MAX,
-        asset=asset,
-        any_images=any_images,
-        chart_data=chart_data.collect,
-        format_parameters=leaderboard.format_parameters,
-        size=formats.size,
-        split_names=split_names,
-        to_flow_yaml=provenance.to_flow_yaml,
-    )
+    templates.globals |= {"number": formatting.number, "difference": formatting.signed}
+    return templates
 
 
 def asset(name: str) -> Markup:

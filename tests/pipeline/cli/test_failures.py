@@ -53,11 +53,11 @@ def refused(folder: Path, capsys: pytest.CaptureFixture[str]):
         (["unfreeze", "nope"], "unfreeze nope: no entry of unfreeze named 'nope'; there are: glyphnet-tuned"),
         (
             ["fit", "digits-pixels-logregg"],
-            "fit digits-pixels-logregg: expected STORE-HEAD, a store and a head of",
+            "digits-pixels-logregg: expected STORE/HEAD, found no head of that name; did you",
         ),
         (
             ["fit", "nope"],
-            "fit nope: expected STORE-HEAD, a store and a head of params.yaml; there are: digits-",
+            "nope: expected STORE/HEAD, found no head of that name; there are: digits-",
         ),
         (["generate", "nope"], "generate: 'nope' has no entry under generate: in params.yaml"),
         (

@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 Hint = Literal[
     "allow leakage",
+    "choose a device",
     "choose other outputs",
     "end the other process",
     "extract",

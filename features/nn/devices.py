@@ -33,7 +33,9 @@ def resolve(name: str) -> str:
     if name == AUTO:
         return there_are[0]
     if name not in there_are:
-        raise IceboxError(f"there is no device '{name}' here; there are: {', '.join((AUTO, *there_are))}")
+        raise IceboxError(
+            f"there is no device '{name}' here; there are: {', '.join((AUTO, *there_are))}", hint="choose a device"
+        )
     return name
 
 

@@ -6,6 +6,7 @@ WORDING: dict[Hint, str] = {
     "allow leakage": (
         "set split.leakage to drop (leaves these items out of train, out of val where test has them) or to allow"
     ),
+    "choose a device": "run.device in params.yaml names it where that variable does not",
     "choose other outputs": (
         "heads need others: set stores.{store}.input.outputs: [{outputs}] (and stores.{store}.outputs, if these are "
         "not stored)"

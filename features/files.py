@@ -261,11 +261,9 @@ def is_link_in(root: Path, name: str) -> bool:
 def read_contained(root: Path, name: str) -> bytes:
     """The bytes of the file `name` in `root`. Raises IceboxError for one that is gone, unreadable or outside `root`."""
     path = contained_path(root, name)
-    if path.exists() and not path.is_file():  # opening a pipe would wait for ever
-        raise IceboxError(
-            f"datasets: {root / name} is no file, but a folder, pipe, socket or device; put the file itself there"
-        )
     try:
-        return path.read_bytes()
+        if path.is_file() or not path.exists():  # opening a pipe would wait for ever
+            return path.read_bytes()
     except OSError as error:
         raise IceboxError(f"datasets: {root / name} can't be read: {error.strerror}") from error
+    raise IceboxError(f"datasets: {root / name} is no file, but a folder, pipe, socket or device; put the file there")

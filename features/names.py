@@ -7,11 +7,13 @@ from collections.abc import Iterable
 WHOLE_NUMBER = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")  # 1.0, but neither 01.0 nor 1.10, which may be a version
 LARGE_FLOAT = re.compile(r"-?[1-9](?:\.[0-9]+)?e\+[0-9]{2}")  # as Python writes a float from 1e16 on
 TRUTH_VALUES = {"true": "true", "True": "true", "TRUE": "true", "false": "false", "False": "false", "FALSE": "false"}
-LEADING_ZEROS = re.compile(r"-?0[0-9]+")  # the number that stands for it has lost them
+LEADING_ZEROS = re.compile(r"-?0[0-9]{1,40}")  # the number that stands for it has lost them
 
 
 def canonical_name(text: str) -> str:
     """The normal form: 1.0 → 1, True → true, without blanks at its ends, accents composed (NFC); 01 stays 01."""
+    if text.isascii() and text.isalnum():  # most are, and this is called for every row
+        return TRUTH_VALUES.get(text, text)
     name = unicodedata.normalize("NFC", text.strip())
     if name in TRUTH_VALUES:
         return TRUTH_VALUES[name]

@@ -1,4 +1,4 @@
-"""Texts, or pairs of texts, from a table: CSV, TSV, JSON Lines or Parquet, one item per row."""
+"""Texts, or pairs of texts, from a table: CSV, TSV, JSON or Parquet, one item per row."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from icebox.features.abc.dataset import Content, Dataset, Item, Pair
-from icebox.features.datasets.readers.table_items import TableItems, named_columns, paths_by_split
-from icebox.features.datasets.readers.tables import Table, column_list
+from icebox.features.datasets.readers.tables.columns import column_list, named_columns
+from icebox.features.datasets.readers.tables.table import Table
+from icebox.features.datasets.readers.tables.table_files import paths_by_split
+from icebox.features.datasets.readers.tables.table_items import TableItems
 from icebox.features.errors import IceboxError
 from icebox.features.text.cleaning import clean
 
@@ -22,7 +24,7 @@ class Source(Dataset):
     def __init__(
         self,
         *,
-        path: Path | dict[str, Path],
+        path: Path | Sequence[Path] | dict[str, Path | Sequence[Path]],
         text: Column | Sequence[Column] | None = None,
         first: Column | None = None,
         second: Column | None = None,
@@ -36,14 +38,16 @@ class Source(Dataset):
         encoding: str = "utf-8",
         delimiter: str | None = None,
         quotes: bool | None = None,
+        escape: str | None = None,
         header: bool = True,
     ) -> None:
-        """`path` is relative to the project's root; several files go by the split that each holds, `{train: …}`.
+        """`path` is relative to the project's root: a file, a list of files, a folder of them or a pattern such as
+        `data/*.parquet`; several go by the split that each holds, `{train: …}`, or that all their names tell.
 
         `text` is the column of the texts (default "text"), or several columns; `first` and `second` instead make pairs.
         Rows whose label is one of `drop_labels` are left out ("" for rows without a label). `slices` are columns by
         which results are broken down. `clean` names steps of features/text/cleaning.py.
-        features/datasets/readers/tables.py explains how files are read.
+        features/datasets/readers/tables/table.py explains how files are read.
         """
         self.modality = "text" if first is None and second is None else "pair"
         self.texts = [("text", column) for column in column_list(text) or ["text"]]
@@ -57,7 +61,7 @@ class Source(Dataset):
             columns=named_columns(label=label, split=split, id=id, group=group),
             slices=slices,
             drop_labels=drop_labels,
-            table=partial(Table, encoding=encoding, delimiter=delimiter, quotes=quotes, header=header),
+            table=partial(Table, encoding=encoding, delimiter=delimiter, quotes=quotes, escape=escape, header=header),
         )
 
     def items(self) -> Iterator[Item]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from icebox.features import files
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality, Pair
 from icebox.features.datasets.readers.dropped_labels import DroppedLabels, note_dropped
-from icebox.features.datasets.readers.tables import as_text
+from icebox.features.datasets.readers.tables.cells import as_text
 from icebox.features.errors import IceboxError
 from icebox.features.splits import PUBLISHED_NAMES, canonical_split_name
 from icebox.features.text.cleaning import clean

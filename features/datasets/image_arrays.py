@@ -8,7 +8,7 @@ import numpy as np
 
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
 from icebox.features.datasets.readers.npz import array_names, read_arrays
-from icebox.features.datasets.readers.tables import as_text
+from icebox.features.datasets.readers.tables.cells import as_text
 from icebox.features.errors import IceboxError
 from icebox.features.splits import canonical_split_name
 

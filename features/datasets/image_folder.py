@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from icebox.features import files
 from icebox.features.abc.account import Account
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
-from icebox.features.datasets.readers.group_pattern import match_group
+from icebox.features.datasets.readers.group_pattern import match_groups
 from icebox.features.datasets.readers.image_files import ImageFiles, list_image_files
 from icebox.features.errors import IceboxError, located
 from icebox.features.images.decoding import IMAGE_SUFFIXES
@@ -56,10 +56,10 @@ class Source(Dataset):
                 + wrapped_splits(listed, self.path)
             )
         note_folders(listed, depth, self.account)
-        for image, label in zip(listed.images, labels, strict=True):
-            name = str(image)
-            with located("image_folder"):
-                group = match_group(name, self.group) if self.group else ""
+        names = [str(image) for image in listed.images]
+        with located("image_folder"):
+            groups = match_groups(names, self.group) if self.group else [""] * len(names)
+        for name, image, label, group in zip(names, listed.images, labels, groups, strict=True):
             yield Item(item_id=name, source=name, label=label, split=splits.get(image.parts[0], ""), group=group)
 
     def read(self, source: str) -> Content:

@@ -1,13 +1,18 @@
 """Images listed in a table: a CSV, TSV, JSON Lines or Parquet of path, label and perhaps split and group."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
-from icebox.features import files
+from icebox.features.abc.account import Account
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
-from icebox.features.datasets.readers.table_items import TableItems, named_columns, paths_by_split
-from icebox.features.datasets.readers.tables import Table
+from icebox.features.datasets.readers.listed_images import ListedImages
+from icebox.features.datasets.readers.tables.columns import named_columns
+from icebox.features.datasets.readers.tables.parquet_rows import read_picture, reference
+from icebox.features.datasets.readers.tables.table import Table
+from icebox.features.datasets.readers.tables.table_files import folder_of, paths_by_split
+from icebox.features.datasets.readers.tables.table_items import TableItems
+from icebox.features.errors import IceboxError
 
 Column = str | int  # a name, or a number from 0
 
@@ -20,7 +25,7 @@ class Source(Dataset):
     def __init__(
         self,
         *,
-        path: Path | dict[str, Path],
+        path: Path | Sequence[Path] | dict[str, Path | Sequence[Path]],
         folder: Path | None = None,
         image: Column = "path",
         label: Column = "label",
@@ -32,34 +37,65 @@ class Source(Dataset):
         encoding: str = "utf-8",
         delimiter: str | None = None,
         quotes: bool | None = None,
+        escape: str | None = None,
         header: bool = True,
     ) -> None:
-        """`path` is the table, or {split: table}; `image` the column of the images' paths.
+        """`path` is the table (see csv_text), or {split: table}; `image` the column of the images' paths, or in Parquet
+        of the images themselves, as bytes or {bytes, path}.
 
         The paths are relative to `folder`, or else to the (first) table's own folder. The other parameters are those of
         csv_text.
         """
         paths = paths_by_split(path)
         self.beside_table = folder is None
-        self.folder = Path(folder) if folder is not None else next(iter(paths.values())).parent
+        self.folder = Path(folder) if folder is not None else folder_of(next(iter(paths.values()))[0])
         self.image = image
         self.rows = TableItems(
             paths=paths,
             columns=named_columns(label=label, split=split, id=id, group=group),
             slices=slices,
             drop_labels=drop_labels,
-            table=partial(Table, encoding=encoding, delimiter=delimiter, quotes=quotes, header=header),
+            table=partial(
+                Table,
+                encoding=encoding,
+                delimiter=delimiter,
+                quotes=quotes,
+                escape=escape,
+                header=header,
+                pictures="image",
+            ),
         )
 
     def items(self) -> Iterator[Item]:
         """The items; raises IceboxError for a missing table, column, cell or label, a repeated id, a wrong encoding."""
         self.account.clear()
         contents = [("image", self.image)]
-        return self.rows.items(contents, lambda cells: cells[0].strip(), self.account, named_by_source=True)
+        return self.rows.items(contents, self._source, self.account, named_by_source=True)
 
     def read(self, source: str) -> Content:
         """The image's bytes; raises IceboxError for a file that is missing, unreadable or outside the folder."""
-        return files.read_contained(self.folder, source)
+        if cell := reference(source):
+            path, row = cell
+            if path not in self._tables:
+                raise IceboxError(f"datasets: {path} is none of the tables")
+            picture = read_picture(path, self.image, row)
+            if isinstance(picture, bytes):
+                return picture
+            source = picture
+        return self._images.read(source)
+
+    def _source(self, cells: list[str]) -> str:
+        """The source of an item: the path of its image, or a reference to the cell that holds it."""
+        cell = cells[0].strip()
+        return cell if reference(cell) else self._images.find(cell, self.account)
+
+    @cached_property
+    def _images(self) -> ListedImages:
+        return ListedImages(self.folder)
+
+    @cached_property
+    def _tables(self) -> set[Path]:
+        return {path for paths in self.rows.files(Account()).values() for path in paths}
 
     def item_folder(self) -> Path | None:
         """The table's folder, where `folder` names no other: it may hold much else."""

@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 
 from icebox.features import files
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
-from icebox.features.datasets.readers.tables import as_text
+from icebox.features.datasets.readers.split_names import splits_of_names
+from icebox.features.datasets.readers.tables.cells import as_text
 from icebox.features.errors import IceboxError
-from icebox.features.splits import split_within
 
 Member = tuple[int, int]  # offset and size in the archive, in bytes
 LABEL_BYTES_MAX = 1 << 24  # of the member with the label, which may be JSON with much else in it
@@ -78,13 +78,8 @@ class Source(Dataset):
                 f"datasets: {self.path}: expected .tar archives, found none"
                 + (f"; {zipped[0]} is compressed and can't be read by place: unpack it to .tar" if zipped else "")
             )
-        splits = {archive: split_within(archive.removesuffix(".tar")) for archive in archives}
-        official = all(splits.values())
-        if not official and set(splits.values()) - {"", "train"}:
-            raise IceboxError(
-                f"datasets: {self.path}: expected a split in the name of every archive or of none, found none in "
-                f"{', '.join([archive for archive in archives if not splits[archive]][:5])}; rename or move them"
-            )
+        stems = {archive: archive.removesuffix(".tar") for archive in archives}
+        splits = splits_of_names(stems.values(), self.path)
         for archive in archives:
             for sample, parts in list_samples(files.contained_path(self.path, archive)).items():
                 where = f"{self.path / archive}, sample '{sample}'"
@@ -97,10 +92,10 @@ class Source(Dataset):
                 label, group = self._label(archive, parts, where) if self.labelled else ("", "")
                 offset, size = pictures[0]
                 yield Item(
-                    item_id=f"{archive.removesuffix('.tar')}/{sample}",
+                    item_id=f"{stems[archive]}/{sample}",
                     source=f"{archive}:{offset}:{size}",
                     label=label,
-                    split=splits[archive] if official else "",
+                    split=splits.get(stems[archive], ""),
                     group=group,
                 )
 

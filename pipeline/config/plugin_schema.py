@@ -64,8 +64,25 @@ def path_values(file: Path, function: str, parameters: dict[str, Any]) -> list[P
     for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
         if argument.annotation is not None and "Path" in ast.unparse(argument.annotation):
             value = parameters.get(argument.arg, default_path(default))
-            paths += map(Path, value.values() if isinstance(value, dict) else [] if value is None else [value])
+            paths += map(place, flattened(value))
     return paths
+
+
+def flattened(value: Any) -> list[str]:
+    """The paths of an argument: one, several, or some for each split."""
+    if isinstance(value, dict):
+        return [path for each in value.values() for path in flattened(each)]
+    if isinstance(value, list):
+        return [path for each in value for path in flattened(each)]
+    return [] if value is None else [value]
+
+
+def place(path: str) -> Path:
+    """The path itself, or for a pattern such as `data/*.parquet` the folder in which it is looked for."""
+    whole = Path(path)
+    if whole.exists() or not any(wildcard in path for wildcard in "*?["):
+        return whole
+    return next(folder for folder in whole.parents if not any(wildcard in str(folder) for wildcard in "*?["))
 
 
 def dataset_paths(family: str, parameters: dict[str, Any]) -> list[Path]:

@@ -21,7 +21,7 @@ from ruamel.yaml.error import YAMLError
 from icebox.features import plugins
 from icebox.features.abc.dataset import Content, Dataset, Modality
 from icebox.features.datasets import image_folder
-from icebox.features.datasets.readers.tables import has_table_ending
+from icebox.features.datasets.readers.tables.table import has_table_ending
 from icebox.features.errors import IceboxError, ItemError
 from icebox.features.images.decoding import IMAGE_SUFFIXES
 from icebox.pipeline.config import plugin_schema

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from icebox.features.abc.dataset import Content, Modality, Pair
-from icebox.features.datasets.readers.tables import column_list
+from icebox.features.datasets.readers.tables.columns import column_list
 from icebox.features.errors import IceboxError
 from icebox.features.text import cleaning
 

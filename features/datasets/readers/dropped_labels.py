@@ -16,7 +16,7 @@ class DroppedLabels:
     def __init__(self, entries: Sequence[str | int]) -> None:
         self._entries = {canonical_name(str(entry)): entry for entry in entries}
         self._numbers = {entry for entry in entries if isinstance(entry, int)}
-        self._met: dict[str, None] = {}  # the labels of all rows, in their order
+        self._met: dict[str, bool] = {}  # {label: whether it is dropped} for all rows, in their order
 
     def drops(self, label: str) -> bool:
         """Whether rows of this label are left out.
@@ -24,14 +24,14 @@ class DroppedLabels:
         Raises IceboxError for a label with leading zeros where the entry is the bare number that they would make.
         """
         if label not in self._met:
-            self._met[label] = None
             number = int(label) if LEADING_ZEROS.fullmatch(label) else None
             if number in self._numbers:
                 raise IceboxError(
                     f"datasets: drop_labels: {number} is written as a number, which has no leading zeros, and there is "
                     f"the label '{label}'; quote the label that you mean: '{label}' or '{number}'"
                 )
-        return canonical_name(label) in self._entries
+            self._met[label] = canonical_name(label) in self._entries
+        return self._met[label]
 
     def conclude(self) -> None:
         """Raise IceboxError for an entry that is no row's label. "" may be nobody's: rows without a label, if any."""

@@ -6,23 +6,26 @@ from icebox.features.errors import IceboxError
 from icebox.features.json_files import one_line
 
 SIGNATURE_BYTES = 16
+UTF_16 = "text in UTF-16"
+WORKBOOK = "an Excel workbook (.xlsx)"
+ZIP = "a zip archive"
+EMPTY_ZIP = "an empty zip archive"
 SIGNATURES = (
     (b"\x89HDF\r\n\x1a\n", "HDF5, as h5py writes it"),
-    (b"PAR1", "Parquet"),
-    (b"PK\x03\x04", "a zip archive"),
-    (b"PK\x05\x06", "an empty zip archive"),
+    (b"PAR1\x15", "Parquet"),
+    (b"PK\x03\x04", ZIP),
+    (b"PK\x05\x06", EMPTY_ZIP),
     (b"\x1f\x8b", "gzip"),
-    (b"BZh", "bzip2"),
+    *((b"BZh%d1AY&SY" % level, "bzip2") for level in range(1, 10)),
     (b"\xfd7zXZ\x00", "xz"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
-    (b"Rar!", "a RAR archive"),
+    (b"Rar!\x1a\x07", "a RAR archive"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook (.xls)"),
     (b"SQLite format 3\x00", "an SQLite database"),
-    (b"ARROW1", "Arrow (Feather)"),
-    (b"ORC", "ORC"),
+    (b"ARROW1\x00\x00", "Arrow (Feather)"),
     (b"Obj\x01", "Avro"),
-    (b"%PDF", "a PDF"),
+    (b"%PDF-", "a PDF"),
     (b"\x93NUMPY", "one NumPy array (.npy)"),
     (b"MATLAB 5.0 MAT", "a MATLAB file"),
     (b"\x80\x02", "a pickle"),
@@ -30,11 +33,10 @@ SIGNATURES = (
     (b"\x80\x04", "a pickle"),
     (b"\x80\x05", "a pickle"),
     (b"\xff\xd8\xff", "a JPEG"),
-    (b"\x89PNG", "a PNG"),
-    (b"\xff\xfe", "text in UTF-16"),
-    (b"\xfe\xff", "text in UTF-16"),
+    (b"\x89PNG\r\n", "a PNG"),
+    (b"\xff\xfe", UTF_16),
+    (b"\xfe\xff", UTF_16),
 )
-WORKBOOK = "an Excel workbook (.xlsx)"
 
 
 def kind_of(path: Path) -> str:
@@ -46,7 +48,7 @@ def kind_of(path: Path) -> str:
         with path.open("rb") as stream:
             start = stream.read(SIGNATURE_BYTES)
             kind = next((name for signature, name in SIGNATURES if start.startswith(signature)), "")
-            if kind == "a zip archive":
+            if kind == ZIP:
                 stream.seek(0)
                 return WORKBOOK if b"xl/" in stream.read(1 << 16) else kind
             return kind

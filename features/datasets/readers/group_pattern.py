@@ -1,39 +1,46 @@
-"""Groups by a regular expression that is searched in each item's name, for a bounded time."""
+"""Groups by a regular expression that is searched in the items' names, for a bounded time."""
 
 import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
 from icebox.features.errors import IceboxError
+from icebox.features.json_files import one_line
 
-LIMIT_S = 2.0  # for one name; a usual pattern takes microseconds
+LIMIT_S = 2.0  # for a few names; a usual pattern takes microseconds
+PER_NAME_S = 0.001
 
 
 class SearchTimeout(Exception):
-    """A pattern took too long on one name."""
+    """A pattern took too long."""
 
 
-def match_group(name: str, pattern: str) -> str:
-    """The group of a name: the first group of `pattern`, or else its whole match.
+def match_groups(names: Sequence[str], pattern: str) -> list[str]:
+    """The group of each name: the first group of `pattern`, or else its whole match.
 
-    Raises IceboxError for a pattern that is wrong, finds nothing, or takes longer than LIMIT_S, as nested repeats may.
+    Raises IceboxError for a pattern that is wrong, finds nothing in a name, or takes too long, as nested repeats may.
     """
+    groups: list[str] = []
+    name = ""
     try:
-        with time_limit(LIMIT_S):
-            match = re.search(pattern, name)
+        compiled = re.compile(pattern)
+        with time_limit(max(LIMIT_S, PER_NAME_S * len(names))):
+            for name in names:
+                match = compiled.search(name)
+                group = match and match[1 if compiled.groups else 0]
+                if not group:
+                    raise IceboxError(f"group: {pattern!r} finds nothing in {name}; widen it, so each path has a group")
+                groups.append(group)
     except (re.error, OverflowError, RecursionError) as error:
-        raise IceboxError(f"group: {pattern!r} is not a regular expression: {error}") from error
+        raise IceboxError(f"group: {pattern!r} is not a regular expression: {one_line(error)}") from error
     except SearchTimeout:
         raise IceboxError(
-            f"group: {pattern!r} took more than {LIMIT_S:g} s on {name}; avoid a repeat within a repeat, such as (.*)*"
+            f"group: {pattern!r} takes more than {LIMIT_S:g} s at {name}; avoid a repeat within a repeat, such as (.*)*"
         ) from None
-    group = match and match[1 if match.re.groups else 0]
-    if not group:
-        raise IceboxError(f"group: {pattern!r} finds nothing in {name}; widen it, so each path has a group")
-    return group
+    return groups
 
 
 @contextmanager

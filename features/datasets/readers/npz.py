@@ -10,7 +10,7 @@ from typing import cast
 
 import numpy as np
 
-from icebox.features.datasets.readers.file_kinds import kind_of, require_file
+from icebox.features.datasets.readers.file_kinds import EMPTY_ZIP, ZIP, kind_of, require_file
 from icebox.features.errors import IceboxError
 from icebox.features.json_files import one_line
 
@@ -25,7 +25,7 @@ def array_names(path: Path, contents: str) -> list[str]:
     """Names of the arrays in the file. Raises IceboxError for a file that is missing or no .npz; see `read_array`."""
     require_file(path, contents)
     kind = kind_of(path)
-    if kind and "zip archive" not in kind:
+    if kind not in ("", ZIP, EMPTY_ZIP):
         raise IceboxError(f"datasets: {path} is {kind}; expected {contents}, as numpy.savez writes them (.npz)")
     with damage_explained(path), zipfile.ZipFile(path) as archive:
         return [name.removesuffix(".npy") for name in archive.namelist()]

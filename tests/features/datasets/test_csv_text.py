@@ -253,7 +253,7 @@ def test_both_texts_of_a_pair_are_cleaned(table):
     ("name", "content", "settings", "message"),
     [
         ("t.jsonl", '{"text": "a"', {}, "line 1: expected one JSON object a line"),
-        ("t.jsonl", '\n["a", "b"]', {}, "line 2: expected a JSON object"),
+        ("t.jsonl", '\n["a", "b"]', {}, "element 0: expected a JSON object, found 'a'"),
         ("t.jsonl", '{"text": "a", "label": ["x"]}', {}, "column 'label': expected text or a number, found list"),
         ("t.jsonl", '{"text": "a", "label": null}', {}, "line 1: column 'label' is empty; add the label, or leave"),
         ("t.jsonl", '{"text": "a"}', {}, "no column 'label', named by `label`; there are: text"),

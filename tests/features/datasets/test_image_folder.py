@@ -159,7 +159,7 @@ def test_a_link_to_itself_is_one_line(folder):
 def test_a_pattern_that_would_search_for_ever_is_stopped(folder, monkeypatch, pattern):
     monkeypatch.setattr(group_pattern, "LIMIT_S", 0.1)
     root = folder(f"a/{'a' * 60}.png", "b/1.png")
-    with pytest.raises(IceboxError, match=r"took more than 0\.1 s on a/aaa.*; avoid a repeat within a repeat"):
+    with pytest.raises(IceboxError, match=r"takes more than 0\.1 s at a/aaa.*; avoid a repeat within a repeat"):
         list(Source(path=root, group=pattern).items())
 
 

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,47 @@ def test_a_picture_that_is_not_there_is_named_by_the_manifest(folder):
     (folder / "t.csv").write_text("path,label\nimg/9.png,a\nimg/2.png,b\n")
     with pytest.raises(IceboxError, match=r"img/9\.png can't be read: No such file"):
         list(manifest.build(Source(path=folder / "t.csv"), val=0, test=0, seed=0))
+
+
+def remarks(source: Source) -> list[str]:
+    return [remark.sentence() for remark in source.account.remarks()]
+
+
+@pytest.mark.parametrize(
+    ("cell", "path", "remark"),
+    [
+        ("img\\2.png", "img/2.png", "paths with backslashes, read as slashes"),
+        ("img/2", "img/2.png", "images found by their name, since no file has the path in the table"),
+        ("2", "img/2.png", "images found by their name, since no file has the path in the table"),
+        ("2.PNG", "img/2.png", "images found by their name, since no file has the path in the table"),
+        ("deep/x.1", "deep/x.1.jpg", "images found by their name, since no file has the path in the table"),
+    ],
+)
+def test_a_picture_is_found_however_the_table_calls_it_and_that_is_told(folder, cell, path, remark):
+    (folder / "deep").mkdir()
+    (folder / "deep/x.1.jpg").write_bytes(b"x")
+    (folder / "t.csv").write_text(f"path,label\n{cell},a\n")
+    source = Source(path=folder / "t.csv")
+    (item,) = source.items()
+    assert (item.item_id, item.source) == (cell, path)
+    assert remarks(source) == [f"{remark}: 1, {cell}"]
+    assert source.read(item.source) == (folder / path).read_bytes()
+
+
+def test_a_name_of_two_pictures_or_of_none_is_named_with_the_nearest(folder):
+    (folder / "img/2.jpg").write_bytes(b"x")
+    first, second = items(folder, "path,label\n2,a\nimg/3.png,b\n")
+    with pytest.raises(IceboxError, match=r"2 can't be read: .*; the nearest there: img/2\.jpg, img/2\.png"):
+        Source(path=folder / "t.csv").read(first.source)
+    with pytest.raises(IceboxError, match=r"img/3\.png can't be read: .*; the nearest there: img/2"):
+        Source(path=folder / "t.csv").read(second.source)
+
+
+@pytest.mark.parametrize("name", ["a\0b.png", "x" * 5000, "loop.png", "img", ""])
+def test_a_path_that_is_none_is_one_line(folder, name):
+    (folder / "loop.png").symlink_to("loop.png")
+    (folder / "t.jsonl").write_text(json.dumps({"path": name, "label": "a", "key": 1}))
+    source = Source(path=folder / "t.jsonl", id="key")
+    with pytest.raises(IceboxError) as caught:
+        source.read(next(iter(source.items())).source)
+    assert "\n" not in str(caught.value)

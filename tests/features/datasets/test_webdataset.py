@@ -142,7 +142,7 @@ def test_other_files_and_compressed_archives_beside_plain_ones_are_counted(tmp_p
 def test_a_test_archive_beside_one_without_a_splits_name_is_an_error(tmp_path):
     for name in ("test.tar", "more.tar"):
         archive(tmp_path / name, {"1.jpg": b"x", "1.cls": b"0"})
-    with pytest.raises(IceboxError, match=r"of every archive or of none, found none in more\.tar"):
+    with pytest.raises(IceboxError, match=r"of every file or of none, found none in more; rename"):
         list(Source(path=tmp_path).items())
 
 

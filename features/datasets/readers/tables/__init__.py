@@ -1,0 +1,1 @@
+"""Tables of text and numbers in files: CSV, TSV, JSON, Parquet; the items that their rows make."""

@@ -1,0 +1,98 @@
+"""CSV, TSV and the like, row by row."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from icebox.features.abc.account import Account
+from icebox.features.datasets.readers.tables.columns import Column, TableRow, empty_table, position
+from icebox.features.datasets.readers.tables.text_files import LONGEST_LINE_CHARACTERS, lines, open_text
+from icebox.features.errors import IceboxError
+from icebox.features.json_files import one_line
+
+
+def read_delimited(
+    path: Path,
+    requested: Sequence[tuple[str, Column]],
+    account: Account,
+    *,
+    encoding: str,
+    delimiter: str,
+    quotes: bool,
+    escape: str | None,
+    header: bool,
+) -> Iterator[TableRow]:
+    """Rows of a file whose cells a delimiter separates; blank lines between rows are noted.
+
+    Raises IceboxError for a broken row, with its line, and as `open_text` does.
+    """
+    csv.field_size_limit(LONGEST_LINE_CHARACTERS)
+    columns: list[str] = []
+    positions: list[int] = []
+    blank: list[str] = []
+    with open_text(path, encoding, newline="") as stream:
+        last = ""
+
+        def remembered() -> Iterator[str]:
+            nonlocal last
+            for line in lines(stream, path):
+                last = line
+                yield line
+
+        try:
+            reader = csv.reader(
+                remembered(),
+                delimiter=delimiter,
+                quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
+                escapechar=escape,
+                strict=True,  # a quote that closes before the cell ends is an error, not a guess
+            )
+        except (TypeError, ValueError) as error:  # a delimiter of two letters
+            raise IceboxError(
+                f"datasets: can't read {path} with delimiter {delimiter!r}, quotes {quotes}, escape {escape!r}: "
+                f"{one_line(error)}; correct them"
+            ) from error
+        while True:
+            start = reader.line_num + 1
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                raise broken_row(path, start, max(start, reader.line_num), last, error) from error
+            if cells is None:
+                break
+            where = f"{path}, line {reader.line_num}"
+            if not cells:
+                blank.append(where)
+                continue
+            if not columns:
+                columns = cells
+                positions = [position(path, key, column, columns, named=header) for key, column in requested]
+                if header:
+                    continue
+            for passed_over in blank:  # those at the file's end are no gap
+                account.note("blank_lines", "blank lines between rows", passed_over)
+            blank.clear()
+            if len(cells) != len(columns):
+                raise IceboxError(
+                    f"datasets: {where}: expected {len(columns)} columns like the first line, "
+                    f"found {len(cells)}; mind the quotes, and the delimiter, which is {delimiter!r}"
+                )
+            yield TableRow(where, [cells[place] for place in positions])
+    if not columns:
+        raise empty_table(path)
+
+
+def broken_row(path: Path, start: int, end: int, last: str, error: csv.Error) -> IceboxError:
+    """The error for a row that csv can't read, which goes from line `start` to `end`; `last` is the text of `end`."""
+    if "field limit" in str(error):
+        reason = f"a cell of more than {LONGEST_LINE_CHARACTERS:,} characters; is a quote never closed?"
+    elif "end of data" in str(error):
+        reason = "a quote opens in this row and is never closed"
+    else:
+        reason = one_line(error)
+    where = f"line {start}" if start == end else f"lines {start} to {end}"
+    escape = "'\\' is here" if '\\"' in last else "'\\' often is"
+    return IceboxError(
+        f"datasets: can't read {path}, {where}: {reason}; a quote within a quoted cell is written twice; set `escape` "
+        f"to the character that stands before it, as {escape}, or `quotes: false` where quotes are ordinary characters"
+    )

@@ -1,0 +1,83 @@
+"""JSON Lines, one object a line, and JSON arrays of objects."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from icebox.features.datasets.readers.tables.cells import as_text
+from icebox.features.datasets.readers.tables.columns import Column, TableRow, empty_table, position
+from icebox.features.datasets.readers.tables.text_files import lines, open_text
+from icebox.features.errors import IceboxError
+from icebox.features.json_files import one_line
+
+WHOLE_CHARACTERS = 1 << 26  # of a file that is looked at as a whole, to tell what it is
+
+
+def read_json_rows(
+    path: Path, requested: Sequence[tuple[str, Column]], *, encoding: str, characters_max: int
+) -> Iterator[TableRow]:
+    """One row an object; a key that some lack is missing there, a key that all lack is an error.
+
+    Raises IceboxError for what is no object, with its place, and as `open_text` does. An array is read whole, and may
+    hold `characters_max`.
+    """
+    with open_text(path, encoding, newline=None) as stream:
+        objects = list(parse_objects(stream, path, characters_max))
+    columns = list(dict.fromkeys(key for _, values in objects for key in values))
+    if not columns:
+        raise empty_table(path)
+    names = [columns[position(path, key, column, columns)] for key, column in requested]
+    for where, values in objects:
+        yield TableRow(where, [as_text(values.get(name), where, name) for name in names])
+
+
+def parse_objects(stream: TextIO, path: Path, characters_max: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(its place, the object) for each line or element."""
+    first = True
+    for number, line in enumerate(lines(stream, path), 1):
+        where = f"{path}, line {number}"
+        if not line.strip():
+            continue
+        if first and line.lstrip().startswith("["):
+            content = line + stream.read(characters_max)
+            if stream.read(1):
+                raise IceboxError(f"datasets: {path}: the array is far larger than the file; write it as JSON Lines")
+            for element, values in enumerate(parse(content, str(path), "an array of objects, or one object a line")):
+                yield f"{path}, element {element}", require_object(values, f"{path}, element {element}")
+            return
+        try:
+            values = parse(line, where, "one JSON object a line (JSON Lines), or an array of objects")
+        except IceboxError as error:
+            if first and (keys := keys_of_one_object(line + stream.read(WHOLE_CHARACTERS))):
+                raise IceboxError(
+                    f"datasets: {path}: expected an array of objects, or one object a line (JSON Lines), found one "
+                    f"object with the keys {one_line(', '.join(keys))}; write its rows as an array"
+                ) from error
+            raise
+        first = False
+        yield where, require_object(values, where)
+
+
+def parse(text: str, where: str, expected: str) -> Any:
+    """The value that a text holds."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise IceboxError(f"datasets: {where}: expected {expected}: {one_line(error)}") from error
+
+
+def require_object(value: Any, where: str) -> dict[str, Any]:
+    """The value, which must be an object."""
+    if not isinstance(value, dict):
+        raise IceboxError(f"datasets: {where}: expected a JSON object, found {one_line(value)[:40]!r}")
+    return value
+
+
+def keys_of_one_object(content: str) -> list[str]:
+    """The keys, where the whole file is one object over several lines."""
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        return []
+    return list(value) if isinstance(value, dict) else []

@@ -1,0 +1,118 @@
+"""Items from the rows of tables: columns to label, split, id, group and slices; ids are checked to be unique."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from icebox.features.abc.account import Account
+from icebox.features.abc.dataset import Item
+from icebox.features.datasets.readers.dropped_labels import DroppedLabels, note_dropped
+from icebox.features.datasets.readers.tables.columns import Column, TableRow
+from icebox.features.datasets.readers.tables.parquet_rows import reference
+from icebox.features.datasets.readers.tables.table import Table, has_table_ending
+from icebox.features.datasets.readers.tables.table_files import table_files
+from icebox.features.errors import IceboxError
+from icebox.features.names import canonical_name
+from icebox.features.splits import canonical_split_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableItems:
+    """One item per row, in the order of the files and of their rows.
+
+    The keys of `columns` are label (absent where items need none) and, optionally, split, id, group. `slices` are
+    columns by which results are broken down. Rows whose label is one of `drop_labels` are left out.
+    """
+
+    paths: Mapping[str, Sequence[Path]]  # {split: files, folders or patterns}
+    columns: Mapping[str, Column]
+    slices: Sequence[Column]
+    drop_labels: Sequence[str | int]
+    table: Callable[..., Table]  # path → Table, with the options by which each file is read
+    further: bool = False  # whether the rows are others than the dataset's own, where no label to drop need be
+
+    def items(
+        self,
+        contents: Sequence[tuple[str, Column]],
+        source: Callable[[list[str]], str],
+        account: Account,
+        *,
+        named_by_source: bool = False,
+    ) -> Iterator[Item]:
+        """Items, their source made by `source` from the cells of the `contents` columns.
+
+        `contents` pairs the name of the parameter with its column. An item's id is its `id` cell, or else its first
+        content (with `named_by_source`) or its row's number, from 0; with several splits, the split's name precedes it.
+        Raises IceboxError for a missing label, a repeated id and a label to drop that no row has, and as Table does.
+        Rows that are left out are noted in `account`.
+        """
+        places_by_id: dict[str, str] = {}
+        dropped_labels = DroppedLabels(self.drop_labels)
+        columns = [*self.columns.items(), *(("slices", column) for column in self.slices), *contents]
+        for split, number, row in self._rows(columns, account):
+            cells = dict(zip(self.columns, row.cells, strict=False))  # cells of slices and contents follow these
+            label = cells.get("label", "").strip()
+            if "label" in cells and dropped_labels.drops(label):
+                note_dropped(account, label, row.where)
+                continue
+            if not label and "label" in cells:
+                raise IceboxError(
+                    f"datasets: {row.where}: column {self.columns['label']!r} is empty; add the label, "
+                    "or leave such rows out with `drop_labels: ['']`"
+                )
+            own = row.cells[-len(contents) :]
+            named = named_by_source and reference(own[0]) is None
+            name = cells.get("id", own[0].strip() if named else str(number))
+            yield Item(
+                item_id=unique_id(name, split, row, places_by_id) if "label" in cells else name,
+                source=source(own),
+                label=label,
+                split=split or canonical_split_name(cells.get("split", "")),
+                group=cells.get("group", ""),
+                slices=dict(zip(map(str, self.slices), row.cells[len(cells) :], strict=False)),
+            )
+        if not self.further:
+            dropped_labels.conclude()
+
+    def files(self, account: Account) -> dict[str, list[Path]]:
+        """{split: files}; the key is "" where a column names the split, or nothing does."""
+        return table_files(self.paths, account, by_name="split" not in self.columns and not self.further)
+
+    def elsewhere(self, path: Path, *, labelled: bool) -> "TableItems | None":
+        """The rows of another table, or None for a file that is none by its ending, and by those of these tables.
+
+        Columns for ids and groups are read where it has them. Without labels, ids may repeat.
+        """
+        own = {each.suffix for paths in self.paths.values() for each in paths}
+        if path.is_dir() or not (has_table_ending(path) or path.suffix in own):
+            return None
+        table = self.table(path=path)
+        optional = ("id", "group") if labelled else ("id",)
+        columns = {
+            key: column
+            for key, column in self.columns.items()
+            if (key == "label" and labelled) or (key in optional and table.has(column))
+        }
+        return replace(self, paths={"": [path]}, columns=columns, slices=(), further=True)
+
+    def _rows(self, columns: Sequence[tuple[str, Column]], account: Account) -> Iterator[tuple[str, int, TableRow]]:
+        """(split, the row's number in the split, row) of all files."""
+        for split, paths in self.files(account).items():
+            number = 0
+            for path in paths:
+                for row in self.table(path=path).rows(columns, account):
+                    yield split, number, row
+                    number += 1
+
+
+def unique_id(name: str, split: str, row: TableRow, places_by_id: dict[str, str]) -> str:
+    """The item's id, which is added to `places_by_id`. Raises IceboxError for an id that another row has."""
+    item_id = f"{split}/{name}" if split else name
+    key = f"{split}/{canonical_name(name)}"
+    if key in places_by_id:
+        raise IceboxError(
+            f"datasets: {row.where}: id '{item_id}' was {places_by_id[key]}'s already; "
+            "ids must be unique; without `id`, rows of texts are numbered, and images go by their path"
+        )
+    places_by_id[key] = row.where.rpartition(", ")[2]
+    return item_id

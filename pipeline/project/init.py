@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 
 from icebox.features import files
-from icebox.features.datasets.readers.tables import Table
+from icebox.features.datasets.readers.tables.table import Table
 from icebox.features.errors import IceboxError, suggestion
 from icebox.pipeline.project import backbone_names, paths
 

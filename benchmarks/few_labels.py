@@ -24,7 +24,7 @@ def best_head(params: loader.Config, store: str, labels_per_class: int, seed: in
     data = labelled.subsample_per_class(labelled.load(FeatureStore(paths.store(store))), labels_per_class, seed=seed)
     fit = params.fit_options(store).model_copy(update={"seed": seed, "seeds": 1})
     scored = []
-    for head in params.select.heads:
+    for head in params.heads:
         factory = head_factory.create(params.heads[head], data.task, f"heads.{head}")
         grid = candidates.generate(params.heads[head].parameters, fit.search, seed=seed)
         result = final_fit.fit_head(factory, grid, data, fit, sample_weighter=lambda labels: None)

@@ -34,7 +34,7 @@ def repro(folder: Path) -> dict[str, float]:
 
 
 def copy(folder: Path) -> None:
-    """The project with one store selected."""
+    """The project with one store."""
     for name in NEEDED:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -46,8 +46,7 @@ def copy(folder: Path) -> None:
     params = yaml.safe_load((folder / "params.yaml").read_text())
     for catalogue, kept in {"datasets": "digits", "backbones": "pixels", "stores": "digits-pixels"}.items():
         params[catalogue] = {kept: params[catalogue][kept]}
-    params |= {"pretrain": {}, "generate": {}, "unfreeze": {}}
-    params["select"] |= {"stores": ["digits-pixels"], "ensembles": []}
+    params |= {"pretrain": {}, "unfreeze": {}, "heads": dict.fromkeys(params["heads"])}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
 

@@ -179,18 +179,23 @@ def generate(
 
 @app.command()
 def compare(
-    stores: Annotated[list[str] | None, typer.Argument(metavar="STORE", help="Only these stores.")] = None,
+    stores: Annotated[
+        list[str] | None, typer.Argument(metavar="STORE", help="Only these stores, or inputs of them, STORE/NAME.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything that is known, as JSON.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Everything that is known, as CSV.")] = False,
 ) -> None:
-    """Print the leaderboard, with intervals and paired tests."""
+    """Print the leaderboard of all results that are here, with intervals and paired tests."""
     if as_json and as_csv:
         raise typer.BadParameter("give one of the two", param_hint="--json, --csv")
-    from icebox.pipeline.comparison import formats
+    from icebox.pipeline.comparison import formats, leaderboard
     from icebox.pipeline.config import loader
 
+    config = loader.load()
     write = formats.as_json if as_json else formats.as_csv if as_csv else formats.as_table
-    print(write(formats.records(loader.load(), stores or [])))
+    print(write(formats.records(config, stores or [])))
+    if not stores and (unfitted := leaderboard.unfitted(config)):
+        logger.warning("not there yet: %s; run: icebox run", ", ".join(unfitted))
 
 
 @app.command()

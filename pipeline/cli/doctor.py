@@ -124,7 +124,7 @@ def folder(problems: list[str]) -> str:
 
 
 def project() -> Iterator[tuple[str, str]]:
-    """The state of the folder's project, if it is one: params.yaml, DVC's links, weights of what is selected."""
+    """The state of the folder's project, if it is one: params.yaml, DVC's links, weights of what it names."""
     if not paths.PARAMS.exists():
         yield "project", "none here: no params.yaml"
         return

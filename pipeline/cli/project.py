@@ -112,17 +112,33 @@ def located(path: Path | str, folder: Path) -> Path:
     return absolute.relative_to(root) if absolute.is_relative_to(root) else absolute
 
 
-def run() -> None:
-    """Run what params.yaml selects, as far as it has changed; print the leaderboard and where the report is."""
-    from icebox.pipeline.comparison import formats
+def run(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[STORE | STORE/HEAD]...", help="Only these, and what they need; then no report."),
+    ] = None,
+) -> None:
+    """Run all that params.yaml names, as far as it has changed; print the leaderboard and where the report is."""
+    from icebox.pipeline.comparison import formats, leaderboard
     from icebox.pipeline.config import loader
-    from icebox.pipeline.project import paths
+    from icebox.pipeline.config.schema import store_of
+    from icebox.pipeline.project import head_names, paths
 
     config = loader.load()  # an error in it is one line, without DVC's around it
+    heads = leaderboard.names_in_params(config)
+    wanted = [
+        pair
+        for name in names or []
+        for pair in ([each for each in heads if name in (each[0], store_of(each[0]))] or [head_names.find(name, heads)])
+    ]
+    stages = [f"unfreeze@{head}" if head in config.unfreeze else paths.fit_stage(name, head) for name, head in wanted]
     initialize_dvc()
-    if dvc("repro", *(["--quiet"] if verbosity.chosen() == "quiet" else []), "report", check=False) != 0:
+    quiet = ["--quiet"] if verbosity.chosen() == "quiet" else []
+    if dvc("repro", *quiet, *(dict.fromkeys(stages) or ["report"]), check=False) != 0:
         raise IceboxError("the stage above did not end; what is finished is kept, the same command goes on from there")
-    print(f"\n{formats.as_table(formats.records(config, []))}\n\nThe report: {paths.REPORT.resolve()}")
+    print(f"\n{formats.as_table(formats.records(config, list(dict.fromkeys(name for name, _ in wanted))))}")
+    if not wanted:
+        print(f"\nThe report: {paths.REPORT.resolve()}")
 
 
 def initialize_dvc() -> None:

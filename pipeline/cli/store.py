@@ -152,7 +152,7 @@ def prune(
         bool,
         typer.Option(
             "--unfinished",
-            help="Also what the selected stores that are not here, and killed unfreezings, would go on from.",
+            help="Also what the stores of params.yaml that are not here, and killed unfreezings, would go on from.",
         ),
     ] = False,
     shared: Annotated[

@@ -86,6 +86,8 @@ def entries(config: Config, stores: Sequence[str] = (), *, on_disk: bool = False
     """
     named = names_in_params(config)
     names = names_on_disk(named) if on_disk else named
+    if on_disk and not names:
+        raise IceboxError(f"{paths.METRICS}: no results here; run: icebox run")
     known = list(dict.fromkeys(each for name, _ in names for each in (store_of(name), name)))
     for store in stores:
         if store not in known:
@@ -124,6 +126,12 @@ def names_on_disk(first: Sequence[tuple[str, str]] = ()) -> list[tuple[str, str]
         (path.parent.relative_to(paths.METRICS).as_posix(), path.stem) for path in paths.METRICS.rglob("*.json")
     )
     return [*(name for name in first if name in found), *(name for name in found if name not in first)]
+
+
+def unfitted(config: Config) -> list[str]:
+    """The names of what params.yaml names and has no results here, INPUT/HEAD."""
+    here = names_on_disk()
+    return [f"{name}/{head}" for name, head in names_in_params(config) if (name, head) not in here]
 
 
 def ranking_metric(config: Config, entries: Sequence[LeaderboardEntry]) -> Metric:

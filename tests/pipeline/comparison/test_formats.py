@@ -172,3 +172,17 @@ def test_a_reader_that_has_seen_enough_is_no_error(form: list[str]):
 @pytest.mark.parametrize(("count", "text"), [(None, ""), (12, "12 B"), (2048, "2.0 KB"), (3 << 20, "3.0 MB")])
 def test_sizes_are_short(count: int | None, text: str):
     assert formats.size(count) == text
+
+
+@pytest.mark.usefixtures("project")
+def test_results_that_params_no_longer_name_are_shown_and_marked_and_compared_on_the_same_items_only():
+    paths.PARAMS.write_text(PARAMS.replace("heads: [logreg, mlp]", "heads: [logreg]"))
+    first, other = formats.records(loader.load())
+    assert (first["head"], first["in_params"], other["head"], other["in_params"]) == ("logreg", True, "mlp", False)
+    assert other["difference"] is not None
+    table = formats.as_table([first, other])
+    assert "mlp °" in table
+    assert "not in params.yaml any more" in table
+    predictions = paths.predictions("words-hashing", "mlp")
+    pq.write_table(pq.read_table(predictions).slice(0, 12), predictions)  # of another test set
+    assert formats.records(loader.load())[0]["test_low"] is not None

@@ -150,3 +150,53 @@ def test_a_regression_is_ranked_by_its_error_whatever_chooses_elsewhere_and_howe
 
 def test_no_parameters_are_described_by_nothing():
     assert leaderboard.format_parameters({}) == ""
+
+
+INPUTS = "inputs: {digits-pixels/few: {labels_per_class: 5}}\n"
+
+
+@pytest.mark.usefixtures("project")
+def test_an_input_stands_beside_its_store_under_its_own_name():
+    paths.PARAMS.write_text(PARAMS + INPUTS)
+    for head in ("logreg", "linear_svm"):
+        metrics("digits-pixels/few", head, val=0.9, test=0.5)
+    entries = leaderboard.entries(loader.load(), ["digits-pixels"])
+    assert [entry.name for entry in entries] == [
+        "digits-pixels/few/linear_svm", "digits-pixels/few/logreg", "digits-pixels/linear_svm", "digits-pixels/logreg",
+    ]  # fmt: skip
+    assert {(entry.dataset, entry.backbone, entry.store) for entry in entries} == {
+        ("digits", "pixels", "digits-pixels")
+    }
+    assert [entry.label for entry in entries][::2] == ["pixels/few", "pixels"]
+    assert len(leaderboard.entries(loader.load(), ["digits-pixels/few"])) == 2
+
+
+@pytest.mark.usefixtures("project")
+def test_what_params_no_longer_name_is_still_on_disk():
+    paths.PARAMS.write_text(PARAMS + INPUTS)
+    for head in ("logreg", "linear_svm"):
+        metrics("digits-pixels/few", head, val=0.9, test=0.5)
+    details = {"chosen": {}, "settings": 1, "dataset": "old", "backbone": "net"}
+    metrics("old-net", "knn", val=0.1, test=0.1)
+    results.write_json(paths.details("old-net", "knn"), details)
+    paths.PARAMS.write_text(PARAMS)
+    here = leaderboard.entries(loader.load(), on_disk=True)
+    assert [entry.name for entry in here if not entry.in_params] == [
+        "digits-pixels/few/linear_svm", "digits-pixels/few/logreg", "old-net/knn",
+    ]  # fmt: skip
+    assert (here[-1].dataset, here[-1].backbone) == ("old", "net")
+    assert all(entry.in_params for entry in leaderboard.entries(loader.load()))
+
+
+@pytest.mark.usefixtures("project")
+def test_what_has_no_results_yet_is_named():
+    assert leaderboard.unfitted(loader.load()) == []
+    paths.PARAMS.write_text(PARAMS + INPUTS)
+    assert leaderboard.unfitted(loader.load()) == ["digits-pixels/few/logreg", "digits-pixels/few/linear_svm"]
+
+
+def test_without_any_results_it_says_what_to_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths.PARAMS.write_text(PARAMS)
+    with pytest.raises(IceboxError, match="no results here; run: icebox run"):
+        leaderboard.entries(loader.load(), on_disk=True)

@@ -1,4 +1,8 @@
-"""Export a store for other programs: .npz, .parquet, or .npy and a CSV; piece by piece, and whole or not at all."""
+"""Export a store for other programs: .npz, .parquet, or .npy and a CSV; piece by piece, and whole or not at all.
+
+An export replaces an earlier one of its name, and no other file: archives and tables bear a mark, and an array is known
+by the CSV of its rows, which is there whenever the array is.
+"""
 
 import csv
 import logging
@@ -19,6 +23,9 @@ logger = logging.getLogger("icebox")
 
 PIECE_ITEMS = 4096
 COLUMNS = ("item_id", "label", "split")
+ROWS_HEADER = ",".join(f'"{column}"' for column in COLUMNS)
+ROWS_SUFFIX = ".rows.csv"  # X.csv beside X.npy may well be the raw data
+MARK = b"icebox export"  # an archive's comment, and a key of a table's metadata
 
 
 @dataclass(frozen=True)
@@ -54,19 +61,63 @@ def export(
 
     .npz: an array an output and one each for item_id, label, split; of tokens' vectors OUTPUT.offsets says where each
     item's begin. .parquet: a column each. .npy: one output, which `np.load(…, mmap_mode="r")` maps; its ids, labels and
-    splits go into a CSV of the same name.
+    splits go into NAME.rows.csv beside it. Raises IceboxError where one of these names is another file's.
     """
     writers = {".npz": write_npz, ".parquet": write_parquet, ".npy": write_npy}
     if to.suffix not in writers:
         raise IceboxError(f"{to}: expected a name that ends in {', '.join(writers)}")
+    refuse_to_replace(to)
     exported = ExportedRows(store, store.items(split), list(outputs or store.outputs), view or store.views[0])
     writers[to.suffix](exported, to)
     logger.info("%s: %s items, %s MB", to, f"{len(exported.items):,}", f"{to.stat().st_size / 1e6:,.1f}")
 
 
+def refuse_to_replace(to: Path) -> None:
+    """Raise IceboxError where a file that an export would write is there and not from an export of that name."""
+    rows = to.with_suffix(ROWS_SUFFIX)
+    known = {".npz": is_archive, ".parquet": is_table, ".npy": lambda path: is_rows(rows)}
+    written = {to: known[to.suffix]} | ({rows: is_rows} if to.suffix == ".npy" else {})
+    for path, is_export in written.items():
+        if files.exists(path) and not (path.is_file() and is_export(path)):
+            raise IceboxError(
+                f"{path}: expected nothing there, or an earlier export of that name, found something else; "
+                "choose another name, or move it away"
+            )
+
+
+def is_archive(path: Path) -> bool:
+    """Whether an .npz is an export."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.comment == MARK
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
+def is_table(path: Path) -> bool:
+    """Whether a .parquet is an export."""
+    import pyarrow as pa
+    from pyarrow import parquet as pq
+
+    try:
+        return MARK in (pq.read_schema(path).metadata or {})
+    except (pa.ArrowException, OSError):
+        return False
+
+
+def is_rows(path: Path) -> bool:
+    """Whether a CSV is that of an exported array's rows."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(ROWS_HEADER) + 1) == f"{ROWS_HEADER}\n".encode()
+    except OSError:
+        return False
+
+
 def write_npz(exported: ExportedRows, to: Path) -> None:
     """An uncompressed archive of .npy files."""
     with files.replacing(to) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        archive.comment = MARK
         for column, values in zip(COLUMNS, exported.columns(), strict=True):
             with archive.open(f"{column}.npy", "w", force_zip64=True) as stream:
                 np.lib.format.write_array(stream, values, allow_pickle=False)
@@ -87,16 +138,14 @@ def write_npy(exported: ExportedRows, to: Path) -> None:
         )
     if exported.store.is_ragged(exported.outputs[0]):
         raise IceboxError(f"{to}: '{exported.outputs[0]}' has a vector a token, not one an item; use .npz or .parquet")
-    with (
-        files.replacing(to.with_suffix(".csv")) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as rows,
-    ):
-        writer = csv.writer(rows, lineterminator="\n", quoting=csv.QUOTE_ALL)  # else a lone "\r" would be lost
-        writer.writerow(COLUMNS)
-        writer.writerows(zip(*(values.tolist() for values in exported.columns()), strict=True))
-    # Written, not mapped: running out of disk under a memory map kills the process instead of raising.
-    with files.replacing(to) as temporary, temporary.open("wb") as stream:
-        write_array(stream, exported, exported.outputs[0])
+    with files.replacing_together(to.with_suffix(ROWS_SUFFIX), to) as (rows_path, array_path):
+        with rows_path.open("w", newline="", encoding="utf-8") as rows:
+            rows.write(f"{ROWS_HEADER}\n")
+            writer = csv.writer(rows, lineterminator="\n", quoting=csv.QUOTE_ALL)  # else a lone "\r" would be lost
+            writer.writerows(zip(*(values.tolist() for values in exported.columns()), strict=True))
+        # Written, not mapped: running out of disk under a memory map kills the process instead of raising.
+        with array_path.open("wb") as stream:
+            write_array(stream, exported, exported.outputs[0])
 
 
 def write_parquet(exported: ExportedRows, to: Path) -> None:
@@ -113,7 +162,7 @@ def write_parquet(exported: ExportedRows, to: Path) -> None:
         kind = pa.list_(pa.from_numpy_dtype(store.dtype(output)), int(np.prod(shape)))
         kind = pa.large_list(kind) if store.is_ragged(output) else kind
         fields.append(pa.field(output, kind, metadata={"shape": ",".join(map(str, shape))}))
-    schema = pa.schema(fields)
+    schema = pa.schema(fields, metadata={MARK: b""})
     with files.replacing(to) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         starts = range(0, len(exported.items), PIECE_ITEMS)
         for start, *piece in zip(starts, *map(exported.pieces, exported.outputs), strict=True):

@@ -1,5 +1,6 @@
 """Kills, full and read-only disks, damage: each is a clear error, and the next run ends at the same bytes."""
 
+import csv
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from icebox.features.errors import IceboxError
@@ -182,6 +184,39 @@ def test_killed_before_every_single_rename_link_and_removal(server, tmp_path, wh
         assert contents(root / "store") == whole, f"step {step}"
     print(f"{what}: {step} steps")
     assert step >= 8
+
+
+def rows_and_features(folder: Path) -> tuple[list[str], list[str]] | None:
+    """Ids and features of an exported array, where both are there."""
+    if not (folder / "x.npy").exists():
+        return None
+    with (folder / "x.rows.csv").open(newline="") as stream:
+        ids = [line["item_id"] for line in csv.DictReader(stream)]
+    return ids, [f"{value:g}" for value in np.load(folder / "x.npy")[:, 0]]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_export_killed_before_every_step_never_pairs_rows_with_others_features(server, tmp_path, first):
+    start = tmp_path / "start"
+    server.must("extract", start, TEN)
+    if not first:
+        server.must("export", start, to="x.npy")
+    old = {(tuple(f"item{i}" for i in range(10)), tuple(TEN))}
+    server.must("extract", start, SIX)
+    new = (tuple(f"item{i}" for i in range(6)), tuple(SIX))
+    for step in range(100):
+        root = tmp_path / f"torn-{step}"
+        shutil.copytree(start, root)
+        done = server.run("export", root, to="x.npy", kill_at_step=step)
+        pair = rows_and_features(root / "out")
+        assert pair is None or tuple(map(tuple, pair)) in old | {new}, f"step {step}"
+        if done["status"] == 0:
+            break
+        assert done["status"] == -signal.SIGKILL, done["error"]
+        server.must("export", root, to="x.npy")
+        assert tuple(map(tuple, rows_and_features(root / "out"))) == new
+        assert {path.name for path in (root / "out").iterdir()} == {"x.npy", "x.rows.csv"}, f"step {step}"
+    assert step >= 2
 
 
 def test_ctrl_c_ends_it_and_the_next_run_goes_on(server, tmp_path):

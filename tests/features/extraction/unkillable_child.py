@@ -1,7 +1,7 @@
 """Run by test_unkillable.py: forks a child a kill, so that numpy and h5py are imported once and a kill costs little.
 
 Standard input gives one JSON task a line, standard output one JSON answer a line. A task is {"what": extract | index |
-compact, "root": folder, "contents": […]} and, as wanted, "views": [names] (the contents are of pictures then),
+compact | export, "root": folder, "contents": […]} and, as wanted, "views": [names] (the contents are of pictures then),
 "kill_after_s": seconds, "signal": number, "kill_at_step": number, "limit_bytes": number. The answer is {"took_s":
 seconds, "status": exit code or minus the signal, "error": text}
 """
@@ -20,6 +20,8 @@ from icebox.features.backbones.pixels import PixelsBackbone
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import extract
 from icebox.features.store.compaction import compact
+from icebox.features.store.feature_store import FeatureStore
+from icebox.pipeline.stores.export import export
 from tests.tiny import Doubling, picture, pictures, rows
 
 SHARD_ROWS = 3
@@ -45,6 +47,9 @@ def work(task: dict[str, Any]) -> None:
     root = Path(task["root"])
     if task["what"] == "compact":
         compact(root / "store", root / "cache", shard_rows=SHARD_ROWS)
+        return
+    if task["what"] == "export":
+        export(FeatureStore(root / "store"), root / "out" / task["to"], outputs=["last"])
         return
     views = task.get("views")
     extract(

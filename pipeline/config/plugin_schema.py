@@ -5,6 +5,7 @@ The signature is the schema: names, types and defaults are written once, where t
 
 import ast
 import copy
+import dataclasses
 import functools
 import reprlib
 from collections.abc import Mapping
@@ -24,13 +25,13 @@ NAMES: dict[str, Any] = {  # what an annotation may be made of; a path and a seq
     **{name: getattr(annotated_types, name) for name in ("Ge", "Gt", "Le", "Lt", "Interval", "MinLen", "Len")},
 }  # fmt: skip
 FILLED_IN = {"data", "folder", "seed", "self"}  # arguments that the stage passes, though `seed` may be overridden
-BOUNDS = {  # pydantic's kinds of error → the bound that was not kept
-    "greater_than_equal": "at least {ge}",
-    "greater_than": "more than {gt}",
-    "less_than_equal": "at most {le}",
-    "less_than": "less than {lt}",
-    "too_short": "{min_length} or more",
-    "too_long": "at most {max_length}",
+BOUNDS = {  # of annotated_types, in words
+    "ge": "at least {}",
+    "gt": "more than {}",
+    "le": "at most {}",
+    "lt": "less than {}",
+    "min_length": "{} or more",
+    "max_length": "at most {} of them",
 }
 
 
@@ -147,18 +148,21 @@ def definition(file: Path, function: str) -> ast.FunctionDef:
 
 
 def check_type(value: object, annotation: ast.expr | None, file: Path, where: str) -> None:
-    """Raise IceboxError unless `value` has the annotated type, exactly (no text for a number), and keeps its bounds."""
+    """Raise IceboxError unless `value` has the annotated type, exactly (no text for a number), and keeps its bounds.
+
+    A number that is not finite is never right.
+    """
     if annotation is None:
         return
     try:
-        TypeAdapter(evaluate(annotation, file), config=ConfigDict(strict=True)).validate_python(value)
+        config = ConfigDict(strict=True, allow_inf_nan=False)
+        TypeAdapter(evaluate(annotation, file), config=config).validate_python(value)
     except ValidationError as errors:
         choices = [each for each in errors.errors() if each["type"] == "literal_error"]
         if len(choices) == errors.error_count():  # the first is enough: others are further elements of a list
             expected, found = choices[0]["ctx"]["expected"], choices[0]["input"]
             raise IceboxError(f"{where}: expected {expected}, found {reprlib.repr(found)}") from None
-        bounds = [BOUNDS[each["type"]].format(**each["ctx"]) for each in errors.errors() if each["type"] in BOUNDS]
-        expected = " ".join([ast.unparse(PlainTypes(file).visit(copy.deepcopy(annotation))), *bounds])
+        expected = ast.unparse(TypesInWords(file).visit(copy.deepcopy(annotation)))
         raise IceboxError(f"{where}: expected {expected}, found {shortened(value)}") from None
 
 
@@ -197,8 +201,8 @@ class TypeNames(Mapping[str, Any]):
         return len(NAMES | self.own)
 
 
-class PlainTypes(ast.NodeTransformer):
-    """`Annotated[int, Ge(1)]` becomes `int`, and a name that the file gives to a type becomes this type."""
+class TypesInWords(ast.NodeTransformer):
+    """`Annotated[int, Ge(1)]` becomes `int at least 1`, and a name that the file gives to a type becomes this type."""
 
     def __init__(self, file: Path) -> None:
         self.own = TypeNames(file).own
@@ -209,8 +213,18 @@ class PlainTypes(ast.NodeTransformer):
         return plain
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
-        """Replace an Annotated by its first argument."""
+        """Replace an Annotated by its first argument and its bounds, as a name that no code could have."""
         self.generic_visit(node)
         if isinstance(node.value, ast.Name) and node.value.id == "Annotated" and isinstance(node.slice, ast.Tuple):
-            return node.slice.elts[0]
+            plain, *bounds = node.slice.elts
+            values = [vars_of(eval(ast.unparse(bound), {"__builtins__": {}}, NAMES)) for bound in bounds]
+            words = [BOUNDS[key].format(value) for each in values for key, value in each.items()]
+            return ast.Name(f"{ast.unparse(plain)} {' and '.join(words)}")
         return node
+
+
+def vars_of(bound: Any) -> dict[str, object]:
+    """The limits that a bound of annotated_types sets, by their names."""
+    names = (field.name for field in dataclasses.fields(bound))
+    limits = {name: getattr(bound, name) for name in names}
+    return {name: value for name, value in limits.items() if value is not None and (name, value) != ("min_length", 0)}

@@ -19,7 +19,9 @@ NO_DATA = "none"  # the `data` of a backbone that needs no dataset: dvc.yaml wan
 FRESH = "fresh"  # the head that has not been fitted
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Free = str | list[str]
+LearningRate = Annotated[float, Field(gt=0, le=10)]
 Positive = Annotated[float, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]  # and as many seeds after it
 Share = Annotated[float, Field(ge=0, le=1)]
 LabelsPerClass = Literal["all"] | Annotated[int, Field(ge=1)]
 Refit = Literal["train", "train+val"]
@@ -154,8 +156,8 @@ class Fit(Section):
     """
 
     choose: Choose = metrics.primary("classification").name
-    seed: int = 0
-    seeds: Annotated[int, Field(ge=1)] = 5
+    seed: Seed = 0
+    seeds: Annotated[int, Field(ge=1, le=1000)] = 5
     search: Search = "grid"
     folds: Annotated[int, Field(ge=2)] | None = None
     refit: Refit = "train"
@@ -219,12 +221,12 @@ class UnfreezeOptions(Section):
 
     init: Literal["pretrained", "random"] = "pretrained"  # random: the control, trained from scratch
     free: Free | dict[int, Free] = "all"
-    epochs: Annotated[int, Field(ge=1)] = 5
-    batch_size: Annotated[int, Field(ge=1)] = 32
-    learning_rate: Positive = 1e-4  # the peak, of the last block
-    head_learning_rate: Positive | None = None  # ten times learning_rate, if left out
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 5
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 32
+    learning_rate: LearningRate = 1e-4  # the peak, of the last block
+    head_learning_rate: LearningRate | None = None  # ten times learning_rate, if left out
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0  # each block's rate, as a share of the next one's
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01  # not of norms and biases
+    weight_decay: Annotated[float, Field(ge=0, le=1e6)] = 0.01  # not of norms and biases
     warm_up: Share = 0.1  # of all steps; then a cosine down to 0
     clip: Positive = 1.0  # the gradient's largest length
     average: Annotated[float, Field(gt=0, lt=1)] | None = None  # share of the weights' running mean that a step keeps
@@ -234,8 +236,8 @@ class UnfreezeOptions(Section):
     precision: Literal["float32", "bfloat16", "float16"] = "float32"  # below 32 bits: mixed
     patience: Annotated[int, Field(ge=1)] | None = None  # epochs without a better val score
     cut: Literal["auto", "on", "off"] = "auto"  # keep what the frozen part gives in a store, and train from there
-    seed: int = 0
-    seeds: Annotated[int, Field(ge=1)] = 1  # runs; the first one's weights are kept
+    seed: Seed = 0
+    seeds: Annotated[int, Field(ge=1, le=1000)] = 1  # runs; the first one's weights are kept
 
 
 class Unfreeze(UnfreezeOptions):

@@ -10,9 +10,9 @@ from icebox.features.json_files import shortened
 
 
 class Section(BaseModel):
-    """A part of params.yaml: unknown keys and wrong types are errors."""
+    """A part of params.yaml: unknown keys and wrong types are errors, and so are numbers that are not finite."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 S = TypeVar("S", bound=Section)

@@ -1,8 +1,9 @@
 """Nearest class mean: works with one or two labels a class, and has little to overfit."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
 from sklearn.utils.validation import validate_data
 
 from icebox.pipeline.estimators.classification import class_numbers
@@ -14,9 +15,9 @@ SEARCH = {"scale": ["each", "overall", "l2"], "shrink_threshold": [None, 1.0]}  
 
 def build(
     *,
-    shrink_threshold: float | None = None,
+    shrink_threshold: Annotated[float, Ge(0), Le(1e6)] | None = None,
     scale: Literal["each", "overall", "l2", "none"] = "each",
-    pca: int | float | None = None,
+    pca: Annotated[int, Ge(1)] | Annotated[float, Gt(0), Lt(1)] | None = None,
 ) -> PreprocessedHead:
     """`shrink_threshold`: how far each class mean is moved toward the overall mean, in standard errors; features whose
     means all end there no longer count (nearest shrunken centroids, Tibshirani et al. 2002)."""

@@ -1,8 +1,9 @@
 """Gradient-boosted trees of scikit-learn, on features sorted into bins; stops early where there is a val."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.utils.validation import check_is_fitted
@@ -16,16 +17,16 @@ SEARCH = {"max_iter": 150}  # the grid of an entry without settings
 
 def build(
     *,
-    max_iter: int = 200,
-    max_leaf_nodes: int = 15,
-    learning_rate: float = 0.1,
-    max_features: float = 0.2,
-    max_bins: int = 63,
-    min_samples_leaf: int = 5,
-    n_iter_no_change: int = 10,
+    max_iter: Annotated[int, Ge(1), Le(100_000)] = 200,
+    max_leaf_nodes: Annotated[int, Ge(2), Le(100_000)] = 15,
+    learning_rate: Annotated[float, Gt(0), Le(10)] = 0.1,
+    max_features: Annotated[float, Gt(0), Le(1)] = 0.2,
+    max_bins: Annotated[int, Ge(2), Le(255)] = 63,
+    min_samples_leaf: Annotated[int, Ge(1), Le(10**9)] = 5,
+    n_iter_no_change: Annotated[int, Ge(1), Le(100_000)] = 10,
     scale: Literal["each", "overall", "l2", "none"] = "none",
-    pca: int | float | None = None,
-    seed: int = 0,
+    pca: Annotated[int, Ge(1)] | Annotated[float, Gt(0), Lt(1)] | None = None,
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 0,
     task: Literal["classification", "regression"] = "classification",
 ) -> PreprocessedHead:
     """`max_iter`: the most trees (for each class); training stops after `n_iter_no_change` of them without a better val

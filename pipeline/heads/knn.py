@@ -1,8 +1,9 @@
 """k nearest neighbors: nothing is trained, so its score is that of the features alone."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
@@ -14,11 +15,11 @@ SEARCH = {"n_neighbors": [1, 3, 5, 11, 21], "scale": ["each", "overall"]}  # the
 
 def build(
     *,
-    n_neighbors: int = 5,
+    n_neighbors: Annotated[int, Ge(1), Le(1_000_000)] = 5,
     metric: Literal["cosine", "euclidean"] = "cosine",
     weights: Literal["uniform", "distance"] = "distance",
     scale: Literal["each", "overall", "l2", "none"] = "each",
-    pca: int | float | None = None,
+    pca: Annotated[int, Ge(1)] | Annotated[float, Gt(0), Lt(1)] | None = None,
     task: Literal["classification", "regression"] = "classification",
 ) -> PreprocessedHead:
     """`n_neighbors`: how many vote. `metric`: the distance by which they are nearest. `weights`: equal votes, or by

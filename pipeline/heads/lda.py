@@ -1,7 +1,8 @@
 """Linear discriminant analysis: one Gaussian a class, all with one covariance."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import Ge, Gt, Le, Lt
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
@@ -11,9 +12,9 @@ SEARCH = {"pca": [None, 0.95]}  # the grid of an entry without settings
 
 def build(
     *,
-    shrinkage: float | Literal["auto"] | None = "auto",
+    shrinkage: Annotated[float, Ge(0), Le(1)] | Literal["auto"] | None = "auto",
     scale: Literal["each", "overall", "l2", "none"] = "each",
-    pca: int | float | None = None,
+    pca: Annotated[int, Ge(1)] | Annotated[float, Gt(0), Lt(1)] | None = None,
 ) -> PreprocessedHead:
     """`shrinkage` of the covariance toward a multiple of the identity, 0 to 1; `auto` is Ledoit and Wolf's."""
     return PreprocessedHead(LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage), scale=scale, pca=pca)

@@ -1,9 +1,10 @@
 """Gradient-boosted trees of LightGBM, with few bins and few columns a tree, which is quick on dense features."""
 
 from abc import abstractmethod
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
@@ -20,16 +21,16 @@ MIN_COLUMNS = 16  # of 64 features a tenth was too few: val accuracy on digits 0
 
 def build(
     *,
-    n_estimators: int = 100,
-    num_leaves: int = 24,
-    learning_rate: float = 0.2,
-    colsample_bytree: float = 0.1,
-    max_bin: int = 63,
-    min_child_samples: int = 5,
-    early_stopping_round: int = 10,
+    n_estimators: Annotated[int, Ge(1), Le(100_000)] = 100,
+    num_leaves: Annotated[int, Ge(2), Le(131_072)] = 24,
+    learning_rate: Annotated[float, Gt(0), Le(10)] = 0.2,
+    colsample_bytree: Annotated[float, Gt(0), Le(1)] = 0.1,
+    max_bin: Annotated[int, Ge(2), Le(65_535)] = 63,
+    min_child_samples: Annotated[int, Ge(0), Le(10**9)] = 5,
+    early_stopping_round: Annotated[int, Ge(1), Le(100_000)] = 10,
     scale: Literal["each", "overall", "l2", "none"] = "none",
-    pca: int | float | None = None,
-    seed: int = 0,
+    pca: Annotated[int, Ge(1)] | Annotated[float, Gt(0), Lt(1)] | None = None,
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 0,
     task: Literal["classification", "regression"] = "classification",
 ) -> PreprocessedHead:
     """`n_estimators`: the most trees (for each class); training stops after `early_stopping_round` of them without a

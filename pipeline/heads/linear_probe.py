@@ -6,9 +6,10 @@ Letters: n items, b batch, s candidates, d features, m columns: k classes, or 1 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
@@ -29,15 +30,15 @@ MIN_STEPS = 300  # ten epochs over a few items would be too few
 
 def build(
     *,
-    learning_rate: float = 0.003,
-    weight_decay: float = 1e-4,
-    epochs: int = 10,
-    batch_size: int = 256,
+    learning_rate: Annotated[float, Gt(0), Le(10)] = 0.003,
+    weight_decay: Annotated[float, Ge(0), Le(1e6)] = 1e-4,
+    epochs: Annotated[int, Ge(1), Le(100_000)] = 10,
+    batch_size: Annotated[int, Ge(1), Le(10_000_000)] = 256,
     scale: Literal["each", "overall", "l2", "none"] = "each",
-    pca: int | float | None = None,
-    outputs: list[str] | None = None,
+    pca: Annotated[int, Ge(1)] | Annotated[float, Gt(0), Lt(1)] | None = None,
+    outputs: Annotated[list[str], MinLen(1)] | None = None,
     columns: dict[str, list[tuple[int, int]]] | None = None,
-    seed: int = 0,
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 0,
     task: Literal["classification", "regression"] = "classification",
 ) -> PreprocessedHead:
     """`learning_rate`: the peak of a cosine schedule; Adam. `weight_decay`: strength of the L2 penalty against the

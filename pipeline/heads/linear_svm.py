@@ -1,8 +1,9 @@
 """A linear support vector machine: margins, no probabilities."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
 
 from icebox.pipeline.estimators.classification import class_numbers, indicator_columns
 from icebox.pipeline.estimators.linear import LinearMarginClassifier, LinearRegressor
@@ -14,11 +15,11 @@ SEARCH = {"C": [0.0001, 0.001, 0.01, 0.1]}  # the grid of an entry without setti
 
 def build(
     *,
-    C: float = 0.01,
+    C: Annotated[float, Gt(0), Le(1e12)] = 0.01,
     scale: Literal["each", "overall", "l2", "none"] = "overall",
-    pca: int | float | None = None,
-    max_iter: int = 1000,
-    tol: float = 3e-4,
+    pca: Annotated[int, Ge(1)] | Annotated[float, Gt(0), Lt(1)] | None = None,
+    max_iter: Annotated[int, Ge(1), Le(1_000_000)] = 1000,
+    tol: Annotated[float, Gt(0), Lt(1)] = 3e-4,
     task: Literal["classification", "regression"] = "classification",
 ) -> PreprocessedHead:
     """`C`: inverse strength of the L2 penalty. `max_iter`: the most steps of the solver, which ends where no entry of

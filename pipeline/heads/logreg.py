@@ -1,8 +1,9 @@
 """Multinomial logistic regression."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
 from scipy.special import expit
 
 from icebox.pipeline.estimators.classification import class_numbers, indicator_columns, log_odds
@@ -15,11 +16,11 @@ SEARCH = {"C": [0.001, 0.01, 0.1, 1.0], "scale": ["each", "overall"]}  # the gri
 
 def build(
     *,
-    C: float = 1.0,
+    C: Annotated[float, Gt(0), Le(1e12)] = 1.0,
     scale: Literal["each", "overall", "l2", "none"] = "each",
-    pca: int | float | None = None,
-    max_iter: int = 1000,
-    tol: float = 3e-4,
+    pca: Annotated[int, Ge(1)] | Annotated[float, Gt(0), Lt(1)] | None = None,
+    max_iter: Annotated[int, Ge(1), Le(1_000_000)] = 1000,
+    tol: Annotated[float, Gt(0), Lt(1)] = 3e-4,
 ) -> PreprocessedHead:
     """`C`: inverse strength of the L2 penalty. `max_iter`: the most steps of the solver, which ends where no entry of
     the gradient is larger than `tol`."""

@@ -7,9 +7,10 @@ from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
@@ -27,20 +28,20 @@ SEARCH = {
 
 def build(
     *,
-    hidden: int = 256,
-    layers: int = 1,
-    epochs: int = 30,
-    learning_rate: float = 1e-3,
-    weight_decay: float = 1e-2,
-    dropout: float = 0.2,
-    label_smoothing: float = 0.0,
-    mixup: float = 0.0,
-    batch_size: int = 64,
-    patience: int = 10,
-    stop_after: int | None = None,
+    hidden: Annotated[int, Ge(1), Le(16_384)] = 256,
+    layers: Annotated[int, Ge(0), Le(100)] = 1,
+    epochs: Annotated[int, Ge(1), Le(100_000)] = 30,
+    learning_rate: Annotated[float, Gt(0), Le(10)] = 1e-3,
+    weight_decay: Annotated[float, Ge(0), Le(1e6)] = 1e-2,
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.2,
+    label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0,
+    mixup: Annotated[float, Ge(0), Le(1e6)] = 0.0,
+    batch_size: Annotated[int, Ge(1), Le(10_000_000)] = 64,
+    patience: Annotated[int, Ge(1), Le(100_000)] = 10,
+    stop_after: Annotated[int, Ge(1), Le(100_000)] | None = None,
     scale: Literal["each", "overall", "l2", "none"] = "each",
-    pca: int | float | None = None,
-    seed: int = 0,
+    pca: Annotated[int, Ge(1)] | Annotated[float, Gt(0), Lt(1)] | None = None,
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 0,
     task: Literal["classification", "regression"] = "classification",
 ) -> PreprocessedHead:
     """`layers`: the number of hidden layers, each `hidden` wide. `learning_rate`: the peak of a cosine schedule over

@@ -1,7 +1,8 @@
 """A random forest."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import Ge, Gt, Le, Lt
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
@@ -11,13 +12,13 @@ SEARCH = {"n_estimators": 200, "min_samples_leaf": [1, 3]}  # the grid of an ent
 
 def build(
     *,
-    n_estimators: int = 200,
-    max_features: float | Literal["sqrt", "log2"] = "sqrt",
-    min_samples_leaf: int = 1,
-    max_depth: int | None = None,
+    n_estimators: Annotated[int, Ge(1), Le(100_000)] = 200,
+    max_features: Annotated[int, Ge(1)] | Annotated[float, Gt(0), Le(1)] | Literal["sqrt", "log2"] = "sqrt",
+    min_samples_leaf: Annotated[int, Ge(1), Le(10**9)] = 1,
+    max_depth: Annotated[int, Ge(1), Le(1_000_000)] | None = None,
     scale: Literal["each", "overall", "l2", "none"] = "none",
-    pca: int | float | None = None,
-    seed: int = 0,
+    pca: Annotated[int, Ge(1)] | Annotated[float, Gt(0), Lt(1)] | None = None,
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 0,
     task: Literal["classification", "regression"] = "classification",
 ) -> PreprocessedHead:
     """`n_estimators`: the number of trees. `min_samples_leaf`: the fewest items of a leaf. `max_features`: how many

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.kernel_approximation import Nystroem
 from sklearn.metrics.pairwise import rbf_kernel
@@ -22,13 +23,13 @@ PREDICT_BATCH = 1000  # items: their kernel with all of train is 40 MB of float6
 
 def build(
     *,
-    C: float = 1.0,
-    gamma: float = 1.0,
-    exact_until: int = 5000,
-    n_components: int = 1000,
+    C: Annotated[float, Gt(0), Le(1e12)] = 1.0,
+    gamma: Annotated[float, Gt(0), Le(1e12)] = 1.0,
+    exact_until: Annotated[int, Ge(0), Le(100_000)] = 5000,
+    n_components: Annotated[int, Ge(1), Le(100_000)] = 1000,
     scale: Literal["each", "overall", "l2", "none"] = "each",
-    pca: int | float | None = None,
-    seed: int = 0,
+    pca: Annotated[int, Ge(1)] | Annotated[float, Gt(0), Lt(1)] | None = None,
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 0,
     task: Literal["classification", "regression"] = "classification",
 ) -> PreprocessedHead:
     """`C`: inverse strength of the penalty. `gamma`: inverse squared width of the kernel, in units of 1/(features ×

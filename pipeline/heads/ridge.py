@@ -5,9 +5,10 @@ Letters: n items, d features, r directions in which the features vary, m columns
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
 from sklearn.base import clone
 from sklearn.utils.validation import _check_sample_weight
 
@@ -25,9 +26,9 @@ SEARCH = {
 
 def build(
     *,
-    alpha: float = 1.0,
+    alpha: Annotated[float, Gt(0), Le(1e12)] = 1.0,
     scale: Literal["each", "overall", "l2", "none"] = "each",
-    pca: int | float | None = None,
+    pca: Annotated[int, Ge(1)] | Annotated[float, Gt(0), Lt(1)] | None = None,
     task: Literal["classification", "regression"] = "classification",
 ) -> PreprocessedHead:
     """`alpha`: strength of the L2 penalty, against the sum of squared errors."""

@@ -35,9 +35,9 @@ class CurvePoint(Document):
 
 
 class Trial(Document):
-    """One setting of a search: its scores, and its parameters by name beside them."""
+    """One setting of a search: its scores, and its parameters by name beside them; or a candidate of an ensemble."""
 
-    fit_s: Number
+    fit_s: Number | None = None
     share: Number = 1.0
     failed: str = ""
     by_fold: list[Number] | None = None
@@ -58,6 +58,7 @@ class Details(Document):
     seeds: list[SeedScores] | None = None
     labels: list[CurvePoint] | None = None
     search: list[Trial] | None = None
+    ensemble: list[str] | None = None
 
 
 def read_metrics(path: Path, *, remedy: str) -> dict[str, Any]:
@@ -87,6 +88,8 @@ def read_details(path: Path, *, scored: Scores, remedy: str) -> dict[str, Any]:
     problem = ""
     if any(primary(scored) not in each for each in tests):
         problem = f"expected {primary(scored)} of every test"
+    if not details.ensemble and any(each.fit_s is None for each in details.search or ()):
+        problem = "expected fit_s of every setting of the search"
     if any("n" not in fold for fold in details.folds or ()):
         problem = "folds: expected n, found none"
     if details.choose and details.choose not in METRICS:

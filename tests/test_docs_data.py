@@ -30,5 +30,6 @@ def test_an_example_is_valid_params_and_its_source_accepts_it(block, tmp_path):
 
 
 def test_every_source_has_an_example():
-    shown = {entry.get("source", name) for block in BLOCKS for name, entry in with_example(block)["datasets"].items()}
+    examples = [entry for block in BLOCKS for entry in with_example(block)["datasets"].items()]
+    shown = {(entry or {}).get("source", name) for name, entry in examples}
     assert shown - OURS == set(plugins.names("icebox.features.datasets")) - OURS

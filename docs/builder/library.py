@@ -64,6 +64,8 @@ def signature(value: Any, name: str) -> str:
         parameters = [each for each in inspect.signature(value).parameters.values() if each.name not in ("self", "cls")]
     except (TypeError, ValueError):
         return ""
+    if not parameters and inspect.isclass(value):
+        return ""
     shown = inspect.Signature(parameters, return_annotation=inspect.Signature.empty)
     result = "" if inspect.isclass(value) else returns(value)
     line = plain(f"{name}{shown}") + result
@@ -86,7 +88,8 @@ def returns(function: Any) -> str:
     annotation = inspect.signature(function).return_annotation
     if annotation is inspect.Signature.empty:
         return ""
-    return plain(f" -> {inspect.formatannotation(annotation)}")
+    name = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    return plain(f" -> {name}")
 
 
 def plain(text: str) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from docs.builder import docstrings
 from icebox.features import plugins
-from icebox.pipeline.config import json_schema
+from icebox.pipeline.config import json_schema, plugin_schema
 
 Schema = dict[str, Any]
 CATALOGS = {  # page → its title, what it says, and the sections of params.yaml whose entries are plugins of one kind
@@ -72,6 +72,8 @@ def plugin_page(page: str, schema: Schema) -> str:
             if section == "heads":
                 note = "For classes and for numbers." if "task" in keys else "For classes only."
                 keys = {key: value for key, value in keys.items() if key not in FILLED_IN}
+                if search := plugin_schema.constant(file, "SEARCH"):
+                    note += f" An entry without settings is `{yaml(search)}`."
             blocks += [note, Tables(schema, section).table(keys, required=entry["required"])]
     return "\n\n".join(filter(None, blocks)) + "\n"
 
@@ -213,7 +215,8 @@ class Tables:
         if value == json_schema.NOTHING:
             return []
         if "pattern" in value:
-            return [f"text like `{value['pattern'].removeprefix('^(?:').removesuffix(')$')}`"]
+            pattern = re.fullmatch(r"\^\((?:\?:)?(.*)\)\$", value["pattern"])
+            return [f"text like `{pattern[1] if pattern else value['pattern']}`"]
         types = value.get("type", [])
         return [
             kind for each in ([types] if isinstance(types, str) else types) for kind in self.of_type(each, value, path)
@@ -258,4 +261,8 @@ def anchor(path: str) -> str:
 
 def yaml(value: object) -> str:
     """A value as params.yaml has it, in one line."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {yaml(each)}' for key, each in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(yaml, value))}]"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

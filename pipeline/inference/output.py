@@ -68,7 +68,7 @@ def refuse_target(out: Path, inputs: Sequence[Path], *, safe: bool) -> None:
 
 
 def csv_writer(stream: IO[str], columns: Columns, *, safe: bool) -> WriteRows:
-    """A function that writes rows as CSV, after a line of the columns' names."""
+    """A function that writes rows as CSV, before the first, or for no rows, a line of the columns' names."""
     plain = csv.writer(stream, lineterminator="\n")
     quoted = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
 
@@ -78,11 +78,14 @@ def csv_writer(stream: IO[str], columns: Columns, *, safe: bool) -> WriteRows:
         # `plain` does not quote a lone "\r", which readers take for a line's end
         (quoted if safe or any("\r" in cell for cell in cells) else plain).writerow(cells)
 
+    header = [[form(name) for name in columns]]  # until it is written: a first batch that fails leaves stdout empty
+
     def write(rows: Sequence[Row]) -> None:
+        if header:
+            write_line(header.pop())
         for row in rows:
             write_line([form(cell) if isinstance(cell, str) else digits(name, cell) for name, cell in row.items()])
 
-    write_line([form(name) for name in columns])
     return write
 
 

@@ -158,6 +158,7 @@ def to_table(
             for content in batch.contents:
                 empty.watch(content)
         unread.report(answered)
+        write([])  # of no items the columns alone
     empty.report()
 
 

@@ -328,6 +328,13 @@ def test_a_picture_that_cannot_be_read_is_named_or_costs_its_own_row_only(run, t
     assert name in error
 
 
+def test_a_table_without_rows_has_no_answers_and_a_first_batch_that_fails_prints_nothing(run, tmp_path, capsys):
+    assert run("notes", write(tmp_path / "new.csv", "body\n"), "--out", tmp_path / "out.csv")[0] == 0
+    assert (tmp_path / "out.csv").read_text() == "id,input,label,p_minus,p_plus\n"
+    assert main(["predict", "photos/head", str(write(tmp_path / "a.png", b""))]) == 1
+    assert capsys.readouterr().out == ""
+
+
 def test_where_nothing_can_be_read_nothing_is_written(run, tmp_path):
     code, _, error = run("photos", write(tmp_path / "a.png", b"x"), "--on-error", "skip", "--out", tmp_path / "out.csv")
     assert code == 1

@@ -26,13 +26,16 @@ NAMES: dict[str, Any] = {  # what an annotation may be made of; a path and a seq
 }  # fmt: skip
 FILLED_IN = {"data", "folder", "seed", "self"}  # arguments that the stage passes, though `seed` may be overridden
 BOUNDS = {  # of annotated_types, in words
-    "ge": "at least {}",
-    "gt": "more than {}",
-    "le": "at most {}",
-    "lt": "less than {}",
+    "ge": "at least {:,}",
+    "gt": "more than {:,}",
+    "le": "at most {:,}",
+    "lt": "less than {:,}",
     "min_length": "{} or more",
     "max_length": "at most {} of them",
 }
+BOUND_ERRORS = {  # pydantic's kinds of error for a bound that is not kept
+    "greater_than", "greater_than_equal", "less_than", "less_than_equal", "too_long", "too_short",
+}  # fmt: skip
 
 
 class MissingFunctionError(IceboxError):
@@ -162,7 +165,8 @@ def check_type(value: object, annotation: ast.expr | None, file: Path, where: st
         if len(choices) == errors.error_count():  # the first is enough: others are further elements of a list
             expected, found = choices[0]["ctx"]["expected"], choices[0]["input"]
             raise IceboxError(f"{where}: expected {expected}, found {reprlib.repr(found)}") from None
-        expected = ast.unparse(TypesInWords(file).visit(copy.deepcopy(annotation)))
+        with_bounds = any(each["type"] in BOUND_ERRORS for each in errors.errors())
+        expected = ast.unparse(TypesInWords(file, with_bounds=with_bounds).visit(copy.deepcopy(annotation)))
         raise IceboxError(f"{where}: expected {expected}, found {shortened(value)}") from None
 
 
@@ -202,10 +206,11 @@ class TypeNames(Mapping[str, Any]):
 
 
 class TypesInWords(ast.NodeTransformer):
-    """`Annotated[int, Ge(1)]` becomes `int at least 1`, and a name that the file gives to a type becomes this type."""
+    """`Annotated[int, Ge(1)]` becomes `int at least 1` or, without bounds, `int`; and a name that the file gives to a
+    type becomes this type."""
 
-    def __init__(self, file: Path) -> None:
-        self.own = TypeNames(file).own
+    def __init__(self, file: Path, *, with_bounds: bool) -> None:
+        self.own, self.with_bounds = TypeNames(file).own, with_bounds
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         """Replace a name of the file's own."""
@@ -217,6 +222,8 @@ class TypesInWords(ast.NodeTransformer):
         self.generic_visit(node)
         if isinstance(node.value, ast.Name) and node.value.id == "Annotated" and isinstance(node.slice, ast.Tuple):
             plain, *bounds = node.slice.elts
+            if not self.with_bounds:
+                return plain
             values = [vars_of(eval(ast.unparse(bound), {"__builtins__": {}}, NAMES)) for bound in bounds]
             words = [BOUNDS[key].format(value) for each in values for key, value in each.items()]
             return ast.Name(f"{ast.unparse(plain)} {' and '.join(words)}")

@@ -15,7 +15,7 @@ SEARCH = {"scale": ["each", "overall", "l2"], "shrink_threshold": [None, 1.0]}  
 
 def build(
     *,
-    shrink_threshold: Annotated[float, Ge(0), Le(1e6)] | None = None,
+    shrink_threshold: Annotated[float, Ge(0), Le(10**6)] | None = None,
     scale: Literal["each", "overall", "l2", "none"] = "each",
     pca: Annotated[int, Ge(1)] | Annotated[float, Gt(0), Lt(1)] | None = None,
 ) -> PreprocessedHead:

@@ -12,7 +12,7 @@ SEARCH = {"var_smoothing": [0.001, 0.01, 0.1], "pca": [None, 0.9]}  # the grid o
 
 def build(
     *,
-    var_smoothing: Annotated[float, Ge(0), Le(1e6)] = 1e-3,
+    var_smoothing: Annotated[float, Ge(0), Le(10**6)] = 1e-3,
     scale: Literal["each", "overall", "l2", "none"] = "each",
     pca: Annotated[int, Ge(1)] | Annotated[float, Gt(0), Lt(1)] | None = None,
 ) -> PreprocessedHead:

@@ -31,7 +31,7 @@ MIN_STEPS = 300  # ten epochs over a few items would be too few
 def build(
     *,
     learning_rate: Annotated[float, Gt(0), Le(10)] = 0.003,
-    weight_decay: Annotated[float, Ge(0), Le(1e6)] = 1e-4,
+    weight_decay: Annotated[float, Ge(0), Le(10**6)] = 1e-4,
     epochs: Annotated[int, Ge(1), Le(100_000)] = 10,
     batch_size: Annotated[int, Ge(1), Le(10_000_000)] = 256,
     scale: Literal["each", "overall", "l2", "none"] = "each",

@@ -15,7 +15,7 @@ SEARCH = {"C": [0.0001, 0.001, 0.01, 0.1]}  # the grid of an entry without setti
 
 def build(
     *,
-    C: Annotated[float, Gt(0), Le(1e12)] = 0.01,
+    C: Annotated[float, Gt(0), Le(10**12)] = 0.01,
     scale: Literal["each", "overall", "l2", "none"] = "overall",
     pca: Annotated[int, Ge(1)] | Annotated[float, Gt(0), Lt(1)] | None = None,
     max_iter: Annotated[int, Ge(1), Le(1_000_000)] = 1000,

@@ -16,7 +16,7 @@ SEARCH = {"C": [0.001, 0.01, 0.1, 1.0], "scale": ["each", "overall"]}  # the gri
 
 def build(
     *,
-    C: Annotated[float, Gt(0), Le(1e12)] = 1.0,
+    C: Annotated[float, Gt(0), Le(10**12)] = 1.0,
     scale: Literal["each", "overall", "l2", "none"] = "each",
     pca: Annotated[int, Ge(1)] | Annotated[float, Gt(0), Lt(1)] | None = None,
     max_iter: Annotated[int, Ge(1), Le(1_000_000)] = 1000,

@@ -23,8 +23,8 @@ PREDICT_BATCH = 1000  # items: their kernel with all of train is 40 MB of float6
 
 def build(
     *,
-    C: Annotated[float, Gt(0), Le(1e12)] = 1.0,
-    gamma: Annotated[float, Gt(0), Le(1e12)] = 1.0,
+    C: Annotated[float, Gt(0), Le(10**12)] = 1.0,
+    gamma: Annotated[float, Gt(0), Le(10**12)] = 1.0,
     exact_until: Annotated[int, Ge(0), Le(100_000)] = 5000,
     n_components: Annotated[int, Ge(1), Le(100_000)] = 1000,
     scale: Literal["each", "overall", "l2", "none"] = "each",

@@ -26,7 +26,7 @@ SEARCH = {
 
 def build(
     *,
-    alpha: Annotated[float, Gt(0), Le(1e12)] = 1.0,
+    alpha: Annotated[float, Gt(0), Le(10**12)] = 1.0,
     scale: Literal["each", "overall", "l2", "none"] = "each",
     pca: Annotated[int, Ge(1)] | Annotated[float, Gt(0), Lt(1)] | None = None,
     task: Literal["classification", "regression"] = "classification",

@@ -29,9 +29,7 @@ def check(head: str, parameter: str, value: object) -> None:
     plugin_schema.check(file, "build", {parameter: value}, where=f"heads.{head}", grid=True)
 
 
-@pytest.mark.parametrize(
-    "value", [float("nan"), float("inf"), float("-inf"), -1, -1.0, 1e30, 2**70, 10**400, True, "1"]
-)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), -1, -1.0, 1e30, 2**70, True, "1"])
 @pytest.mark.parametrize(("head", "parameter"), NUMBERS)
 def test_a_number_without_meaning_is_refused_alone_and_in_a_grid(head: str, parameter: str, value: object):
     if parameter in ("pca", "max_features") and type(value) is int and value > 0:

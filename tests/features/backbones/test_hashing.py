@@ -82,7 +82,7 @@ def test_an_unknown_output_is_refused(tmp_path):
 
 def test_no_dimensions_are_refused(tmp_path):
     file = plugins.file("icebox.features.backbones", "hashing")
-    with pytest.raises(IceboxError, match=r"backbones\.h\.dimensions: expected int at least 1, found 0$"):
+    with pytest.raises(IceboxError, match=r"backbones\.h\.dimensions: expected int at least 1.*, found 0$"):
         plugin_schema.check(file, "fetch", {"dimensions": 0}, where="backbones.h")
     hashing.fetch(tmp_path, dimensions=0)  # what Python gives unchecked never becomes features
     with pytest.raises(IceboxError, match=r"backbone\.json: expected a whole number from 1 .* at dimensions, found 0$"):

@@ -47,7 +47,7 @@ def test_a_list_is_a_grid_only_where_grids_are(file):
         ({"path": "x", "sizes": [1.5]}, "found \\[1.5\\]"),
         ({"path": "x", "column": 1.5}, r"expected int \| str, found 1\.5"),
         ({"path": "x", "trees": 0}, r"heads\.x\.trees: expected int at least 1, found 0"),
-        ({"path": "x", "trees": 1.5}, "expected int at least 1, found 1.5"),
+        ({"path": "x", "trees": 1.5}, "expected int, found 1.5"),
         (
             {"path": "x", "shares": [0.5, 1]},
             r"expected list\[float at least 0 and less than 1\] 1 or more, found \[0.5, 1\]",

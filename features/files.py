@@ -207,10 +207,11 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
     """
     import filelock  # here, since the import takes 75 ms, and most commands take no lock
 
-    # without the fallback, a lock file that outlives a killed process would stand in where flock is missing
-    lock = filelock.FileLock(path, fallback_to_soft=False)
     with refusal_explained(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
+        mode = path.parent.stat().st_mode & 0o666  # who may write to the folder may lock it
+        # without the fallback, a lock file that outlives a killed process would stand in where flock is missing
+        lock = filelock.FileLock(path, mode=mode, fallback_to_soft=False)
         try:
             lock.acquire(timeout=PATIENCE_S if wait else 0)
         except filelock.Timeout:

@@ -174,9 +174,9 @@ def copy(source: Path, target: Path) -> None:
     try:
         shutil.copyfile(source, target)
     except OSError as reason:
-        if not os.access(source, os.R_OK):
-            raise shards.unreadable(source, reason) from reason
-        raise
+        if reason.errno in files.FULL or str(reason.filename) == str(target):
+            raise  # writing failed, not reading
+        raise shards.unreadable(source, reason) from reason
     shards.check(target, named=source)
     target.chmod(shards.read_only(target))
 

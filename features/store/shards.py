@@ -116,8 +116,15 @@ def free_place(folder: Path, name: str) -> Path:
     user's, who keeps it.
     """
     path = folder / name
-    if not path.exists() or os.access(path, os.R_OK):
+    try:
+        path.open("rb").close()
         return path
+    except FileNotFoundError:
+        return path
+    except PermissionError:
+        pass
+    except OSError as reason:
+        raise unreadable(path, reason) from reason
     own = folder / f"user-{os.getuid()}"
     own.mkdir(exist_ok=True)
     return own / name

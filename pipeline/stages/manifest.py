@@ -86,7 +86,7 @@ def keep_shards(store: str) -> None:
     index can't be read now: DVC would then delete the only copy.
     """
     folder = paths.store(store)
-    adopt(folder, paths.shards())
+    adopt(folder, paths.shards(), wait=paths.shared_cache() is not None)
     try:
         stored = index.read(folder)
     except IceboxError as error:

@@ -5,9 +5,11 @@ table is never taken for lines unasked: each row, quotes and all, would be a tex
 """
 
 import logging
+import lzma
 import os
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,9 +23,12 @@ from ruamel.yaml.error import YAMLError
 from icebox.features import plugins
 from icebox.features.abc.dataset import Content, Dataset, Modality
 from icebox.features.datasets import image_folder
+from icebox.features.datasets.readers.file_kinds import kind_of
 from icebox.features.datasets.readers.tables.table import has_table_ending
+from icebox.features.datasets.readers.tables.text_files import OPENERS
 from icebox.features.errors import IceboxError, ItemError
 from icebox.features.images.decoding import IMAGE_SUFFIXES
+from icebox.features.json_files import one_line
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.inference.text_lines import TextLines
 
@@ -93,8 +98,8 @@ class Reading:
             read = self.items_of_stdin if name == STDIN else partial(self.items_at, Path(name))
             try:
                 yield from read(printable(name), labelled=labelled, several=len(inputs) > 1)
-            except OSError as reason:
-                raise IceboxError(f"{printable(name)}: can't be read: {reason.strerror}") from None
+            except (OSError, EOFError, zlib.error, lzma.LZMAError) as reason:  # the latter of archives cut short
+                raise IceboxError(f"{printable(name)}: can't be read: {one_line(reason)}") from None
 
     def items_of_stdin(self, name: str, *, labelled: bool, several: bool) -> Iterator[NewItem]:
         """Lines of text, or the rows of a table."""
@@ -123,7 +128,8 @@ class Reading:
         if other is not None:
             yield from items_of_dataset(other, path, name, several=several)
         elif self.modality in TEXTUAL and not path.is_dir() and (self.lines or not has_table_ending(path)):
-            with path.open("rb") as stream:
+            opener = OPENERS.get(kind_of(path), open) if path.is_file() else open  # a pipe is read once
+            with opener(path, "rb") as stream:
                 yield from self.numbered_lines(stream, name, name, labelled=labelled, several=several)
         elif self.modality == "image" and path.is_file() and not labelled and not has_table_ending(path):
             yield NewItem(name, name, partial(read_image, path))

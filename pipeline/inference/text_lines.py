@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from icebox.features.abc.dataset import Content, Modality, Pair
+from icebox.features.datasets.readers.file_kinds import SIGNATURE_BYTES, SIGNATURES, UTF_16
 from icebox.features.datasets.readers.tables.columns import column_list
 from icebox.features.errors import IceboxError
 from icebox.features.text import cleaning
@@ -54,7 +55,7 @@ class TextLines:
 
     def read(self, stream: IO[bytes], place: str) -> Iterator[Content]:
         """The content of each line, as it comes. Raises IceboxError for another encoding, or number of texts."""
-        lines = decoded_lines(stream, self.encoding)
+        lines = decoded_lines(stream, self.encoding, place)
         number = 0
         try:
             for number, line in enumerate(lines, 1):
@@ -92,8 +93,8 @@ class TextLines:
                 )
 
 
-def decoded_lines(stream: IO[bytes], encoding: str) -> Iterator[str]:
-    """The lines of a binary stream, with their ends. Raises UnicodeError and LookupError."""
+def decoded_lines(stream: IO[bytes], encoding: str, place: str) -> Iterator[str]:
+    """The lines of a binary stream, with their ends. Raises UnicodeError, LookupError, and IceboxError for no text."""
     if "\n".encode(encoding) != b"\n":  # UTF-16 and the like
         text = io.TextIOWrapper(stream, encoding=encoding, newline="\n")
         try:
@@ -102,8 +103,18 @@ def decoded_lines(stream: IO[bytes], encoding: str) -> Iterator[str]:
             text.detach()  # which would close the stream when it goes
         return
     for number, line in enumerate(stream):  # one by one, so that an error is that of its line
+        if number == 0 and (kind := other_kind(line)):
+            raise IceboxError(f"{place}: expected lines of text, found {kind}")
         decoded = line.decode(encoding)
         yield decoded if number else decoded.removeprefix("\ufeff")  # the mark that Excel and Notepad put first
+
+
+def other_kind(start: bytes) -> str:
+    """What a file is by its first line, where it is no text in an encoding that knows no NUL; else ""."""
+    kind = next((name for signature, name in SIGNATURES if start.startswith(signature)), "")
+    if kind == UTF_16 or (len(start) >= SIGNATURE_BYTES and 4 * start.count(0) > len(start)):
+        return f"{kind or 'NUL characters'}; name its encoding: --encoding utf-16"
+    return kind
 
 
 def cells_of(line: str, delimiter: str) -> set[str]:

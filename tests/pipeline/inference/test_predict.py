@@ -1,6 +1,7 @@
 """New items for a head, as a user gives them: tables, lines, folders, stdin; and what comes out."""
 
 import csv
+import gzip
 import io
 import json
 import os
@@ -213,6 +214,31 @@ def test_a_broken_byte_is_told_with_its_line(run, tmp_path):
     assert not (tmp_path / "out.csv").exists()
 
 
+def test_compressed_lines_are_unpacked_and_other_kinds_called_by_name(run, tmp_path):
+    packed = gzip.compress(b"so good\nso bad\n")
+    assert labels(run("docs", write(tmp_path / "new.txt.gz", packed))[1]) == ["plus", "minus"]
+    assert "can't be read" in run("docs", write(tmp_path / "new.txt.gz", packed[:-9]))[2]
+    others = {
+        "an Excel workbook": b"PK\x03\x04" + bytes(40) + b"xl/workbook",
+        "a PNG": b"\x89PNG\r\n\x1a\n",
+        "text in UTF-16; name its encoding: --encoding utf-16": "good\nbad".encode("utf-16"),
+        "NUL characters; name its encoding: --encoding utf-16": "so good, really\nbad".encode("utf-16-le"),
+    }
+    for kind, content in others.items():
+        for head in ("docs", "latin"):
+            code, rows, error = run(head, write(tmp_path / "new.txt", content))
+            assert (code, rows) == (1, [])
+            assert one_line(error)
+            assert kind.replace("an Excel workbook", "a zip archive") in error
+    assert "found gzip" in run("latin", stdin=packed)[2]
+
+
+def test_a_compressed_table_is_a_table(run, tmp_path):
+    path = write(tmp_path / "new.csv.gz", gzip.compress(b"body\nso good\n"))
+    assert labels(run("notes", path)[1]) == ["plus"]
+    assert "--source csv_text" in run("docs", path)[2]
+
+
 @pytest.mark.parametrize(
     ("kind", "table"),
     [
@@ -259,7 +285,7 @@ def test_any_texts_in_a_table_have_as_many_answers_in_their_order(run, tmp_path,
     assert [row["id"] for row in read_back(out)] == [str(i) for i in range(len(texts))]
 
 
-@given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), max_size=12)))
+@given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\0"), max_size=12)))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_lines_have_as_many_answers_in_their_order(run, tmp_path, texts):
     texts = [text.removeprefix("\ufeff").rstrip("\r") for text in texts]
@@ -357,6 +383,10 @@ def test_pictures_are_read_from_a_table_whose_paths_lie_beside_it(run, tmp_path)
     assert labels(rows) == ["bright", "dark", "bright"]
     assert [row["id"] for row in rows] == ["pictures/1.png", "pictures/2.png", "pictures/1.png"]
     assert labels(run("listed", tmp_path / "pictures")[1]) == ["bright", "dark"]
+    write(path, "n,file\n1,pictures/1.png\n2,pictures/none.png\n")
+    assert "pictures/none.png" in run("listed", path)[2]
+    assert labels(run("listed", path, "--on-error", "skip")[1]) == ["bright"]
+    write(path, "n,file\n1,pictures/1.png\n2,pictures/2.png\n3,pictures/1.png\n")
     assert "--source image_table --set image=COLUMN" in run("photos", path)[2]
     assert len(run("photos", path, "--source", "image_table", "--set", "image=file")[1]) == 3
 

@@ -43,7 +43,8 @@ class Source(Dataset):
         slices: Sequence[str] = (),
         clean: Sequence[Step] = (),
     ) -> None:
-        """`name` is a dataset on the hub (downloaded, at `revision`) or `path` a folder that `save_to_disk` wrote.
+        """`name` is a dataset on the hub (downloaded, at `revision`; `subset` is its configuration) or `path` a folder
+        that `save_to_disk` wrote.
 
         `splits` maps the dataset's splits to ours, `{train: train, validation_matched: test}`; None: all, by their
         names. The other keywords name columns: one of `image`, `text` (several are joined by newlines) or `first` and

@@ -33,7 +33,8 @@ class Source(Dataset):
     """One item per sequence (t, 10) float32; its label is the number to predict (`task: regression`).
 
     `path` is an .npz of `x` (the steps of all sequences concatenated, (sum t, d)), `offsets` (n + 1,) of their first
-    steps, and `y` (n,); without it `number` sequences are generated.
+    steps, and `y` (n,); without it `number` sequences are generated from `seed`, of `length_min` to `length_max` steps.
+    `noise` is the standard deviation of what is added to their labels.
     """
 
     modality: Modality = "sequence"

@@ -50,10 +50,35 @@ logger = logging.getLogger("icebox")
 NAME = loader.NAME.pattern
 NAMES = {"pattern": f"^(?:{NAME})$"}
 NOTHING: Schema = {"not": {}}  # the schema that no value fits
-ANY_HEAD = {  # parameters that every head on a table of features takes, documented where they are used
-    "scale": "How features are scaled: each by its own standard deviation, all by the overall one, each item to length "
-    "1 (l2), or none.",
-    "pca": "The number of principal components to keep, or below 1 the share of variance; whitened.",
+SHARED: dict[str, dict[str, str]] = {  # section → parameters that mean the same in whichever of its plugins has them
+    "heads": {
+        "scale": "How features are scaled: each by its own standard deviation, all by the overall one, each item to "
+        "length 1 (l2), or none.",
+        "pca": "The number of principal components to keep, or below 1 the share of variance; whitened.",
+        "seed": "A seed for this head alone, instead of those of `fit`.",
+        "task": "Filled in: that of the dataset.",
+    },
+    "pretrain": {
+        "seed": "The seed of weights, order and noise.",
+        "steps": "The number of optimizer steps.",
+        "epochs": "The number of passes over train.",
+        "batch_size": "Items of a step.",
+        "learning_rate": "The optimizer's, at its peak where it changes.",
+        "weight_decay": "The optimizer's, as a share of the learning rate.",
+    },
+    "datasets": {
+        "label": "The column of the labels, or of the numbers to predict.",
+        "drop_labels": "Labels whose rows are left out.",
+        "id": "The column of the items' ids; else rows are numbered.",
+        "group": "The column of the groups, which share a split.",
+        "slices": "Columns by which results are broken down.",
+        "encoding": "The table's encoding.",
+        "delimiter": "What separates cells: by default a tab in .tsv, else a comma.",
+        "quotes": "Whether quotes enclose cells: by default unless a tab separates them.",
+        "escape": "The character before a quote that belongs to its cell.",
+        "header": "Whether the first row names the columns; else they are numbered from 0.",
+        "task": "Whether labels are classes, or numbers to predict.",
+    },
 }
 
 
@@ -163,7 +188,9 @@ def section_definitions() -> dict[str, Schema]:
     definitions: dict[str, Schema] = made["$defs"]
     for kind in SECTIONS:
         for name, described in definitions[kind.__name__]["properties"].items():
-            if text := sentences_on(name, kind.__doc__ or "") or comment_on(name, kind):
+            owners = [*kind.__mro__, *([Fit] if kind is Input else [])]  # an input's keys stand in for those of `fit`
+            texts = (sentences_on(name, owner.__doc__ or "") for owner in owners if issubclass(owner, Section))
+            if text := next(filter(None, texts), "") or comment_on(name, kind):
                 described.setdefault("description", text)
     return definitions
 
@@ -220,7 +247,7 @@ def plugin(file: Path, function: str, *, section: str, grid: bool) -> Schema:
     """The schema of the parameters of a plugin's function, and of the keys that each entry of `section` may have."""
     arguments = plugin_schema.definition(file, function).args
     *documents, module = docstrings(file, function)
-    shared = ANY_HEAD if grid else {}
+    shared = SHARED.get(section, {})
     properties: dict[str, Schema] = {}
     required = []
     for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
@@ -264,7 +291,11 @@ def dataset_keys(*, column: Schema | None) -> dict[str, Schema]:
             "anyOf": [with_column, {"type": "null"}, *([column] if column else [])],
             "description": "Fractions of val and test, or the column that says the split.",
         },
-        "task": {"enum": list(get_args(Task)), "default": "classification"},
+        "task": {
+            "enum": list(get_args(Task)),
+            "default": "classification",
+            "description": SHARED["datasets"]["task"],
+        },
         "on_error": {
             "enum": list(get_args(OnError)),
             "default": "fail",

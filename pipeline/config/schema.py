@@ -64,7 +64,7 @@ SeenView = Annotated[str, WithJsonSchema(views.json_schema(also=[PAIR, *TEXTS]))
 
 
 class Split(Section):
-    """Fractions of a dataset's items that go to val and test, drawn by a hash of each group or content.
+    """The `val` and `test` fractions of a dataset's items, drawn by a hash of each group or content and `seed`.
 
     `stratify`: exact within each class, at the price that new items may move old ones near a cut. `leakage`: what to
     do about contents or groups on two sides; drop leaves them out of train. `conflicts`: about equal contents with
@@ -103,7 +103,7 @@ class Input(Section):
 
 
 class Store(Section):
-    """One dataset through one backbone, and the features that are stored of each item.
+    """One `dataset` through one `backbone`, and the features that are stored of each item.
 
     `outputs` are LAYER or LAYER:POOLING; without any, the family's own default. `precision` is what the network
     computes in: auto is bfloat16 where the hardware does that, else float32. `stored` is the format on disk.
@@ -152,7 +152,8 @@ class Fit(Section):
     `folds` inside train choose instead of val, and anyway where there is no val (then 5). Heads with randomness are
     fitted under `seeds` seeds, `seed` and those after it. `labels_per_class` items of each class in train and as many
     in val, or all; a list gives the few-label curve, whose last point, the most labels, is the main result.
-    `class_weights` say how much each class counts.
+    `class_weights` say how much each class counts. `refit`: train keeps the winner, train+val fits it again on both.
+    `calibrate`: how probabilities are mapped to frequencies on val.
     """
 
     choose: Choose = metrics.primary("classification").name
@@ -179,7 +180,7 @@ class Run(Section):
 
 
 class Ensemble(Section):
-    """The best heads of a store (or of STORE/INPUT) on val answer together: how many of them."""
+    """The best heads of a store (or of STORE/INPUT) on val answer together: `members` of them."""
 
     members: Annotated[int, Field(ge=2)] = 3
 
@@ -221,8 +222,8 @@ class UnfreezeOptions(Section):
 
     init: Literal["pretrained", "random"] = "pretrained"  # random: the control, trained from scratch
     free: Free | dict[int, Free] = "all"
-    epochs: Annotated[int, Field(ge=1, le=100_000)] = 5
-    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 32
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 5  # passes over train
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 32  # items of a step
     learning_rate: LearningRate = 1e-4  # the peak, of the last block
     head_learning_rate: LearningRate | None = None  # ten times learning_rate, if left out
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0  # each block's rate, as a share of the next one's
@@ -230,18 +231,18 @@ class UnfreezeOptions(Section):
     warm_up: Share = 0.1  # of all steps; then a cosine down to 0
     clip: Positive = 1.0  # the gradient's largest length
     average: Annotated[float, Field(gt=0, lt=1)] | None = None  # share of the weights' running mean that a step keeps
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of each label spread over all classes
     norm_statistics: Literal["frozen", "updated"] = "frozen"  # of batch norms
     augment: list[Literal["flip", "crop", "turn"]] = Field(default_factory=list)  # other versions in every epoch
     precision: Literal["float32", "bfloat16", "float16"] = "float32"  # below 32 bits: mixed
     patience: Annotated[int, Field(ge=1)] | None = None  # epochs without a better val score
     cut: Literal["auto", "on", "off"] = "auto"  # keep what the frozen part gives in a store, and train from there
-    seed: Seed = 0
+    seed: Seed = 0  # of the first run
     seeds: Annotated[int, Field(ge=1, le=1000)] = 1  # runs; the first one's weights are kept
 
 
 class Unfreeze(UnfreezeOptions):
-    """A store's backbone trained on, end to end, from a head that was fitted on it.
+    """The backbone of a `store` trained on, end to end, from a head that was fitted on it.
 
     `start`: the HEAD of the store, or the INPUT/HEAD of one of its inputs.
     """

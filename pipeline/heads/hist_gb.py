@@ -29,8 +29,10 @@ def build(
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0,
     task: Literal["classification", "regression"] = "classification",
 ) -> PreprocessedHead:
-    """`max_iter`: the most trees (for each class); training stops after `n_iter_no_change` of them without a better val
-    loss."""
+    """`max_iter`: the most trees (for each class); training stops after `n_iter_no_change` of them without a better
+    val loss. `max_leaf_nodes`: the most leaves of a tree. `learning_rate`: how much each tree adds. `max_features`:
+    the share of features that a split may choose from. `max_bins`: how many bins a feature is sorted into.
+    `min_samples_leaf`: the fewest items of a leaf."""
     family = HistGBClassifier if task == "classification" else HistGBRegressor
     boosted = family(
         max_iter=max_iter,

@@ -34,7 +34,9 @@ def build(
     task: Literal["classification", "regression"] = "classification",
 ) -> PreprocessedHead:
     """`n_estimators`: the most trees (for each class); training stops after `early_stopping_round` of them without a
-    better val loss. `colsample_bytree`: the share of features that each tree may use, 16 of them at least."""
+    better val loss. `colsample_bytree`: the share of features that each tree may use, 16 of them at least.
+    `num_leaves`: the most leaves of a tree. `learning_rate`: how much each tree adds. `max_bin`: how many bins a
+    feature is sorted into. `min_child_samples`: the fewest items of a leaf."""
     family = BoostedClassifier if task == "classification" else BoostedRegressor
     boosted = family(
         n_estimators=n_estimators,

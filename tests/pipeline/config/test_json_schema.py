@@ -76,7 +76,7 @@ def test_params_for_images_that_init_writes_are_valid(validator, tmp_path, backb
 def test_params_for_texts_that_init_writes_are_valid(validator, tmp_path):
     table = tmp_path / "notes.csv"
     table.touch()
-    text = init.texts_params("notes", table, text="text", label="label", backbone="minilm", weights="w")
+    text = init.texts_params("notes", table, table={"text": "text", "label": "label"}, backbone="minilm", weights="w")
     assert errors(validator, params(text)) == []
 
 
@@ -283,3 +283,13 @@ def test_a_plugin_that_is_no_python_costs_a_warning(written, caplog):
     [line] = caplog.messages
     assert "params.schema.json is left as it was: " in line
     assert "broken.py, line 1" in line
+
+
+def test_every_key_says_what_it_means():
+    silent = [
+        f"{name}.{key}"
+        for name, definition in json_schema.schema()["$defs"].items()
+        for key, described in definition.get("properties", {}).items()
+        if key not in ("family", "source") and not described.get("description")
+    ]
+    assert silent == []

@@ -33,7 +33,8 @@ def doctor(
         *versions(),
         ("torch with torchvision", torch_pair(problems)),
         *hardware(problems),
-        ("free disk here", f"{shutil.disk_usage('.').free / GIB:,.1f} GiB"),
+        ("free disk here", free(Path())),
+        *shared_cache(),
         ("folder", folder(problems)),
         *project(),
         ("hub", hub() if network else "not asked; --network asks it"),
@@ -113,6 +114,18 @@ def memory() -> str:
     return f"{total / GIB:,.1f} GiB{limited}"
 
 
+def free(folder: Path) -> str:
+    """The free space of the disk on which a folder lies, or will lie."""
+    there = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    return f"{shutil.disk_usage(there).free / GIB:,.1f} GiB"
+
+
+def shared_cache() -> Iterator[tuple[str, str]]:
+    """The cache of shards that projects share, where ICEBOX_CACHE names one, which may be on another disk."""
+    if os.environ.get(paths.CACHE_VARIABLE):
+        yield paths.CACHE_VARIABLE, f"{paths.shards()}, free: {free(paths.shards())}"
+
+
 def folder(problems: list[str]) -> str:
     """The working folder, and whether it can be written to."""
     try:
@@ -138,6 +151,8 @@ def project() -> Iterator[tuple[str, str]]:
         yield "params.yaml", f"not valid: {reason}"
         return
     yield "params.yaml", "valid"
+    if config.run.device != "auto":
+        yield "run.device", config.run.device
     for name in dict.fromkeys(store.backbone for store in config.stores.values()):
         weights = paths.backbone(name)
         present = weights.is_dir() and any(weights.iterdir())

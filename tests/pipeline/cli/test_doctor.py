@@ -53,6 +53,22 @@ def test_a_bug_reports_table_is_printed_without_the_network(project, capsys):
     assert table["hub"].startswith("not asked")
 
 
+def test_a_shared_cache_and_a_device_that_are_set_are_rows(project, capsys, monkeypatch):
+    monkeypatch.setenv("ICEBOX_CACHE", str(project / "lab/cache"))
+    (project / "params.yaml").write_text(PARAMS + "run: {device: cpu}\n")
+    assert main(["doctor"]) == 0
+    table = rows(capsys.readouterr().out)
+    assert table["ICEBOX_CACHE"].startswith(str(project / "lab/cache"))
+    assert table["ICEBOX_CACHE"].endswith(" GiB")
+    assert table["run.device"] == "cpu"
+
+
+def test_a_device_that_is_not_here_is_a_problem(project, capsys, monkeypatch):
+    monkeypatch.setenv("ICEBOX_DEVICE", "cuda:99")
+    assert main(["doctor"]) == 1
+    assert "problem: ICEBOX_DEVICE: there is no device 'cuda:99' here; there are: auto" in capsys.readouterr().err
+
+
 def test_weights_that_are_not_fetched_and_wrong_params_are_said_and_no_problem(project, capsys):
     assert rows("\n".join("  ".join(row) for row in doctor.project()))["weights of pixels"] == "not there yet"
     (project / "params.yaml").write_text(PARAMS.replace("heads: {logreg", "heads: {logrge"))

@@ -6,7 +6,9 @@ Needs the library `datasets`, which Icebox does not install by itself: `pip inst
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from annotated_types import Ge, Le
 
 from icebox.features import files
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality, Pair
@@ -42,19 +44,22 @@ class Source(Dataset):
         group: str | None = None,
         slices: Sequence[str] = (),
         clean: Sequence[Step] = (),
+        bits: Annotated[int, Ge(8), Le(16)] | None = None,
     ) -> None:
         """`name` is a dataset on the hub (downloaded, at `revision`; `subset` is its configuration) or `path` a folder
         that `save_to_disk` wrote.
 
         `splits` maps the dataset's splits to ours, `{train: train, validation_matched: test}`; None: all, by their
         names. The other keywords name columns: one of `image`, `text` (several are joined by newlines) or `first` and
-        `second`. Labels of a ClassLabel are its names; `drop_labels`, `slices` and `clean` are those of csv_text.
+        `second`. Labels of a ClassLabel are its names; `drop_labels`, `slices` and `clean` are those of csv_text,
+        `bits` is that of image_folder.
         """
         if (name is None) == (path is None):
             raise IceboxError("datasets: expected either `name` (on the hub) or `path` (of a folder saved to disk)")
         self.name, self.subset, self.revision = name, subset, revision
         self.path = None if path is None else Path(path)
         self.splits = splits
+        self.bits = bits
         columns: dict[Modality, list[str | None]] = {
             "image": [image],
             "text": [text] if text is None or isinstance(text, str) else list(text),
@@ -106,7 +111,9 @@ class Source(Dataset):
             raise IceboxError(f"datasets: {self._where} has no row '{source}'")
         cells = self._tables[split][int(row)]
         if self.modality == "image":
-            return self._image(cells[self.contents[0]], source)
+            from icebox.features.images.bit_depth import scaled
+
+            return scaled(self._image(cells[self.contents[0]], source), self.bits, source)
         texts = [clean(as_text(cells[name], f"{self._where}, {source}", name), self.clean) for name in self.contents]
         return Pair(*texts) if self.modality == "pair" else "\n".join(texts)
 

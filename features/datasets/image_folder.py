@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+from annotated_types import Ge, Le
 
 from icebox.features import files
 from icebox.features.abc.account import Account
@@ -9,6 +12,7 @@ from icebox.features.abc.dataset import Content, Dataset, Item, Modality
 from icebox.features.datasets.readers.group_pattern import match_groups
 from icebox.features.datasets.readers.image_files import ImageFiles, list_image_files
 from icebox.features.errors import IceboxError, located
+from icebox.features.images.bit_depth import scaled
 from icebox.features.images.decoding import IMAGE_SUFFIXES
 from icebox.features.splits import canonical_split_name, is_split, split_within
 
@@ -20,13 +24,17 @@ class Source(Dataset):
     dev, test, testing, eval, or test-NAME for a further test set), these are the official splits and the classes lie
     one level deeper; where only some are, that is an error. `group` is a regular expression searched in each path: its
     first group, or else the whole match, names the items that must share a split (`person\\d+` for patients).
+    `bits` is how many the values of 16-bit pictures need, where not all: 12 of many cameras and scanners.
     """
 
     modality: Modality = "image"
 
-    def __init__(self, *, path: Path, group: str | None = None) -> None:
+    def __init__(
+        self, *, path: Path, group: str | None = None, bits: Annotated[int, Ge(8), Le(16)] | None = None
+    ) -> None:
         self.path = Path(path)
         self.group = group
+        self.bits = bits
 
     def items(self) -> Iterator[Item]:
         """Items ordered by path, whatever the file system's own order.
@@ -64,7 +72,7 @@ class Source(Dataset):
 
     def read(self, source: str) -> Content:
         """The file's bytes; raises IceboxError for a file that is missing, unreadable or outside the folder."""
-        return files.read_contained(self.path, source)
+        return scaled(files.read_contained(self.path, source), self.bits, source)
 
     def elsewhere(self, path: Path, *, labelled: bool) -> "Source | None":
         """The images of another folder, in folders of classes (one is enough) where they are labelled."""

@@ -3,6 +3,9 @@
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge, Le
 
 from icebox.features.abc.account import Account
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
@@ -13,6 +16,7 @@ from icebox.features.datasets.readers.tables.table import Table
 from icebox.features.datasets.readers.tables.table_files import folder_of, paths_by_split
 from icebox.features.datasets.readers.tables.table_items import TableItems
 from icebox.features.errors import IceboxError
+from icebox.features.images.bit_depth import scaled
 
 Column = str | int  # a name, or a number from 0
 
@@ -39,17 +43,19 @@ class Source(Dataset):
         quotes: bool | None = None,
         escape: str | None = None,
         header: bool = True,
+        bits: Annotated[int, Ge(8), Le(16)] | None = None,
     ) -> None:
         """`path` is the table (see csv_text), or {split: table}; `image` the column of the images' paths, or in Parquet
         of the images themselves, as bytes or {bytes, path}.
 
-        The paths are relative to `folder`, or else to the (first) table's own folder. The other parameters are those of
-        csv_text.
+        The paths are relative to `folder`, or else to the (first) table's own folder. `bits` is that of
+        image_folder; the other parameters are those of csv_text.
         """
         paths = paths_by_split(path)
         self.beside_table = folder is None
         self.folder = Path(folder) if folder is not None else folder_of(next(iter(paths.values()))[0])
         self.image = image
+        self.bits = bits
         self.rows = TableItems(
             paths=paths,
             columns=named_columns(label=label, split=split, id=id, group=group),
@@ -80,9 +86,9 @@ class Source(Dataset):
                 raise IceboxError(f"datasets: {path} is none of the tables")
             picture = read_picture(path, self.image, row)
             if isinstance(picture, bytes):
-                return picture
+                return scaled(picture, self.bits, source)
             source = picture
-        return self._images.read(source)
+        return scaled(self._images.read(source), self.bits, source)
 
     def _source(self, cells: list[str]) -> str:
         """The source of an item: the path of its image, or a reference to the cell that holds it."""

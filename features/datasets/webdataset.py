@@ -9,12 +9,16 @@ import os
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+from annotated_types import Ge, Le
 
 from icebox.features import files
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
 from icebox.features.datasets.readers.split_names import splits_of_names
 from icebox.features.datasets.readers.tables.cells import as_text
 from icebox.features.errors import IceboxError
+from icebox.features.images.bit_depth import scaled
 
 Member = tuple[int, int]  # offset and size in the archive, in bytes
 LABEL_BYTES_MAX = 1 << 24  # of the member with the label, which may be JSON with much else in it
@@ -37,11 +41,12 @@ class Source(Dataset):
         label: str = "cls",
         key: str | None = None,
         group: str | None = None,
+        bits: Annotated[int, Ge(8), Le(16)] | None = None,
     ) -> None:
         """`path` holds the archives. `image` are the extensions of images, `label` that of the member with the label.
 
         A member with the extension `json` is an object: `key` (default: label) names the value that is the label,
-        `group` the value that is the group.
+        `group` the value that is the group. `bits` is that of image_folder.
         """
         self.path = Path(path)
         self.pattern = "*"
@@ -49,6 +54,7 @@ class Source(Dataset):
         self.label = label
         self.key = key
         self.group = group
+        self.bits = bits
 
     def items(self) -> Iterator[Item]:
         """Items with ids `ARCHIVE/SAMPLE`, without `.tar`.
@@ -102,7 +108,7 @@ class Source(Dataset):
     def read(self, source: str) -> Content:
         """The image's bytes. Raises IceboxError for an archive that is missing, outside the folder or too short."""
         archive, offset, size = source.rsplit(":", 2)
-        return self._bytes(archive, (int(offset), int(size)))
+        return scaled(self._bytes(archive, (int(offset), int(size))), self.bits, source)
 
     def elsewhere(self, path: Path, *, labelled: bool) -> "Source | None":
         """The samples of one archive, or of those in another folder."""

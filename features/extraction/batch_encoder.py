@@ -14,6 +14,7 @@ from icebox.features.errors import IceboxError, ItemError
 from icebox.features.extraction import views
 from icebox.features.extraction.compilation import Compile, compile_if_faster
 from icebox.features.extraction.views import ViewItem
+from icebox.features.images import remarks
 from icebox.features.manifest.reading import Read, content_of
 from icebox.features.ragged import Ragged, ScatteredRows, Values, flat
 
@@ -46,6 +47,7 @@ class BatchEncoder:
         self.skip_unreadable = skip_unreadable
         self.timings = Timings()
         self.truncated = 0  # items whose content was longer than the network takes
+        self.odd: dict[str, str] = {}  # key → what the item's decoder complained of, though it was taken
 
     def encode_shard(
         self, items: Sequence[ViewItem], report_done: ReportDone
@@ -108,7 +110,11 @@ class BatchEncoder:
         """
         content = content_of(item.row, self.read)
         try:
-            return views.prepare(self.backbone, content, item.view)
+            with remarks.collected() as noted:
+                prepared = views.prepare(self.backbone, content, item.view)
+            if noted:
+                self.odd[item.key] = "; ".join(noted)
+            return prepared
         except ItemError as reason:
             if self.skip_unreadable:
                 return reason

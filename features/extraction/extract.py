@@ -36,6 +36,7 @@ class ExtractionSummary:
     passed: int  # distinct contents that went through the backbone in this run
     skipped: dict[str, str]  # item_id → why it could not be read
     truncated: int  # of those passed, how many were longer than the network takes
+    odd: dict[str, str]  # item_id → what its decoder complained of, though it was taken
     compiled: bool
     timings: Timings
 
@@ -91,17 +92,19 @@ def extract(
             parts = shard_parts(missing, size)
             for shard in write_behind(parts, encoder, cache, stored=stored, report_done=report_done):
                 locations |= {key: RowLocation(shard, row) for row, key in enumerate(shard.item_keys)}
-        skipped = unreadable_items(chain(*items.values()), locations)
+        skipped = messages_of(chain(*items.values()), locations, lambda shard: shard.errors)
         if skipped and not skip_unreadable:
             item_id, reason = next(iter(skipped.items()))
             raise unreadable_item(item_id, reason)
-        assemble_store(store, items, locations, cache, spec, skipped, adopted)
+        odd = messages_of(chain(*items.values()), locations, lambda shard: shard.remarks)
+        assemble_store(store, items, locations, cache, spec, skipped, odd, adopted)
     return ExtractionSummary(
         items=len(rows),
         distinct=len(distinct),
         passed=len(missing),
         skipped=skipped,
         truncated=encoder.truncated,
+        odd=odd,
         compiled=compiled,
         timings=encoder.timings,
     )
@@ -120,7 +123,8 @@ def write_behind(
     def write(items: Sequence[ViewItem], features: dict[str, Values], errors: dict[int, str]) -> Shard:
         arrays = {output: values_to_storage_dtype(values, stored) for output, values in features.items()}
         keys = [item.key for item in items]
-        return cache.write(item_keys=keys, features=arrays, errors=errors)
+        odd = {row: encoder.odd[item.key] for row, item in enumerate(items) if item.key in encoder.odd}
+        return cache.write(item_keys=keys, features=arrays, errors=errors, remarks=odd)
 
     with ThreadPoolExecutor(1) as writer:
         pending: Future[Shard] | None = None
@@ -149,13 +153,15 @@ def assemble_store(
     cache: ShardCache,
     spec: dict[str, Any],
     skipped: dict[str, str],
+    odd: dict[str, str],
     adopted: set[str],
 ) -> None:
     """Link the shards into the store, write its index last, and delete shards that only an older index needed.
 
 
-    `items` are those of each view, `locations` the stored row of each key, `skipped` the items that can't be read.
-    Of the shards of an older index those go that the shard cache has `adopted`; a damaged one is set aside.
+    `items` are those of each view, `locations` the stored row of each key, `skipped` the items that can't be read,
+    `odd` those that a decoder complained of. Of the shards of an older index those go that the shard cache has
+    `adopted`; a damaged one is set aside.
     """
     readable = {view: [item for item in of_view if item.row.item_id not in skipped] for view, of_view in items.items()}
     rows = [item.row for item in next(iter(readable.values()))]
@@ -166,7 +172,7 @@ def assemble_store(
     used = {view: [locations[item.key] for item in of_view] for view, of_view in readable.items()}
     paths = list(dict.fromkeys(location.shard.path for location in chain(*used.values())))
     cache.link_into(store, paths)
-    index.write(store, rows=rows, places=used, spec=spec, fingerprint=cache.fingerprint, skipped=skipped)
+    index.write(store, rows=rows, places=used, spec=spec, fingerprint=cache.fingerprint, skipped=skipped, odd=odd)
     names = {path.name for path in paths}
     for path in shards.paths(store):
         if path.name in names:
@@ -177,10 +183,12 @@ def assemble_store(
             shards.set_aside(path, cache.folder)
 
 
-def unreadable_items(items: Iterable[ViewItem], locations: Mapping[str, RowLocation]) -> dict[str, str]:
-    """{item_id: why} of the items with a view whose stored row is marked as unreadable."""
+def messages_of(
+    items: Iterable[ViewItem], locations: Mapping[str, RowLocation], of_shard: Callable[[Shard], dict[int, str]]
+) -> dict[str, str]:
+    """{item_id: message} of the items with a view whose stored row has one in `of_shard(its shard)`."""
     return {
-        item.row.item_id: location.shard.errors[location.row]
+        item.row.item_id: messages[location.row]
         for item in items
-        if (location := locations[item.key]).row in location.shard.errors
+        if (location := locations[item.key]).row in (messages := of_shard(location.shard))
     }

@@ -14,7 +14,7 @@ from PIL import Image
 from icebox.features.errors import ItemError
 
 PIXELS_MAX = 89_478_485  # where Pillow starts to warn
-MEMORY_MAX_BYTES = 1 << 30  # enough for PIXELS_MAX in any format but WebP (44 million) and JPEG 2000 (48 grey, 38 RGB)
+MEMORY_MAX_BYTES = 1 << 30  # enough for PIXELS_MAX in any format but WebP (44 million) and RGB JPEG 2000 (38)
 SMALL_BYTES = 16 << 20  # not counted: a photo of 1.5 million pixels
 STRIP_PIXELS = 1 << 20
 # Pillow's blocks of 16 MiB lie in the heap of the thread that decodes, where glibc keeps them after they are freed;

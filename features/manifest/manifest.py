@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from icebox.features import files, fingerprint, splits
 from icebox.features.abc.account import Account
@@ -14,6 +15,9 @@ from icebox.features.errors import IceboxError
 from icebox.features.manifest.spellings import merge_spellings
 from icebox.features.manifest.split_sizes import note_drawn_test
 from icebox.features.manifest.validation import Task, validate_items
+
+if TYPE_CHECKING:
+    from icebox.features.images.bit_depth import BitDepths
 
 COLUMNS = ("item_id", "item_key", "label", "split", "group", "source")
 SLICE = "slice_"  # prefix of the columns with slices
@@ -53,11 +57,17 @@ def build(
     items = list(dataset.items())
     validate_items(items, task)
     items = merge_spellings(items, task, dataset.account)
-    keys = []
+    keys: list[str] = []
+    depths = None
     for item in progress(items):
         content = dataset.read(item.source)
         note_empty_text(content, item.item_id, dataset.account)
         keys.append(fingerprint.of_content(content))
+        if isinstance(content, bytes):
+            depths = depths or bit_depths()
+            depths.look_at(content, item.item_id, keys[-1])
+    if depths:
+        depths.note(dataset.account)
     identities = [item.group or key for item, key in zip(items, keys, strict=True)]
     official = {item.split for item in items}
     free = [i for i, item in enumerate(items) if item.split in ("", "train")]
@@ -84,6 +94,13 @@ def build(
         )
         for item, key, split in zip(items, keys, assigned, strict=True)
     ]
+
+
+def bit_depths() -> "BitDepths":
+    """A new account of 16-bit pictures. Imported here: a dataset of texts has no use for a decoder."""
+    from icebox.features.images.bit_depth import BitDepths
+
+    return BitDepths()
 
 
 def note_empty_text(content: Content, item_id: str, account: Account) -> None:

@@ -115,10 +115,22 @@ class ShardCache:
         if not (files.exists(cached) and self._is_whole(cached)):
             self._link(shard.path, shards.free_place(self.folder, shard.path.name))
 
-    def write(self, *, item_keys: Sequence[str], features: Mapping[str, Values], errors: Mapping[int, str]) -> Shard:
+    def write(
+        self,
+        *,
+        item_keys: Sequence[str],
+        features: Mapping[str, Values],
+        errors: Mapping[int, str],
+        remarks: Mapping[int, str] | None = None,
+    ) -> Shard:
         """Write rows as a new shard: see `shards.write`."""
         path = shards.write(
-            self.folder, store_fingerprint=self.fingerprint, item_keys=item_keys, features=features, errors=errors
+            self.folder,
+            store_fingerprint=self.fingerprint,
+            item_keys=item_keys,
+            features=features,
+            errors=errors,
+            remarks=remarks,
         )
         self.checksums.add(path)
         return shards.read(path)

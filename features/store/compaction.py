@@ -117,6 +117,11 @@ def write_shard(store: FeatureStore, addresses: Sequence[RowAddress], cache: Sha
             for new_row, (number, row) in enumerate(addresses)
             if row in old[number].errors
         },
+        remarks={
+            new_row: old[number].remarks[row]
+            for new_row, (number, row) in enumerate(addresses)
+            if row in old[number].remarks
+        },
     )
 
 
@@ -150,7 +155,13 @@ def replace_shards(
             if path.name in dropped:
                 path.unlink(missing_ok=True)
     index.write(
-        store.folder, rows=rows, places=places, spec=store.spec, fingerprint=store.fingerprint, skipped=store.skipped
+        store.folder,
+        rows=rows,
+        places=places,
+        spec=store.spec,
+        fingerprint=store.fingerprint,
+        skipped=store.skipped,
+        odd=store.odd,
     )
 
 

@@ -41,7 +41,7 @@ class FeatureStore:
         self.default_view = PAIR if self.views == TEXTS else self.views[0]
         self.fingerprint = self.index.fingerprint
         self.spec = self.index.spec
-        self.skipped = self.index.skipped
+        self.skipped, self.odd = self.index.skipped, self.index.odd
         self._maps = ShardMaps(
             [(self._path_of(entry), entry.arrays) for entry in self.index.shards], Checksums(self.fingerprint)
         )

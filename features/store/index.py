@@ -6,7 +6,8 @@ array (of tokens' vectors Σt, and `offsets/<output>` (n + 1,) says where each i
 each other one has the same in `views/<view>/`. Attribute `index` is JSON: `fingerprint`, `spec` (what determined the
 features), `views`, `outputs`, `items` (how many), `columns` (the sha256 of each), `shards` (name, size and rows of
 each, and where its arrays lie, so that reading opens no shard as HDF5; the name is the sha256's first 32 digits) and
-`skipped` (items whose content could not be read). Attribute `sha256` is that of `index`.
+`skipped` (items whose content could not be read); also `odd` where a decoder complained of items that were taken.
+Attribute `sha256` is that of `index`.
 """
 
 import hashlib
@@ -64,6 +65,7 @@ class Index:
     fingerprint: str
     spec: dict[str, Any]
     skipped: dict[str, str]
+    odd: dict[str, str]
     shards: list[ShardEntry]
 
     @cached_property
@@ -119,6 +121,7 @@ def read(store: Path) -> Index:
             fingerprint=attributes["fingerprint"],
             spec=attributes["spec"],
             skipped=attributes["skipped"],
+            odd=attributes.get("odd", {}),
             shards=[shard_entry(entry) for entry in attributes["shards"]],
         )
 
@@ -153,6 +156,7 @@ def write(
     spec: dict[str, Any],
     fingerprint: str,
     skipped: dict[str, str],
+    odd: dict[str, str],
 ) -> None:
     """Write the index over shards that lie in `store` already; `places[view][i]` locates the features of `rows[i]`."""
     shards = list({place.shard.path.name: place.shard for place in chain(*places.values())}.values())
@@ -197,6 +201,7 @@ def write(
                     for shard in shards
                 ],
                 "skipped": skipped,
+                **({"odd": odd} if odd else {}),
             }
         )
         file.attrs["index"] = text

@@ -3,8 +3,8 @@
 Layout: `item_key` (n, 32) uint8, the sha256 of each row's content; `features/<output>` (n, …), contiguous and
 uncompressed so that rows can be read through a memory map; of tokens' vectors `features/<output>` (Σt, d) holds one
 row's after the other, and `offsets/<output>` (n + 1,) says where each begins; `error` (n,) text where some contents
-could not be read (their features are zeros). Attribute `fingerprint`. No clock, host or path inside: equal rows give
-equal bytes.
+could not be read (their features are zeros); `remark` (n,) text where a decoder complained of some that were taken all
+the same. Attribute `fingerprint`. No clock, host or path inside: equal rows give equal bytes.
 """
 
 import os
@@ -52,7 +52,8 @@ class ArrayLocation:
 
 @dataclass(frozen=True)
 class Shard:
-    """The header of a shard: the sha256 of each row's content, the arrays' locations, and the error of each failed row.
+    """The header of a shard: the sha256 of each row's content, the arrays' locations, the error of each failed row and
+    the remark on each odd one.
 
     `arrays` are named by their outputs, and `offsets/<output>`.
     """
@@ -62,6 +63,7 @@ class Shard:
     item_keys: list[str]
     arrays: dict[str, ArrayLocation]
     errors: dict[int, str]
+    remarks: dict[int, str]
 
     def row(self, output: str, row: int) -> np.ndarray:
         """One row of an output, in its own shape. Raises IceboxError where the file can't be read any more."""
@@ -83,10 +85,11 @@ def write(
     item_keys: Sequence[str],
     features: Mapping[str, Values],
     errors: Mapping[int, str],
+    remarks: Mapping[int, str] | None = None,
 ) -> Path:
     """Write rows as a read-only shard into `folder`, atomically, and return the file's path.
 
-    `features` are the rows of each output, `errors` the messages of the rows that have one.
+    `features` are the rows of each output, `errors` and `remarks` the messages of the rows that have one.
     """
     with files.temporary_in(folder) as temporary:
         with hdf5.created(temporary) as file:
@@ -98,8 +101,9 @@ def write(
                 group[output] = np.ascontiguousarray(flat(values))
                 if isinstance(values, Ragged):
                     file[OFFSETS + output] = values.offsets
-            if errors:
-                file["error"] = np.array([errors.get(row, "").encode() for row in range(len(item_keys))], "S")
+            for name, messages in (("error", errors), ("remark", remarks)):
+                if messages:
+                    file[name] = np.array([messages.get(row, "").encode() for row in range(len(item_keys))], "S")
         temporary.chmod(read_only(temporary))
         path = free_place(folder, name_of(temporary))
         files.publish(temporary, path)
@@ -219,7 +223,7 @@ def read(path: Path) -> Shard:
                 name: ArrayLocation(dataset.dtype.str, dataset.shape, dataset.id.get_offset() or 0)
                 for name, dataset in datasets.items()
             }
-            errors = file["error"].asstr()[:] if "error" in file else []
+            errors, remarks = (file[name].asstr()[:] if name in file else [] for name in ("error", "remark"))
             keys = file["item_key"][:].tobytes().hex()
             return Shard(
                 path=path,
@@ -227,6 +231,7 @@ def read(path: Path) -> Shard:
                 item_keys=[keys[i : i + 2 * KEY_BYTES] for i in range(0, len(keys), 2 * KEY_BYTES)],
                 arrays=arrays,
                 errors={row: message for row, message in enumerate(errors) if message},
+                remarks={row: message for row, message in enumerate(remarks) if message},
             )
     except hdf5.BROKEN as reason:
         check(path)  # what can't be read is damaged only if its bytes are not those of its name

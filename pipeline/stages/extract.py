@@ -63,5 +63,7 @@ def run(config: Config, key: str) -> None:
         last += f"; decode: draft moves features by {shift:.2%} ({len(sample)} items tried)"
     for item_id, reason in extracted.skipped.items():
         logger.warning("%s: skipped '%s': %s", key, item_id, reason)
+    for item_id, complaint in extracted.odd.items():
+        logger.warning("%s: '%s': %s", key, item_id, complaint)
     for line in (*notes, last):
         logger.info("%s: %s", key, line)

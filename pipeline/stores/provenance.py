@@ -28,6 +28,7 @@ class Provenance:
     fingerprint: str = ""
     spec: str = ""
     skipped: dict[str, str] | None = None
+    odd: dict[str, str] | None = None
     absent: str = ""
 
 
@@ -57,6 +58,7 @@ def collect(config: Config, name: str) -> Provenance:
         fingerprint=features.fingerprint,
         spec=json.dumps(features.spec, indent=2, ensure_ascii=False, default=str),
         skipped=features.skipped,
+        odd=features.odd,
     )
 
 

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from icebox.features import files
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import extract
+from icebox.features.images import remarks
 from icebox.features.store.cache import adopt
+from icebox.features.store.compaction import compact
 from icebox.features.store.feature_store import FeatureStore
 from tests.tiny import Doubling, rows
 
@@ -32,6 +34,23 @@ def run(tmp_path: Path, items, backbone=None, *, store: str = "store", **options
         **options,
     )
     return done, backbone
+
+
+def test_what_a_decoder_complains_of_is_kept_beside_the_row_and_told_again(tmp_path):
+    class Odd(Doubling):
+        def prepare(self, content):
+            if content == "2":
+                remarks.add("odd")
+            return super().prepare(content)
+
+    for store in ("store", "grown"):
+        done, _ = run(tmp_path, rows("1", "2", "3"), Odd(), store=store)
+        assert done.odd == FeatureStore(tmp_path / store).odd == {"item1": "odd"}
+    assert done.passed == 0
+    plain, _ = run(tmp_path, rows("1", "2", "3"), Doubling(version=2), store="plain")
+    assert plain.odd == FeatureStore(tmp_path / "plain").odd == {}
+    compact(tmp_path / "store", tmp_path / "cache")
+    assert FeatureStore(tmp_path / "store").odd == {"item1": "odd"}
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -88,6 +88,7 @@ def settings(config: Config) -> dict[str, dict[str, Any]]:
             "task": config.task(name),
             "fit": config.fit_options(name).model_dump(),
             "input": entry.model_dump(include={"outputs", "views"}),
+            "reads": {"source": (dataset := config.dataset_of(name)).family, **dataset.parameters},  # kept in bundles
         }
         for name, entry in config.every_input().items()
     }

@@ -105,7 +105,8 @@ def test_a_setting_changes_the_stamps_of_what_it_determines_and_no_others(tmp_pa
     [
         ("knn: {}", "knn: {n_neighbors: 3}", {"heads/knn.json"}),
         ("pixels: {}", "pixels: {size: 4}", {"backbones/pixels.json"}),
-        ("path: raw}", "path: raw, group: x}", {"datasets/photos.json"}),
+        # bundles keep how their dataset is read
+        ("path: raw}", "path: raw, group: x}", {"datasets/photos.json", "fit/photos-pixels.json"}),
         ("path: raw}", "path: raw, split: {val: 0.2}}", set()),
         ("path: raw}", "path: raw, on_error: skip}", {"extract/photos-pixels.json"}),
         ("backbone: pixels}", "backbone: pixels, stored: float32}", {"extract/photos-pixels.json"}),

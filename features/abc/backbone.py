@@ -54,6 +54,10 @@ class Backbone(ABC):
         """Whether a prepared item was truncated: its content was longer than the network takes."""
         return False
 
+    def is_mostly_unknown(self, prepared: Any) -> bool:
+        """Whether more than half of a prepared item's tokens are the one that stands for all unknown words."""
+        return False
+
     def prepare_framed(self, content: Content) -> Any:
         """Like `prepare`, for a crop of an item's image: a family that otherwise keeps the centre keeps all of it."""
         return self.prepare(content)

@@ -145,6 +145,10 @@ class LanguageModelBackbone(TorchBackbone):
         """Whether the text had more than MAX_WORDS words."""
         return len(prepared) > MAX_WORDS
 
+    def is_mostly_unknown(self, prepared: list[int]) -> bool:
+        """Whether more than half of the words are outside the vocabulary."""
+        return 2 * prepared.count(self.number[tokenization.UNKNOWN]) > len(prepared) - 1
+
     def sub_batches(self, prepared: Sequence[list[int]]) -> Sequence[Sequence[int]]:
         """Batches of texts of similar length."""
         return token_budget_batches([len(tokens) for tokens in prepared], BATCH_TOKENS)

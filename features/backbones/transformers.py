@@ -92,6 +92,7 @@ class TokenizedText:
     ids: list[int]
     sides: list[int] | None = None
     cut: bool = False  # the text was longer
+    unknown: bool = False  # more than half of the tokens are unknown, those around a text left out
 
 
 class TransformersTextBackbone(TorchBackbone):
@@ -129,6 +130,8 @@ class TransformersTextBackbone(TorchBackbone):
         self.takes_sides = config.get("type_vocab_size", 0) > 1
         self.padding_id = first_not_none(tokenizer.pad_token_id, config.get("pad_token_id"), 0)
         self.empty_text_id = first_not_none(tokenizer.eos_token_id, self.padding_id)
+        unknown, framing = tokenizer.unk_token_id, (tokenizer.eos_token_id, tokenizer.bos_token_id)
+        self.has_unknown = unknown is not None and unknown not in framing  # GPT-2's is its end of text, and never made
         self.prepare("")  # the first call sets the tokenizer's truncation; in threads it would fail, "Already borrowed"
 
     def prepare(self, content: Content) -> TokenizedText:
@@ -145,15 +148,23 @@ class TransformersTextBackbone(TorchBackbone):
             texts = ("\n".join(texts),)  # GPT-2 has no separator token
         sided = len(texts) == 2 and self.takes_sides
         tokens = self.tokenizer(*texts, truncation=True, max_length=self.max_tokens, return_token_type_ids=sided)
+        ids = tokens["input_ids"]
+        unknown = ids.count(self.tokenizer.unk_token_id) if self.has_unknown else 0
+        framing = sum(tokens.encodings[0].special_tokens_mask) if unknown and tokens.encodings else 0
         return TokenizedText(
-            tokens["input_ids"] or [self.empty_text_id],  # GPT-2 makes no token of ""
+            ids or [self.empty_text_id],  # GPT-2 makes no token of ""
             tokens["token_type_ids"] if sided else None,
             bool(tokens.encodings and tokens.encodings[0].overflowing),
+            unknown > 0 and 2 * unknown > len(ids) - framing,
         )
 
     def was_cut(self, prepared: TokenizedText) -> bool:
         """Whether the text was longer than `max_tokens`."""
         return prepared.cut
+
+    def is_mostly_unknown(self, prepared: TokenizedText) -> bool:
+        """Whether more than half of the text's tokens are the unknown one."""
+        return prepared.unknown
 
     def sub_batches(self, prepared: Sequence[TokenizedText]) -> Sequence[Sequence[int]]:
         """Batches of texts of similar length, to save padding, with at most BATCH_TOKENS tokens each."""

@@ -48,6 +48,7 @@ class BatchEncoder:
         self.timings = Timings()
         self.truncated = 0  # items whose content was longer than the network takes
         self.odd: dict[str, str] = {}  # key → what the item's decoder complained of, though it was taken
+        self.unknown = 0  # items whose tokens are mostly unknown to the network
 
     def encode_shard(
         self, items: Sequence[ViewItem], report_done: ReportDone
@@ -72,6 +73,7 @@ class BatchEncoder:
             rows = [start + i for i, outcome in enumerate(outcomes) if not isinstance(outcome, ItemError)]
             prepared = [outcome for outcome in outcomes if not isinstance(outcome, ItemError)]
             self.truncated += sum(self.backbone.was_cut(item) for item in prepared)
+            self.unknown += sum(self.backbone.is_mostly_unknown(item) for item in prepared)
             for positions, wait_for_features in self.backbone.begin(prepared) if prepared else ():
                 pending.append(([rows[position] for position in positions], wait_for_features))
                 if len(pending) > 1:  # on a GPU the one before ran while this one was made ready

@@ -37,6 +37,7 @@ class ExtractionSummary:
     skipped: dict[str, str]  # item_id → why it could not be read
     truncated: int  # of those passed, how many were longer than the network takes
     odd: dict[str, str]  # item_id → what its decoder complained of, though it was taken
+    unknown: int  # of those passed, how many were mostly tokens that the network does not know
     compiled: bool
     timings: Timings
 
@@ -105,6 +106,7 @@ def extract(
         skipped=skipped,
         truncated=encoder.truncated,
         odd=odd,
+        unknown=encoder.unknown,
         compiled=compiled,
         timings=encoder.timings,
     )

@@ -16,13 +16,15 @@ def lines(
     stored: str,
     seconds: float,
 ) -> Iterator[str]:
-    """Yield truncated texts, passes that pairs saved, and last the counts and where the time went.
+    """Yield truncated and unknown texts, passes that pairs saved, and last the counts and where the time went.
 
     `name` is the backbone's, `views` how many there are of each item, `stored` the number format on disk.
     """
     items, passed = extracted.items, extracted.passed
     if extracted.truncated:
         yield f"{extracted.truncated:,} of {passed:,} are longer than {name} takes; the rest was cut off"
+    if extracted.unknown:
+        yield f"{extracted.unknown:,} of {passed:,} are mostly unknown to {name}; is it of this language?"
     if siamese:
         texts, distinct = views * items, extracted.distinct
         yield f"{items:,} pairs hold {texts:,} texts, {distinct:,} distinct: {texts - distinct:,} passes saved"

@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -148,11 +148,32 @@ def doubtful_classes(rows: Sequence[ManifestRow]) -> list[Finding]:
             clusters=similar,
         ),
         Finding(
+            kind="joined_labels",
+            description="classes that look like several labels of a row, each combination a class of its own",
+            clusters=[[first[label]] for label in joined_labels(first)],
+        ),
+        Finding(
             kind="classes_not_in_train",
             description=f"classes without an item in train, which no head can learn{advice}",
             clusters=[[row for row in rows if row.label == label] for label in sorted(first.keys() - trained)],
         ),
     ]
+
+
+def joined_labels(labels: Iterable[str]) -> list[str]:
+    """The labels that are made of others by a separator: `Effusion|Mass` where there is `Effusion` or `Mass|Nodule`.
+
+    With a comma or semicolon, which names hold too, every part must be a label.
+    """
+    known = set(labels)
+    parts = {label: [part.strip() for part in label.split("|")] for label in known}
+    uses = Counter(part for several in parts.values() for part in set(several))
+    joined = [label for label in known if len(parts[label]) > 1 and any(uses[part] > 1 for part in parts[label])]
+    for separator in ",;":
+        joined += [
+            label for label in known if separator in label and known.issuperset(map(str.strip, label.split(separator)))
+        ]
+    return sorted(set(joined))
 
 
 def normalized_label(label: str) -> str:

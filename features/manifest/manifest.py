@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from icebox.features import files, fingerprint, splits
-from icebox.features.abc.account import Account
-from icebox.features.abc.dataset import Content, Dataset, Item, Pair
+from icebox.features.abc.dataset import Dataset, Item
 from icebox.features.errors import IceboxError
+from icebox.features.manifest.doubtful_texts import note_doubtful_text
 from icebox.features.manifest.spellings import merge_spellings
 from icebox.features.manifest.split_sizes import note_drawn_test
 from icebox.features.manifest.validation import Task, validate_items
@@ -61,7 +61,7 @@ def build(
     depths = None
     for item in progress(items):
         content = dataset.read(item.source)
-        note_empty_text(content, item.item_id, dataset.account)
+        note_doubtful_text(content, item.item_id, dataset.account)
         keys.append(fingerprint.of_content(content))
         if isinstance(content, bytes):
             depths = depths or bit_depths()
@@ -101,17 +101,6 @@ def bit_depths() -> "BitDepths":
     from icebox.features.images.bit_depth import BitDepths
 
     return BitDepths()
-
-
-def note_empty_text(content: Content, item_id: str, account: Account) -> None:
-    """Note a text that is empty, or a pair that lacks a side; it stays, since it has a label."""
-    match content:
-        case str() if not content.strip():
-            account.note("empty_texts", "texts that are empty; they stay, since they have a label", item_id)
-        case Pair() if not content.first.strip() or not content.second.strip():
-            half = content.first.strip() or content.second.strip()
-            kind, which = ("half_pairs", "one side is") if half else ("empty_texts", "both sides are")
-            account.note(kind, f"pairs of which {which} empty; they stay, since they have a label", item_id)
 
 
 def write(path: Path, rows: Sequence[ManifestRow]) -> None:

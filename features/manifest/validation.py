@@ -14,6 +14,7 @@ from icebox.features.names import canonical_name
 Task = Literal["classification", "regression"]
 SLICE_NAME = re.compile(r"\w+")
 SHOWN = 3  # names in an error
+NAME_BYTES_MAX = 4096  # of an id, a label, a group, a slice's value: a column of them is as wide as its longest
 
 
 def validate_items(items: Sequence[Item], task: Task = "classification") -> None:
@@ -61,6 +62,13 @@ def validate_texts(item: Item) -> None:
             raise IceboxError(
                 f"item {item.item_id!r}: {broken!r} is half of a character, which UTF-8 can't hold; mend the file"
             ) from error
+    named = {"id": item.item_id, "label": item.label, "group": item.group, **item.slices}
+    for field, text in named.items():
+        if len(text) > NAME_BYTES_MAX // 4 and (size := len(text.encode())) > NAME_BYTES_MAX:
+            raise IceboxError(
+                f"item '{item.item_id[:40]}': its {field} takes {size:,} bytes, at most {NAME_BYTES_MAX:,} are taken; "
+                f"is '{text[:40]}…' a {field}?"
+            )
     for name in item.slices:
         if not SLICE_NAME.fullmatch(name):
             raise IceboxError(f"slice {name!r}: a slice's name is made of letters, digits and '_'")

@@ -48,6 +48,8 @@ def test_words_never_seen_are_one_word_and_the_last_words_state_is_a_feature(fol
         made, outputs=["last:final", "last:mean", "last:max", "layers.0:final", "words:max"], device="cpu"
     )
     assert network.prepare("the Zwieback went") == network.prepare("the quagga went")
+    unknown = [network.is_mostly_unknown(network.prepare(text)) for text in ("the Zwieback", "Zwieback quagga the", "")]
+    assert unknown == [False, True, False]
     texts = [network.prepare(text) for text in ("the old man", "the old man went", "")]
     found = network.encode(texts)
     assert {name: values.shape for name, values in found.items()} == dict.fromkeys(network.outputs, (3, 16))

@@ -233,6 +233,14 @@ def test_only_texts_longer_than_the_network_takes_count_as_cut(tiny, tmp_path):
     assert [network.was_cut(network.prepare("cat " * n)) for n in (0, 9, 10, 11, 100)] == [False] * 3 + [True] * 2
 
 
+def test_texts_that_are_mostly_unknown_are_recognized(tiny, tmp_path):
+    network = fetched(tmp_path, tiny("bert"))
+    texts = ["cat dog", "cat 北", "cat 北 京", "北京", "", Pair("北", "京 cat")]
+    assert [network.is_mostly_unknown(network.prepare(text)) for text in texts] == [
+        False, False, True, True, False, True,
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("name", TINY)
 def test_padding_and_batch_mates_make_no_difference(name, tiny, tmp_path):
     network = fetched(tmp_path, tiny(name), outputs=["last:mean", "last:cls", "last:max"])

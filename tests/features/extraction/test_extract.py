@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from icebox.features import files
 from icebox.features.errors import IceboxError
+from icebox.features.extraction import summary
 from icebox.features.extraction.extract import extract
 from icebox.features.images import remarks
 from icebox.features.store.cache import adopt
@@ -102,6 +103,17 @@ def test_contents_longer_than_the_network_takes_are_counted_as_they_pass(tmp_pat
     assert done.truncated == 3
     done, _ = run(tmp_path, rows("12", "77"), Short())
     assert done.truncated == 1
+
+
+def test_contents_that_are_mostly_unknown_are_counted_and_told(tmp_path):
+    class Foreign(Doubling):
+        def is_mostly_unknown(self, prepared):
+            return prepared > 9
+
+    done, backbone = run(tmp_path, rows("1", "12", "12", "30"), Foreign())
+    assert done.unknown == 2
+    first, *_ = summary.lines(done, backbone, name="net", views=1, siamese=False, stored="float32", seconds=1.0)
+    assert first == "2 of 3 are mostly unknown to net; is it of this language?"
 
 
 def test_adding_items_extracts_only_those(tmp_path):

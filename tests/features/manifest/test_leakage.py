@@ -171,3 +171,18 @@ def test_many_leaks_with_long_ids_are_a_short_error():
     with pytest.raises(IceboxError, match=r"two sides of the split: 109 \(218 items\), ") as caught:
         resolve_leakage(rows, leakage="error", conflicts="keep")
     assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("labels", "joined"),
+    [
+        (["Effusion", "Effusion|Mass", "Mass|Nodule", "No Finding"], ["Effusion|Mass", "Mass|Nodule"]),
+        (["a", "b", "a,b", "a, b;c"], ["a,b"]),
+        (["Washington, DC", "Washington", "a|b", "salt; pepper"], []),
+    ],
+)
+def test_several_labels_of_a_row_are_told(labels, joined):
+    assert leakage.joined_labels(labels) == joined
+    rows = [row(str(i), str(i), label=label) for i, label in enumerate(labels)]
+    _, found = resolve_leakage(rows, leakage="error", conflicts="keep")
+    assert [r.label for finding in found if finding.kind == "joined_labels" for (r,) in finding.clusters] == joined

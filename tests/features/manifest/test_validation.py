@@ -39,3 +39,18 @@ def test_a_regressions_labels_must_be_finite_numbers(label):
     with pytest.raises(IceboxError, match=f"item 'x': expected a finite number as its label .* found '{label}'"):
         validate_items([item("1", "1.5"), item(label=label)], "regression")
     validate_items([item("1", "-1.5e3"), item("2", "7")], "regression")
+
+
+@pytest.mark.parametrize("field", ["item_id", "label", "group", "year"])
+@pytest.mark.parametrize(("text", "refused"), [("x" * 4096, False), ("x" * 4097, True), ("ü" * 2049, True)])
+def test_names_of_more_than_four_kilobytes_are_refused(field, text, refused):
+    values = {"item_id": "1", "label": "a", "group": ""} | ({} if field == "year" else {field: text})
+    items = [
+        Item(source="", slices={"year": text if field == "year" else ""}, **values),
+        Item(item_id="2", source="", label="b"),
+    ]
+    if not refused:
+        return validate_items(items)
+    with pytest.raises(IceboxError, match=r"its (id|label|group|year) takes 4,09[78] bytes") as caught:
+        validate_items(items)
+    assert len(str(caught.value)) < 300

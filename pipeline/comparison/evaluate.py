@@ -221,7 +221,7 @@ def of_classes(sample: Sample, classes: list[str]) -> ClassificationPredictions 
 def class_scores(predictions: ClassificationPredictions, units: np.ndarray) -> list[dict[str, Any]]:
     """Items, recall with its interval, precision and F1 of each class that has items or was predicted."""
     rows = []
-    for number, scores in enumerate(test_predictions.class_scores(predictions)):
+    for number, scores in enumerate(test_predictions.scores_by_class(predictions)):
         if scores["n"] or scores["precision"] is not None:
             n = len(
                 np.unique(units[predictions.labels == number])

@@ -3,16 +3,20 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tabulate import tabulate
 
-from icebox.pipeline.comparison import leaderboard, significance, statistics
-from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
+from icebox.pipeline.comparison import cautions, leaderboard, significance, statistics
+from icebox.pipeline.comparison.leaderboard import FURTHER_TEST, LeaderboardEntry
 from icebox.pipeline.comparison.significance import Significance
-from icebox.pipeline.comparison.statistics import FoldComparison
-from icebox.pipeline.comparison.test_predictions import SplitPredictions, constant_baseline
+from icebox.pipeline.comparison.statistics import FoldComparison, Interval
+from icebox.pipeline.comparison.test_predictions import (
+    ClassificationPredictions,
+    SplitPredictions,
+    constant_baseline,
+)
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.formatting import difference_interval, interval, number, signed
@@ -39,15 +43,21 @@ def records(config: Config, stores: Sequence[str] = ()) -> list[dict[str, Any]]:
     flat = []
     for dataset in dict.fromkeys(entry.dataset for entry in all_entries):
         entries = [entry for entry in all_entries if entry.dataset == dataset]
-        predictions = [significance.load_predictions(entry).get("test") for entry in entries]
+        every_test = [significance.load_predictions(entry) for entry in entries]
+        predictions = [splits.get("test") for splits in every_test]
         assessed = significance.assess(entries, predictions)
+        groups = significance.groups_of(dataset)
         metric = entries[0].metric
         ranks = statistics.ranks([entry.val_score for entry in entries])
         folds = leaderboard.compare_on_folds(entries)
         baseline = baseline_columns(predictions, metric)
-        for entry, rank, result, fold in zip(entries, ranks, assessed, folds, strict=True):
+        for entry, splits, rank, result, fold in zip(entries, every_test, ranks, assessed, folds, strict=True):
             dataset_columns = {"metric": metric.name, "ranked_by": f"{entry.chosen_on} {metric.name}", **baseline}
-            flat.append(record(entry, rank, result) | dataset_columns | fold_columns(fold))
+            further = further_columns(entry, significance.further_intervals(entry, splits, groups))
+            flat.append(record(entry, rank, result) | further | dataset_columns | fold_columns(fold))
+        test = predictions[0] if isinstance(predictions[0], ClassificationPredictions) else None
+        cautions_on_best = cautions.of_winner(entries[0], assessed[0].intervals.get(metric.name), test)
+        flat[-len(entries)]["cautions"] = cautions_on_best
     return flat
 
 
@@ -67,7 +77,6 @@ def record(entry: LeaderboardEntry, rank: str, result: Significance) -> dict[str
         "verdict": result.verdict,
         **{f"val_{metric}": value for metric, value in entry.val.items()},
         **{f"test_{metric}": value for metric, value in entry.test.items()},
-        **{f"{split}_{name}": scores.get(name) for split, scores in entry.further.items()},
         "test_low": low,
         "test_high": high,
         **other_intervals(result, entry.metric),
@@ -87,6 +96,20 @@ def record(entry: LeaderboardEntry, rank: str, result: Significance) -> dict[str
         "peak_memory_bytes": details.get("peak_memory_bytes"),
         "chosen": leaderboard.format_parameters(entry.chosen),
     }
+
+
+def further_columns(entry: LeaderboardEntry, intervals: Mapping[str, Interval]) -> dict[str, Any]:
+    """The scores of further test sets by the metric that heads are ranked by, and the recall of each class on test."""
+    columns: dict[str, Any] = {}
+    for split, scores in entry.further.items():
+        low, high = intervals.get(split, (None, None))
+        columns |= {
+            f"{split}_{entry.metric.name}": scores.get(entry.metric.name),
+            f"{split}_low": low,
+            f"{split}_high": high,
+        }
+    by_class = (entry.details.get("by_class") or {}).get("test", [])
+    return columns | {"test_recalls": {each["class"]: each["recall"] for each in by_class}}
 
 
 def other_intervals(result: Significance, compared: Metric) -> dict[str, float | None]:
@@ -139,8 +162,13 @@ def as_csv(records: Sequence[dict[str, Any]]) -> str:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(records)
+    writer.writerows({name: cell(value) for name, value in each.items()} for each in records)
     return stream.getvalue().rstrip("\n")
+
+
+def cell(value: Any) -> Any:
+    """A value as a cell: recalls by class and lists of sentences as JSON."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
 
 
 def as_table(records: Sequence[dict[str, Any]]) -> str:
@@ -163,6 +191,7 @@ def as_table(records: Sequence[dict[str, Any]]) -> str:
         )
         note += "" if all(each["in_params"] for each in same_dataset) else OF_LEFTOVERS
         note += FOLDS if any(each["folds_p"] is not None for each in same_dataset) else ""
+        note = "\n".join([*(f"! {sentence}" for sentence in first["cautions"]), note])
         tables.append(
             f"{dataset}: {METRICS[first['metric']].title} on {first['test_n']:,} test items\n{table}\n\n{note}"
         )
@@ -186,6 +215,7 @@ def table_row(record: dict[str, Any]) -> dict[str, str]:
         f"test {metric.title}": number(score),
         "95 %": interval(record["test_low"], record["test_high"]),
         **{f"test {each.title}": number(record.get(f"test_{each.name}")) for each in others},
+        **{f"{split} {metric.title}": further_column(record, split) for split in further_splits(record)},
         "Δ best": signed(record["difference"], like=score),
         "95 % of Δ": difference_interval(record["difference_low"], record["difference_high"], like=score),
         "p": p_value(record["p_holm"]),
@@ -195,6 +225,18 @@ def table_row(record: dict[str, Any]) -> dict[str, str]:
         "size": size(record["bundle_bytes"]),
         "chosen": record["chosen"],
     }
+
+
+def further_splits(record: dict[str, Any]) -> list[str]:
+    """The further test sets of a record."""
+    ending = f"_{record['metric']}"
+    return [name.removesuffix(ending) for name in record if name.startswith(FURTHER_TEST) and name.endswith(ending)]
+
+
+def further_column(record: dict[str, Any], split: str) -> str:
+    """`0.6211 (0.602 … 0.640)`, of a further test set."""
+    ends = interval(record[f"{split}_low"], record[f"{split}_high"])
+    return number(record[f"{split}_{record['metric']}"]) + (f" ({ends})" if ends else "")
 
 
 def over_seeds_column(mean: float | None, deviation: float | None) -> str:

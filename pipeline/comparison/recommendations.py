@@ -1,17 +1,15 @@
 """Recommendations: sentences on what to do next, as far as the numbers bear them out, most useful first."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from icebox.pipeline.comparison import statistics, test_predictions
+from icebox.pipeline.comparison import statistics
 from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
 from icebox.pipeline.comparison.significance import Significance
 from icebox.pipeline.comparison.slices import Slice
-from icebox.pipeline.comparison.test_predictions import ClassificationPredictions
-from icebox.pipeline.evaluation import formatting
+from icebox.pipeline.evaluation import formatting, metrics
 
 MISCALIBRATED = 0.05  # of the expected calibration error
-WEAK = 0.15  # how far a class's recall lies below the mean before it is named
 RISING = 0.01  # what the last doubling of labels must still bring; of an error, as a share of it
 AssessedEntry = tuple[LeaderboardEntry, Significance]
 
@@ -19,23 +17,23 @@ AssessedEntry = tuple[LeaderboardEntry, Significance]
 def recommend(
     entries: Sequence[AssessedEntry],
     floor: AssessedEntry | None,
-    predictions: ClassificationPredictions | None,
     slices: Sequence[Slice],
     grids: Mapping[str, Any],
+    *,
+    fits: Callable[[str, str, float], bool] = lambda head, parameter, value: True,
 ) -> list[str]:
     """The sentences for one dataset.
 
-    `entries` stand best on val first; `predictions` and `slices` are the best one's for test; `grids` are the heads'
-    parameters in params.yaml.
+    `entries` stand best on val first; `slices` are the best one's for test; `grids` are the heads' parameters in
+    params.yaml; `fits` says whether a head's parameter may have a value.
     """
     best = entries[0][0]
     return [
         *cheapest_of_tied(entries),
         *tied_floor(best, floor),
         *more_labels(best),
-        *grid_edges(best, grids),
+        *grid_edges(best, grids, fits),
         *unconverged(entries),
-        *weakest_class(predictions),
         *worst_slice(best, slices),
         *miscalibration(best),
     ]
@@ -94,41 +92,45 @@ def mean_score(point: Mapping[str, Any], entry: LeaderboardEntry) -> float:
     return float(sum(scores) / len(scores))
 
 
-def grid_edges(best: LeaderboardEntry, grids: Mapping[str, Any]) -> Iterator[str]:
-    """A longer list where a value at the end of its list was chosen."""
+def grid_edges(
+    best: LeaderboardEntry, grids: Mapping[str, Any], fits: Callable[[str, str, float], bool]
+) -> Iterator[str]:
+    """A longer list where a value at the end of its list was chosen, others were worse, and there are any beyond."""
     for key, values in grids.get(best.head, {}).items():
         value = best.chosen.get(key)
-        numbers = isinstance(values, list) and len(values) > 1 and all(isinstance(each, int | float) for each in values)
-        if not numbers or value not in (min(values), max(values)) or isinstance(value, bool):
+        numbers = isinstance(values, list) and len(set(values)) > 1 and all(is_number(each) for each in values)
+        if not numbers or value not in (min(values), max(values)) or as_good_inside(best, key):
             continue
-        end, beyond = ("largest", "larger") if value == max(values) else ("smallest", "smaller")
-        if value != 1 or end == "largest":  # there is no zeroth neighbor
+        larger = value == max(values)
+        beyond = value + 1 if isinstance(value, int) else value * 2
+        if not larger:
+            beyond = value - 1 if isinstance(value, int) else value / 2
+        if value and fits(best.head, key, beyond):
+            end, way = ("largest", "larger") if larger else ("smallest", "smaller")
             place = f"heads.{best.head}.{key}"
-            yield f"{describe(best)} chose {key}={value}, the {end} tried: try {beyond} ones in {place}."
+            yield f"{describe(best)} chose {key}={value}, the {end} tried: try {way} ones in {place}."
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a number, and no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def as_good_inside(best: LeaderboardEntry, key: str) -> bool:
+    """Whether a setting with another value of this parameter was as good: then nothing speaks for going further."""
+    trials = [trial for trial in best.details.get("search") or [] if best.metric.name in trial]
+    scores = {
+        other: max(metrics.utility(trial, best.metric.name) for trial in trials if trial.get(key) == other)
+        for other in {trial.get(key) for trial in trials}
+    }
+    chosen = best.chosen.get(key)
+    return any(score >= scores.get(chosen, score) for other, score in scores.items() if other != chosen)
 
 
 def unconverged(entries: Sequence[AssessedEntry]) -> Iterator[str]:
     """Fits that were cut short: their scores are no verdict on the head."""
     if names := [describe(entry) for entry, _ in entries if entry.details.get("converged") is False]:
         yield f"Not converged, so perhaps better than they look: {', '.join(names)}."
-
-
-def weakest_class(predictions: ClassificationPredictions | None) -> Iterator[str]:
-    """The class that is missed most, and the one that it is mostly taken for."""
-    if predictions is None:
-        return
-    scores = [
-        each for each in test_predictions.class_scores(predictions) if each["recall"] is not None and each["n"] >= 10
-    ]
-    if len(scores) < 3:
-        return
-    worst = min(scores, key=lambda each: each["recall"])
-    if worst["recall"] > sum(each["recall"] for each in scores) / len(scores) - WEAK:
-        return
-    confusions = test_predictions.confusion_pairs(predictions, 10**6)
-    confused_with = next(pair["predicted"] for pair in confusions if pair["actual"] == worst["class"])
-    share = f"{worst['recall']:.0%} of {worst['n']}"
-    yield f"The best head finds “{worst['class']}” least often ({share}), and mostly takes it for “{confused_with}”."
 
 
 def worst_slice(best: LeaderboardEntry, slices: Sequence[Slice]) -> Iterator[str]:
@@ -144,5 +146,12 @@ def worst_slice(best: LeaderboardEntry, slices: Sequence[Slice]) -> Iterator[str
 
 def miscalibration(best: LeaderboardEntry) -> Iterator[str]:
     """Calibration where the probabilities are off."""
-    if (error := best.test.get("ece", 0.0)) > MISCALIBRATED:
-        yield f"The best head's probabilities are off by {error:.2f} on average: calibrate before acting on them."
+    if (error := best.test.get("ece", 0.0)) <= MISCALIBRATED:
+        return
+    off = f"The best head's probabilities are off by {error:.2f} on average"
+    if best.details.get("calibrate", "none") != "none":
+        yield f"{off}, although they were calibrated on val: don't act on them."
+    elif "ensemble" in best.details or "unfrozen" in best.details or best.chosen_on != "val":
+        yield f"{off}: don't act on them as they are."
+    else:
+        yield f"{off}: calibrate them before acting on them (fit: {{calibrate: temperature}})."

@@ -4,7 +4,7 @@ The best on val is the reference, so that test chooses nothing. An entry that Ho
 tied, whatever its rank.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -85,9 +85,9 @@ def assess(entries: Sequence[LeaderboardEntry], predictions: Sequence[SplitPredi
 
 def closed_form(entry: LeaderboardEntry) -> dict[str, Interval]:
     """The interval that a proportion and its number of items suffice for."""
-    proportions = [each for each in metrics.of_task(entry.metric.task) if each.interval == "proportion"]
+    proportions = (each.name for each in metrics.of_task(entry.metric.task) if each.interval == "proportion")
     n = int(entry.test["n"])
-    return {each.name: statistics.wilson_interval(entry.test[each.name], n) for each in proportions}
+    return {name: statistics.wilson_interval(entry.test[name], n) for name in proportions if name in entry.test}
 
 
 def common_items(predictions: Sequence[SplitPredictions | None]) -> set[str]:
@@ -171,6 +171,18 @@ def groups_of(dataset: str) -> dict[str, str]:
     """The groups of a dataset's items by id; none where its manifest is not on this machine."""
     path = paths.manifest(dataset)
     return {row.item_id: row.group for row in manifest.read(path) if row.group} if path.exists() else {}
+
+
+def further_intervals(
+    entry: LeaderboardEntry, predictions: Mapping[str, SplitPredictions], groups: Mapping[str, str]
+) -> dict[str, Interval]:
+    """The 95 % intervals of an entry's scores on further test sets, by their names, as far as predictions are here."""
+    samples = {split: predictions[split] for split in entry.further if split in predictions}
+    return {
+        split: bootstrap.score_interval(entry.metric, each.sample, bootstrap.units_of(each.item_ids, groups))
+        for split, each in samples.items()
+        if entry.metric.is_defined(each.sample)
+    }
 
 
 def load_predictions(entry: LeaderboardEntry) -> dict[str, SplitPredictions]:

@@ -31,6 +31,16 @@ def paired_interval(wins: float, losses: float, n: float) -> Interval:
     return max(-1.0, gain - loss - half), min(1.0, gain - loss + half)
 
 
+def mean_interval(values: Sequence[float]) -> Interval:
+    """The 95 % interval of the mean of independent values, by Student's t."""
+    from scipy import special
+
+    k, mean = len(values), sum(values) / len(values)
+    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (k - 1))
+    half = float(special.stdtrit(k - 1, 0.975)) * deviation / math.sqrt(k)
+    return mean - half, mean + half
+
+
 def sign_test(wins: int, losses: int) -> float:
     """The two-sided p-value of the exact McNemar test: the chance of a split at least this uneven by coin tosses."""
     n, fewer = wins + losses, min(wins, losses)

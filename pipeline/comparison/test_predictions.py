@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from icebox.pipeline.evaluation import prediction_file
+from icebox.pipeline.evaluation import class_scores, prediction_file
 from icebox.pipeline.evaluation.metrics import Metric
 from icebox.pipeline.evaluation.prediction_file import StoredPredictions, StoredSplit
 from icebox.pipeline.evaluation.sample import Sample
@@ -110,6 +110,12 @@ def read(path: Path) -> dict[str, SplitPredictions]:
     return {name: of_split(stored, split) for name, split in stored.splits.items() if name.startswith("test")}
 
 
+def read_val(path: Path) -> SplitPredictions | None:
+    """The predictions for val, where it chose. Raises IceboxError for a file that holds no predictions."""
+    stored = prediction_file.read(path)
+    return of_split(stored, stored.splits["val"]) if "val" in stored.splits else None
+
+
 def of_split(stored: StoredPredictions, split: StoredSplit) -> SplitPredictions:
     """The predictions for one split, of a classification or a regression."""
     if not stored.classes:
@@ -152,20 +158,9 @@ def confusion_pairs(predictions: ClassificationPredictions, limit: int) -> list[
     ]
 
 
-def class_scores(predictions: ClassificationPredictions) -> list[dict[str, Any]]:
-    """Items, precision, recall and F1 of each class; None where it was never predicted, or has no items."""
-    counts = predictions.confusion()
-    hits, label_counts, prediction_counts = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
-    return [
-        {
-            "class": name,
-            "n": int(n),
-            "precision": float(hit / predicted) if predicted else None,
-            "recall": float(hit / n) if n else None,
-            "f1": float(2 * hit / (n + predicted)) if n + predicted else None,
-        }
-        for name, hit, n, predicted in zip(predictions.classes, hits, label_counts, prediction_counts, strict=True)
-    ]
+def scores_by_class(predictions: ClassificationPredictions) -> list[dict[str, Any]]:
+    """Items, precision, recall and F1 of each class, as in `class_scores.of_sample`."""
+    return class_scores.of_sample(predictions.sample, predictions.classes)
 
 
 def calibration_curve(predictions: ClassificationPredictions) -> list[dict[str, float]]:

@@ -61,6 +61,20 @@ def check(file: Path, function: str, parameters: dict[str, Any], *, where: str, 
             raise IceboxError(f"{where}.{argument.arg}: missing, and it has no default")
 
 
+def fits_head(family: str, name: str, value: object) -> bool:
+    """Whether a parameter of a head's family may have a value."""
+    try:
+        check(plugins.file("icebox.pipeline.heads", family), "build", {name: value}, where="", grid=True)
+    except IceboxError:
+        return False
+    return True
+
+
+def gives_probabilities(family: str) -> bool:
+    """Whether the heads of a family have probabilities: all, but where the file says `PROBABILITIES = False`."""
+    return constant(plugins.file("icebox.pipeline.heads", family), "PROBABILITIES") is not False
+
+
 def path_values(file: Path, function: str, parameters: dict[str, Any]) -> list[Path]:
     """The paths among the arguments of a plugin's function, defaults included: those whose annotation names Path."""
     arguments = definition(file, function).args

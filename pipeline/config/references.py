@@ -44,6 +44,26 @@ def check_references(config: Config) -> None:
         check_known("input of a store", name, list(config.every_input()), "ensembles")
         if config.task(name) == "regression":
             raise IceboxError(f"ensembles.{name}: needs probabilities, and a regression has none; take it out")
+        check_ensemble(config, name)
+
+
+def check_ensemble(config: Config, name: str) -> None:
+    """Raise IceboxError for an ensemble whose members could not be chosen, once all heads have been fitted."""
+    fit = config.fit_options(name)
+    if fit.folds is not None:
+        raise IceboxError(
+            f"ensembles.{name}: chooses its members by their scores on val, and folds: {fit.folds} leaves none; "
+            "take one of them out"
+        )
+    families = {head: entry.family for head, entry in config.heads.items()}
+    members = [head for head, family in families.items() if plugin_schema.gives_probabilities(family)]
+    if fit.calibrate == "none" and len(members) < 2:
+        raise IceboxError(
+            f"ensembles.{name}: expected two heads or more with probabilities, found {', '.join(members) or 'none'} of "
+            f"{', '.join(families)}; add heads, or give them probabilities (calibrate: temperature)"
+        )
+    if len(families) < 2:
+        raise IceboxError(f"ensembles.{name}: expected two heads or more, found {', '.join(families)}")
 
 
 def input_place(name: str) -> str:

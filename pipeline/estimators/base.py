@@ -8,7 +8,7 @@ them with plain types (`Annotated[int, Ge(1)]` for bounds) and give each a defau
 The estimator inside is scikit-learn's or your own. All of the following is optional for it:
 
 - `predict_proba(X)` (n, k), or else `decision_function(X)` (n, k) or (n,): a classifier has one of the two, and
-  `classes_`: the classes (k,) of the labels in `fit`.
+  `classes_`: the classes (k,) of the labels in `fit`. Without probabilities its file says `PROBABILITIES = False`.
 - `fit(…, sample_weight=None)`: weights of items (n,). Heads without it are fitted unweighted.
 - `fit(…, val=None)` with `refit_parameters()`: stops early by val, see `EarlyStoppingHead`.
 - `PATH_PARAMETERS` with `fit_path`: fits many candidates in one go, see `PathHead`.

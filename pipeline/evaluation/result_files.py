@@ -43,6 +43,13 @@ class Trial(Document):
     by_fold: list[Number] | None = None
 
 
+class ClassScores(Document):
+    """The scores of one class on a test set; none where it has no items, or was never predicted."""
+
+    n: int
+    recall: Number | None = None
+
+
 class Details(Document):
     """The choice and the fit of a head."""
 
@@ -52,6 +59,7 @@ class Details(Document):
     choose: str = ""
     folds: list[Scores] | None = None
     same_folds: str | None = None
+    fewer_folds: str = ""
     converged: bool | None = None
     bundle_bytes: int | None = None
     peak_memory_bytes: int | None = None
@@ -59,6 +67,7 @@ class Details(Document):
     labels: list[CurvePoint] | None = None
     search: list[Trial] | None = None
     ensemble: list[str] | None = None
+    by_class: dict[str, list[ClassScores]] | None = None
 
 
 def read_metrics(path: Path, *, remedy: str) -> dict[str, Any]:

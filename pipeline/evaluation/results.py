@@ -8,12 +8,13 @@ from typing import Any
 
 from icebox.features import files
 from icebox.features.errors import IceboxError
-from icebox.pipeline.evaluation import metrics, plots, prediction_file
+from icebox.pipeline.evaluation import class_scores, metrics, plots, prediction_file
 from icebox.pipeline.evaluation.metrics import METRICS
 from icebox.pipeline.evaluation.predictions import ScoredSplit
+from icebox.pipeline.evaluation.sample import Sample
 from icebox.pipeline.project import paths
 
-SCORES = {*METRICS, "by_fold"}  # keys of JSON content whose values are scores
+SCORES = {*METRICS, "by_fold", "f1", "precision", "recall"}  # keys of JSON content whose values are scores
 
 
 def write(
@@ -33,7 +34,12 @@ def write(
     """
     scores = {split: scored.scores for split, scored in splits.items()}
     write_json(paths.metrics(input_name, head), {"val": val} | scores | {"val": val, **numbers})
-    write_json(paths.details(input_name, head), details)
+    by_class = {
+        split: class_scores.of_sample(Sample(scored.split.labels, scored.predictions.predicted, len(classes)), classes)
+        for split, scored in splits.items()
+        if classes and split.startswith("test")
+    }
+    write_json(paths.details(input_name, head), {**details, "by_class": by_class})
     prediction_file.write(paths.predictions(input_name, head), splits, classes)
     for name, text in plot_tables(splits["test"], classes).items():
         files.write_text(paths.plot(input_name, head, name), text)

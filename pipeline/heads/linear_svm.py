@@ -11,6 +11,7 @@ from icebox.pipeline.estimators.penalized_linear import FitProblem, PenalizedLin
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
 SEARCH = {"C": [0.0001, 0.001, 0.01, 0.1]}  # the grid of an entry without settings
+PROBABILITIES = False  # margins: no part of an ensemble, unless they are calibrated
 
 
 def build(

@@ -18,6 +18,7 @@ from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 from icebox.pipeline.heads import linear_svm
 
 SEARCH = {"C": [1.0, 10.0], "gamma": [0.3, 1.0]}  # the grid of an entry without settings
+PROBABILITIES = False  # margins: no part of an ensemble, unless they are calibrated
 PREDICT_BATCH = 1000  # items: their kernel with all of train is 40 MB of float64 at the most by default
 
 

@@ -22,6 +22,7 @@ SEARCH = {
     "alpha": [1.0, 10.0, 100.0, 1000.0, 10000.0],
     "scale": ["each", "overall"],
 }  # the grid of an entry without settings
+PROBABILITIES = False  # margins: no part of an ensemble, unless they are calibrated
 
 
 def build(

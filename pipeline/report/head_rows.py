@@ -40,7 +40,8 @@ class Mistake:
 class HeadRow:
     """A row of the leaderboard and the details that it links to.
 
-    `predictions` by test split; none where their file is missing or of another run.
+    `predictions` by test split; none where their file is missing or of another run. `further_intervals`: the 95 %
+    intervals of the scores on further test sets.
     """
 
     entry: LeaderboardEntry
@@ -51,6 +52,7 @@ class HeadRow:
     predictions: dict[str, SplitPredictions]
     slices: list[Slice]
     mistakes: list[Mistake]
+    further_intervals: dict[str, Interval]
 
     @property
     def anchor(self) -> str:
@@ -83,7 +85,7 @@ class HeadRow:
     @property
     def class_scores(self) -> list[dict[str, Any]]:
         """Precision, recall and F1 of each class."""
-        return test_predictions.class_scores(self.classification) if self.classification else []
+        return test_predictions.scores_by_class(self.classification) if self.classification else []
 
     @property
     def seeds(self) -> tuple[int, float | None, float | None]:
@@ -112,6 +114,7 @@ def collect(config: Config, entries: Sequence[LeaderboardEntry], items: Mapping[
     ranks = statistics.ranks([entry.val_score for entry in entries])
     predictions = [significance.load_predictions(entry) for entry in entries]
     assessed = significance.assess(entries, [splits.get("test") for splits in predictions])
+    groups = {item_id: row.group for item_id, row in items.items()}
     fold_comparisons = leaderboard.compare_on_folds(entries)
     return [
         HeadRow(
@@ -123,6 +126,7 @@ def collect(config: Config, entries: Sequence[LeaderboardEntry], items: Mapping[
             predictions=splits,
             slices=slices.score_slices(splits["test"], items, metric) if splits else [],
             mistakes=worst_mistakes(splits["test"]) if splits else [],
+            further_intervals=significance.further_intervals(entry, splits, groups),
         )
         for entry, rank, splits, result, on_folds in zip(
             entries, ranks, predictions, assessed, fold_comparisons, strict=True

@@ -13,6 +13,7 @@ import numpy as np
 from icebox.features.manifest import manifest
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.pipeline.comparison import (
+    cautions,
     leaderboard,
     recommendations,
     test_predictions,
@@ -23,6 +24,7 @@ from icebox.pipeline.comparison.test_predictions import (
     ConstantBaseline,
     SplitPredictions,
 )
+from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.metrics import Metric
@@ -57,6 +59,7 @@ class DatasetSection:
     feature_maps: dict[str, FeatureMap]
     thumbnails: Thumbnails
     axis: tuple[float, float]
+    cautions: list[str]
     recommendations: list[str]
     findings: list[dict[str, Any]]
 
@@ -136,10 +139,11 @@ def collect_dataset(config: Config, name: str, entries: list[LeaderboardEntry]) 
         recommendations=recommendations.recommend(
             [(row.entry, row.significance) for row in rows],
             (floor.entry, floor.significance) if floor and not best.is_floor else None,
-            best.classification,
             best.slices,
             {head: entry.parameters for head, entry in config.heads.items()},
+            fits=lambda head, name, value: plugin_schema.fits_head(config.heads[head].family, name, value),
         ),
+        cautions=cautions.of_winner(best.entry, best.interval, best.classification),
         findings=findings.read(name),
     )
 

@@ -70,6 +70,6 @@ def run(config: Config, key: str) -> None:
         },
     )
     if result.search.fewer_folds:
-        print(f"{store_name} {head_name}: {result.search.fewer_folds}")
+        logger.warning("%s/%s: %s", input_name, head_name, result.search.fewer_folds)
     test = formatting.scores_line(first.tests["test"].scores, fit.choose)
     logger.info("%s/%s: %s: test %s", input_name, head_name, result.search.parameters, test)

@@ -96,3 +96,10 @@ def test_it_takes_the_weights_and_the_val_that_it_says_it_takes(name):
     if "val" in accepted:
         build(**head.refit_parameters()).fit(X, y)
     assert head.score(X, y) > 0.9 or name == "fresh"
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_its_file_says_whether_it_has_probabilities(name):
+    X, y = blobs(2)
+    head = plugins.load("icebox.pipeline.heads", name).build(**SMALL.get(name, {})).fit(X, y)
+    assert plugin_schema.gives_probabilities(name) == hasattr(head, "predict_proba")

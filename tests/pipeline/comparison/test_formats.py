@@ -52,7 +52,9 @@ def fitted(head: str, *, val: float, wrong: set[int], **details: object) -> None
         "predict_s": 0.01,
     }
     results.write_json(paths.metrics("words-hashing", head), scores)
-    results.write_json(paths.details("words-hashing", head), {"chosen": {"C": 0.1}, "settings": 2, **details})
+    by_class = {"test": [{"class": "blue", "n": 8, "recall": 0.25}, {"class": "red", "n": 12, "recall": None}]}
+    known = {"chosen": {"C": 0.1}, "settings": 2, "by_class": by_class, **details}
+    results.write_json(paths.details("words-hashing", head), known)
     table = {
         "item_id": [f"t-{i}" for i in range(20)],
         "split": ["test"] * 20,
@@ -74,7 +76,8 @@ def shown() -> list[str]:
 def test_the_terminal_says_how_sure_each_line_is():
     title, heads, _, best, other, always, _, *note = shown()
     assert title == "words: accuracy on 20 test items"
-    columns = "# store head val accuracy test accuracy 95 % Δ best 95 % of Δ p verdict over seeds fit s size chosen"
+    columns = "# store head val accuracy test accuracy 95 % test-new accuracy Δ best 95 % of Δ p verdict "
+    columns += "over seeds fit s size chosen"
     assert re.sub(r"\s+", " ", heads) == columns
     assert "logreg (not converged)" in best
     assert best.split()[-3:] == ["2.0", "KB", "C=0.1"]
@@ -85,7 +88,7 @@ def test_the_terminal_says_how_sure_each_line_is():
     assert "worse" in other
     assert "0.6000 ± 0.1000" in other
     assert always.split() == ["always", "“red”", "0.6000"]
-    assert " ".join(note).startswith("Ranked on val accuracy; test was looked at once")
+    assert "Ranked on val accuracy; test was looked at once" in " ".join(note)
 
 
 @pytest.mark.usefixtures("project")
@@ -125,10 +128,39 @@ def test_json_and_csv_hold_all_that_is_known(capsys: pytest.CaptureFixture[str])
     assert (first["verdict"], first["difference"], first["test-new_accuracy"]) == ("best", None, 0.25)
     assert second["p"] == second["p_holm"] == pytest.approx(30 / 2**14)
     assert (second["seeds"], second["ranked_by"]) == (3, "val accuracy")
+    assert second["test_recalls"] == {"blue": 0.25, "red": None}
+    assert (first["test-new_low"], first["test-new_high"]) == (None, None)  # no predictions of it
     assert app.main(["compare", "--csv", "words-hashing"]) == 0
     lines = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [line["head"] for line in lines] == ["logreg", "mlp"]
     assert float(lines[1]["difference"]) == pytest.approx(-0.6)
+    assert json.loads(lines[1]["test_recalls"]) == {"blue": 0.25, "red": None}
+
+
+@pytest.mark.usefixtures("project")
+def test_further_test_sets_have_a_column_with_intervals():
+    assert "0.2500" in shown()[3]
+    path = paths.predictions("words-hashing", "logreg")
+    table = pq.read_table(path)
+    further = table.slice(0, 8).set_column(1, "split", pa.array(["test-new"] * 8))
+    pq.write_table(pa.concat_tables([table, further]), path)
+    first, second = formats.records(loader.load())
+    assert first["test-new_low"] < first["test-new_high"] <= 1
+    assert second["test-new_low"] is None
+    text = shown()
+    assert "test-new accuracy" in text[1]
+    assert re.search(r"0\.2500 \(0\.\d{3} … \d\.\d{3}\)", text[3])
+
+
+@pytest.mark.usefixtures("project")
+def test_the_terminal_says_what_should_make_one_doubt():
+    cautions = [line for line in shown() if line.startswith("! ")]
+    assert cautions == [
+        "! Val has 9 items only: which head and setting is best on them is largely chance. Give val more, or compare "
+        "by folds (fit: {folds: 5}).",
+        "! Test has 20 items only: hardly any difference can be told on them.",
+    ]
+    assert formats.records(loader.load())[0]["cautions"] == [line[2:] for line in cautions]
 
 
 @pytest.mark.usefixtures("project")

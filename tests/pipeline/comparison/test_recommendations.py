@@ -1,16 +1,13 @@
 """Each sentence of advice, where the numbers bear it out and where they don't."""
 
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from icebox.pipeline.comparison import recommendations
 from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
 from icebox.pipeline.comparison.significance import PairedComparison, Significance, Verdict
 from icebox.pipeline.comparison.slices import Slice
-from icebox.pipeline.comparison.test_predictions import ClassificationPredictions
 from icebox.pipeline.evaluation.metrics import METRICS
 
 
@@ -38,7 +35,7 @@ def recommend(
     floor: recommendations.AssessedEntry | None = None,
     grids: dict[str, Any] | None = None,
 ) -> list[str]:
-    return recommendations.recommend(lines or [BEST], floor, None, [], grids or {})
+    return recommendations.recommend(lines or [BEST], floor, [], grids or {})
 
 
 def test_without_anything_to_say_nothing_is_said():
@@ -77,8 +74,25 @@ def test_a_value_at_the_end_of_its_list_asks_for_a_longer_list():
     assert recommend((chosen, significance("best")), grids=grids) == [
         "net · logreg chose C=1.0, the largest tried: try larger ones in heads.logreg.C."
     ]
-    nearest = {"logreg": {"n_neighbors": [1, 3]}}
-    assert recommend((entry(chosen={"n_neighbors": 1}), significance("best")), grids=nearest) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "chosen"),
+    [([1, 3], 1), ([0.0, 0.1], 0.0), ([0.1, 1.0], 1.0), ([5, 5], 5), ([True, False], True), ([None, 3.0], 3.0)],
+)
+def test_no_longer_list_is_asked_for_where_there_is_nothing_beyond(values: list[Any], chosen: Any):
+    lines = [(entry(chosen={"x": chosen}), significance("best"))]
+    share = lambda head, parameter, value: value >= 1 if isinstance(value, int) else 0 < value <= 1  # noqa: E731
+    assert recommendations.recommend(lines, None, [], {"logreg": {"x": values}}, fits=share) == []
+
+
+def test_no_longer_list_is_asked_for_where_a_value_inside_was_as_good():
+    search = [{"C": c, "accuracy": score} for c, score in ((0.1, 0.7), (1.0, 0.9), (10.0, 0.9))]
+    best = entry(chosen={"C": 10.0}, search=search)
+    assert recommend((best, significance("best")), grids={"logreg": {"C": [0.1, 1.0, 10.0]}}) == []
+    search[1]["accuracy"] = 0.8
+    (sentence,) = recommend((best, significance("best")), grids={"logreg": {"C": [0.1, 1.0, 10.0]}})
+    assert "try larger ones" in sentence
 
 
 def test_fits_that_were_cut_short_are_named():
@@ -87,23 +101,17 @@ def test_fits_that_were_cut_short_are_named():
     ]
 
 
-def test_the_weakest_class_is_named_with_what_it_is_taken_for():
-    labels = np.arange(60) % 3
-    predicted = np.where((labels == 1) & (np.arange(60) < 30), 2, labels)
-    predictions = ClassificationPredictions(
-        ["a", "b", "c"], [str(i) for i in range(60)], labels, predicted, np.ones(60), "margin"
-    )
-    (sentence,) = recommendations.recommend([BEST], None, predictions, [], {})
-    assert sentence == "The best head finds “b” least often (50% of 20), and mostly takes it for “c”."
-    assert recommendations.recommend([BEST], None, replace(predictions, predicted=labels), [], {}) == []
-
-
 def test_a_slice_that_is_surely_worse_is_named():
     slices = [Slice("genre", "sea", 50, 0.5, (0.4, 0.6)), Slice("genre", "land", 9, 0.8, (0.6, 0.99))]
-    assert recommendations.recommend([BEST], None, None, slices, {}) == [
+    assert recommendations.recommend([BEST], None, slices, {}) == [
         "Worse than average where genre is “sea”: 0.500 on 50 items."
     ]
 
 
 def test_probabilities_that_are_off_ask_for_calibration():
     assert "off by 0.12" in recommend((entry(ece=0.12), significance("best")))[0]
+    assert "calibrate: temperature" in recommend((entry(ece=0.12), significance("best")))[0]
+    calibrated = entry(ece=0.12, calibrate="isotonic")
+    assert "although they were calibrated" in recommend((calibrated, significance("best")))[0]
+    together = entry(ece=0.12, ensemble=["logreg", "knn"])
+    assert "calibrate:" not in recommend((together, significance("best")))[0]

@@ -54,7 +54,7 @@ def test_a_lead_is_over_the_best_other_class_and_negative_where_the_head_went_ag
 
 def test_a_class_is_scored_as_by_scikit_learn():
     precision, recall, f1, n = metrics.precision_recall_fscore_support(LABELS, PREDICTED, zero_division=np.nan)
-    found = test_predictions.class_scores(predictions())
+    found = test_predictions.scores_by_class(predictions())
     assert [line["class"] for line in found] == ["a", "b", "c"]
     assert [line["n"] for line in found] == n.tolist()
     assert [line["precision"] for line in found] == [pytest.approx(precision[0]), pytest.approx(precision[1]), None]

@@ -29,6 +29,38 @@ def changed(tmp_path: Path, *path: str, value: object) -> Path:
     return target
 
 
+@pytest.mark.parametrize(
+    ("heads", "fit", "message"),
+    [
+        (["linear_svm"], {}, "expected two heads or more with probabilities, found none of linear_svm; add heads"),
+        (["linear_svm", "rbf_svm", "ridge"], {}, "with probabilities, found none of linear_svm, rbf_svm, ridge; add"),
+        (["logreg", "linear_svm"], {}, "with probabilities, found logreg of logreg, linear_svm; add"),
+        (["logreg"], {"calibrate": "temperature"}, "expected two heads or more, found logreg"),
+        (["logreg", "knn"], {"folds": 3}, "chooses its members by their scores on val, and folds: 3 leaves none"),
+    ],
+)
+def test_an_ensemble_that_cannot_be_is_refused_before_anything_is_fitted(
+    tmp_path: Path, heads: list[str], fit: dict[str, object], message: str
+):
+    path = changed(tmp_path, "heads", value=heads)
+    params = YAML(typ="safe", pure=True).load(path.read_text()) | {"fit": fit, "ensembles": {"digits-pixels": {}}}
+    params.pop("unfreeze")
+    with path.open("w") as stream:
+        YAML(typ="safe", pure=True).dump(params, stream)
+    with pytest.raises(IceboxError, match=f"^ensembles.digits-pixels: .*{message}"):
+        loader.load(path)
+
+
+def test_calibrated_heads_without_probabilities_are_an_ensemble(tmp_path: Path):
+    path = changed(tmp_path, "fit", value={"calibrate": "temperature"})
+    params = YAML(typ="safe", pure=True).load(path.read_text())
+    params |= {"heads": ["linear_svm", "ridge"], "ensembles": {"digits-pixels": None}}
+    params.pop("unfreeze")
+    with path.open("w") as stream:
+        YAML(typ="safe", pure=True).dump(params, stream)
+    assert list(loader.load(path).ensembles) == ["digits-pixels"]
+
+
 def test_the_projects_own_params_are_valid():
     loaded = loader.load(PROJECT / "params.yaml")
     assert list(loaded.heads) == ["logreg", "linear_svm", "knn", "lightgbm", "mlp"]

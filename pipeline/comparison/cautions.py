@@ -1,0 +1,89 @@
+"""Cautions: sentences on what should make one doubt a winner, before anything is done about it."""
+
+from collections.abc import Iterator
+
+from icebox.pipeline.comparison import bootstrap, significance, statistics, test_predictions
+from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
+from icebox.pipeline.comparison.statistics import Interval
+from icebox.pipeline.comparison.test_predictions import ClassificationPredictions
+from icebox.pipeline.evaluation.formatting import interval, number
+from icebox.pipeline.project import paths
+
+FEW = 50  # items of a split: the 95 % interval of a share of 0.9 is then 0.17 wide
+WEAK = 0.15  # how far a class's recall lies below the mean of the others' before it is named
+FEW_OF_CLASS = 10  # items, of which no recall is known
+
+
+def of_winner(
+    best: LeaderboardEntry, test: Interval | None, predictions: ClassificationPredictions | None
+) -> list[str]:
+    """The sentences on the best entry; `test` is the interval of its test score, `predictions` are those for test."""
+    return [*gap_to_test(best, test), *few_items(best), *fewer_folds(best), *weakest_class(predictions)]
+
+
+def gap_to_test(best: LeaderboardEntry, test: Interval | None) -> Iterator[str]:
+    """A test score that lies below val's by more than chance allows: their intervals do not meet."""
+    val = val_interval(best)
+    if val is None or test is None or best.score is None:
+        return
+    if (test[1] < val[0]) if best.metric.greater_is_better else (test[0] > val[1]):
+        scores = f"{number(best.score, 3)} (95 % {interval(*test)}) against {number(best.val_score, 3)}"
+        yield (
+            f"Test {best.metric.title} is far from that on {best.chosen_on}: {scores}. Test seems to come from "
+            "elsewhere (other places, people, devices or times), or groups lie on both sides of the split: what was "
+            f"chosen on {best.chosen_on} may not be best on new data. Let val come from where new data will, or split "
+            "by group."
+        )
+
+
+def val_interval(entry: LeaderboardEntry) -> Interval | None:
+    """The 95 % interval of the score that chose; None where it can't be made."""
+    metric, score = entry.metric, entry.val_score
+    if score is None:
+        return None
+    path = paths.predictions(entry.input_name, entry.head)
+    if entry.chosen_on == "val" and path.exists() and (val := test_predictions.read_val(path)):
+        units = bootstrap.units_of(val.item_ids, significance.groups_of(entry.dataset))
+        return bootstrap.score_interval(metric, val.sample, units) if metric.is_defined(val.sample) else None
+    if metric.interval == "proportion":
+        return statistics.wilson_interval(score, int(entry.val["n"]))
+    folds = [fold[metric.name] for fold in entry.details.get("folds") or [] if metric.name in fold]
+    return statistics.mean_interval(folds) if len(folds) > 1 else None
+
+
+def few_items(best: LeaderboardEntry) -> Iterator[str]:
+    """A val or test of so few items that its scores say little."""
+    if best.chosen_on == "val" and (n := int(best.val["n"])) < FEW:
+        yield (
+            f"Val has {n} items only: which head and setting is best on them is largely chance. "
+            "Give val more, or compare by folds (fit: {folds: 5})."
+        )
+    if (n := int(best.test["n"])) < FEW:
+        yield f"Test has {n} items only: hardly any difference can be told on them."
+
+
+def fewer_folds(best: LeaderboardEntry) -> Iterator[str]:
+    """Fewer folds than were asked for."""
+    if reason := best.details.get("fewer_folds"):
+        yield f"{reason[0].upper()}{reason[1:]}."
+
+
+def weakest_class(predictions: ClassificationPredictions | None) -> Iterator[str]:
+    """The class that is missed most, and the one that it is mostly taken for."""
+    if predictions is None:
+        return
+    scores = [
+        each
+        for each in test_predictions.scores_by_class(predictions)
+        if each["recall"] is not None and each["n"] >= FEW_OF_CLASS
+    ]
+    if len(scores) < 2:
+        return
+    worst, *others = sorted(scores, key=lambda each: each["recall"])
+    mean = sum(each["recall"] for each in others) / len(others)
+    if worst["recall"] > mean - WEAK:
+        return
+    confusions = test_predictions.confusion_pairs(predictions, 10**6)
+    confused_with = next(pair["predicted"] for pair in confusions if pair["actual"] == worst["class"])
+    share = f"{worst['recall']:.0%} of {worst['n']}, of the other{'s' if len(others) > 1 else ''} {mean:.0%}"
+    yield f"The best head finds “{worst['class']}” least often ({share}), and mostly takes it for “{confused_with}”."

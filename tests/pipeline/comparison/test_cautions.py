@@ -1,0 +1,125 @@
+"""What should make one doubt a winner, where the numbers bear it out and where they don't."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from icebox.pipeline.comparison import cautions
+from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
+from icebox.pipeline.comparison.test_predictions import ClassificationPredictions
+from icebox.pipeline.evaluation.metrics import METRICS
+from icebox.pipeline.project import paths
+
+FOLDS = [0.97, 0.98, 0.96, 0.97, 0.98]
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def entry(val: float, test: float, metric: str = "accuracy", *, n: int = 500, **details: Any) -> LeaderboardEntry:
+    scores = [{"n": n, metric: score} for score in (val, test)]
+    return LeaderboardEntry("d", "net", "d-net", "logreg", *scores, {}, {}, 0.1, 0.1, 9, 1, details, METRICS[metric])
+
+
+@pytest.mark.parametrize(
+    ("val", "test", "interval", "told"),
+    [
+        (0.980, 0.835, (0.80, 0.86), True),  # the X-rays
+        (0.980, 0.950, (0.93, 0.97), False),  # chance
+        (0.835, 0.980, (0.97, 0.99), False),  # better on test is no trouble
+    ],
+)
+def test_a_test_score_far_below_vals_is_told(val: float, test: float, interval: tuple[float, float], told: bool):
+    sentences = list(cautions.gap_to_test(entry(val, test), interval))
+    assert bool(sentences) == told
+    if told:
+        assert "accuracy is far from that on val: 0.835 (95 % 0.800 … 0.860) against 0.980" in sentences[0]
+
+
+def test_a_gap_is_no_wonder_where_val_is_small():
+    assert not list(cautions.gap_to_test(entry(1.0, 0.9, n=16), (0.85, 0.93)))
+
+
+@pytest.mark.parametrize(("metric", "val", "test"), [("f1_macro", 0.97, 0.7), ("log_loss", 0.03, 0.6)])
+def test_a_gap_after_folds_is_told_by_their_spread(metric: str, val: float, test: float):
+    folds = [{"n": 100, metric: score if metric == "f1_macro" else 1 - score} for score in FOLDS]
+    one = entry(val, test, metric, chosen_on="5-fold in train", folds=folds)
+    assert list(cautions.gap_to_test(one, (test - 0.02, test + 0.02)))
+    assert not list(cautions.gap_to_test(one, (val - 0.02, val + 0.02)))
+
+
+def test_the_interval_of_vals_score_is_made_of_its_predictions():
+    right = np.arange(200) % 10 > 0
+    labels = np.where(np.arange(200) % 2, "a", "b")
+    other = np.where(labels == "a", "b", "a")
+    table = {
+        "item_id": [f"v{i}" for i in range(200)],
+        "split": ["val"] * 200,
+        "label": labels.tolist(),
+        "prediction": np.where(right, labels, other).tolist(),
+        "score_a": [0.0] * 200,
+        "score_b": [0.0] * 200,
+    }
+    path = paths.predictions("d-net", "logreg")
+    path.parent.mkdir(parents=True)
+    pq.write_table(pa.table(table), path)
+    low, high = cautions.val_interval(entry(0.9, 0.5, "f1_macro")) or (0, 0)
+    assert 0.84 < low < 0.88
+    assert 0.92 < high < 0.96
+
+
+@pytest.mark.parametrize("n", [16, 49])
+def test_few_items_are_told(n: int):
+    small = replace(entry(0.9, 0.9), val={"n": n, "accuracy": 0.9}, test={"n": n, "accuracy": 0.9})
+    val, test = cautions.few_items(small)
+    assert f"Val has {n} items only" in val
+    assert f"Test has {n} items only" in test
+    (only,) = cautions.few_items(replace(small, details={"chosen_on": "5-fold in train"}))
+    assert "Test" in only
+    assert not list(cautions.few_items(entry(0.9, 0.9)))
+
+
+def test_fewer_folds_than_asked_for_are_told():
+    (sentence,) = cautions.fewer_folds(entry(0.9, 0.9, fewer_folds="settings were compared on 2 folds, not 5"))
+    assert sentence == "Settings were compared on 2 folds, not 5."
+
+
+def predictions(recalls: dict[str, float], n: int = 100) -> ClassificationPredictions:
+    """n items of each class, of which such a share is right; the others are taken for the next class."""
+    labels = np.repeat(np.arange(len(recalls)), n)
+    wrong = np.concatenate([np.arange(n) >= recall * n for recall in recalls.values()])
+    predicted = np.where(wrong, (labels + 1) % len(recalls), labels)
+    ids = [str(i) for i in range(len(labels))]
+    return ClassificationPredictions(list(recalls), ids, labels, predicted, np.ones(len(labels)), "margin")
+
+
+@pytest.mark.parametrize(
+    ("recalls", "sentence"),
+    [
+        (
+            {"NORMAL": 0.57, "PNEUMONIA": 0.99},
+            "“NORMAL” least often (57% of 100, of the other 99%), and mostly takes",
+        ),
+        (
+            {"a": 1.0, "b": 0.5, "c": 0.9},
+            "“b” least often (50% of 100, of the others 95%), and mostly takes it for “c”",
+        ),
+        ({"a": 0.9, "b": 0.95}, ""),
+        ({"a": 0.4, "b": 0.45, "c": 0.5}, ""),
+    ],
+)
+def test_the_weakest_class_is_named_with_what_it_is_taken_for(recalls: dict[str, float], sentence: str):
+    found = list(cautions.weakest_class(predictions(recalls)))
+    assert len(found) == bool(sentence)
+    assert sentence in "".join(found)
+
+
+def test_of_few_items_no_recall_is_known():
+    assert not list(cautions.weakest_class(predictions({"a": 0.0, "b": 1.0}, n=9)))

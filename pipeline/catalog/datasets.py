@@ -1,6 +1,8 @@
 """Open a dataset of params.yaml: its source, or its rows together with the source."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from icebox.features import files, plugins
 from icebox.features.abc.dataset import Dataset
@@ -15,9 +17,14 @@ from icebox.pipeline.project import dvc_cache, paths
 def source(config: Config, name: str) -> Dataset:
     """The dataset's plugin, opened with the parameters of its entry."""
     entry = config.datasets[name]
+    return opened(entry.family, entry.parameters)
+
+
+def opened(family: str, parameters: Mapping[str, Any]) -> Dataset:
+    """A source with these parameters; links into this project's DVC cache are among its files."""
     files.LinkTargets.find = dvc_cache.folders
-    opened: Dataset = plugins.load("icebox.features.datasets", entry.family).Source(**entry.parameters)
-    return opened
+    made: Dataset = plugins.load("icebox.features.datasets", family).Source(**parameters)
+    return made
 
 
 def files_named_by_items(config: Config, name: str) -> dict[str, Path]:

@@ -22,13 +22,13 @@ from ruamel.yaml.error import YAMLError
 
 from icebox.features import plugins
 from icebox.features.abc.dataset import Content, Dataset, Modality
-from icebox.features.datasets import image_folder
 from icebox.features.datasets.readers.file_kinds import kind_of
 from icebox.features.datasets.readers.tables.table import has_table_ending
 from icebox.features.datasets.readers.tables.text_files import OPENERS
 from icebox.features.errors import IceboxError, ItemError
 from icebox.features.images.decoding import IMAGE_SUFFIXES
 from icebox.features.json_files import one_line
+from icebox.pipeline.catalog import datasets
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.inference.text_lines import TextLines
 
@@ -143,7 +143,7 @@ class Reading:
             raise IceboxError(f"--source {self.source}: it holds {own.modality}s, and the head takes {self.modality}s")
         other = own and own.elsewhere(path, labelled=labelled)
         if other is None and self.modality == "image":
-            return image_folder.Source(path=path).elsewhere(path, labelled=labelled)
+            return datasets.opened("image_folder", {"path": path}).elsewhere(path, labelled=labelled)
         return other
 
     def open_source(self) -> Dataset | None:
@@ -156,8 +156,7 @@ class Reading:
         if self.accepts("path"):
             parameters.setdefault("path", ".")  # of a source that the dataset had not; each input takes its place
         plugin_schema.check(file, "Source.__init__", parameters, where=self.source)
-        opened: Dataset = plugins.load(DATASETS, self.source).Source(**parameters)
-        return opened
+        return datasets.opened(self.source, parameters)
 
     def source_file(self) -> Path:
         """The file of the source's code."""

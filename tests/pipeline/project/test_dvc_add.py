@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from icebox.features import files
 from icebox.features.manifest import manifest
 from icebox.pipeline.cli.app import main
+from icebox.pipeline.inference.new_items import Reading
 from icebox.pipeline.project import init, paths
 
 PARAMS = """\
@@ -93,6 +95,13 @@ def test_links_into_the_projects_own_cache_are_inside(project):
     assert main(["manifest", "f"]) == 0
     assert main(["manifest", "notes"]) == 0
     assert len(manifest.read(paths.manifest("f"))) == 8
+
+
+@pytest.mark.parametrize("source", ["image_folder", ""])
+def test_a_head_reads_new_items_behind_such_links(project, source, monkeypatch):
+    monkeypatch.setattr(files.LinkTargets, "find", tuple)  # as in a process that has opened no dataset yet
+    reading = Reading(modality="image", source=source, parameters={"path": "elsewhere"} if source else {})
+    assert len([item.read() for item in reading.items(["data/raw/f"])]) == 8
 
 
 def test_what_dvc_has_added_anew_is_another_stamp(project):

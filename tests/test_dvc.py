@@ -1,6 +1,5 @@
 """dvc.yaml and the code agree on where things lie."""
 
-import re
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -100,15 +99,9 @@ def test_stamps_are_made_anew_on_every_run_since_dvc_does_not_watch_the_code():
 
 def test_every_stage_is_a_command():
     for name, stage in stages().items():
-        assert stage.get("do", stage)["cmd"].startswith(f"python -m icebox {command_of(name)}")
+        # and no more: a name from params.yaml would be read by a shell
+        assert stage.get("do", stage)["cmd"] == f"python -m icebox {command_of(name)}"
         assert (PROJECT / f"pipeline/stages/{command_of(name)}.py").exists()
-
-
-def test_every_name_in_a_command_has_been_checked():
-    for name, stage in stages().items():
-        body = stage.get("do", stage)
-        for part in re.findall(r"\$\{.*?\}", body["cmd"]):
-            assert str(paths.checked_name(part)) in body["deps"], name
 
 
 def command_of(stage: str) -> str:

@@ -33,6 +33,8 @@ SECTIONS = {  # stages that run on an entry of params.yaml → its section
     "manifest": "datasets", "fetch": "backbones", "pretrain": "pretrain", "extract": "stores", "look": "stores",
     "unfreeze": "unfreeze",
 }  # fmt: skip
+STAGES_OF_INPUTS = {"fit-input": "fit"}  # further stages of dvc.yaml → their command
+KEY_HELP = "The entry of params.yaml. In a stage of DVC: the one of the stage, where none is given."
 WITHOUT_KEY = ("check", "report")
 INTERRUPTED = 130  # exit codes: the shell's for Ctrl-C
 READER_GONE = 141  # and for a pipe that nobody reads
@@ -144,14 +146,25 @@ def run_stage(name: str, key: str | None = None) -> None:
     importlib.import_module(f"icebox.pipeline.stages.{name}").run(config, key)
 
 
+def key_of_stage(command: str) -> str:
+    """The key of the stage that DVC runs: KEY of `extract@KEY`, from the variable that DVC sets.
+
+    A name of a stranger's params.yaml is never a word of a command line, where a shell would read it.
+    """
+    stage, at, key = os.environ.get("DVC_STAGE", "").rpartition("dvc.yaml:")[2].partition("@")
+    if not at or STAGES_OF_INPUTS.get(stage, stage) != command:
+        raise IceboxError(f"{command}: expected an entry of params.yaml, found none; try: icebox {command} --help")
+    return key
+
+
 def stage_command(name: str) -> Callable[..., None]:
     """The command of a stage: without a key, or with one, which for `fit` names a store and a head."""
     if name in WITHOUT_KEY:
         return lambda: run_stage(name)
     metavar = "STORE/HEAD" if name == "fit" else "KEY"
 
-    def run(key: Annotated[str, typer.Argument(metavar=metavar, help="The entry of params.yaml.")]) -> None:
-        run_stage(name, key)
+    def run(key: Annotated[str | None, typer.Argument(metavar=metavar, help=KEY_HELP)] = None) -> None:
+        run_stage(name, key if key is not None else key_of_stage(name))
 
     return run
 
@@ -162,13 +175,14 @@ for stage, purpose in STAGES.items():
 
 @app.command(rich_help_panel="Stages of dvc.yaml")
 def generate(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="The entry of params.yaml.")],
+    key: Annotated[str | None, typer.Argument(metavar="KEY", help=KEY_HELP)] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write new items there, no sheets.")] = None,
     n: Annotated[int, typer.Option(help="With --out: the number of items.")] = 10,
     label: Annotated[str | None, typer.Option(help="With --out: of this class only.")] = None,
     seed: Annotated[int, typer.Option(help="With --out: another number, other items.")] = 0,
 ) -> None:
     """Make new items of a generative backbone: sample sheets, or with --out single files."""
+    key = key if key is not None else key_of_stage("generate")
     if out is None:
         run_stage("generate", key)
         return

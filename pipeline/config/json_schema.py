@@ -24,7 +24,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from icebox.features import files, plugins
 from icebox.features.errors import IceboxError
 from icebox.features.manifest.validation import Task
-from icebox.pipeline.config import loader, plugin_schema
+from icebox.pipeline.config import names, plugin_schema
 from icebox.pipeline.config.schema import (
     NO_DATA,
     Ensemble,
@@ -47,7 +47,7 @@ SECTIONS: tuple[type[Section], ...] = (
     Split, Store, Input, Ensemble, Generate, Unfreeze, Fit, Run,
 )  # fmt: skip
 logger = logging.getLogger("icebox")
-NAME = loader.NAME.pattern
+NAME = names.PATTERN
 NAMES = {"pattern": f"^(?:{NAME})$"}
 NOTHING: Schema = {"not": {}}  # the schema that no value fits
 SHARED: dict[str, dict[str, str]] = {  # section → parameters that mean the same in whichever of its plugins has them

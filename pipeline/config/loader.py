@@ -1,13 +1,13 @@
 """Loading params.yaml: every entry is parsed and checked before anything runs, and an error is one line."""
 
-import re
 from pathlib import Path
 from typing import Any, get_args
 
 from icebox.features import plugins
 from icebox.features.errors import IceboxError, suggestion
+from icebox.features.json_files import shortened
 from icebox.features.manifest.validation import Task
-from icebox.pipeline.config import plugin_schema
+from icebox.pipeline.config import names, plugin_schema
 from icebox.pipeline.config.references import check_references
 from icebox.pipeline.config.schema import (
     NO_DATA,
@@ -27,7 +27,6 @@ from icebox.pipeline.config.section import S, parse_section
 from icebox.pipeline.config.yaml_file import errors_in_one_line, read_yaml
 from icebox.pipeline.project import paths
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*(-[A-Za-z0-9_.]+)*")
 SECTIONS = (
     "datasets", "backbones", "pretrain", "stores", "inputs", "heads", "ensembles", "unfreeze", "generate", "fit", "run",
 )  # fmt: skip
@@ -72,22 +71,22 @@ def mapping(raw: dict[str, Any], name: str, *, separator: str | None = None) -> 
     if isinstance(value, list) and name == "heads":
         value = unrepeated(value, name)
     if not isinstance(value, dict):
-        raise IceboxError(f"{name}: expected `name: {{…}}` entries, found {value!r}")
+        raise IceboxError(f"{name}: expected `name: {{…}}` entries, found {shortened(value)}")
     for key in value:
         parts = str(key).split(separator, 1) if separator else [str(key)]
-        if not all(NAME.fullmatch(part) for part in parts):
-            raise IceboxError(f"{name}.{key}: a name is made of letters, digits, '_', '.' and single '-'")
+        for part in parts:
+            names.check_name(part, f"{name}.{key}")
     return {str(key): entry for key, entry in value.items()}
 
 
-def unrepeated(names: list[Any], where: str) -> dict[str, None]:
+def unrepeated(listed: list[Any], where: str) -> dict[str, None]:
     """Names of a list as entries without settings. Raises IceboxError for one that is no name or stands there twice."""
-    for name in names:
+    for name in listed:
         if not isinstance(name, str):
-            raise IceboxError(f"{where}: expected names, found {name!r}")
-        if names.count(name) > 1:
+            raise IceboxError(f"{where}: expected names, found {shortened(name)}")
+        if listed.count(name) > 1:
             raise IceboxError(f"{where}: '{name}' stands there twice")
-    return dict.fromkeys(names)
+    return dict.fromkeys(listed)
 
 
 def sections(kind: type[S], raw: dict[str, Any], name: str, *, separator: str | None = None) -> dict[str, S]:
@@ -108,7 +107,7 @@ def catalog(
     for key, value in mapping(raw, name).items():
         where = f"{name}.{key}"
         if not isinstance(value, dict | None):
-            raise IceboxError(f"{where}: expected parameters, found {value!r}")
+            raise IceboxError(f"{where}: expected parameters, found {shortened(value)}")
         parameters = dict(value or {})
         family = str(parameters.pop(key_of_family, key))
         file = plugins.file(package, family, where)

@@ -4,6 +4,7 @@ from icebox.features import plugins
 from icebox.features.errors import IceboxError, located, suggestion
 from icebox.features.text.pairs import PAIR, TEXTS
 from icebox.pipeline.config import plugin_schema
+from icebox.pipeline.config.names import refuse_collisions
 from icebox.pipeline.config.schema import FRESH, NO_DATA, Config, Input, Store, store_of
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.project import paths
@@ -33,6 +34,7 @@ def check_references(config: Config) -> None:
         raise IceboxError(f"heads.{paths.ENSEMBLE}: this name is kept for the ensembles; give the head another")
     for name in config.inputs:
         check_input_name(config, name)
+    refuse_collisions(config.every_input(), config.heads)
     check_unfreeze(config)  # first: it refuses a network that descends from itself
     for key, store in config.stores.items():
         check_store(store, config.backbone(store.backbone).family, f"stores.{key}")

@@ -147,5 +147,7 @@ def quoted(value: object) -> str:
 
 
 def dataset_name(folder: Path) -> str:
-    """A name for the dataset of a new project, after its folder: letters, digits and '_'."""
-    return re.sub(r"[^A-Za-z0-9_]+", "_", folder.resolve().name).strip("_") or "data"
+    """A name for the dataset of a new project, after its folder: letters, digits and '_', and none that YAML takes for
+    a number or a constant."""
+    name = re.sub(r"[^A-Za-z0-9_]+", "_", folder.resolve().name)[:40].strip("_") or "data"
+    return f"data_{name}" if re.fullmatch(r"[0-9].*|null|true|false", name, re.IGNORECASE) else name

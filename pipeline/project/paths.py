@@ -45,14 +45,6 @@ def settings_stamp(kind: str, key: str) -> Path:
     return PLAN / kind / f"{key}.json"
 
 
-def checked_name(name: str) -> Path:
-    """A stamp that a name has been checked, before it becomes part of a command.
-
-    The name stands there twice: of a name that holds `/../`, which a path forgets, no other file has this path.
-    """
-    return PLAN / "names" / f"{name}+{name}"
-
-
 def manifest(dataset: str) -> Path:
     """The dataset's items, in order, with label and split."""
     return Path("data/manifests") / f"{dataset}.csv"

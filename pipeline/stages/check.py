@@ -37,8 +37,6 @@ def run(config: Config, key: str | None = None) -> None:
         files.write_text(paths.raw_stamp(name), f"{raw_data_stamp(config, name)}\n")
     for name, code in stages().items():
         files.write_text(paths.code_stamp("stages", name), f"{code}\n")
-    for name in entry_names(config):
-        files.write_text(paths.checked_name(name), f"{name}\n")
     for kind, by_name in settings(config).items():
         for name, values in by_name.items():
             files.write_text(paths.settings_stamp(kind, name), json.dumps(ordered(values), indent=1) + "\n")
@@ -108,15 +106,6 @@ def settings(config: Config) -> dict[str, dict[str, Any]]:
         "generate": {name: entry.model_dump() for name, entry in config.generate.items()},
         "look": {name: {"seed": config.fit.seed} for name in config.stores},
     }
-
-
-def entry_names(config: Config) -> list[str]:
-    """The names of all entries that a stage is named after."""
-    sections = (
-        config.datasets, config.backbones, config.pretrain, config.generate, config.stores, config.inputs,
-        config.heads, config.ensembles, config.unfreeze,
-    )  # fmt: skip
-    return list(dict.fromkeys(name for section in sections for name in section))
 
 
 def ordered(value: Any) -> Any:

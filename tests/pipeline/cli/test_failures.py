@@ -65,7 +65,6 @@ def refused(folder: Path, capsys: pytest.CaptureFixture[str]):
             "data/stores/nope: no finished feature store here; run: dvc repro extract@no",
         ),
         (["store", "verify", "nope"], "data/stores/nope: no finished feature store here"),
-        (["compare", "nope"], "compare nope: no "),
         (["describe", "nope"], "describe: no backbone named 'nope'; there are: "),
     ],
 )

@@ -89,7 +89,7 @@ OF_CLASSES = ", ".join(metrics.choices("classification"))
         (["heads", "knn"], {"metric": "cosin"}, "heads.knn.metric: expected 'cosine' or 'euclidean', found 'cosin'"),
         (["heads", "logreg"], 3, "heads.logreg: expected parameters, found 3"),
         (["heads", "x"], {"family": "logrge"}, "heads.x: no head named 'logrge'; did you mean 'logreg'?"),
-        (["heads", "a b"], {"family": "knn"}, "heads.a b: a name is made of letters, digits, '_', '.' and single '-'"),
+        (["heads", "a b"], {"family": "knn"}, "heads.a b: a name is made of letters, digits, '_' and single '-'"),
         (["heads"], ["logreg", "svm"], "heads.svm: no head named 'svm'; did you mean 'rbf_svm'?"),
         (["heads"], ["logreg", 3], "heads: expected names, found 3"),
         (["heads"], ["logreg", "knn", "logreg"], "heads: 'logreg' stands there twice"),

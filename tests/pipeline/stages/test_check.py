@@ -89,7 +89,7 @@ def stamped(tmp_path, monkeypatch, text: str) -> dict[str, str]:
         ("fit: {choose: accuracy}", set()),  # its default
         (
             "inputs: {photos-pixels/few: {labels_per_class: 5}}",
-            {"fit/photos-pixels/few.json", "names/photos-pixels/few+photos-pixels/few"},
+            {"fit/photos-pixels/few.json"},
         ),
         ("fit: {choose: f1_macro}", {"fit/photos-pixels.json"}),
         ("fit: {seed: 1}", {"fit/photos-pixels.json", "look/photos-pixels.json"}),

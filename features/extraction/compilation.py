@@ -48,8 +48,9 @@ def compile_if_faster(
     cosine = min(float(row_cosines(plain[output], compiled[output]).min()) for output in plain)
     if cosine < COSINE_MIN or (not was_compiled and wanted == "auto" and plain_s < MIN_SPEEDUP * compiled_s):
         backbone.compile(None)
-        speedup = plain_s / compiled_s
-        logger.warning("compiled network dropped: %.2f times as fast, cosine %.6f", speedup, cosine)
+        slow = f"it would be {plain_s / compiled_s:.2f} times as fast"
+        changed = f"it would change features: those least alike have a cosine of {cosine:.6f}, less than {COSINE_MIN}"
+        logger.warning("compiled network dropped: %s", changed if cosine < COSINE_MIN else slow)
         return False
     return True
 

@@ -64,7 +64,10 @@ def resolve_auto_precision(
     cosine = least_cosine(exact, candidate, contents())
     chosen = candidate if cosine >= COSINE_MIN else exact
     record_precision(exact.spec, str(chosen.spec["precision"]), folder)
-    return chosen, f"{fast} gives features of cosine {cosine:.6f} or more to float32's; {COSINE_MIN} is asked for"
+    alike = f"those that are least alike have a cosine of {cosine:.6f}"
+    if chosen is candidate:
+        return chosen, f"quicker, and features are as in float32: {alike}"
+    return chosen, f"{fast} would be quicker, but changes the features of this network: {alike}, less than {COSINE_MIN}"
 
 
 def least_cosine(exact: Backbone, candidate: Backbone, contents: Sequence[Content]) -> float:

@@ -55,7 +55,7 @@ def test_a_store_that_began_compiled_goes_on_so_and_off_is_off():
 @pytest.mark.parametrize(
     ("backbone", "message"),
     [
-        (Slow(compiled_s=0.03), "dropped: 0."),
+        (Slow(compiled_s=0.03), "dropped: it would be 0."),
         (Slow(error=1.0), "cosine"),
         (Slow(failure=RuntimeError("no C++ compiler\nlong page")), "failed, going on without: no C++ compiler"),
     ],

@@ -37,59 +37,96 @@ FAST, EXACT, DRAFT = DECODES = ("fast", "exact", "draft")
 logger = logging.getLogger("icebox")
 
 
-def fetch(folder: Path, *, model: str, weights: str, sha256: str | None = None, seed: int = 0) -> None:
+def fetch(
+    folder: Path,
+    *,
+    model: str,
+    weights: str,
+    sha256: str | None = None,
+    preprocess: str | None = None,
+    seed: int = 0,
+) -> None:
     """Store the weights of `model` without its classifier, and the preprocessing that they need.
 
-    `weights` is one of the model's published ones (`IMAGENET1K_V1`, `DEFAULT`: downloaded), the path of a `.pth`,
-    `.pt`, `.th` or `.safetensors` file, or `random` (drawn from `seed`). `sha256` pins the file they come from.
-    Raises IceboxError for an unknown name, for a file that differs or does not fit, and without a network.
+    `weights` is one of the model's published ones (`IMAGENET1K_V1`, `DEFAULT`: downloaded), the path of a file
+    (`.pth`, `.ckpt`, `.safetensors`, …), or `random` (drawn from `seed`). `sha256` pins the file they come from.
+    `preprocess` names published weights whose preprocessing these need; None: of a published file its own, of any other
+    that of `DEFAULT`. Raises IceboxError for an unknown name, for a file that differs or does not fit, and without a
+    network.
     """
     published = torchvision_models.published_weights(model)
+    if preprocess is not None and preprocess not in published:
+        raise IceboxError(
+            f"preprocess: expected the name of published weights of {model}, found '{preprocess}'; "
+            + suggestion(preprocess, list(published))
+        )
     if weights == RANDOM:
         if sha256 is not None:
             raise IceboxError("`weights: random` has no file for `sha256` to pin; leave that out")
-        preprocess = torchvision_models.preprocess_of(published["DEFAULT"])
-        network = torchvision_models.build_random(model, preprocess, seed)
+        steps = torchvision_models.preprocess_of(published[preprocess or "DEFAULT"])
+        network = torchvision_models.build_random(model, steps, seed)
         torchvision_models.remove_classifier(network)
         tensors = dict(network.state_dict())
     else:
-        path, member = locate_weights(weights, published)
+        path = locate_weights(weights, published)
         digest = checkpoints.check_sha256(path, sha256)
         if sha256 is None:
             logger.warning("%s: not pinned; to pin it, set\n    sha256: %s", path.name, digest)
-        preprocess = torchvision_models.preprocess_of(member)
-        network = torchvision_models.build_empty(model, preprocess)
+        if preprocess is not None:
+            member, reason = published[preprocess], "as set"
+        elif weights in published:
+            member, reason = published[weights], "its own"
+        else:
+            member, reason = torchvision_models.member_of_file(path, digest, model, published)
+        steps = torchvision_models.preprocess_of(member)
+        log_preprocess(path.name, member, steps, reason or unknown_file(published))
+        network = torchvision_models.build_empty(model, steps)
+        classifier = torchvision_models.remove_classifier(network)
+        expected = network.state_dict()
         stored = torchvision_models.without_classifier(
-            checkpoints.read_tensors(path), torchvision_models.remove_classifier(network)
+            checkpoints.read_tensors(path), classifier, expected.keys(), path.name
         )
-        tensors = checkpoints.match_to_network(
-            stored, network.state_dict(), f"weights: {path} does not fit torchvision's {model}"
-        )
+        tensors = checkpoints.match_to_network(stored, expected, f"weights: {path} does not fit torchvision's {model}")
     folder.mkdir(parents=True, exist_ok=True)
     safetensors.torch.save_file(tensors, folder / WEIGHTS_FILE)
-    write_settings(folder, {"model": model, "preprocess": preprocess})
+    write_settings(folder, {"model": model, "preprocess": steps})
 
 
-def locate_weights(weights: str, published: Mapping[str, Any]) -> tuple[Path, Any]:
-    """The file of `weights`, and the published weights whose preprocessing it needs.
+def log_preprocess(name: str, member: Any, steps: Mapping[str, Any], reason: str) -> None:
+    """Tell which preprocessing was adopted, and why."""
+    logger.info(
+        "%s: preprocessing of %s (resize %s, crop %s, %s), %s",
+        name,
+        member.name,
+        *(steps[step][0] for step in ("resize", "crop")),
+        steps["interpolation"],
+        reason,
+    )
 
-    A file with the name of a published file needs the preprocessing of that one; any other file that of the default.
-    """
+
+def unknown_file(published: Mapping[str, Any]) -> str:
+    """The reason for a file that is none of the published ones, with the choices where there are several."""
+    others = [name for name in published if published[name] != published["DEFAULT"]]
+    choice = f"; `preprocess: {' | '.join(others)}` sets another" if others else ""
+    return f"since the file is none that torchvision publishes{choice}"
+
+
+def locate_weights(weights: str, published: Mapping[str, Any]) -> Path:
+    """The file of `weights`: a path, or the name of published weights, which are downloaded."""
+    if weights in published:
+        return checkpoints.download(published[weights].url)
     path = Path(weights)
-    if path.suffix in checkpoints.SUFFIXES:
-        if not path.is_file():
-            raise IceboxError(
-                f"weights: there is no file {path} (looked in {Path.cwd()}); put it there, correct the path, or say "
-                f"`weights: {published['DEFAULT'].name}` to have {published['DEFAULT'].url} fetched"
-            )
-        namesakes = [member for member in published.values() if Path(member.url).name == path.name]
-        return path, [*namesakes, published["DEFAULT"]][0]
-    if weights not in published:
+    if not path.name.endswith(checkpoints.SUFFIXES):
         raise IceboxError(
-            f"weights: expected '{RANDOM}', a file ({', '.join(sorted(checkpoints.SUFFIXES))}) or published "
+            f"weights: expected '{RANDOM}', a file ({', '.join(checkpoints.SUFFIXES)}) or published "
             f"weights, found '{weights}'; {suggestion(weights, list(published))}"
         )
-    return checkpoints.download(published[weights].url), published[weights]
+    if not path.is_file():
+        raise IceboxError(
+            f"weights: there is no file {path} (looked in {Path.cwd()}); put it there, correct the path, or say "
+            f"`weights: {published['DEFAULT'].name}` to have {published['DEFAULT'].url} fetched"
+        )
+    return path
 
 
 def load(

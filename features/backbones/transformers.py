@@ -59,7 +59,7 @@ def fetch(
     source = sources.locate(weights, files=files, revision=revision)
     for needed in (["config.json"], VOCABULARIES):
         if not any((source / name).is_file() for name in needed):
-            raise IceboxError(f"backbones: weights '{weights}': found no {' or '.join(needed)} in {source}")
+            raise IceboxError(f"weights '{weights}': found no {' or '.join(needed)} in {source}")
     copied = sources.copy_into(source, folder, files=files, sha256=sha256, called=weights)
     write_settings(folder, {"family": "transformers", "max_tokens": max_tokens, **copied})
 
@@ -191,7 +191,7 @@ class TransformersTextBackbone(TorchBackbone):
     def save(self, folder: Path) -> None:
         """Write weights, config, tokenizer and settings."""
         if self.half:
-            raise IceboxError(f"backbones: {self.folder} is half a network, which can't be saved as a whole one")
+            raise IceboxError(f"{self.folder} is half a network, which can't be saved as a whole one")
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("config.json", *TOKENIZER_FILES):
             if (self.folder / name).is_file():
@@ -218,7 +218,7 @@ def max_input_tokens(tokenizer: Any, network: Any) -> int | None:
 def resolve_max_tokens(max_tokens: int | None, limit: int | None, folder: Path) -> int:
     """`max_tokens`, or else the limit. Raises IceboxError where both are None, and for a value above the limit."""
     if max_tokens is None and limit is None:
-        raise IceboxError(f"backbones: neither tokenizer nor config in {folder} states a maximum; set max_tokens")
+        raise IceboxError(f"neither tokenizer nor config in {folder} states a maximum; set max_tokens")
     if max_tokens is not None and limit is not None and not 3 <= max_tokens <= limit:
-        raise IceboxError(f"backbones: max_tokens: expected 3 to {limit} for {folder}, found {max_tokens}")
+        raise IceboxError(f"max_tokens: expected 3 to {limit} for {folder}, found {max_tokens}")
     return max_tokens or limit or 0

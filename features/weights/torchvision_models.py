@@ -1,7 +1,8 @@
 """torchvision's classification networks: names, published weights, and removal of the classifier."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,10 +11,12 @@ from torch.overrides import TorchFunctionMode
 
 from icebox.features.compat import torchvision as library
 from icebox.features.errors import IceboxError, suggestion
+from icebox.features.weights import checkpoints
 
 CLASSES = 1000  # ImageNet's; the layer with as many outputs is the classifier
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # GoogLeNet's and Inception's second classifiers, for training only
 WITHOUT_AUXILIARY = {"aux_logits": False, "init_weights": False, "transform_input": True}
+PUBLISHED_NAME = re.compile(r"-([0-9a-f]{8})\.pth$")  # torch's convention: resnet50-0676ba61.pth
 RENAMED = (  # keys of DenseNet's and ViT's published files → today's names, as torchvision itself maps them
     (re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)"), r"\1\2"),
     (re.compile(r"\.mlp\.linear_1\."), ".mlp.0."),
@@ -29,6 +32,25 @@ def published_weights(model: str) -> Mapping[str, Any]:
         raise IceboxError(f"model: torchvision has no classification network '{model}'; {suggestion(model, names)}")
     members: Mapping[str, Any] = models.get_model_weights(model).__members__
     return members
+
+
+def member_of_file(path: Path, sha256: str, model: str, published: Mapping[str, Any]) -> tuple[Any, str]:
+    """The published weights whose preprocessing a file needs, and by what they were recognised ("" where not).
+
+    By the name of a published file, or by the digits of its hash in it. A file named like torchvision's that is none of
+    today's is of the time when there was one version of each.
+    """
+    for member in published.values():
+        name = Path(member.url).name
+        digits = PUBLISHED_NAME.search(name)
+        if path.name == name:
+            return member, "by the file's name"
+        if digits and sha256.startswith(digits[1]):
+            return member, "by the file's hash"
+    first = next(iter(published.values()))
+    if path.name.startswith(f"{model}-") and PUBLISHED_NAME.search(path.name):
+        return first, "by the file's name, one of torchvision's older ones"
+    return published["DEFAULT"], ""
 
 
 def preprocess_of(member: Any) -> dict[str, Any]:
@@ -92,10 +114,21 @@ def remove_classifier(network: nn.Module) -> str:
     return classifiers[-1]
 
 
-def without_classifier(tensors: Mapping[str, Tensor], classifier: str) -> dict[str, Tensor]:
-    """A checkpoint's tensors under today's names, without the classifier's: it may have any number of classes."""
-    dropped = (f"{classifier}.", *AUXILIARY)
-    return {rename_key(key): value for key, value in tensors.items() if not key.startswith(dropped)}
+def without_classifier(
+    tensors: Mapping[str, Tensor], classifier: str, expected: Collection[str], name: str
+) -> dict[str, Tensor]:
+    """A checkpoint's tensors under today's names and without a prefix, the classifier's left out.
+
+    That may have any number of classes and any layers, in the place of the network's own. `expected` are the names
+    that the network has without it, `name` is the file's.
+    """
+    renamed = {rename_key(key): value for key, value in tensors.items()}
+    place = f"{classifier.split('.')[0]}."  # `classifier.` of `classifier.1`
+    return {
+        key: value
+        for key, value in checkpoints.without_prefix(renamed, expected, name).items()
+        if not key.startswith(AUXILIARY) and (key in expected or not key.startswith(place))
+    }
 
 
 def rename_key(key: str) -> str:

@@ -43,7 +43,7 @@ def load_network(folder: Path, *, also: str) -> tuple[Any, list[str]]:
 def load_error(folder: Path, error: Exception, *, also: str) -> IceboxError:
     """The error for files that transformers can't load."""
     return IceboxError(
-        f"backbones: transformers can't load {folder}: {str(error).strip() or repr(error)}\n"
+        f"transformers can't load {folder}: {str(error).strip() or repr(error)}\n"
         f"Expected whole weights of tensors only, and a config.json and {also} that it knows without remote code."
     )
 
@@ -54,7 +54,7 @@ def refuse_untrained(missing: Sequence[str], outputs: Sequence[str], folder: Pat
     used = [key for key in missing if not key.startswith(UNUSED_PARTS) or key.startswith(layers)]
     if used:
         raise IceboxError(
-            f"backbones: the weights in {folder} lack {len(used)} parameters that the outputs {list(outputs)} need, "
+            f"the weights in {folder} lack {len(used)} parameters that the outputs {list(outputs)} need, "
             f"first '{used[0]}'; ask for other layers, or take weights that fit config.json"
         )
 

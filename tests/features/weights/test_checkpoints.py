@@ -1,7 +1,9 @@
+import argparse
 import functools
 import http.server
 import threading
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -39,16 +41,18 @@ def server(tmp_path):
         thread.join()
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".pt", ".th"])
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".th", ".ckpt", ".bin", ".pth.tar"])
 @pytest.mark.parametrize(
     "wrap",
     [
         lambda tensors: tensors,
         lambda tensors: {"state_dict": {f"module.{key}": value for key, value in tensors.items()}, "epoch": 3},
         lambda tensors: {"model": tensors, "args": {"lr": 0.1}},
+        lambda tensors: {"model": tensors, "args": argparse.Namespace(lr=0.1)},
+        lambda tensors: {"student": {"other": torch.ones(1)}, "teacher": tensors},
         lambda tensors: {f"module._orig_mod.{key}": value for key, value in tensors.items()},
     ],
-    ids=["plain", "DataParallel", "training script", "compiled"],
+    ids=["plain", "DataParallel", "training script", "arguments", "teacher", "compiled"],
 )
 def test_checkpoints_as_training_scripts_write_them_are_unwrapped(tmp_path, wrap, suffix):
     path = tmp_path / f"own{suffix}"
@@ -101,6 +105,69 @@ def test_a_pickled_model_and_damaged_files_are_refused(tmp_path):
     }.items():
         with pytest.raises(IceboxError, match=expected):
             checkpoints.read_tensors(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".ckpt", ".safetensors"])
+def test_whatever_a_damaged_file_raises_is_one_line(tmp_path, suffix):
+    path = tmp_path / f"own{suffix}"
+    if suffix == ".safetensors":
+        save_file(TENSORS, path)
+    else:
+        torch.save(TENSORS, path, _use_new_zipfile_serialization=suffix == ".ckpt")
+    whole = path.read_bytes()
+    random = np.random.default_rng(0)
+    refused = []
+    for _ in range(150):
+        damaged = bytearray(whole[: random.integers(1, len(whole) + 1)])
+        for position in random.integers(0, len(damaged), 8):
+            damaged[position] = random.integers(0, 256)
+        path.write_bytes(damaged)
+        try:
+            checkpoints.read_tensors(path)
+        except IceboxError as error:
+            refused.append(str(error))
+    assert len(refused) > 100
+    assert all("\n" not in line and line.count(str(path)) == 1 for line in refused)
+
+
+PARTS = {key: torch.ones(2) for key in ("conv.weight", "layer.0.conv.weight", "norm.bias")}
+
+
+def under(*prefixes: str, **others: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {f"{prefix}{key}": value + i for i, prefix in enumerate(prefixes) for key, value in PARTS.items()} | others
+
+
+@pytest.mark.parametrize(
+    ("tensors", "prefix"),
+    [
+        (under(""), ""),
+        (under("", extra=torch.ones(1)), ""),
+        (under("model.", **{"loss.weight": torch.ones(3)}), "model."),
+        (under("module.encoder_k.", "module.encoder_q.", queue=torch.ones(3)), "module.encoder_q."),
+        (under("student.backbone.", "teacher.backbone."), "teacher.backbone."),
+        (under("net.online_encoder.", "net.target_encoder."), "net.online_encoder."),
+        (under("0.encoder."), "0.encoder."),
+    ],
+)
+def test_the_tensors_under_a_prefix_that_all_names_have_are_taken_and_told(tensors, prefix, caplog):
+    caplog.set_level("INFO", "icebox")
+    expected = [*PARTS, "norm.num_batches_tracked"]
+    taken = checkpoints.without_prefix(tensors, expected, "own.pth")
+    assert taken.keys() >= PARTS.keys()
+    assert all(torch.equal(taken[key], tensors[prefix + key]) for key in PARTS)
+    assert len(caplog.messages) == bool(prefix)
+    assert not prefix or f"own.pth: taken are the tensors under '{prefix}'" in caplog.messages[0]
+
+
+def test_networks_that_nothing_chooses_from_are_named():
+    with pytest.raises(IceboxError, match=r"own\.pth holds this network 2 times, under a\., b\.; save the one"):
+        checkpoints.without_prefix(under("a.", "b."), PARTS, "own.pth")
+
+
+def test_where_names_are_missing_the_errors_are_about_those_under_the_most_likely_prefix():
+    tensors = under("model.")
+    del tensors["model.norm.bias"]
+    assert checkpoints.without_prefix(tensors, PARTS, "own.pth").keys() == PARTS.keys() - {"norm.bias"}
 
 
 def test_a_file_is_downloaded_once(hub, server):

@@ -94,7 +94,7 @@ def test_the_example_of_the_readme_runs(project, monkeypatch):
     names = {"items": files, "labels": [path.parent.name for path in files], "new_items": files[:3]}
     exec(example, names)
     assert names["model"].predict(files).tolist() == names["labels"]
-    assert names["X"].shape == (len(names["y"]), 16)
+    assert names["X"].shape[1] == 16
 
 
 def photos(project: Path) -> list[Path]:

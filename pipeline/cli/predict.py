@@ -38,7 +38,7 @@ def predict(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write .csv, .jsonl or .parquet there, no CSV to stdout.")
     ] = None,
-    on_error: OnError = "fail",
+    on_error: OnError = "skip",  # a bad file among thousands costs its own row, and is listed
     safe_csv: SafeCsv = False,
     lines: Annotated[bool, typer.Option("--lines", help="Each line of a file is a text, whatever its ending.")] = False,
     stdin: Stdin = None,

@@ -341,13 +341,13 @@ def test_a_picture_that_cannot_be_read_is_named_or_costs_its_own_row_only(run, t
     picture(tmp_path / "new/z.png", 3)
     inputs = sorted((tmp_path / "new").iterdir()) if listed else [tmp_path / "new"]
     out = write(tmp_path / "out.csv", "as it was\n")
-    code, _, error = run("photos", *inputs, "--out", out)
+    code, _, error = run("photos", *inputs, "--out", out, "--on-error", "fail")
     assert code == 1
     assert one_line(error)
     assert name in error
     assert out.read_text() == "as it was\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "out.csv"]
-    code, _, error = run("photos", *inputs, "--out", out, "--on-error", "skip")
+    code, _, error = run("photos", *inputs, "--out", out)
     assert code == 0
     assert labels(read_back(out)) == ["bright", "dark"]
     assert "left out 1 of 3 items" in error
@@ -357,7 +357,7 @@ def test_a_picture_that_cannot_be_read_is_named_or_costs_its_own_row_only(run, t
 def test_a_table_without_rows_has_no_answers_and_a_first_batch_that_fails_prints_nothing(run, tmp_path, capsys):
     assert run("notes", write(tmp_path / "new.csv", "body\n"), "--out", tmp_path / "out.csv")[0] == 0
     assert (tmp_path / "out.csv").read_text() == "id,input,label,p_minus,p_plus\n"
-    assert main(["predict", "photos/head", str(write(tmp_path / "a.png", b""))]) == 1
+    assert main(["predict", "photos/head", str(write(tmp_path / "a.png", b"")), "--on-error", "fail"]) == 1
     assert capsys.readouterr().out == ""
 
 
@@ -384,8 +384,8 @@ def test_pictures_are_read_from_a_table_whose_paths_lie_beside_it(run, tmp_path)
     assert [row["id"] for row in rows] == ["pictures/1.png", "pictures/2.png", "pictures/1.png"]
     assert labels(run("listed", tmp_path / "pictures")[1]) == ["bright", "dark"]
     write(path, "n,file\n1,pictures/1.png\n2,pictures/none.png\n")
-    assert "pictures/none.png" in run("listed", path)[2]
-    assert labels(run("listed", path, "--on-error", "skip")[1]) == ["bright"]
+    assert "pictures/none.png" in run("listed", path, "--on-error", "fail")[2]
+    assert labels(run("listed", path)[1]) == ["bright"]
     write(path, "n,file\n1,pictures/1.png\n2,pictures/2.png\n3,pictures/1.png\n")
     assert "--source image_table --set image=COLUMN" in run("photos", path)[2]
     assert len(run("photos", path, "--source", "image_table", "--set", "image=file")[1]) == 3

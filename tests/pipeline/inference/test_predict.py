@@ -398,7 +398,7 @@ def test_arrays_without_labels_are_read_like_those_of_the_dataset(run, tmp_path)
 
 @pytest.mark.parametrize("arguments", [[], ["-"], ["nowhere"], ["nowhere.png"], ["results"]])
 def test_an_input_that_is_not_there_is_one_line(run, arguments):
-    code, _, error = run("photos", *arguments)
+    code, _, error = run("photos", *arguments, "--on-error", "fail")
     assert code == 1
     assert one_line(error)
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from icebox.features.names import in_line
+
 EXAMPLES = 50  # in the file of findings
 SHOWN = 3  # in a line
 
@@ -18,7 +20,7 @@ class Remark:
 
     def sentence(self) -> str:
         """One line for the terminal."""
-        names = ", ".join(self.examples[:SHOWN]) + (" …" if self.examples and self.count > SHOWN else "")
+        names = ", ".join(map(in_line, self.examples[:SHOWN])) + (" …" if self.examples and self.count > SHOWN else "")
         return f"{self.description}: {self.count:,}{names and f', {names}'}"
 
     def as_json(self) -> dict[str, Any]:

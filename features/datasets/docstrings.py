@@ -9,6 +9,7 @@ import hashlib
 import importlib.util
 import re
 import reprlib
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -72,6 +73,7 @@ class Source(Dataset):
 
     def items(self) -> Iterator[Item]:
         """Items sorted by library, file and name. Raises IceboxError for a library that is not installed."""
+        self.account.clear()
         by_text: dict[str, list[Item]] = defaultdict(list)
         for library in sorted(set(self.libraries)):
             for item in self._candidates(library):
@@ -95,7 +97,12 @@ class Source(Dataset):
         for name in files:
             if SKIPPED_FOLDERS.isdisjoint(name.split("/")):
                 group = f"{library}:{name}"
-                for item in self._from_file(root / name, library, group):
+                try:
+                    found = self._from_file(root / name, library, group)
+                except (OSError, SyntaxError, ValueError, RecursionError):  # templates, tests of other parsers
+                    self.account.note("passed_over", "source files passed over, which are no Python", group)
+                    continue
+                for item in found:
                     candidates.setdefault(item.source, item)
                 if len(candidates) >= self.max_per_library:
                     break
@@ -147,7 +154,8 @@ def public_docstrings(path: Path) -> Iterator[tuple[str, str]]:
                 if isinstance(node, ast.ClassDef):
                     walk(node.body, f"{prefix}{node.name}.")
 
-    walk(ast.parse(path.read_bytes()).body, "")
+    with warnings.catch_warnings(action="ignore"):  # of escapes in other people's strings
+        walk(ast.parse(path.read_bytes()).body, "")
     yield from docstrings.items()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from icebox.features.abc.dataset import Dataset, Item, Modality
 from icebox.features.errors import IceboxError
+from icebox.features.json_files import one_line
 
 FILES = {"train": "wiki.train.tokens", "val": "wiki.valid.tokens", "test": "wiki.test.tokens"}
 TITLE = re.compile(r"^ = [^=\n]+ = $", re.M)  # deeper headings have more signs
@@ -43,15 +44,23 @@ class Source(Dataset):
         return articles[int(number)]
 
 
-@functools.lru_cache(maxsize=len(FILES))
 def read_articles(path: Path) -> tuple[str, ...]:
     """The articles of a file, split before each title; text before the first title belongs to the first article."""
     if not path.is_file():
         raise IceboxError(
             f"wikitext2: no file {path}; expected {', '.join(FILES.values())} in the folder that `path` names"
         )
-    with path.open(encoding="utf-8", newline="") as stream:  # a line ends where the file says, not at a stray \r
-        text = stream.read()
+    return parse_articles(path, path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=len(FILES))
+def parse_articles(path: Path, modified_ns: int) -> tuple[str, ...]:
+    """`read_articles`, once for each state of a file."""
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:  # a line ends where the file says, not at a stray \r
+            text = stream.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise IceboxError(f"wikitext2: {path} can't be read: {one_line(error)}; fetch it anew") from error
     starts = [match.start() for match in TITLE.finditer(text)]
     if not starts:
         raise IceboxError(f"wikitext2: {path}: expected articles with titles like ' = Title = ', found none")

@@ -9,13 +9,13 @@ from typing import Any, Literal
 from icebox.features.errors import IceboxError
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.manifest.validation import SHOWN, Task, is_number
+from icebox.features.names import in_line
 from icebox.features.splits import side
 
 Leakage = Literal["error", "drop", "allow"]
 Conflicts = Literal["keep", "drop"]
 SIDES = ("train", "val", "test")
 LISTED = 50  # clusters in the file of findings
-NAME_CHARACTERS = 80  # of an id or a label in a line
 MANY_NUMBERS = 3  # items of a class, below which numbers as labels look like numbers to predict
 
 
@@ -189,10 +189,5 @@ def names_of(cluster: Sequence[ManifestRow]) -> str:
         rank[row.item_id] = before[row.split, row.label]
         before[row.split, row.label] += 1
     shown = sorted(cluster, key=lambda row: rank[row.item_id])[:SHOWN]
-    names = " = ".join(f"{shortened(row.item_id)} ({row.split}, {shortened(row.label)})" for row in shown)
+    names = " = ".join(f"{in_line(row.item_id)} ({row.split}, {in_line(row.label)})" for row in shown)
     return f"{names} = …" if len(cluster) > SHOWN else names
-
-
-def shortened(name: str) -> str:
-    """The beginning of a long name."""
-    return f"{name[:NAME_CHARACTERS]}…" if len(name) > NAME_CHARACTERS else name

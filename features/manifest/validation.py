@@ -9,7 +9,7 @@ from typing import Literal
 from icebox.features import splits
 from icebox.features.abc.dataset import Item
 from icebox.features.errors import IceboxError
-from icebox.features.names import canonical_name
+from icebox.features.names import canonical_name, in_line
 
 Task = Literal["classification", "regression"]
 SLICE_NAME = re.compile(r"\w+")
@@ -32,46 +32,50 @@ def validate_items(items: Sequence[Item], task: Task = "classification") -> None
             f"{first_names(unlabelled)}; label them or leave them out"
         )
     for item in items:
-        validate_texts(item)
-        if item.split and not splits.is_split(item.split):
-            raise IceboxError(
-                f"item '{item.item_id}': expected a split of {', '.join(splits.SPLITS)} or test-NAME (lower-case "
-                f"letters, digits, '_' and '.'), found '{item.split}'"
-            )
-        if task == "regression" and not is_number(item.label):
-            raise IceboxError(
-                f"item '{item.item_id}': expected a finite number as its label (task: regression), found '{item.label}'"
-            )
+        try:
+            validate_item(item, task)
+        except IceboxError as error:
+            raise error.at(f"item '{in_line(item.item_id)}'") from error
     if len({item.label for item in items}) == 1:
         raise IceboxError(
-            f"expected at least two different labels, found '{items[0].label}' for all of {len(items):,} items; "
-            "there is nothing to learn"
+            f"expected at least two different labels, found '{in_line(items[0].label)}' for all of "
+            f"{len(items):,} items; there is nothing to learn"
         )
+
+
+def validate_item(item: Item, task: Task) -> None:
+    """Raise IceboxError, which does not name the item, for texts that can't be kept, and an unknown split or label."""
+    validate_texts(item)
+    if item.split and not splits.is_split(item.split):
+        raise IceboxError(
+            f"expected a split of {', '.join(splits.SPLITS)} or test-NAME (lower-case letters, digits, '_' and '.'), "
+            f"found '{in_line(item.split)}'"
+        )
+    if task == "regression" and not is_number(item.label):
+        raise IceboxError(f"expected a finite number as its label (task: regression), found '{in_line(item.label)}'")
 
 
 def validate_texts(item: Item) -> None:
     """Raise IceboxError for texts that a manifest in UTF-8, or a store's column of texts, can't hold."""
     for field, text in (("id", item.item_id), ("label", item.label), ("group", item.group), ("split", item.split)):
         if "\0" in text:
-            raise IceboxError(f"item {item.item_id!r}: its {field} holds a NUL character, found {text!r}; remove it")
+            raise IceboxError(f"its {field} holds a NUL character, found '{in_line(text)}'; remove it")
     for text in (item.item_id, item.label, item.group, item.source, *item.slices, *item.slices.values()):
         try:
             text.encode()
         except UnicodeEncodeError as error:
             broken = text[error.start : error.end]
-            raise IceboxError(
-                f"item {item.item_id!r}: {broken!r} is half of a character, which UTF-8 can't hold; mend the file"
-            ) from error
+            raise IceboxError(f"{broken!r} is half of a character, which UTF-8 can't hold; mend the file") from error
     named = {"id": item.item_id, "label": item.label, "group": item.group, **item.slices}
     for field, text in named.items():
         if len(text) > NAME_BYTES_MAX // 4 and (size := len(text.encode())) > NAME_BYTES_MAX:
             raise IceboxError(
-                f"item '{item.item_id[:40]}': its {field} takes {size:,} bytes, at most {NAME_BYTES_MAX:,} are taken; "
-                f"is '{text[:40]}…' a {field}?"
+                f"its {field} takes {size:,} bytes, at most {NAME_BYTES_MAX:,} are taken; "
+                f"is '{in_line(text)}' a {field}?"
             )
     for name in item.slices:
         if not SLICE_NAME.fullmatch(name):
-            raise IceboxError(f"slice {name!r}: a slice's name is made of letters, digits and '_'")
+            raise IceboxError(f"slice '{in_line(name)}': a slice's name is made of letters, digits and '_'")
 
 
 def is_number(label: str) -> bool:
@@ -84,4 +88,4 @@ def is_number(label: str) -> bool:
 
 def first_names(names: Sequence[str]) -> str:
     """The first few names, with "…" where there are more."""
-    return ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else "")
+    return ", ".join(map(in_line, names[:SHOWN])) + (" …" if len(names) > SHOWN else "")

@@ -1,6 +1,6 @@
 import pytest
 
-from icebox.features.names import canonical_name, merged_spellings
+from icebox.features.names import canonical_name, in_line, merged_spellings
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,17 @@ def test_other_texts_stay_as_they_are(text):
 def test_only_names_with_several_spellings_are_renamed():
     assert merged_spellings(["1", "1.0", "2.0", "01", "True"]) == {"1": "1", "1.0": "1"}
     assert merged_spellings(["1.0", "2.0"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("café.png", "café.png"),
+        ("a\nb", "a\\nb"),
+        ("a\u2028b", "a\\u2028b"),
+        ("\0", "\\x00"),
+        ("x" * 81, "x" * 80 + "…"),
+    ],
+)
+def test_a_name_in_a_line_is_short_and_has_no_line_ends(name, shown):
+    assert in_line(name) == shown

@@ -1,6 +1,6 @@
 """All fuzz targets, by the kind of file."""
 
-from tests.fuzz import own_files, params
+from tests.fuzz import datasets, own_files, params
 from tests.fuzz.target import Target
 
-TARGETS: list[Target] = [*own_files.TARGETS, *params.TARGETS]
+TARGETS: list[Target] = [*own_files.TARGETS, *params.TARGETS, *datasets.TARGETS]

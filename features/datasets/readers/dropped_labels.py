@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from icebox.features.abc.account import Account
 from icebox.features.errors import IceboxError
-from icebox.features.names import LEADING_ZEROS, canonical_name
+from icebox.features.names import LEADING_ZEROS, canonical_name, in_line
 
 LISTED = 10  # labels in an error
 
@@ -41,7 +41,7 @@ class DroppedLabels:
                 near = difflib.get_close_matches(name, list(self._met), n=3, cutoff=0.5)
                 near += [label for label in self._met if label.casefold() == name.casefold() and label not in near]
                 labels = [label for label in self._met if label]
-                listed = ", ".join(f"'{label}'" for label in (near or labels)[:LISTED])
+                listed = ", ".join(f"'{in_line(label)}'" for label in (near or labels)[:LISTED])
                 more = " …" if not near and len(labels) > LISTED else ""
                 quote = isinstance(entry, int) and any(map(LEADING_ZEROS.fullmatch, labels))
                 raise IceboxError(
@@ -53,4 +53,4 @@ class DroppedLabels:
 
 def note_dropped(account: Account, label: str, where: str) -> None:
     """Count a row that is left out for its label."""
-    account.note("dropped_labels", f"rows left out whose label is '{label}'", where)
+    account.note("dropped_labels", f"rows left out whose label is '{in_line(label)}'", where)

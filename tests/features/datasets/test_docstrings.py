@@ -153,3 +153,12 @@ def test_a_package_is_read_without_being_imported(libraries, tmp_path):
 def test_a_module_of_this_process_without_a_file_is_not_installed():
     with pytest.raises(IceboxError, match="which this environment lacks"):
         list(Source(libraries=["__main__"]).items())
+
+
+@pytest.mark.parametrize("code", ["def f(:\n", "x = 1\0", "(" * 500 + ")" * 500, "\udcff"])
+def test_files_that_are_no_python_are_passed_over_and_counted(libraries, tmp_path, code):
+    (made,) = libraries(lib={"a.py": one("Some text is here.")})
+    (tmp_path / "lib/b.py").write_bytes(code.encode("utf-8", "surrogateescape"))
+    source = Source(libraries=[made], min_words=2)
+    assert len(list(source.items())) == 1
+    assert [remark.examples for remark in source.account.remarks()] == [["lib:b.py"]]

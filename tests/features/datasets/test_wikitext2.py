@@ -44,3 +44,13 @@ def test_the_official_files_have_the_published_numbers_of_tokens():
         tokens[item.split] += len(tokenization.tokenize_lines(source.read(item.source)))
     assert tokens["val"] == 217_646  # as published, line ends counted
     assert tokens["test"] == 245_569
+
+
+def test_a_file_that_is_no_utf8_is_one_line_and_a_mended_one_is_read(tmp_path):
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"wiki.{split}.tokens").write_text(" \n = One = \n \n Some words . \n")
+    source = Source(path=tmp_path)
+    assert len(list(source.items())) == 3
+    (tmp_path / "wiki.train.tokens").write_bytes(b" = One = \n caf\xe9 \n")
+    with pytest.raises(IceboxError, match=r"wiki\.train\.tokens can't be read: .*; fetch it anew"):
+        list(source.items())

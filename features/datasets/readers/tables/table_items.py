@@ -12,7 +12,7 @@ from icebox.features.datasets.readers.tables.parquet_rows import reference
 from icebox.features.datasets.readers.tables.table import Table, has_table_ending
 from icebox.features.datasets.readers.tables.table_files import table_files
 from icebox.features.errors import IceboxError
-from icebox.features.names import canonical_name
+from icebox.features.names import canonical_name, in_line
 from icebox.features.splits import canonical_split_name
 
 
@@ -111,7 +111,7 @@ def unique_id(name: str, split: str, row: TableRow, places_by_id: dict[str, str]
     key = f"{split}/{canonical_name(name)}"
     if key in places_by_id:
         raise IceboxError(
-            f"datasets: {row.where}: id '{item_id}' was {places_by_id[key]}'s already; "
+            f"datasets: {row.where}: id '{in_line(item_id)}' was {places_by_id[key]}'s already; "
             "ids must be unique; without `id`, rows of texts are numbered, and images go by their path"
         )
     places_by_id[key] = row.where.rpartition(", ")[2]

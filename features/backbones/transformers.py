@@ -45,20 +45,23 @@ SAVED = "model.safetensors"  # the name by which transformers looks for weights
 def fetch(
     folder: Path,
     *,
-    weights: str,
+    weights: str | None = None,
+    name: str | None = None,
     sha256: str | None = None,
     revision: str = "main",
     max_tokens: int | None = None,
 ) -> None:
     """Fill `folder` with weights, config and tokenizer; the only place where the network may be used.
 
-    `weights` is `package:NAME` (an installed package), `hub:OWNER/NAME` (at `revision`) or a folder; `sha256` pins
-    the weights file. Texts are cut after `max_tokens`; None: the maximum of the network.
+    `weights` is `package:NAME` (an installed package), `hub:OWNER/NAME` (at `revision`) or a folder; or else `name` is
+    that of from_pretrained (`bert-base-uncased`). `sha256` pins the weights file.
+    Texts are cut after `max_tokens`; None: the maximum of the network.
     """
+    weights = sources.weights_of(weights, name)
     files = ("config.json", *TOKENIZER_FILES)
     source = sources.locate(weights, files=files, revision=revision)
     for needed in (["config.json"], VOCABULARIES):
-        if not any((source / name).is_file() for name in needed):
+        if not any((source / file).is_file() for file in needed):
             raise IceboxError(f"weights '{weights}': found no {' or '.join(needed)} in {source}")
     copied = sources.copy_into(source, folder, files=files, sha256=sha256, called=weights)
     write_settings(folder, {"family": "transformers", "max_tokens": max_tokens, **copied})

@@ -49,7 +49,8 @@ SUPPORTED_STEPS = {"do_resize", "do_center_crop", "do_rescale", "do_normalize", 
 def fetch(
     folder: Path,
     *,
-    weights: str,
+    weights: str | None = None,
+    name: str | None = None,
     sha256: str | None = None,
     revision: str = "main",
     config: Path | None = None,
@@ -57,10 +58,12 @@ def fetch(
 ) -> None:
     """Fill `folder` with weights, config and settings, which describe the preprocessing of its image processor.
 
-    `weights` is `hub:OWNER/NAME` (at `revision`), a folder or `package:NAME`; `sha256` pins the weights file. With
-    `random` they are drawn from `seed` for the `config.json` in the folder `config`.
+    `weights` is `hub:OWNER/NAME` (at `revision`), a folder or `package:NAME`; or else `name` is that of from_pretrained
+    (`google/vit-base-patch16-224`). `sha256` pins the weights file. With `weights: random`
+    they are drawn from `seed` for the `config.json` in the folder `config`.
     Raises IceboxError for missing files and for image processors that do more than resize, crop and normalise.
     """
+    weights = sources.weights_of(weights, name)
     if weights == RANDOM:
         if config is None or sha256 is not None:
             raise IceboxError("`weights: random` needs `config`, a folder with config.json, and no `sha256`")
@@ -68,7 +71,7 @@ def fetch(
     else:
         source = sources.locate(weights, files=FILES, revision=revision)
     for needed in (["config.json"], PROCESSORS):
-        if not any((source / name).is_file() for name in needed):
+        if not any((source / file).is_file() for file in needed):
             raise IceboxError(f"weights '{weights}': found no {' or '.join(needed)} in {source}")
     preprocess = preprocess_of(source)
     if weights == RANDOM:

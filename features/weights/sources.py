@@ -12,6 +12,7 @@ from icebox.features.json_files import read_json
 from icebox.features.weights import checkpoints
 
 # Each holds all parameters of one network; the first that exists is taken (safetensors can run no code).
+SNAPSHOTS = "snapshots"  # the folder in the hub's cache that holds each commit's files
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")
 logger = logging.getLogger("icebox")
 
@@ -34,6 +35,21 @@ def locate(weights: str, *, files: Sequence[str], revision: str) -> Path:
             "or package:NAME (an installed package), or hub:OWNER/NAME (the Hugging Face hub)"
         )
     return folder
+
+
+def weights_of(weights: str | None, name: str | None) -> str:
+    """`weights` for `locate`, or those of `name` as in transformers' from_pretrained: of the hub, or a folder.
+
+    Raises IceboxError unless exactly one of the two is set.
+    """
+    if weights is not None and name is None:
+        return weights
+    if name is None or weights is not None:
+        raise IceboxError(
+            "expected either `weights` (hub:OWNER/NAME, package:NAME, a folder) or `name` (as in from_pretrained), "
+            f"found {'neither' if name is None else 'both'}"
+        )
+    return name if Path(name).is_dir() else f"hub:{name}"
 
 
 def find_in_package(name: str) -> Path:
@@ -100,14 +116,16 @@ def copy_into(source: Path, folder: Path, *, files: Collection[str], sha256: str
     """Copy the weights and those of `files` that exist into `folder` → {"weights_file", "sha256"}.
 
     `called` is the user's name for the weights. Raises IceboxError, and copies nothing, where the weights are missing
-    or not those that `sha256` pins. Without a pin, logs the one to write down.
+    or not those that `sha256` pins. Without a pin, logs the one to write down, of a download from the hub with its
+    commit, which pins the other files too.
     """
     name = next((name for name in WEIGHTS_FILES if (source / name).is_file()), None)
     if name is None:
         raise IceboxError(f"weights '{called}': found no {' or '.join(WEIGHTS_FILES)} in {source}")
     actual = checkpoints.check_sha256(source / name, sha256)
     if sha256 is None:
-        logger.warning("%s: not pinned; to pin it, set\n    sha256: %s", called, actual)
+        commit = f"\n    revision: {source.name}" if source.parent.name == SNAPSHOTS else ""
+        logger.warning("%s: not pinned; to pin it, set\n    sha256: %s%s", called, actual, commit)
     folder.mkdir(parents=True, exist_ok=True)
     for file in (name, *files):
         if (source / file).is_file():

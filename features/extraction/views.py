@@ -72,7 +72,8 @@ def expand_names(names: Sequence[str], where: str, *, also: Sequence[str] = ()) 
 
 def json_schema(*, also: Sequence[str] = ()) -> dict[str, Any]:
     """The JSON schema of a name that `expand_names` knows."""
-    patterns = [{"pattern": f"^(?:{names.pattern})$"} for names in (RANDOM_CROPS, GROUP_MEMBER)]
+    examples = {RANDOM_CROPS: ["random-resized-crop-4"], GROUP_MEMBER: ["five-crop.centre", "random-resized-crop.2"]}
+    patterns = [{"pattern": f"^(?:{names.pattern})$", "examples": examples[names]} for names in examples]
     return {"type": "string", "anyOf": [{"enum": [IDENTITY, HFLIP, FIVE_CROP, *also]}, *patterns]}
 
 

@@ -285,7 +285,8 @@ def plugin(file: Path, function: str, *, section: str, grid: bool) -> Schema:
 def dataset_keys(*, column: Schema | None) -> dict[str, Schema]:
     """`split`, `task` and `on_error` of a dataset; its split may be a column where its source takes one."""
     fractions = section_definitions()["Split"]
-    with_column = fractions | {"properties": fractions["properties"] | {"column": column or {"type": "null"}}}
+    of_splits = (column or {"type": "null"}) | {"description": "The column that says the split, of a table."}
+    with_column = fractions | {"properties": fractions["properties"] | {"column": of_splits}}
     return {
         "split": {
             "anyOf": [with_column, {"type": "null"}, *([column] if column else [])],

@@ -174,7 +174,9 @@ class Run(Section):
     `workers` are threads that read and decode.
     """
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?|mps)$")] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?|mps)$", examples=["cpu", "cuda:1", "mps"])] = (
+        "auto"
+    )
     batch_size: Annotated[int, Field(ge=1)] = 64
     workers: Annotated[int, Field(ge=1)] = 2
 

@@ -6,7 +6,6 @@ Four axes are read as (b, d, h, w). Swin's stages return (b, h, w, d), which can
 layer `permute` instead, which transposes the axes. torchvision's ConvNeXt transposes them itself.
 """
 
-import re
 from collections.abc import Callable
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from icebox.features.errors import IceboxError
+from icebox.features.nn.output_names import GRID
 
 SPATIAL_POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {  # (b, d, h, w) → (b, …)
     "avg": lambda x: x.mean(dim=(2, 3)),
@@ -29,7 +29,6 @@ TOKEN_POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # (b, t, d), 
     "max": lambda x, mask: x.masked_fill(mask[..., None] == 0, float("-inf")).amax(1),
 }
 EACH_TOKEN = "tokens"  # no pooling: every token that is not padding keeps its own vector
-GRID = re.compile(r"grid-([1-9][0-9]?)")  # to 99: few networks' outputs have as many positions a side
 POOLINGS_BY_AXES = {  # number of axes → names of poolings
     2: ["no pooling"],
     3: sorted([*TOKEN_POOLINGS, EACH_TOKEN]),

@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -26,7 +28,13 @@ WRAPPERS = (
 )  # fmt: skip
 PREFIXES = ("module.", "_orig_mod.", "model.")  # left by DataParallel, torch.compile, Lightning
 PREFERRED = ("teacher", "encoder_q", "query", "online")  # the one to take of twin networks, by a part of its prefix
-HARMLESS = (Namespace,)  # arguments of a training script; torch would refuse the whole file for them
+# Arguments and scores of a training script, which hold no code; torch would refuse the whole file for them.
+HARMLESS: list[Any] = [
+    Namespace,
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in "?bBhHiIlLqQefd"),
+    *((np._core.multiarray.scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),  # type: ignore[attr-defined]
+]
 COUNTER = ".num_batches_tracked"
 OBJECT = re.compile(r"(?:Unsupported global: GLOBAL|global:?) (\S+)")  # in torch's message
 NAMED_AT_MOST = 5
@@ -78,7 +86,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         if path.suffix == SAFETENSORS:
             content: object = safetensors.torch.load_file(path)
         else:
-            with torch.serialization.safe_globals([*HARMLESS]):
+            with torch.serialization.safe_globals(HARMLESS):
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file of the old format raises anything: struct.error, IndexError, …
         line = (str(error).strip().splitlines() or [""])[0]
@@ -87,6 +95,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
                 f"weights: {path} holds Python objects ({code[1]}), which may run code; expected tensors only: "
                 "save `model.state_dict()`"
             ) from error
+        if "TorchScript" in line:
+            line = "a TorchScript archive; save `model.state_dict()`"
         reason = f"{type(error).__name__}: {line}" if "Weights only" not in line else "no whole pickle of tensors"
         raise IceboxError(f"weights: {path} can't be read ({reason}); damaged, or not a weights file?") from error
     return unwrap(content, path)
@@ -138,7 +148,7 @@ def without_prefix(tensors: Mapping[str, Tensor], expected: Collection[str], nam
     prefix = best[0]
     taken = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
     if prefix:
-        others = first_names([key for key in tensors if not key.startswith(prefix)])
+        others = first_names(dict.fromkeys(key.split(".")[0] for key in tensors if not key.startswith(prefix)))
         logger.info("%s: taken are the tensors under '%s'%s", name, prefix, others and f", not {others}")
     return taken
 

@@ -2,6 +2,7 @@
 
 from icebox.features import plugins
 from icebox.features.errors import IceboxError, located, suggestion
+from icebox.features.nn.output_names import refuse_large_grids
 from icebox.features.text.pairs import PAIR, TEXTS
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.names import refuse_collisions
@@ -118,6 +119,7 @@ def check_store(store: Store, family: str, where: str) -> None:
         raise IceboxError(f"{where}.views: siamese pairs have the views first and second; leave views out")
     with located(where, separator="."):
         _ = store.expanded_views  # raises for a view that there is not
+        refuse_large_grids(store.outputs or [])
 
 
 def check_input(entry: Input, store: Store, where: str) -> None:

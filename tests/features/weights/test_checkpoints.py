@@ -48,7 +48,7 @@ def server(tmp_path):
         lambda tensors: tensors,
         lambda tensors: {"state_dict": {f"module.{key}": value for key, value in tensors.items()}, "epoch": 3},
         lambda tensors: {"model": tensors, "args": {"lr": 0.1}},
-        lambda tensors: {"model": tensors, "args": argparse.Namespace(lr=0.1)},
+        lambda tensors: {"model": tensors, "args": argparse.Namespace(lr=0.1), "best": np.float64(0.5)},
         lambda tensors: {"student": {"other": torch.ones(1)}, "teacher": tensors},
         lambda tensors: {f"module._orig_mod.{key}": value for key, value in tensors.items()},
     ],

@@ -177,7 +177,7 @@ def unreadable(path: Path, reason: BaseException) -> IceboxError:
     except OSError:
         foreign = False
     if foreign:
-        return ForbiddenShard(f"{path}: another user's, and not readable for you ({cause(reason)})")
+        return ForbiddenShard(f"{path}: {cause(reason)}; it is another user's, who can make it readable for you")
     return files.unreadable(path, reason)
 
 

@@ -46,8 +46,9 @@ def row(name: str, stores: dict[str, "schema.Store"]) -> dict[str, Any]:
     }
     try:
         store = FeatureStore(paths.store(name))
-    except IceboxError:
-        return {**columns, "outputs": f"damaged; see: python -m pipeline store verify {name}"}
+    except IceboxError as error:  # of those errors only one of damage has a hint
+        problem = "damaged" if error.hint else "not readable now"
+        return {**columns, "outputs": f"{problem}; see: python -m pipeline store verify {name}"}
     return {
         **columns,
         "items": len(store),

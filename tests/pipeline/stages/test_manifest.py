@@ -125,9 +125,9 @@ def test_a_clean_dataset_has_an_empty_list_of_findings(run):
     assert json.loads(paths.findings("notes").read_text()) == []
 
 
-def test_what_reading_passed_over_is_printed_and_kept_among_the_findings(run, capsys):
+def test_what_reading_passed_over_is_printed_and_kept_among_the_findings(run, caplog):
     Path("notes.csv").write_text(NOTES.replace("same,y,test", ",y,test"))
     run("part")
-    assert "notes: texts that are empty; they stay, since they have a label: 1, 2\n" in capsys.readouterr().out
+    assert "notes: texts that are empty; they stay, since they have a label: 1, 2\n" in caplog.text
     found = {finding["kind"]: finding for finding in json.loads(paths.findings("notes").read_text())}
     assert (found["empty_texts"]["items"], found["empty_texts"]["first"][0][0]["item_id"]) == (1, "2")

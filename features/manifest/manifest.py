@@ -3,17 +3,17 @@
 import csv
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from icebox.features import files, fingerprint, splits
+from icebox.features.abc.account import Account
 from icebox.features.abc.dataset import Dataset, Item
 from icebox.features.errors import IceboxError
 from icebox.features.manifest.doubtful_texts import note_doubtful_text
 from icebox.features.manifest.spellings import merge_spellings
-from icebox.features.manifest.split_sizes import note_drawn_test
 from icebox.features.manifest.validation import Task, validate_items
 
 if TYPE_CHECKING:
@@ -94,6 +94,13 @@ def build(
         )
         for item, key, split in zip(items, keys, assigned, strict=True)
     ]
+
+
+def note_drawn_test(account: Account, official: Collection[str], drawn: int) -> None:
+    """Note a test of `drawn` items where the dataset came with official splits, and test is none of them."""
+    if drawn and "train" in official and not {"", "test"} & set(official):
+        own = ", ".join(splits.in_order(official))
+        account.note("test_from_train", f"test items cut out of train (the dataset has {own} only)", count=drawn)
 
 
 def bit_depths() -> "BitDepths":

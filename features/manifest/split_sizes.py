@@ -1,28 +1,18 @@
-"""Doubts about the sizes of splits: too few items to choose or to judge by, a test that was cut out of train."""
+"""Doubts about the sizes of splits: too few items to choose or to judge by."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from icebox.features.abc.account import Account, Remark
+from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.manifest.validation import Task
 from icebox.features.splits import in_order
-
-if TYPE_CHECKING:  # the manifest calls this
-    from icebox.features.manifest.manifest import ManifestRow
 
 FEW_ITEMS = 50  # one item more is then two points of accuracy, and a standard error up to seven
 FEW_OF_CLASS = 5
 
 
-def note_drawn_test(account: Account, official: Collection[str], drawn: int) -> None:
-    """Note a test of `drawn` items where the dataset came with official splits, and test is none of them."""
-    if drawn and "train" in official and not {"", "test"} & set(official):
-        own = ", ".join(in_order(official))
-        account.note("test_from_train", f"test items cut out of train (the dataset has {own} only)", count=drawn)
-
-
-def split_remarks(rows: "Sequence[ManifestRow]", task: Task) -> list[Remark]:
+def split_remarks(rows: Sequence[ManifestRow], task: Task) -> list[Remark]:
     """Remarks on splits that have few items, or few of a class."""
     account = Account()
     counts = Counter(row.split for row in rows)
@@ -35,7 +25,7 @@ def split_remarks(rows: "Sequence[ManifestRow]", task: Task) -> list[Remark]:
     return account.remarks()
 
 
-def note_small_classes(account: Account, rows: "Sequence[ManifestRow]", split: str) -> None:
+def note_small_classes(account: Account, rows: Sequence[ManifestRow], split: str) -> None:
     """Note classes of train with few items in a split; not where labels hardly repeat, as titles of articles."""
     train = Counter(row.label for row in rows if row.split == "train")
     counts = Counter(row.label for row in rows if row.split == split)

@@ -35,6 +35,7 @@ SECTIONS = {  # stages that run on an entry of params.yaml → its section
 }  # fmt: skip
 STAGES_OF_INPUTS = {"fit-input": "fit"}  # further stages of dvc.yaml → their command
 KEY_HELP = "The entry of params.yaml. In a stage of DVC: the one of the stage, where none is given."
+DEVICE = "ICEBOX_DEVICE"  # features.nn.devices reads it; importing that would load torch
 WITHOUT_KEY = ("check", "report")
 INTERRUPTED = 130  # exit codes: the shell's for Ctrl-C
 READER_GONE = 141  # and for a pipe that nobody reads
@@ -142,8 +143,13 @@ def run_stage(name: str, key: str | None = None) -> None:
     if key is not None and name in SECTIONS:
         section = SECTIONS[name]
         references.check_known(f"entry of {section}", key, list(getattr(config, section)), f"{name} {key}")
-    os.environ.setdefault("ICEBOX_DEVICE", config.run.device)
-    importlib.import_module(f"icebox.pipeline.stages.{name}").run(config, key)
+    named = DEVICE in os.environ
+    os.environ.setdefault(DEVICE, config.run.device)
+    try:
+        importlib.import_module(f"icebox.pipeline.stages.{name}").run(config, key)
+    finally:
+        if not named:
+            del os.environ[DEVICE]
 
 
 def key_of_stage(command: str) -> str:

@@ -2,7 +2,8 @@ import pytest
 
 from icebox.features.abc.account import Account
 from icebox.features.manifest.manifest import ManifestRow
-from icebox.features.manifest.split_sizes import note_drawn_test, split_remarks
+from icebox.features.manifest.manifest import note_drawn_test
+from icebox.features.manifest.split_sizes import split_remarks
 
 
 def rows(**labels: str) -> list[ManifestRow]:

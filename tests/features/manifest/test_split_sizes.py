@@ -1,8 +1,7 @@
 import pytest
 
 from icebox.features.abc.account import Account
-from icebox.features.manifest.manifest import ManifestRow
-from icebox.features.manifest.manifest import note_drawn_test
+from icebox.features.manifest.manifest import ManifestRow, note_drawn_test
 from icebox.features.manifest.split_sizes import split_remarks
 
 

@@ -1,6 +1,12 @@
 """All fuzz targets, by the kind of file."""
 
-from tests.fuzz import datasets, own_files, params
+from tests.fuzz import binary_files, datasets, own_files, params, pictures
 from tests.fuzz.target import Target
 
-TARGETS: list[Target] = [*own_files.TARGETS, *params.TARGETS, *datasets.TARGETS]
+TARGETS: list[Target] = [
+    *own_files.TARGETS,
+    *params.TARGETS,
+    *datasets.TARGETS,
+    *pictures.TARGETS,
+    *binary_files.TARGETS,
+]

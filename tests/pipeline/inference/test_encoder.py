@@ -367,9 +367,11 @@ def test_a_network_of_the_hub_is_looked_up_by_its_config_alone(tmp_path, monkeyp
     assert asked == [("a/b", "config.json")]
 
 
-def test_minilm_comes_from_its_package_or_from_the_hub(monkeypatch):
+def test_minilm_comes_pinned_from_its_package_or_from_the_hub(monkeypatch):
+    pinned = {"family": "transformers", "sha256": backbone_names.MINILM_SHA256}
     monkeypatch.setattr(backbone_names, "MINILM_PACKAGE", "no-such-package")
-    hub = {"family": "transformers", "weights": "hub:sentence-transformers/all-MiniLM-L6-v2"}
-    assert backbone_names.settings("minilm") == hub
+    hub = {"weights": "hub:sentence-transformers/all-MiniLM-L6-v2"}
+    assert backbone_names.settings("minilm") == pinned | hub
     monkeypatch.setattr(backbone_names, "MINILM_PACKAGE", "numpy")
-    assert backbone_names.settings("minilm") == {"family": "transformers", "weights": "package:numpy"}
+    assert backbone_names.settings("minilm") == pinned | {"weights": "package:numpy"}
+    assert backbone_names.settings("minilm", weights="mine") == {"family": "transformers", "weights": "mine"}

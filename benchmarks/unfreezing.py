@@ -28,8 +28,8 @@ PARAMS = """
 datasets: {{photos: {{source: image_folder, path: {data}, split: {{leakage: drop}}}}}}
 backbones: {{squeezenet: {{family: torchvision, model: squeezenet1_1, weights: {weights}}}}}
 stores:
-  small: {{dataset: photos, backbone: squeezenet, outputs: ['features:avg'], size: 128, fit: {{}}}}
-  large: {{dataset: photos, backbone: squeezenet, outputs: ['features:avg'], size: 224, fit: {{}}}}
+  small: {{dataset: photos, backbone: squeezenet, outputs: ['features:avg'], size: 128}}
+  large: {{dataset: photos, backbone: squeezenet, outputs: ['features:avg'], size: 224}}
 heads: {{logreg: {{C: [0.001, 0.01, 0.1, 1.0]}}, fresh: {{}}}}
 unfreeze:
   all_end_to_end: {{store: small, seed: {seed}, start: fresh, epochs: 15, free: {{0: none, 10: all}}, cut: 'off'}}
@@ -38,7 +38,7 @@ unfreeze:
   some_from_head: {{store: large, seed: {seed}, start: logreg, epochs: 5, free: last 3}}
   cut_without: {{store: small, seed: {seed}, start: logreg, epochs: 10, free: last 1, cut: 'off'}}
   cut_with: {{store: small, seed: {seed}, start: logreg, epochs: 10, free: last 1, cut: 'on'}}
-extract: {{workers: 1}}
+run: {{workers: 1}}
 """
 STORES = ("small", "large")
 SHARED = [

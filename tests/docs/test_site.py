@@ -7,7 +7,7 @@ import pytest
 from docs.builder import links, params, site
 from icebox.features import plugins
 from icebox.pipeline.cli import app
-from icebox.pipeline.config import json_schema
+from icebox.pipeline.config import json_schema, plugin_schema
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +49,11 @@ def test_every_command_is_in_the_reference(built):
 def test_a_page_without_javascript_or_network_has_its_text(built):
     assert "n_neighbors" in (built / "reference/heads.html").read_text()
     assert "unpkg" not in (built / "index.html").read_text()
+
+
+def test_every_head_has_a_row_that_says_whether_it_takes_numbers():
+    lines = (site.DOCS / "heads.md").read_text().splitlines()
+    header, _, *rows = [[cell.strip() for cell in line.split("|")] for line in lines if line.startswith("|")]
+    shown = {row[1].strip("`"): row[header.index("regression")] == "yes" for row in rows}
+    files = plugins.files("icebox.pipeline.heads")
+    assert shown == {name: plugin_schema.accepts(file, "build", "task") for name, file in files.items()}

@@ -14,6 +14,7 @@ from icebox.features.names import canonical_name, in_line
 Task = Literal["classification", "regression"]
 SLICE_NAME = re.compile(r"\w+")
 SHOWN = 3  # names in an error
+TARGET_MAX = 1e100  # of a regression, either sign: the squares of larger ones overflow, and so do all scores
 NAME_BYTES_MAX = 4096  # of an id, a label, a group, a slice's value: a column of them is as wide as its longest
 
 
@@ -53,6 +54,11 @@ def validate_item(item: Item, task: Task) -> None:
         )
     if task == "regression" and not is_number(item.label):
         raise IceboxError(f"expected a finite number as its label (task: regression), found '{in_line(item.label)}'")
+    if task == "regression" and abs(float(item.label)) > TARGET_MAX:
+        raise IceboxError(
+            f"expected a label of size {TARGET_MAX:g} at most (task: regression), found '{in_line(item.label)}'; "
+            "take logarithms, or another unit"
+        )
 
 
 def validate_texts(item: Item) -> None:

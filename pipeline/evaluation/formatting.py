@@ -5,12 +5,17 @@ from collections.abc import Mapping
 
 from icebox.pipeline.evaluation import metrics
 
+LARGE = 1e9  # from here on a power of ten is easier to read
+
 
 def number(value: float | None, digits: int = 4, *, like: float | None = None, sign: str = "") -> str:
-    """A score to so many decimals, or significant digits where it (or that which it is a part of, `like`) is small."""
+    """A score to so many decimals, or significant digits where it (or that which it is a part of, `like`) is small
+    or huge."""
     if value is None:
         return "–"
     size = abs(value if like is None else like)
+    if LARGE <= size < math.inf:
+        return f"{value:{sign}.{digits}e}"
     if size >= 0.1 or size == 0 or not math.isfinite(size):
         return f"{value:{sign}.{digits}f}"
     if size >= 1e-3:

@@ -15,6 +15,11 @@ from icebox.features.names import canonical_name, in_line, merged_spellings
         ("FALSE", "false"),
         ("1e+16", "10000000000000000"),
         ("cafe\u0301", "caf\u00e9"),
+        ("2024-05-01 00:00:00", "2024-05-01"),
+        ("2024-05-01T00:00:00.000", "2024-05-01"),
+        ("2024-05-01T12:30:00", "2024-05-01 12:30:00"),
+        ("2024-05-01 12:30:00.250000", "2024-05-01 12:30:00.25"),
+        ("2024-05-01T00:00:00Z", "2024-05-01 00:00:00+00:00"),
     ],
 )
 def test_spellings_of_one_value_have_one_normal_form(text, name):
@@ -22,7 +27,25 @@ def test_spellings_of_one_value_have_one_normal_form(text, name):
 
 
 @pytest.mark.parametrize(
-    "text", ["01", "01.0", "1.10", "2.5", "1.", ".0", "1e5", "tRUE", "+1", "v1.0", "", "1,0", "٣.0"]
+    "text",
+    [
+        "01",
+        "01.0",
+        "1.10",
+        "2.5",
+        "1.",
+        ".0",
+        "1e5",
+        "tRUE",
+        "+1",
+        "v1.0",
+        "",
+        "1,0",
+        "٣.0",
+        "2024-05-01",
+        "2024-05-01 00:00",
+        "1.5.2024 00:00:00",
+    ],
 )
 def test_other_texts_stay_as_they_are(text):
     assert canonical_name(text) == text

@@ -5,10 +5,11 @@ from pathlib import Path
 from icebox.features.errors import IceboxError
 from icebox.features.json_files import one_line
 
-SIGNATURE_BYTES = 16
+SIGNATURE_BYTES = 42
 UTF_16 = "text in UTF-16"
 WORKBOOK = "an Excel workbook (.xlsx)"
 ZIP = "a zip archive"
+LFS_POINTER = "the pointer that Git LFS keeps in a file's place"
 EMPTY_ZIP = "an empty zip archive"
 SIGNATURES = (
     (b"\x89HDF\r\n\x1a\n", "HDF5, as h5py writes it"),
@@ -26,6 +27,7 @@ SIGNATURES = (
     (b"ARROW1\x00\x00", "Arrow (Feather)"),
     (b"Obj\x01", "Avro"),
     (b"%PDF-", "a PDF"),
+    (b"version https://git-lfs.github.com/spec/v1", LFS_POINTER),
     (b"\x93NUMPY", "one NumPy array (.npy)"),
     (b"MATLAB 5.0 MAT", "a MATLAB file"),
     (b"\x80\x02", "a pickle"),

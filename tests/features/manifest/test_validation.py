@@ -41,6 +41,12 @@ def test_a_regressions_labels_must_be_finite_numbers(label):
     validate_items([item("1", "-1.5e3"), item("2", "7")], "regression")
 
 
+def test_a_regressions_labels_must_have_squares():
+    with pytest.raises(IceboxError, match=r"item 'x': expected a label of size 1e.100 at most .* found '-1e300'"):
+        validate_items([item("1", "1.5"), item(label="-1e300")], "regression")
+    validate_items([item("1", "-1e100"), item("2", "1e-300")], "regression")
+
+
 @pytest.mark.parametrize("field", ["item_id", "label", "group", "year"])
 @pytest.mark.parametrize(("text", "refused"), [("x" * 4096, False), ("x" * 4097, True), ("ü" * 2049, True)])
 def test_names_of_more_than_four_kilobytes_are_refused(field, text, refused):

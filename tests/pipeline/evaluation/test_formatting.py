@@ -14,6 +14,7 @@ from icebox.pipeline.evaluation import formatting
         (0.0123456, "0.01235"),
         (0.00123456, "0.001235"),
         (1.23456e-8, "1.235e-08"),
+        (1.23456789e37, "1.2346e+37"),
     ],
 )
 def test_a_small_score_keeps_its_digits(value: float | None, text: str):

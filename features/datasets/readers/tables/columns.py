@@ -31,12 +31,21 @@ def position(path: Path, key: str, column: Column, columns: Sequence[str], *, na
             if names.count(column) == 1:
                 return names.index(column)
     choices = one_line(", ".join(columns)) if named else f"0 to {len(columns) - 1} (header: false, so by number)"
-    other = next((each for each in DELIMITERS if len(columns) == 1 and each in columns[0]), None)
-    hint = f"; set `delimiter` to {other!r}, which that name holds" if other else ""
     raise IceboxError(
         f"datasets: {path} has {'two columns' if columns.count(str(column)) > 1 else 'no column'} "
-        f"{column!r}, named by `{key}`; there are: {choices}{hint}"
+        f"{column!r}, named by `{key}`; there are: {choices}{advice_for(columns)}"
     )
+
+
+def advice_for(columns: Sequence[str]) -> str:
+    """What to do about a first line that holds no names of columns, or ""."""
+    start = columns[0].strip().lower() if columns else ""
+    if start.startswith(("<!doctype html", "<html")):
+        return "; this is a page of the web in the table's place: fetch the table itself"
+    if start.startswith("sep="):
+        return f"; delete the file's first line, a note for Excel, and set `delimiter` to {(start[4:] or ',')[:1]!r}"
+    other = next((each for each in DELIMITERS if len(columns) == 1 and each in start), None)
+    return f"; set `delimiter` to {other!r}, which that name holds" if other else ""
 
 
 def column_list(columns: Column | Iterable[Column] | None) -> list[Column]:

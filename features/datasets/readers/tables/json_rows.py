@@ -62,9 +62,18 @@ def parse_objects(stream: TextIO, path: Path, characters_max: int) -> Iterator[t
 def parse(text: str, where: str, expected: str) -> Any:
     """The value that a text holds."""
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=unrepeated)
     except (ValueError, RecursionError) as error:
         raise IceboxError(f"datasets: {where}: expected {expected}: {one_line(error)}") from error
+
+
+def unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object. Raises ValueError for a key that it has twice, of which json would keep the last in silence."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands there twice")
+    return values
 
 
 def require_object(value: Any, where: str) -> dict[str, Any]:
@@ -77,7 +86,7 @@ def require_object(value: Any, where: str) -> dict[str, Any]:
 def keys_of_one_object(content: str) -> list[str]:
     """The keys, where the whole file is one object over several lines."""
     try:
-        value = json.loads(content)
+        value = json.loads(content, object_pairs_hook=unrepeated)
     except (ValueError, RecursionError):
         return []
     return list(value) if isinstance(value, dict) else []

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from icebox.features.datasets.readers.file_kinds import UTF_16, WORKBOOK, ZIP, kind_of
+from icebox.features.datasets.readers.file_kinds import LFS_POINTER, UTF_16, WORKBOOK, ZIP, kind_of
 from icebox.features.errors import IceboxError
 from icebox.features.json_files import one_line
 
@@ -21,6 +21,7 @@ ADVICE = {
     "an old Excel workbook (.xls)": "save its sheet as CSV (UTF-8)",
     ZIP: "unpack it",
     "Parquet": "name it .parquet",
+    LFS_POINTER: "fetch the file itself: git lfs pull",
 }
 
 

@@ -72,3 +72,17 @@ def test_blank_lines_between_rows_are_counted_and_those_at_the_end_are_not(write
     rows = list(write("text,label\n\na,b\n\n\nc,d\n\n").rows(REQUESTED, account))
     assert [row.cells for row in rows] == [["a", "b"], ["c", "d"]]
     assert [(remark.description, remark.count) for remark in account.remarks()] == [("blank lines between rows", 3)]
+
+
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        ("sep=;\ntext;label\na;b\n", "delete the file's first line, a note for Excel, and set `delimiter` to ';'"),
+        ("<!DOCTYPE html>\n<title>Sign in</title>\n", "a page of the web in the table's place"),
+        ("text|label\na|b\n", "set `delimiter` to '|'"),
+    ],
+)
+def test_a_first_line_without_names_of_columns_is_explained(write, content, advice):
+    with pytest.raises(IceboxError) as caught:
+        cells(write(content))
+    assert advice in str(caught.value)

@@ -39,6 +39,8 @@ def test_an_array_of_objects_is_a_table(tmp_path, name, indent, before):
         ),
         ('{"text": "a", "label": 1}\n[1]', r"line 2: expected a JSON object, found '\[1\]'"),
         ("[]", "is empty"),
+        ('{"text": "a", "label": 1, "label": 2}', "line 1: expected one JSON .*: the key 'label' stands there twice"),
+        ('[{"text": "a", "text": "b", "label": 1}]', "the key 'text' stands there twice"),
     ],
 )
 def test_what_is_no_table_is_one_line(tmp_path, content, message):

@@ -77,6 +77,7 @@ def parquet() -> bytes:
         (b"\x89HDF\r\n\x1a\n" + bytes(99), "is HDF5, as h5py writes it; expected a table"),
         (b"SQLite format 3\x00" + bytes(99), "is an SQLite database; expected a table"),
         (b"\x80\x04\x95" + bytes(99), "is a pickle; expected a table"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n", "Git LFS .*: git lfs pull"),
         (CSV.encode("utf-16"), "is text in UTF-16; set `encoding: utf-16`"),
         (CSV.encode("utf-16-le"), "UTF-16 without a mark, for which set `encoding` to utf-16-le"),
         (CSV.encode("utf-16-be"), "UTF-16 without a mark, for which set `encoding` to utf-16-be"),

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from icebox.features.errors import IceboxError, system_error
+from icebox.features.names import PATH_CHARACTERS, in_line
 
 logger = logging.getLogger("icebox")
 
@@ -243,14 +244,15 @@ def contained_path(root: Path, name: str) -> Path:
 
     Raises IceboxError where it lies neither in `root` nor in one of the LinkTargets.
     """
+    shown = in_line(str(root / name), characters=PATH_CHARACTERS)
     try:
         path = (root / name).resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a link to itself, a NUL character in the name
-        raise IceboxError(f"datasets: {str(root / name)!r} is no path of a file: {error}") from error
+        raise IceboxError(f"datasets: {shown} is no path of a file: {error}") from error
     if not path.is_relative_to(root.resolve()) and not (
         is_link_in(root, name) and any(path.is_relative_to(target) for target in LinkTargets.find())
     ):
-        raise IceboxError(f"datasets: {root / name} leads out of the folder, to {path}; put the file itself there")
+        raise IceboxError(f"datasets: {shown} leads out of the folder, to {path}; put the file itself there")
     return path
 
 
@@ -262,9 +264,10 @@ def is_link_in(root: Path, name: str) -> bool:
 def read_contained(root: Path, name: str) -> bytes:
     """The bytes of the file `name` in `root`. Raises IceboxError for one that is gone, unreadable or outside `root`."""
     path = contained_path(root, name)
+    shown = in_line(str(root / name), characters=PATH_CHARACTERS)
     try:
         if path.is_file() or not path.exists():  # opening a pipe would wait for ever
             return path.read_bytes()
     except OSError as error:
-        raise IceboxError(f"datasets: {root / name} can't be read: {error.strerror}") from error
-    raise IceboxError(f"datasets: {root / name} is no file, but a folder, pipe, socket or device; put the file there")
+        raise IceboxError(f"datasets: {shown} can't be read: {error.strerror}") from error
+    raise IceboxError(f"datasets: {shown} is no file, but a folder, pipe, socket or device; put the file there")

@@ -8,7 +8,7 @@ WHOLE_NUMBER = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")  # 1.0, but neither 01.0
 LARGE_FLOAT = re.compile(r"-?[1-9](?:\.[0-9]+)?e\+[0-9]{2}")  # as Python writes a float from 1e16 on
 TRUTH_VALUES = {"true": "true", "True": "true", "TRUE": "true", "false": "false", "False": "false", "FALSE": "false"}
 DATE_AND_TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?)(Z|\+00:00)?")
-LINE_CHARACTERS = 80  # of a name within a line
+LINE_CHARACTERS, PATH_CHARACTERS = 80, 500  # of a name or a path within a line
 LEADING_ZEROS = re.compile(r"-?0[0-9]{1,40}")  # the number that stands for it has lost them
 
 
@@ -49,8 +49,7 @@ def merged_spellings(names: Iterable[str]) -> dict[str, str]:
     return {name: normal for normal, several in spellings.items() if len(several) > 1 for name in several}
 
 
-def in_line(name: str) -> str:
+def in_line(name: str, *, characters: int = LINE_CHARACTERS) -> str:
     """A name as part of a line: its beginning, with line ends and what else can't be printed as escapes."""
-    text = name[: LINE_CHARACTERS + 1]
-    text = text if text.isprintable() else repr(text)[1:-1]
-    return f"{text[:LINE_CHARACTERS]}…" if len(name) > LINE_CHARACTERS else text
+    text = name[:characters]
+    return (text if text.isprintable() else repr(text)[1:-1]) + ("…" if len(name) > characters else "")

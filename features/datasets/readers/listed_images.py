@@ -9,6 +9,7 @@ from icebox.features import files
 from icebox.features.abc.account import Account
 from icebox.features.errors import IceboxError
 from icebox.features.images.decoding import IMAGE_SUFFIXES
+from icebox.features.names import in_line
 
 
 class ListedImages:
@@ -44,7 +45,8 @@ class ListedImages:
                 raise
             several = self._by_name.get(path.replace("\\", "/").casefold(), [])
             near = several or difflib.get_close_matches(path, self._all, n=2, cutoff=0.6)
-            advice = f"the nearest there: {', '.join(near[:3])}" if near else "correct the path, or `folder`"
+            nearest = ", ".join(map(in_line, near[:3]))
+            advice = f"the nearest there: {nearest}" if near else "correct the path, or `folder`"
             raise IceboxError(f"{error}; {advice}") from error.__cause__
 
     def _exists(self, path: str) -> bool:

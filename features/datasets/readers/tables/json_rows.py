@@ -1,5 +1,6 @@
 """JSON Lines, one object a line, and JSON arrays of objects."""
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any, TextIO
 
 from icebox.features.datasets.readers.tables.cells import as_text
 from icebox.features.datasets.readers.tables.columns import Column, TableRow, empty_table, position
-from icebox.features.datasets.readers.tables.text_files import lines, open_text
+from icebox.features.datasets.readers.tables.text_files import LONGEST_LINE_CHARACTERS, lines, open_text, refuse_long
 from icebox.features.errors import IceboxError
 from icebox.features.json_files import one_line
 
@@ -34,29 +35,31 @@ def read_json_rows(
 
 def parse_objects(stream: TextIO, path: Path, characters_max: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """(its place, the object) for each line or element."""
-    first = True
-    for number, line in enumerate(lines(stream, path), 1):
+    number, first = 0, "\n"
+    while first and not first.strip():
+        number, first = number + 1, stream.readline(LONGEST_LINE_CHARACTERS)
+    if first.lstrip().startswith("["):  # an array may be one long line
+        content = first + stream.read(characters_max)
+        if stream.read(1):
+            raise IceboxError(f"datasets: {path}: the array is far larger than the file; write it as JSON Lines")
+        for element, values in enumerate(parse(content, str(path), "an array of objects, or one object a line")):
+            yield f"{path}, element {element}", require_object(values, f"{path}, element {element}")
+        return
+    refuse_long(first, path, number)
+    for line in itertools.chain([first], lines(stream, path, after=number)):
         where = f"{path}, line {number}"
-        if not line.strip():
-            continue
-        if first and line.lstrip().startswith("["):
-            content = line + stream.read(characters_max)
-            if stream.read(1):
-                raise IceboxError(f"datasets: {path}: the array is far larger than the file; write it as JSON Lines")
-            for element, values in enumerate(parse(content, str(path), "an array of objects, or one object a line")):
-                yield f"{path}, element {element}", require_object(values, f"{path}, element {element}")
-            return
-        try:
-            values = parse(line, where, "one JSON object a line (JSON Lines), or an array of objects")
-        except IceboxError as error:
-            if first and (keys := keys_of_one_object(line + stream.read(WHOLE_CHARACTERS))):
-                raise IceboxError(
-                    f"datasets: {path}: expected an array of objects, or one object a line (JSON Lines), found one "
-                    f"object with the keys {one_line(', '.join(keys))}; write its rows as an array"
-                ) from error
-            raise
-        first = False
-        yield where, require_object(values, where)
+        if line.strip():
+            try:
+                values = parse(line, where, "one JSON object a line (JSON Lines), or an array of objects")
+            except IceboxError as error:
+                if line is first and (keys := keys_of_one_object(line + stream.read(WHOLE_CHARACTERS))):
+                    raise IceboxError(
+                        f"datasets: {path}: expected an array of objects, or one object a line (JSON Lines), found one "
+                        f"object with the keys {one_line(', '.join(keys))}; write its rows as an array"
+                    ) from error
+                raise
+            yield where, require_object(values, where)
+        number += 1
 
 
 def parse(text: str, where: str, expected: str) -> Any:

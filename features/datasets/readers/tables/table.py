@@ -17,7 +17,7 @@ JSON_LINES = {".jsonl", ".ndjson", ".json"}
 PARQUET = {".parquet", ".pq"}
 TABLES = {".csv"} | TABS | JSON_LINES | PARQUET
 COMPRESSED = {".gz", ".bz2", ".xz"}
-CHARACTERS_FREE, EXPANSION, ROW_CHARACTERS = 1 << 28, 100, 16  # of what a small file may become
+CHARACTERS_FREE, EXPANSION, ROW_CHARACTERS = 1 << 26, 100, 200  # of what a file may become; a row is an object, too
 
 
 @dataclass(frozen=True, kw_only=True)

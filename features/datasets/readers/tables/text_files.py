@@ -63,13 +63,18 @@ def open_text(path: Path, encoding: str, *, newline: str | None) -> Iterator[Tex
         raise IceboxError(f"datasets: {path} can't be read{kind and f' as {kind}'}: {one_line(error)}") from error
 
 
-def lines(stream: TextIO, path: Path) -> Iterator[str]:
-    """Lines with their ends. Raises IceboxError for one that is too long to be a row's."""
-    number = 0
+def lines(stream: TextIO, path: Path, *, after: int = 0) -> Iterator[str]:
+    """Lines with their ends, `after` so many. Raises IceboxError for one that is too long to be a row's."""
+    number = after
     while line := stream.readline(LONGEST_LINE_CHARACTERS):
         number += 1
-        if len(line) == LONGEST_LINE_CHARACTERS:
-            raise IceboxError(
-                f"datasets: {path}, line {number}: has {LONGEST_LINE_CHARACTERS:,} characters or more; is this a table?"
-            )
+        refuse_long(line, path, number)
         yield line
+
+
+def refuse_long(line: str, path: Path, number: int) -> None:
+    """Raise IceboxError for a line that is too long to be a row's."""
+    if len(line) >= LONGEST_LINE_CHARACTERS:
+        raise IceboxError(
+            f"datasets: {path}, line {number}: has {LONGEST_LINE_CHARACTERS:,} characters or more; is this a table?"
+        )

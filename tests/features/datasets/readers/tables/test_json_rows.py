@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+from icebox.features.datasets.readers.tables import json_rows, text_files
 from icebox.features.datasets.readers.tables import table as table_module
 from icebox.features.datasets.readers.tables.table import Table
 from icebox.features.errors import IceboxError
@@ -56,3 +57,13 @@ def test_rows_out_of_all_proportion_to_the_file_are_refused(tmp_path, monkeypatc
     content = "\n".join(map(json.dumps, records)) if lines else json.dumps(records)
     with pytest.raises(IceboxError, match=r"times as large as the file|far larger than the file"):
         cells(tmp_path / "t.json.gz", gzip.compress(content.encode()))
+
+
+def test_an_array_may_be_one_long_line_and_a_row_may_not(tmp_path, monkeypatch):
+    for module in (json_rows, text_files):
+        monkeypatch.setattr(module, "LONGEST_LINE_CHARACTERS", 20)
+    assert len(cells(tmp_path / "t.json", json.dumps(RECORDS))) == 2
+    with pytest.raises(IceboxError, match="line 1: has 20 characters or more"):
+        cells(tmp_path / "t.jsonl", json.dumps(RECORDS[0]))
+    with pytest.raises(IceboxError, match="line 3: has 20 characters or more"):
+        cells(tmp_path / "t.jsonl", '{"text": 1}\n\n{"text": "ten or more"}')

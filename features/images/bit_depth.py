@@ -51,7 +51,8 @@ def bits_needed(content: Content) -> int | None:
         return None
     try:
         if image.mode in (*decoding.SIXTEEN_BIT, "I"):
-            return highest(decoding.open_image(content, None)[0]).bit_length()
+            decoded = decoding.open_image(content, None)[0]
+            return highest(decoded).bit_length() if lowest(decoded) >= 0 else None  # extraction refuses signed ones
         return int(decoding.to_pixels(content).max()).bit_length() + 8  # of color, Pillow reads the upper 8 bits
     except ItemError:
         return None
@@ -87,6 +88,11 @@ def scaled(content: Content, bits: int | None, source: str) -> Content:
 def highest(image: Image.Image) -> int:
     """The largest value of a grey picture."""
     return int(image.getextrema()[1])  # type: ignore[arg-type]
+
+
+def lowest(image: Image.Image) -> int:
+    """The smallest value of a grey picture."""
+    return int(image.getextrema()[0])  # type: ignore[arg-type]
 
 
 def open_sixteen_bit(content: Content) -> Image.Image | None:

@@ -21,6 +21,20 @@ IMAGE_SUFFIXES = {  # of the files listed in a folder: those of FORMATS
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".tif", ".tiff",
     ".pbm", ".pgm", ".ppm", ".pnm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx",
 }  # fmt: skip
+FOREIGN_KINDS = {  # first bytes, in small letters → what is often met under a picture's name
+    b"version https://git-lfs": "the pointer that Git LFS keeps in a file's place (git lfs pull fetches the file)",
+    b"<!doctype html": "a page of the web",
+    b"<html": "a page of the web",
+    b"<svg": "SVG, a drawing without pixels",
+    b"<?xml": "XML",
+    b"%pdf-": "a PDF",
+    b"8bps": "Photoshop's PSD",
+    b"dds ": "DDS",
+    b"\x89hdf": "HDF5",
+    b"simple  =": "FITS",
+    b"\x93numpy": "a NumPy array",
+}
+BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF", b"avif": "AVIF", b"avis": "AVIF"}
 ORIENTATION = 0x0112  # EXIF tag: 1 is upright
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error)
@@ -85,12 +99,23 @@ def open_image(content: Content, draft: int | None) -> tuple[Image.Image, np.nda
         return image, load(image, content)
     except UnidentifiedImageError as error:
         raise ItemError(
-            f"not an image, or not one of {', '.join(FORMATS)}: {len(content)} bytes that start with {content[:8]!r}"
+            f"not an image, or not one of {', '.join(FORMATS)}: {len(content)} bytes that {foreign_kind(content)}"
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ItemError(f"too large to decode: {error}") from error
     except UNREADABLE as error:
         raise ItemError(f"damaged or cut short ({len(content)} bytes): {error}") from error
+
+
+def foreign_kind(content: bytes) -> str:
+    """What bytes that none of FORMATS fits are: by their name where that is known."""
+    start = content[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    kind = next((kind for begin, kind in FOREIGN_KINDS.items() if start.startswith(begin)), "")
+    if content[4:8] == b"ftyp":
+        kind = BRANDS.get(content[8:12], "")
+    elif content[128:132] == b"DICM":
+        kind = "DICOM"
+    return f"are {kind}" if kind else f"start with {content[:8]!r}"
 
 
 def load(image: Image.Image, content: bytes) -> np.ndarray | None:

@@ -121,11 +121,14 @@ def class_labels(store: FeatureStore) -> tuple[np.ndarray, list[str]]:
     """The items' class numbers (n,), and the classes' names."""
     classes = sorted(set(store.labels[store.items("train")].tolist()))
     if len(classes) < 2:
-        raise IceboxError(f"{store.folder}: expected at least two classes in train, found {len(classes)}")
+        raise IceboxError(
+            f"{store.folder}: expected at least two classes in train, found {', '.join(classes) or 'no items'}; "
+            "move items of another into it, or change the dataset's split"
+        )
     if unknown := sorted(set(store.labels.tolist()) - set(classes)):
         raise IceboxError(
             f"{store.folder}: expected every class to have items in train, found none of {', '.join(unknown[:5])}; "
-            "give the dataset other split fractions, or more items"
+            "leave their rows out or move some into train; where splits are drawn, try split.stratify"
         )
     number = {name: i for i, name in enumerate(classes)}
     return np.array([number[name] for name in store.labels]), classes

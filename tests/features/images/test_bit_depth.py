@@ -43,6 +43,10 @@ def test_other_contents_have_none():
     assert bits_needed(encoded(ramp(12), "PNG")[:60]) is None
 
 
+def test_signed_values_are_no_few_bits():
+    assert bits_needed(encoded(np.linspace(-900, 300, 60, dtype=np.int32).reshape(6, 10), "TIFF")) is None
+
+
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 @pytest.mark.parametrize("bits", [8, 12, 16])
 def test_bits_scale_the_values_to_all_256_levels(kind, bits):

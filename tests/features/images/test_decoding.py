@@ -119,10 +119,27 @@ def test_a_file_that_was_cut_short_is_refused(kind):
 def test_an_empty_file_and_other_files_say_what_they_are():
     with pytest.raises(ItemError, match="empty"):
         to_image(b"")
-    with pytest.raises(ItemError, match=r"not an image.*<html>"):
-        to_image(b"<html>404 not found</html>")
+    with pytest.raises(ItemError, match=r"not an image.*that start with b'GIF9'"):
+        to_image(b"GIF9")
     with pytest.raises(ItemError, match="found a str"):
         to_image("a text")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"<html>404 not found</html>", "a page of the web"),
+        (b"\n <!DOCTYPE html>", "a page of the web"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "git lfs pull fetches the file"),
+        (b'\xef\xbb\xbf<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x1cftypavif\0\0\0\0", "AVIF"),
+        (bytes(128) + b"DICM" + bytes(20), "DICOM"),
+    ],
+)
+def test_a_file_that_is_often_met_under_a_pictures_name_is_called_by_its_own(content, kind):
+    with pytest.raises(ItemError, match=f"not an image.* bytes that are .*{kind}"):
+        to_image(content)
 
 
 def test_an_eps_is_refused_before_ghostscript_starts():

@@ -74,9 +74,10 @@ def test_few_labels_are_drawn_from_the_seed(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "splits", "message"),
     [
-        ("aaa", "rvt", "at least two classes in train, found 1"),
+        ("aaa", "rvt", "at least two classes in train, found a; move items of another into it"),
+        ("ab", "tt", "at least two classes in train, found no items; "),
         ("abab", "rrvv", r"expected items in test, found none; change the dataset's split"),
-        ("abcab", "rrvvt", "every class to have items in train, found none of c"),
+        ("abcab", "rrvvt", "every class to have items in train, found none of c; leave their rows out or move some"),
     ],
 )
 def test_splits_that_no_head_can_learn_from_are_refused(tmp_path, labels, splits, message):

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from docs.builder import docstrings
 from icebox.features import plugins
-from icebox.pipeline.config import json_schema, plugin_schema
+from icebox.pipeline.config import json_schema, meanings, plugin_schema
 
 Schema = dict[str, Any]
 CATALOGS = {  # page → its title, what it says, and the sections of params.yaml whose entries are plugins of one kind
@@ -91,7 +91,7 @@ def shared_keys(section: str, definitions: dict[str, Schema]) -> dict[str, Schem
 
 def prose(file: Path, function: str, keys: set[str]) -> str:
     """The documents of a plugin without the sentences that stand in the table of its parameters."""
-    *documents, module = json_schema.docstrings(file, function)
+    *documents, module = meanings.docstrings(file, function)
     kept = [module.partition("\n\n")[0]]
     if "." in function:  # the class: which data it takes
         kept += documents[1:]
@@ -99,7 +99,7 @@ def prose(file: Path, function: str, keys: set[str]) -> str:
         sentence
         for document in kept
         for paragraph in document.split("\n\n")
-        for sentence in json_schema.sentences(paragraph)
+        for sentence in meanings.sentences(paragraph)
         if not any(re.search(rf"`{key}\b", sentence) for key in keys)
     ]
     return docstrings.code(" ".join(sentences))
@@ -160,7 +160,7 @@ class Tables:
     def mapping(self, path: str, value: Schema) -> Iterator[str]:
         """The text and the table of one mapping."""
         in_table = "\n".join(described.get("description", "") for described in value["properties"].values())
-        first, *others = json_schema.sentences(value.get("description", ""))
+        first, *others = meanings.sentences(value.get("description", ""))
         yield docstrings.code(" ".join([first, *(text for text in others if text not in in_table)]))
         yield self.table(value["properties"], required=value.get("required", ()), path=path)
 

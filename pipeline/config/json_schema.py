@@ -8,11 +8,9 @@ integer to it, and no key depends on another entry's. The loader says both.
 import ast
 import contextlib
 import functools
-import inspect
 import json
 import logging
 import os
-import re
 from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import quote
@@ -24,7 +22,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from icebox.features import files, plugins
 from icebox.features.errors import IceboxError
 from icebox.features.manifest.validation import Task
-from icebox.pipeline.config import names, plugin_schema
+from icebox.pipeline.config import meanings, names, plugin_schema
 from icebox.pipeline.config.schema import (
     NO_DATA,
     Ensemble,
@@ -35,9 +33,9 @@ from icebox.pipeline.config.schema import (
     Run,
     Split,
     Store,
-    Unfreeze,
 )
 from icebox.pipeline.config.section import Section
+from icebox.pipeline.config.unfreeze import Unfreeze
 from icebox.pipeline.project import paths
 
 Schema = dict[str, Any]
@@ -50,36 +48,6 @@ logger = logging.getLogger("icebox")
 NAME = names.PATTERN
 NAMES = {"pattern": f"^(?:{NAME})$"}
 NOTHING: Schema = {"not": {}}  # the schema that no value fits
-SHARED: dict[str, dict[str, str]] = {  # section → parameters that mean the same in whichever of its plugins has them
-    "heads": {
-        "scale": "How features are scaled: each by its own standard deviation, all by the overall one, each item to "
-        "length 1 (l2), or none.",
-        "pca": "The number of principal components to keep, or below 1 the share of variance; whitened.",
-        "seed": "A seed for this head alone, instead of those of `fit`.",
-        "task": "Filled in: that of the dataset.",
-    },
-    "pretrain": {
-        "seed": "The seed of weights, order and noise.",
-        "steps": "The number of optimizer steps.",
-        "epochs": "The number of passes over train.",
-        "batch_size": "Items of a step.",
-        "learning_rate": "The optimizer's, at its peak where it changes.",
-        "weight_decay": "The optimizer's, as a share of the learning rate.",
-    },
-    "datasets": {
-        "label": "The column of the labels, or of the numbers to predict.",
-        "drop_labels": "Labels whose rows are left out.",
-        "id": "The column of the items' ids; else rows are numbered.",
-        "group": "The column of the groups, which share a split.",
-        "slices": "Columns by which results are broken down.",
-        "encoding": "The table's encoding.",
-        "delimiter": "What separates cells: by default a tab in .tsv, else a comma.",
-        "quotes": "Whether quotes enclose cells: by default unless a tab separates them.",
-        "escape": "The character before a quote that belongs to its cell.",
-        "header": "Whether the first row names the columns; else they are numbered from 0.",
-        "task": "Whether labels are classes, or numbers to predict.",
-    },
-}
 
 
 class Types(GenerateJsonSchema):
@@ -189,8 +157,8 @@ def section_definitions() -> dict[str, Schema]:
     for kind in SECTIONS:
         for name, described in definitions[kind.__name__]["properties"].items():
             owners = [*kind.__mro__, *([Fit] if kind is Input else [])]  # an input's keys stand in for those of `fit`
-            texts = (sentences_on(name, owner.__doc__ or "") for owner in owners if issubclass(owner, Section))
-            if text := next(filter(None, texts), "") or comment_on(name, kind):
+            texts = (meanings.sentences_on(name, owner.__doc__ or "") for owner in owners if issubclass(owner, Section))
+            if text := next(filter(None, texts), "") or meanings.comment_on(name, kind):
                 described.setdefault("description", text)
     return definitions
 
@@ -246,8 +214,8 @@ def catalog(
 def plugin(file: Path, function: str, *, section: str, grid: bool) -> Schema:
     """The schema of the parameters of a plugin's function, and of the keys that each entry of `section` may have."""
     arguments = plugin_schema.definition(file, function).args
-    *documents, module = docstrings(file, function)
-    shared = SHARED.get(section, {})
+    *documents, module = meanings.docstrings(file, function)
+    shared = meanings.SHARED.get(section, {})
     properties: dict[str, Schema] = {}
     required = []
     for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
@@ -255,9 +223,9 @@ def plugin(file: Path, function: str, *, section: str, grid: bool) -> Schema:
         accepted = of_annotation(argument.annotation, file)
         properties[parameter] = described = value_or_grid(accepted) if grid else accepted
         if (
-            text := sentences_on(parameter, " ".join(documents))
+            text := meanings.sentences_on(parameter, " ".join(documents))
             or shared.get(parameter)
-            or sentences_on(parameter, module)
+            or meanings.sentences_on(parameter, module)
         ):
             described["description"] = text
         if default is None and parameter not in plugin_schema.FILLED_IN:
@@ -295,7 +263,7 @@ def dataset_keys(*, column: Schema | None) -> dict[str, Schema]:
         "task": {
             "enum": list(get_args(Task)),
             "default": "classification",
-            "description": SHARED["datasets"]["task"],
+            "description": meanings.SHARED["datasets"]["task"],
         },
         "on_error": {
             "enum": list(get_args(OnError)),
@@ -339,31 +307,3 @@ def literal(default: ast.expr, file: Path) -> object:
         json.dumps(value)
         return value
     return None
-
-
-def docstrings(file: Path, function: str) -> list[str]:
-    """The docstrings of a function, of its class and of its module, as far as they are."""
-    module = plugin_schema.module(file)
-    scopes: list[Any] = [plugin_schema.definition(file, function)]
-    class_name = function.rpartition(".")[0]
-    scopes += [node for node in module.body if isinstance(node, ast.ClassDef) and node.name == class_name]
-    return [ast.get_docstring(scope) or "" for scope in [*scopes, module]]
-
-
-def sentences_on(name: str, document: str) -> str:
-    """The sentences of a docstring that name a parameter, in backticks."""
-    return " ".join(sentence for sentence in sentences(document) if re.search(rf"`{name}\b", sentence))
-
-
-def sentences(document: str) -> list[str]:
-    """The sentences of a docstring."""
-    return re.split(r"(?<=\.)\s+(?=[A-Z`])", " ".join(document.split()))
-
-
-def comment_on(name: str, kind: type[Section]) -> str:
-    """The comment at the end of a field's line, in the class that declares it."""
-    for owner in kind.__mro__:
-        if name in vars(owner).get("__annotations__", {}):
-            line = re.search(rf"^    {name}: .*?  # (.*)$", inspect.getsource(owner), re.M)
-            return line[1] if line else ""
-    return ""

@@ -21,9 +21,9 @@ from icebox.pipeline.config.schema import (
     Run,
     Split,
     Store,
-    Unfreeze,
 )
 from icebox.pipeline.config.section import S, parse_section
+from icebox.pipeline.config.unfreeze import Unfreeze
 from icebox.pipeline.config.yaml_file import errors_in_one_line, read_yaml
 from icebox.pipeline.project import paths
 

@@ -11,18 +11,14 @@ from icebox.features.extraction.precision import Precision, Stored
 from icebox.features.manifest.leakage import Conflicts, Leakage
 from icebox.features.manifest.validation import Task
 from icebox.features.text.pairs import PAIR, TEXTS
+from icebox.pipeline.config.numbers import Fraction, Seed
 from icebox.pipeline.config.section import Section
+from icebox.pipeline.config.unfreeze import Unfreeze
 from icebox.pipeline.data.class_weights import ClassWeights
 from icebox.pipeline.evaluation import metrics
 
 NO_DATA = "none"  # the `data` of a backbone that needs no dataset: dvc.yaml wants a word there
 FRESH = "fresh"  # the head that has not been fitted
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Free = str | list[str]
-LearningRate = Annotated[float, Field(gt=0, le=10)]
-Positive = Annotated[float, Field(gt=0)]
-Seed = Annotated[int, Field(ge=0, lt=2**31)]  # and as many seeds after it
-Share = Annotated[float, Field(ge=0, le=1)]
 LabelsPerClass = Literal["all"] | Annotated[int, Field(ge=1)]
 Refit = Literal["train", "train+val"]
 Calibrate = Literal["none", "temperature", "isotonic"]
@@ -213,55 +209,6 @@ class PluginEntry:
     task: Task = "classification"
     on_error: OnError = "fail"
     data: str = NO_DATA
-
-
-class UnfreezeOptions(Section):
-    """Options of training end to end.
-
-    `free` names what learns: all, none, `last K` (blocks, as `describe` lists them), patterns of parameters' names
-    (`*` stands for anything), or {epoch: one of these}, each holding until the next.
-    """
-
-    init: Literal["pretrained", "random"] = "pretrained"  # random: the control, trained from scratch
-    free: Free | dict[int, Free] = "all"
-    epochs: Annotated[int, Field(ge=1, le=100_000)] = 5  # passes over train
-    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 32  # items of a step
-    learning_rate: LearningRate = 1e-4  # the peak, of the last block
-    head_learning_rate: LearningRate | None = None  # ten times learning_rate, if left out
-    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0  # each block's rate, as a share of the next one's
-    weight_decay: Annotated[float, Field(ge=0, le=1e6)] = 0.01  # not of norms and biases
-    warm_up: Share = 0.1  # of all steps; then a cosine down to 0
-    clip: Positive = 1.0  # the gradient's largest length
-    average: Annotated[float, Field(gt=0, lt=1)] | None = None  # share of the weights' running mean that a step keeps
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of each label spread over all classes
-    norm_statistics: Literal["frozen", "updated"] = "frozen"  # of batch norms
-    augment: list[Literal["flip", "crop", "turn"]] = Field(default_factory=list)  # other versions in every epoch
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"  # below 32 bits: mixed
-    patience: Annotated[int, Field(ge=1)] | None = None  # epochs without a better val score
-    cut: Literal["auto", "on", "off"] = "auto"  # keep what the frozen part gives in a store, and train from there
-    seed: Seed = 0  # of the first run
-    seeds: Annotated[int, Field(ge=1, le=1000)] = 1  # runs; the first one's weights are kept
-
-
-class Unfreeze(UnfreezeOptions):
-    """The backbone of a `store` trained on, end to end, from a head that was fitted on it.
-
-    `start`: the HEAD of the store, or the INPUT/HEAD of one of its inputs.
-    """
-
-    store: str
-    start: str
-
-    @property
-    def start_input(self) -> str:
-        """The input that the head to start from was fitted on, STORE or STORE/NAME."""
-        name, slash, _ = self.start.rpartition("/")
-        return f"{self.store}{slash}{name}"
-
-    @property
-    def start_head(self) -> str:
-        """The name of the head to start from."""
-        return self.start.rpartition("/")[2]
 
 
 @dataclass(frozen=True)

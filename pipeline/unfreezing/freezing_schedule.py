@@ -6,7 +6,7 @@ from typing import Self
 from icebox.features.nn import blocks, freezing, partial_forward
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import Inputs
-from icebox.pipeline.config.schema import UnfreezeOptions
+from icebox.pipeline.config.unfreeze import UnfreezeOptions
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from icebox.features.nn import freezing
 from icebox.features.nn.devices import default_device
 from icebox.features.nn.layer_outputs import Inputs
 from icebox.features.seeds import step_seed
-from icebox.pipeline.config.schema import UnfreezeOptions
+from icebox.pipeline.config.unfreeze import UnfreezeOptions
 from icebox.pipeline.evaluation import formatting, metrics
 from icebox.pipeline.project import progress
 from icebox.pipeline.training.checkpoint import CheckpointFiles, unchanged_on_failure

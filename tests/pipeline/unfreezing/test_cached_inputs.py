@@ -15,7 +15,7 @@ from icebox.features.backbones import transformers as family
 from icebox.features.extraction.extract import extract
 from icebox.features.nn.partial_forward import PartialForward
 from icebox.features.store.feature_store import FeatureStore
-from icebox.pipeline.config.schema import UnfreezeOptions
+from icebox.pipeline.config.unfreeze import UnfreezeOptions
 from icebox.pipeline.unfreezing.cached_inputs import CachedTexts
 from icebox.pipeline.unfreezing.end_to_end import EndToEndModel
 from icebox.pipeline.unfreezing.freezing_schedule import FreezingSchedule

@@ -10,7 +10,7 @@ from torch import nn
 from icebox.features.errors import IceboxError
 from icebox.features.nn.layer_outputs import Inputs, LayerOutputs
 from icebox.features.nn.partial_forward import PartialForward
-from icebox.pipeline.config.schema import UnfreezeOptions
+from icebox.pipeline.config.unfreeze import UnfreezeOptions
 from icebox.pipeline.unfreezing import trainer
 from icebox.pipeline.unfreezing.end_to_end import EndToEndModel
 from icebox.pipeline.unfreezing.freezing_schedule import FreezingSchedule

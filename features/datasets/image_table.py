@@ -80,6 +80,8 @@ class Source(Dataset):
 
     def read(self, source: str) -> Content:
         """The image's bytes; raises IceboxError for a file that is missing, unreadable or outside the folder."""
+        if not source:
+            raise IceboxError(f"datasets: column {self.image!r} is empty; add the picture's path")
         if cell := reference(source):
             path, row = cell
             if path not in self._tables:
@@ -93,6 +95,8 @@ class Source(Dataset):
     def _source(self, cells: list[str]) -> str:
         """The source of an item: the path of its image, or a reference to the cell that holds it."""
         cell = cells[0].strip()
+        if not cell and self.labelled:
+            raise IceboxError(f"column {self.image!r} is empty; add the picture's path, or leave such rows out")
         return cell if reference(cell) else self._images.find(cell, self.account)
 
     @cached_property

@@ -14,7 +14,7 @@ from icebox.features.abc.dataset import Dataset, Item
 from icebox.features.errors import IceboxError
 from icebox.features.manifest.doubtful_texts import note_doubtful_text
 from icebox.features.manifest.spellings import merge_spellings
-from icebox.features.manifest.validation import Task, validate_items
+from icebox.features.manifest.validation import Task, require_two_labels, validate_items
 
 if TYPE_CHECKING:
     from icebox.features.images.bit_depth import BitDepths
@@ -57,6 +57,7 @@ def build(
     items = list(dataset.items())
     validate_items(items, task)
     items = merge_spellings(items, task, dataset.account)
+    require_two_labels(items)
     keys: list[str] = []
     depths = None
     for item in progress(items):

@@ -13,9 +13,12 @@ FEW_OF_CLASS = 5
 
 
 def split_remarks(rows: Sequence[ManifestRow], task: Task) -> list[Remark]:
-    """Remarks on splits that have few items, or few of a class."""
+    """Remarks on splits that have no items, few, or few of a class."""
     account = Account()
     counts = Counter(row.split for row in rows)
+    for split in ("train", "test"):
+        if rows and not counts[split]:
+            account.note("empty_split", "splits without an item, which no head can be fitted without", split)
     for split in in_order(counts.keys() - {"train"}):
         if counts[split] < FEW_ITEMS:
             points = f"one item is {100 / counts[split]:.1f} points"

@@ -37,6 +37,11 @@ def validate_items(items: Sequence[Item], task: Task = "classification") -> None
             validate_item(item, task)
         except IceboxError as error:
             raise error.at(f"item '{in_line(item.item_id)}'") from error
+    require_two_labels(items)
+
+
+def require_two_labels(items: Sequence[Item]) -> None:
+    """Raise IceboxError where all items have one label."""
     if len({item.label for item in items}) == 1:
         raise IceboxError(
             f"expected at least two different labels, found '{in_line(items[0].label)}' for all of "

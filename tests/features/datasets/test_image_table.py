@@ -117,3 +117,12 @@ def test_a_path_that_is_none_is_one_line(folder, name):
     with pytest.raises(IceboxError) as caught:
         source.read(next(iter(source.items())).source)
     assert "\n" not in str(caught.value)
+
+
+def test_a_row_without_a_path_is_named_with_its_line(folder):
+    with pytest.raises(IceboxError, match=r"t\.csv, line 3: column 'path' is empty; add the picture's path"):
+        items(folder, "path,label\nimg/2.png,x\n  ,y\n")
+    new = Source(path=folder / "t.csv").elsewhere(folder / "t.csv", labelled=False)
+    assert [item.source for item in new.items()] == ["img/2.png", ""]
+    with pytest.raises(IceboxError, match="column 'path' is empty"):
+        new.read("")

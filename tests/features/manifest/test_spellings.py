@@ -84,3 +84,9 @@ def test_a_csv_of_numbers_and_a_json_of_floats_share_their_classes(tmp_path):
     )
     paths = {"train": tmp_path / "t.csv", "test": tmp_path / "t.jsonl"}
     assert [row.label for row in rows(paths)] == ["1", "01", "1", "2.5"]
+
+
+def test_two_spellings_of_one_label_are_nothing_to_learn(tmp_path):
+    (tmp_path / "t.jsonl").write_text('{"text": "a", "label": 1}\n{"text": "b", "label": 1.0}\n')
+    with pytest.raises(IceboxError, match="at least two different labels, found '1' for all of 2 items"):
+        rows(tmp_path / "t.jsonl")

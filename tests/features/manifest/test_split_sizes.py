@@ -25,6 +25,21 @@ def test_splits_of_few_items_are_named_with_what_an_item_weighs():
     ]
 
 
+@pytest.mark.parametrize(
+    ("letters", "said"),
+    [
+        (
+            {"train": "ab" * 50, "val": "ab" * 50},
+            ["splits without an item, which no head can be fitted without: 1, test"],
+        ),
+        ({"test": "ab" * 50}, ["splits without an item, which no head can be fitted without: 1, train"]),
+        ({}, []),
+    ],
+)
+def test_a_split_that_heads_need_and_that_is_empty_is_named(letters, said):
+    assert sentences(rows(**letters)) == said
+
+
 def test_classes_of_few_items_in_a_large_split_are_named_with_their_numbers():
     found = sentences(rows(train="abc" * 50, val="a" * 60 + "bbbb", test="abc" * 20))
     assert found == ["classes with fewer than 5 items in val: 2, b (4), c (0)"]

@@ -11,7 +11,7 @@ from icebox.features.datasets.readers.tables.columns import Column, TableRow
 from icebox.features.datasets.readers.tables.parquet_rows import reference
 from icebox.features.datasets.readers.tables.table import Table, has_table_ending
 from icebox.features.datasets.readers.tables.table_files import table_files
-from icebox.features.errors import IceboxError
+from icebox.features.errors import IceboxError, located
 from icebox.features.names import canonical_name, in_line
 from icebox.features.splits import canonical_split_name
 
@@ -63,9 +63,11 @@ class TableItems:
             own = row.cells[-len(contents) :]
             named = named_by_source and reference(own[0]) is None
             name = cells.get("id", own[0].strip() if named else str(number))
+            with located(f"datasets: {row.where}"):
+                made = source(own)
             yield Item(
                 item_id=unique_id(name, split, row, places_by_id) if "label" in cells else name,
-                source=source(own),
+                source=made,
                 label=label,
                 split=split or canonical_split_name(cells.get("split", "")),
                 group=cells.get("group", ""),

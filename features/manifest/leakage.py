@@ -16,6 +16,7 @@ Leakage = Literal["error", "drop", "allow"]
 Conflicts = Literal["keep", "drop"]
 SIDES = ("train", "val", "test")
 LISTED = 50  # clusters in the file of findings
+MISSING = {"nan", "NaN", "NAN", "NA", "N/A", "n/a", "null", "NULL", "Null", "None", "<NA>", "#N/A", "NaT", "?"}
 MANY_NUMBERS = 3  # items of a class, below which numbers as labels look like numbers to predict
 
 
@@ -146,6 +147,11 @@ def doubtful_classes(rows: Sequence[ManifestRow]) -> list[Finding]:
             kind="similar_classes",
             description="classes that differ only in case, spaces or the form of their letters",
             clusters=similar,
+        ),
+        Finding(
+            kind="missing_labels",
+            description="classes called as other programs call a missing value (drop_labels leaves their rows out)",
+            clusters=[[first[label]] for label in sorted(first.keys() & MISSING)],
         ),
         Finding(
             kind="joined_labels",

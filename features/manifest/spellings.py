@@ -34,7 +34,7 @@ def merge_spellings(items: Sequence[Item], task: Task, account: Account) -> list
 def merge(what: str, values: Iterable[str], account: Account) -> dict[str, str]:
     """{spelling: the name taken} for the values with several spellings, which are noted."""
     merged = merged_spellings(values)
-    for name in sorted(set(merged.values())):
+    for name in sorted(set(merged.values()) - {""}):  # a blank is none, as an empty cell is
         spellings = " = ".join(sorted(spelling for spelling in merged if merged[spelling] == name))
         account.note("spellings", f"{what} that are spelled in several ways and taken as one", spellings)
     return merged

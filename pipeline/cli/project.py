@@ -1,6 +1,7 @@
 """`icebox init` and `icebox run`: a project of the user's own, from nothing to its report."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -89,7 +90,8 @@ def init(
         params = project.recipe(str(recipe))
     project.create(folder, params=params)
     json_schema.write(folder)
-    print(f"{folder}: a new project; its params.yaml says what runs. Next:\n\n    cd {folder}\n    icebox run")
+    enter = f"cd {shlex.quote(str(folder))}"
+    print(f"{folder}: a new project; its params.yaml says what runs. Next:\n\n    {enter}\n    icebox run")
 
 
 def schema(
@@ -176,8 +178,14 @@ def git_root() -> Path | None:
 
 
 def dvc(*arguments: str, check: bool = True) -> int:
-    """Run DVC of this environment, whose stages say `python` and mean this one → its exit code."""
+    """Run DVC of this environment, whose stages say `python` and mean this one → its exit code.
+
+    With `check` raises IceboxError where it fails, as where another process makes the same project just now.
+    """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     quiet = {"DVC_NO_ANALYTICS": "true", "HF_HUB_DISABLE_TELEMETRY": "1"}
     environment = quiet | os.environ | {"PATH": path, verbosity.VARIABLE: verbosity.chosen()}
-    return subprocess.run([sys.executable, "-m", "dvc", *arguments], env=environment, check=check).returncode
+    code = subprocess.run([sys.executable, "-m", "dvc", *arguments], env=environment, check=False).returncode
+    if check and code != 0:
+        raise IceboxError(f"dvc {' '.join(arguments)}: failed, as DVC says above; mend that, then run this again")
+    return code

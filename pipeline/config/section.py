@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from icebox.features.errors import IceboxError, suggestion
 from icebox.features.json_files import shortened
@@ -23,7 +24,7 @@ def parse_section(kind: type[S], value: object, where: str) -> S:
     try:
         return kind.model_validate({} if value is None else value)
     except ValidationError as errors:
-        first = errors.errors()[0]
+        first = nearest(errors.errors())
         # pydantic's place of a union's error holds the name of the branch too ("constrained-int"), which is no key
         place = ".".join([where, *(str(part) for part in first["loc"] if str(part).isidentifier())])
         if first["type"] == "extra_forbidden":
@@ -31,7 +32,19 @@ def parse_section(kind: type[S], value: object, where: str) -> S:
             raise IceboxError(f"{place}: no such key; {suggestion(str(first['loc'][-1]), known)}") from None
         if first["type"] == "missing":
             raise IceboxError(f"{place}: missing") from None
-        raise IceboxError(f"{place}: {first['msg']}, found {shortened(first['input'])}") from None
+        raise IceboxError(
+            f"{place}: {first['msg'].removeprefix('Value error, ')}, found {shortened(first['input'])}"
+        ) from None
+
+
+def nearest(errors: Sequence[ErrorDetails]) -> ErrorDetails:
+    """The first error; where each branch of a union has its own, that of the branch whose form the value has.
+
+    It is the deepest, and speaks of a bound rather than of a type or a choice.
+    """
+    field = errors[0]["loc"][:1]
+    of_field = [error for error in errors if error["loc"][:1] == field]
+    return max(of_field, key=lambda error: (len(error["loc"]), not error["type"].endswith(("_type", "literal_error"))))
 
 
 def kind_at(kind: type[Section], place: Sequence[int | str]) -> type[Section]:

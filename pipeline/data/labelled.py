@@ -32,6 +32,14 @@ class LabelledSplit:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether several items in memory all have the same features."""
+        if isinstance(self.features, DiskFeatures) or len(self.features) < 2:
+            return False
+        first = self.features[0]
+        return bool((self.features[-1] == first).all() and (self.features == first).all())
+
     def take(self, rows: np.ndarray) -> "LabelledSplit":
         """The items at these positions."""
         on_disk = isinstance(self.features, DiskFeatures)

@@ -32,6 +32,12 @@ def run(config: Config, key: str) -> None:
     grid = candidates.generate(head_entry.parameters, fit.search, seed=fit.seed)
     points = learning_curve.sorted_points(fit.labels_per_class)
     most_labels = learning_curve.draw(data, points[-1], fit.seed)
+    if most_labels.train.is_constant:
+        logger.warning(
+            "%s: all train items have the same features, by which no head can tell them apart; look at the items, and "
+            "at the backbone's outputs",
+            input_name,
+        )
     curve = []
     settings = f"{len(grid)} setting{'s' * (len(grid) > 1)}"
     logger.info("fit %s/%s: %s, %s train items", input_name, head_name, settings, f"{len(most_labels.train):,}")

@@ -186,3 +186,13 @@ def test_several_labels_of_a_row_are_told(labels, joined):
     rows = [row(str(i), str(i), label=label) for i, label in enumerate(labels)]
     _, found = resolve_leakage(rows, leakage="error", conflicts="keep")
     assert [r.label for finding in found if finding.kind == "joined_labels" for (r,) in finding.clusters] == joined
+
+
+@pytest.mark.parametrize(
+    ("labels", "missing"),
+    [(["nan", "cat", "dog"], ["nan"]), (["None", "N/A", "yes"], ["N/A", "None"]), (["none", "no", "nana"], [])],
+)
+def test_classes_that_are_missing_values_elsewhere_are_told(labels, missing):
+    rows = [row(str(i), str(i), label=label) for i, label in enumerate(labels)]
+    _, found = resolve_leakage(rows, leakage="error", conflicts="keep")
+    assert [r.label for finding in found if finding.kind == "missing_labels" for (r,) in finding.clusters] == missing

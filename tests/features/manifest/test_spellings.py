@@ -33,6 +33,13 @@ def test_labels_groups_and_slices_spelled_in_several_ways_are_one_and_told():
     ]
 
 
+def test_a_blank_group_is_none_and_no_matter_of_spelling():
+    account = Account()
+    merged = merge_spellings([item(0, "a", " "), item(1, "b", "")], "classification", account)
+    assert [i.group for i in merged] == ["", ""]
+    assert account.remarks() == []
+
+
 def test_one_spelling_throughout_stays():
     items = [item(0, "1.0", "105.0"), item(1, "2.0", "106.0"), item(2, "01", "007")]
     account = Account()

@@ -1,5 +1,7 @@
 """A project of one's own, as a newcomer makes it: init, run, and what each says where it can't."""
 
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from icebox.features.errors import IceboxError
 from icebox.pipeline.cli import project
 from icebox.pipeline.cli.app import main
 from icebox.pipeline.config import loader
@@ -72,7 +75,7 @@ def test_init_with_a_recipe_copies_it(folder, recipe):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give one of --images PATH, --texts FILE and --recipe NAME"),
+        ([], "give one of --images PATH, --texts FILE and --recipe name"),
         (["--images", "raw/photos", "--recipe", "mnist"], "give one of --images"),
         (["--images", "raw/phottos"], "expected a folder of class folders, found no folder there"),
         (["--texts", "raw/note.csv"], "expected a table"),
@@ -158,3 +161,17 @@ def test_run_makes_the_report_without_git_with_a_head_of_ones_own_and_with_git_l
     subprocess.run([*run, "run"], check=True)
     assert "Running stage 'fit" not in capfd.readouterr().out
     assert not project.without_scm(".dvc/config")
+
+
+def test_what_dvc_refuses_is_one_line(monkeypatch):
+    monkeypatch.setattr("sys.executable", shutil.which("false"))
+    with pytest.raises(IceboxError, match="dvc init --quiet: failed, as DVC says above"):
+        project.dvc("init", "--quiet")
+
+
+def test_the_folder_of_a_new_project_can_be_pasted_into_a_shell(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("t.csv").write_text("text,label\na,x\nb,y\n")
+    name = "it's mine"
+    assert main(["init", name, "--texts", "t.csv", "--backbone", "hashing"]) == 0
+    assert f"    cd {shlex.quote(name)}\n" in capsys.readouterr().out

@@ -32,6 +32,14 @@ def test_features_and_labels_come_by_split(tmp_path):
     assert data.train_and_val.item_ids.tolist() == ["item0", "item1", "item2", "item3", "item4"]
 
 
+def test_items_that_cannot_be_told_apart_are_known(tmp_path):
+    train = labelled.load(store(tmp_path, "baabab", "rrrvvt")).train
+    assert not train.is_constant
+    assert not train.take(np.array([1])).is_constant
+    assert train.take(np.array([1, 1, 1])).is_constant
+    assert not train.take(np.array([1, 0, 1])).is_constant
+
+
 def test_there_need_not_be_a_val(tmp_path):
     data = labelled.load(store(tmp_path, "abab", "rrtt"))
     assert data.val is None

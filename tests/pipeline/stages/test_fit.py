@@ -73,3 +73,9 @@ def test_without_val_folds_choose_and_metrics_keep_their_scores_as_vals(project)
     assert len(details["folds"]) == 5
     assert metrics["val"]["n"] == metrics["train_n"] == sum(fold["n"] for fold in details["folds"])
     assert set(pq.read_table(paths.predictions("notes-hashing", "ridge"))["split"].to_pylist()) == {"test"}
+
+
+def test_features_by_which_items_cannot_be_told_apart_are_told(project, caplog):
+    Path("notes.csv").write_text("text,label\n" + "".join(f"{'#' * i},{i % 4}\n" for i in range(1, 121)))
+    fit.run(prepare(), "notes-hashing-ridge")
+    assert "notes-hashing: all train items have the same features" in caplog.text

@@ -75,7 +75,7 @@ def test_init_with_a_recipe_copies_it(folder, recipe):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give one of --images PATH, --texts FILE and --recipe name"),
+        ([], "give one of --images PATH, --texts FILE and --recipe NAME"),
         (["--images", "raw/photos", "--recipe", "mnist"], "give one of --images"),
         (["--images", "raw/phottos"], "expected a folder of class folders, found no folder there"),
         (["--texts", "raw/note.csv"], "expected a table"),

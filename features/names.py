@@ -9,17 +9,18 @@ LARGE_FLOAT = re.compile(r"-?[1-9](?:\.[0-9]+)?e\+[0-9]{2}")  # as Python writes
 TRUTH_VALUES = {"true": "true", "True": "true", "TRUE": "true", "false": "false", "False": "false", "FALSE": "false"}
 DATE_AND_TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?)(Z|\+00:00)?")
 LINE_CHARACTERS, PATH_CHARACTERS = 80, 500  # of a name or a path within a line
+INVISIBLE = "\u200b\u200e\u200f\u2060\ufeff"
 LEADING_ZEROS = re.compile(r"-?0[0-9]{1,40}")  # the number that stands for it has lost them
 
 
 def canonical_name(text: str) -> str:
     """The normal form: 1.0 → 1, True → true, 2024-05-01 00:00:00 → 2024-05-01, accents composed (NFC); 01 stays 01.
 
-    Blanks at its ends go.
+    Blanks at its ends go, and so do characters that are never seen: marks of direction, joints of width zero.
     """
     if text.isascii() and text.isalnum():  # most are, and this is called for every row
         return TRUTH_VALUES.get(text, text)
-    name = unicodedata.normalize("NFC", text.strip())
+    name = unicodedata.normalize("NFC", text.strip().strip(INVISIBLE).strip())
     if name in TRUTH_VALUES:
         return TRUTH_VALUES[name]
     if whole := WHOLE_NUMBER.fullmatch(name):

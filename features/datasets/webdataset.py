@@ -14,6 +14,7 @@ from typing import Annotated
 from annotated_types import Ge, Le
 
 from icebox.features import files
+from icebox.features.abc.account import Account
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
 from icebox.features.datasets.readers.split_names import splits_of_names
 from icebox.features.datasets.readers.tables.cells import as_text
@@ -87,13 +88,13 @@ class Source(Dataset):
         stems = {archive: archive.removesuffix(".tar") for archive in archives}
         splits = splits_of_names(stems.values(), self.path)
         for archive in archives:
-            for sample, parts in list_samples(files.contained_path(self.path, archive)).items():
+            for sample, parts in list_samples(files.contained_path(self.path, archive), self.account).items():
                 where = f"{self.path / archive}, sample '{sample}'"
                 pictures = [parts[ending] for ending in self.image if ending in parts]
                 if len(pictures) != 1:
                     raise IceboxError(
                         f"datasets: {where}: expected one member ending in {', '.join(self.image)}, "
-                        f"found {', '.join(sorted(parts))}"
+                        f"found {', '.join(sorted(parts))} (a sample's name ends at its first dot)"
                     )
                 label, group = self._label(archive, parts, where) if self.labelled else ("", "")
                 offset, size = pictures[0]
@@ -144,7 +145,10 @@ class Source(Dataset):
             raise IceboxError(
                 f"datasets: {where}: the label's member holds {parts[self.label][1]:,} bytes; set `label`"
             )
-        content = self._bytes(archive, parts[self.label]).decode("utf-8", "replace")
+        try:
+            content = self._bytes(archive, parts[self.label]).decode()
+        except UnicodeDecodeError as error:
+            raise IceboxError(f"datasets: {where}: its label is not UTF-8: {error.object[:40]!r}") from error
         if self.key is None and not self.label.endswith("json"):
             return content.strip(), ""
         try:
@@ -158,15 +162,18 @@ class Source(Dataset):
         return cells[0].strip(), cells[1]
 
 
-def list_samples(archive: Path) -> dict[str, dict[str, Member]]:
+def list_samples(archive: Path, account: Account) -> dict[str, dict[str, Member]]:
     """{sample: {extension: member}} of an uncompressed tar, in its order.
 
-    Raises IceboxError for a damaged archive, and for members that are links, devices or lead out of a folder.
+    Hidden members, and a missing end, are noted. Raises IceboxError for a damaged archive, and for members that are
+    links, devices or lead out of a folder.
     """
     samples: dict[str, dict[str, Member]] = {}
     try:
         with tarfile.open(archive, "r:") as tar:
+            end = 0
             for member in tar:
+                end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
                 if member.isdir():
                     continue
                 name = PurePosixPath(member.name)
@@ -181,8 +188,25 @@ def list_samples(archive: Path) -> dict[str, dict[str, Member]]:
                     if extension.lower() in parts:
                         raise IceboxError(f"datasets: {archive}: member '{member.name}' is there twice")
                     parts[extension.lower()] = member.offset_data, member.size
+                else:
+                    account.note("passed_over", "members of archives passed over: hidden", f"{archive}: {member.name}")
+        check_end(archive, end, account)
     except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
         raise IceboxError(
             f"datasets: {archive} is no whole, uncompressed tar: {' '.join(str(error).split())}"
         ) from error
     return samples
+
+
+def check_end(archive: Path, end: int, account: Account) -> None:
+    """Note an archive that stops after its last member, at byte `end`, without the block of zeros that closes a tar.
+
+    Raises IceboxError where something else stands there: tarfile takes a damaged or half header for the end.
+    """
+    with archive.open("rb") as stream:
+        stream.seek(end)
+        block = stream.read(tarfile.BLOCKSIZE)
+    if not block:
+        account.note("no_end", "archives without a tar's end mark, as those that were cut short", str(archive))
+    elif block != bytes(tarfile.BLOCKSIZE):
+        raise IceboxError(f"datasets: {archive} is cut short or damaged after byte {end:,}; fetch or make it anew")

@@ -159,3 +159,41 @@ def test_json_that_cant_be_read_is_one_line(tmp_path, content):
     with pytest.raises(IceboxError, match="expected a JSON object with 'label'") as caught:
         list(Source(path=tmp_path, label="json").items())
     assert "\n" not in str(caught.value)
+
+
+def samples(count: int) -> dict[str, bytes]:
+    return {f"{i}.{end}": bytes(600) if end == "jpg" else b"0" for i in range(count) for end in ("jpg", "cls")}
+
+
+def test_an_archive_that_was_cut_between_two_members_is_told(tmp_path):
+    path = archive(tmp_path / "a.tar", samples(4))
+    path.write_bytes(path.read_bytes()[: 2 * (512 + 1024 + 512 + 512)])
+    source = Source(path=tmp_path)
+    assert len(list(source.items())) == 2
+    (remark,) = source.account.remarks()
+    assert remark.sentence() == f"archives without a tar's end mark, as those that were cut short: 1, {path}"
+
+
+@pytest.mark.parametrize("damage", [lambda tar, at: tar[: at + 100], lambda tar, at: tar[:at] + b"x" + tar[at + 1 :]])
+def test_a_damaged_or_half_header_is_no_end_of_an_archive(tmp_path, damage):
+    path = archive(tmp_path / "a.tar", samples(4))
+    at = 2 * (512 + 1024 + 512 + 512)
+    path.write_bytes(damage(path.read_bytes(), at))
+    with pytest.raises(IceboxError, match=r"a\.tar is cut short or damaged after byte 5,120"):
+        list(Source(path=tmp_path).items())
+
+
+def test_hidden_members_are_counted_and_a_label_must_be_text(tmp_path):
+    archive(tmp_path / "a.tar", samples(2) | {"._0.jpg": b"mac"})
+    source = Source(path=tmp_path)
+    assert len(list(source.items())) == 2
+    assert [remark.count for remark in source.account.remarks()] == [1]
+    archive(tmp_path / "a.tar", {"1.jpg": b"x", "1.cls": b"\xff"})
+    with pytest.raises(IceboxError, match=r"sample '1': its label is not UTF-8: b'\\xff'"):
+        list(source.items())
+
+
+def test_names_with_dots_say_where_a_sample_ends(tmp_path):
+    archive(tmp_path / "a.tar", {"1.left.jpg": b"x", "1.left.cls": b"0"})
+    with pytest.raises(IceboxError, match=r"found left\.cls, left\.jpg \(a sample's name ends at its first dot\)"):
+        list(Source(path=tmp_path).items())

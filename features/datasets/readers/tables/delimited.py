@@ -22,7 +22,8 @@ def read_delimited(
     escape: str | None,
     header: bool,
 ) -> Iterator[TableRow]:
-    """Rows of a file whose cells a delimiter separates; blank lines between rows are noted.
+    """Rows of a file whose cells a delimiter separates; blank lines between rows are noted,
+    and so are lines that repeat the header (of files joined end to end) and quotes that are none.
 
     Raises IceboxError for a broken row, with its line, and as `open_text` does.
     """
@@ -77,7 +78,16 @@ def read_delimited(
                     f"datasets: {where}: expected {len(columns)} columns like the first line, "
                     f"found {len(cells)}; mind the quotes, and the delimiter, which is {delimiter!r}"
                 )
-            yield TableRow(where, [cells[place] for place in positions])
+            if header and cells == columns:
+                account.note(
+                    "repeated_header", "lines that repeat the first, with the names of columns, left out", where
+                )
+                continue
+            requested_cells = [cells[place] for place in positions]
+            if quotes and any(cell[:1] == " " and cell.lstrip(" ")[:1] == '"' for cell in requested_cells):
+                description = "rows with a blank before a quote, which makes the quotes a part of the text"
+                account.note("blank_before_quote", description, where)
+            yield TableRow(where, requested_cells)
     if not columns:
         raise empty_table(path)
 

@@ -86,3 +86,24 @@ def test_a_first_line_without_names_of_columns_is_explained(write, content, advi
     with pytest.raises(IceboxError) as caught:
         cells(write(content))
     assert advice in str(caught.value)
+
+
+def remarks(table: Table) -> tuple[list[list[str]], list[str]]:
+    account = Account()
+    rows = [row.cells for row in table.rows(REQUESTED, account)]
+    return rows, [remark.sentence() for remark in account.remarks()]
+
+
+def test_a_header_in_the_middle_is_no_row_and_is_told(write):
+    rows, said = remarks(write("text,label\na,x\ntext,label\ntext,y\n"))
+    assert rows == [["a", "x"], ["text", "y"]]
+    assert [line.partition(":")[0] for line in said] == [
+        "lines that repeat the first, with the names of columns, left out"
+    ]
+    assert cells(write("text,label\na,x\na,x\n")) == [["a", "x"]] * 2
+
+
+def test_a_quote_after_a_blank_is_told_and_one_within_a_text_is_not(write):
+    rows, said = remarks(write('text,label\n"a, b", "x"\nc "d", y\n'))
+    assert rows == [["a, b", ' "x"'], ['c "d"', " y"]]
+    assert said[0].startswith("rows with a blank before a quote, which makes the quotes a part of the text: 1, ")

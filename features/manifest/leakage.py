@@ -86,6 +86,12 @@ def resolve_leakage(
             "What a head learnt it must not be tested on",
             hint="allow leakage",
         )
+    alike = shared([row for row in rows if row.group], lambda row: normalized_label(row.group))
+    similar = Finding(
+        kind="similar_groups",
+        description="groups on two sides of the split that differ only in case, spaces or the form of their letters",
+        clusters=[cluster for cluster in alike if straddles(cluster) and len({row.group for row in cluster}) > 1],
+    )
     value: Callable[[str], Hashable] = float if task == "regression" else str
     conflicting = Finding(
         kind="conflicting_labels",
@@ -104,7 +110,7 @@ def resolve_leakage(
         description="contents that occur more than once",
         clusters=[cluster for cluster in contents if not straddles(cluster)],
     )
-    findings = [*leaks, conflicting, repeated, *(doubtful_classes(kept) if task == "classification" else ())]
+    findings = [*leaks, similar, conflicting, repeated, *(doubtful_classes(kept) if task == "classification" else ())]
     return kept, [finding for finding in findings if finding.clusters]
 
 

@@ -57,7 +57,7 @@ def build(
     items = list(dataset.items())
     validate_items(items, task)
     items = merge_spellings(items, task, dataset.account)
-    require_two_labels(items)
+    require_two_labels(items, task)
     keys: list[str] = []
     depths = None
     for item in progress(items):

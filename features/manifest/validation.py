@@ -37,12 +37,18 @@ def validate_items(items: Sequence[Item], task: Task = "classification") -> None
             validate_item(item, task)
         except IceboxError as error:
             raise error.at(f"item '{in_line(item.item_id)}'") from error
-    require_two_labels(items)
+    require_two_labels(items, task)
 
 
-def require_two_labels(items: Sequence[Item]) -> None:
-    """Raise IceboxError where all items have one label."""
-    if len({item.label for item in items}) == 1:
+def require_two_labels(items: Sequence[Item], task: Task) -> None:
+    """Raise IceboxError where all items have one label, or are a regression's with targets too small to be scored."""
+    labels = {float(item.label) if task == "regression" else item.label for item in items}
+    if task == "regression" and 0 < max(map(abs, map(float, labels))) < 1 / TARGET_MAX:
+        raise IceboxError(
+            f"expected a label of size {1 / TARGET_MAX:g} at least (task: regression), found smaller ones only; "
+            "take another unit"
+        )
+    if len(labels) == 1:
         raise IceboxError(
             f"expected at least two different labels, found '{in_line(items[0].label)}' for all of "
             f"{len(items):,} items; there is nothing to learn"
@@ -57,11 +63,17 @@ def validate_item(item: Item, task: Task) -> None:
             f"expected a split of {', '.join(splits.SPLITS)} or test-NAME (lower-case letters, digits, '_' and '.'), "
             f"found '{in_line(item.split)}'"
         )
-    if task == "regression" and not is_number(item.label):
-        raise IceboxError(f"expected a finite number as its label (task: regression), found '{in_line(item.label)}'")
-    if task == "regression" and abs(float(item.label)) > TARGET_MAX:
+    if task == "regression":
+        require_target(item.label)
+
+
+def require_target(label: str) -> None:
+    """Raise IceboxError for a regression's label that is no finite number, or too large to be scored."""
+    if not is_number(label):
+        raise IceboxError(f"expected a finite number as its label (task: regression), found '{in_line(label)}'")
+    if abs(float(label)) > TARGET_MAX:
         raise IceboxError(
-            f"expected a label of size {TARGET_MAX:g} at most (task: regression), found '{in_line(item.label)}'; "
+            f"expected a label of size {TARGET_MAX:g} at most (task: regression), found '{in_line(label)}'; "
             "take logarithms, or another unit"
         )
 

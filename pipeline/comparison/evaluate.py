@@ -13,10 +13,10 @@ from typing import Any, Literal
 import numpy as np
 
 from icebox.features import fingerprint
-from icebox.features.errors import IceboxError, suggestion
+from icebox.features.errors import IceboxError, located, suggestion
 from icebox.features.json_files import read_json
 from icebox.features.manifest import manifest
-from icebox.features.manifest.validation import is_number
+from icebox.features.manifest.validation import require_target
 from icebox.features.names import canonical_name
 from icebox.features.splits import in_order
 from icebox.pipeline.comparison import bootstrap, significance, statistics, test_predictions
@@ -111,8 +111,8 @@ class LabelledItems:
                     f"expected items of one split, found {', '.join(in_order(splits))}; name one: --split test"
                 )
             if self.opened.task == "regression":
-                if not is_number(item.label):
-                    raise IceboxError(f"{item.place}: expected a finite number as its label, found '{item.label}'")
+                with located(item.place):
+                    require_target(item.label)
                 yield item
             elif (known := by_name.get(canonical_name(item.label))) is not None:
                 yield replace(item, label=known)

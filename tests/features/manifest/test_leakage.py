@@ -196,3 +196,15 @@ def test_classes_that_are_missing_values_elsewhere_are_told(labels, missing):
     rows = [row(str(i), str(i), label=label) for i, label in enumerate(labels)]
     _, found = resolve_leakage(rows, leakage="error", conflicts="keep")
     assert [r.label for finding in found if finding.kind == "missing_labels" for (r,) in finding.clusters] == missing
+
+
+@pytest.mark.parametrize(
+    ("groups", "told"), [(("P1", "p1"), True), (("p 1", "p  1"), True), (("p1", "p2"), False), (("", ""), False)]
+)
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_groups_with_nearly_the_same_name_on_two_sides_are_told(groups, told, split):
+    rows = [
+        row(str(i), str(i), label="ab"[i], group=group, split=("train", split)[i]) for i, group in enumerate(groups)
+    ]
+    _, found = resolve_leakage(rows, leakage="error", conflicts="keep")
+    assert any(finding.kind == "similar_groups" for finding in found) == (told and split == "test")

@@ -45,6 +45,10 @@ def test_a_regressions_labels_must_have_squares():
     with pytest.raises(IceboxError, match=r"item 'x': expected a label of size 1e.100 at most .* found '-1e300'"):
         validate_items([item("1", "1.5"), item(label="-1e300")], "regression")
     validate_items([item("1", "-1e100"), item("2", "1e-300")], "regression")
+    with pytest.raises(IceboxError, match=r"expected a label of size 1e-100 at least .* smaller ones only"):
+        validate_items([item("1", "1e-150"), item("2", "-3e-160")], "regression")
+    with pytest.raises(IceboxError, match="found '2' for all of 2 items"):
+        validate_items([item("1", "2"), item("2", "2.0")], "regression")
 
 
 @pytest.mark.parametrize("field", ["item_id", "label", "group", "year"])

@@ -150,7 +150,7 @@ def test_a_regression_has_its_own_scores(run, tmp_path):
     assert found["scores"]["rmse"]["low"] <= found["scores"]["rmse"]["value"] <= found["scores"]["rmse"]["high"]
     assert (found["classes"], found["confusion"]) == ([], [])
     assert (
-        "expected a finite number as its label, found 'many'"
+        "expected a finite number as its label (task: regression), found 'many'"
         in run("sizes", table(tmp_path / "n.csv", [("a", "many")]))[2]
     )
 

@@ -78,7 +78,7 @@ def read_delimited(
                     f"datasets: {where}: expected {len(columns)} columns like the first line, "
                     f"found {len(cells)}; mind the quotes, and the delimiter, which is {delimiter!r}"
                 )
-            if header and cells == columns:
+            if header and cells == columns and len(cells) > 1:  # of one column, it may be a text
                 account.note(
                     "repeated_header", "lines that repeat the first, with the names of columns, left out", where
                 )

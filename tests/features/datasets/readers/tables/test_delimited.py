@@ -101,6 +101,7 @@ def test_a_header_in_the_middle_is_no_row_and_is_told(write):
         "lines that repeat the first, with the names of columns, left out"
     ]
     assert cells(write("text,label\na,x\na,x\n")) == [["a", "x"]] * 2
+    assert [row.cells for row in write("text\na\ntext\n").rows(REQUESTED[:1])] == [["a"], ["text"]]
 
 
 def test_a_quote_after_a_blank_is_told_and_one_within_a_text_is_not(write):

@@ -88,8 +88,7 @@ def init(
         params = project.texts_params(name, source, table=table, backbone=backbone or "minilm", weights=own_weights)
     else:
         params = project.recipe(str(recipe))
-    project.create(folder, params=params)
-    json_schema.write(folder)
+    project.create(folder, params=params, write_schema=json_schema.write)
     enter = f"cd {shlex.quote(str(folder))}"
     print(f"{folder}: a new project; its params.yaml says what runs. Next:\n\n    {enter}\n    icebox run")
 

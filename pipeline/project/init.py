@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -36,8 +36,8 @@ heads: [logreg, linear_svm, knn] # or one a line, with its settings, where a lis
 """
 
 
-def create(folder: Path, *, params: str) -> None:
-    """Write a new project. Raises IceboxError where the folder holds one already."""
+def create(folder: Path, *, params: str, write_schema: Callable[[Path], object]) -> None:
+    """Write a new project, params.yaml last. Raises IceboxError where the folder holds one already."""
     if (folder / "params.yaml").exists():
         raise IceboxError(
             f"{folder / 'params.yaml'}: there is a project already; `icebox init --update` renews its dvc.yaml"
@@ -48,7 +48,8 @@ def create(folder: Path, *, params: str) -> None:
     for kind in PLUGINS:
         (folder / "plugins" / kind).mkdir(parents=True, exist_ok=True)
     (folder / "data/raw").mkdir(parents=True, exist_ok=True)
-    files.write_text(folder / "params.yaml", EDITORS_LINE + params)
+    write_schema(folder)
+    files.write_text(folder / "params.yaml", EDITORS_LINE + params)  # by it a project counts as made
 
 
 def update(folder: Path) -> list[str]:

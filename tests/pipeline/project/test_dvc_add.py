@@ -48,7 +48,7 @@ def draw(path: Path, color: tuple[int, int, int]) -> None:
 def added(tmp_path_factory) -> Path:
     """A new project in git whose raw data DVC keeps, as links."""
     folder = tmp_path_factory.mktemp("added")
-    init.create(folder, params=PARAMS)
+    init.create(folder, params=PARAMS, write_schema=lambda _: None)
     for i in range(8):
         draw(folder / f"data/raw/f/{'ab'[i % 2]}/{i}.png", (i, 0, 0))
     (folder / "data/raw/deeper").mkdir()
@@ -135,7 +135,7 @@ def test_links_that_lead_elsewhere_stay_outside(project, target, tmp_path, capsy
 @pytest.mark.parametrize("place", ["absolute", "relative"])
 def test_a_cache_that_is_configured_elsewhere_is_the_projects_too(tmp_path, monkeypatch, place):
     shared, folder = tmp_path / "shared", tmp_path / "project"
-    init.create(folder, params=PARAMS)
+    init.create(folder, params=PARAMS, write_schema=lambda _: None)
     (folder / ".dvc").mkdir()
     (folder / ".dvc/config").write_text(
         f"[cache]\n    dir = {shared if place == 'absolute' else '../../shared'}\n    type = symlink\n"

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from icebox.features import files
 from icebox.features.datasets.csv_text import Source
 from icebox.pipeline.cli.app import main
 from icebox.pipeline.config import loader
@@ -19,6 +20,24 @@ def test_params_of_a_new_project_name_their_schema(project):
     assert json.loads((project / "params.schema.json").read_text())["required"] == ["datasets", "stores", "heads"]
     assert "params.schema.json" not in (project / ".gitignore").read_text()
     assert list(loader.load(project / "params.yaml").datasets) == ["flowers"]
+
+
+@pytest.mark.parametrize("file", ["dvc.yaml", "params.schema.json", "params.yaml"])
+def test_where_it_ends_before_a_file_the_next_one_makes_the_whole_project(project, tmp_path, monkeypatch, file):
+    write_text = files.write_text
+
+    def write_until(target, text):
+        if target.name == file:
+            raise KeyboardInterrupt
+        write_text(target, text)
+
+    arguments = ["init", str(tmp_path / "again/flowers"), "--images", str(tmp_path / "photos")]
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_text", write_until)
+        assert main(arguments) == 130
+    assert main(arguments) == 0
+    made = {path.name: path.read_bytes() for path in (tmp_path / "again/flowers").iterdir() if path.is_file()}
+    assert made == {path.name: path.read_bytes() for path in project.iterdir() if path.is_file()}
 
 
 def test_an_update_renews_the_schema(project, capsys):

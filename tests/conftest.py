@@ -85,9 +85,9 @@ class Project:
         return Project(to)
 
 
-def make_raw_data(raw: Path) -> None:
-    """60 pictures, bright or dark, and 60 notes that hold "good" or "bad"."""
-    random = np.random.default_rng(0)
+def make_raw_data(raw: Path, *, seed: int = 0) -> None:
+    """60 pictures, bright or dark, and 60 notes that hold "good" or "bad"; another seed, other pictures."""
+    random = np.random.default_rng(seed)
     for i in range(60):
         label = ("bright", "dark")[i % 2]
         values = random.integers(0, 100, (9, 9), np.uint8) + np.uint8(0 if i % 2 else 150)

@@ -18,7 +18,7 @@ from pathlib import Path
 LIBRARIES = (
     "numpy", "scipy.stats", "sklearn.linear_model", "sklearn.decomposition", "sklearn.neighbors", "sklearn.svm",
     "sklearn.manifold", "sklearn.metrics", "joblib", "lightgbm", "h5py", "pyarrow.parquet", "torch",
-    "safetensors.torch", "PIL.Image", "pydantic", "ruamel.yaml", "typer", "tqdm", "jinja2", "tabulate",
+    "torch._dynamo", "safetensors.torch", "PIL.Image", "pydantic", "ruamel.yaml", "typer", "tqdm", "jinja2", "tabulate",
 )  # fmt: skip
 PYTHON = """#!{python} -IS
 import array, json, os, socket, sys

@@ -17,7 +17,7 @@ from icebox.pipeline.data.on_disk import DiskFeatures
 def class_numbers(y: Any) -> tuple[np.ndarray, np.ndarray]:
     """(the classes (k,), sorted; the labels (n,) as their numbers). Raises ValueError unless k ≥ 2."""
     check_classification_targets(y)
-    classes, numbers = np.unique(y, return_inverse=True)
+    classes, numbers = np.unique(np.asarray(y), return_inverse=True)  # y may be an array of another library
     if len(classes) < 2:
         raise ValueError(f"expected at least two classes, found only one class: {classes}")
     return classes, numbers

@@ -81,7 +81,8 @@ def run(folder, *, cut=False, seed=0, on_epoch=None, **how):
     layer_outputs, head = made()
     rows, labels = data()
     val, val_labels = data(1)
-    settings = UnfreezeOptions(**{"epochs": 4, "batch_size": 16, "learning_rate": 0.01, "seed": seed, **how})
+    defaults = UnfreezeOptions(epochs=4, batch_size=16, learning_rate=0.01, seed=seed)
+    settings = defaults.model_copy(update=how)  # beyond the bounds of params.yaml, too
 
     class Backbone:
         pass

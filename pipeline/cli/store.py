@@ -48,7 +48,7 @@ def row(name: str, stores: dict[str, "schema.Store"]) -> dict[str, Any]:
         store = FeatureStore(paths.store(name))
     except IceboxError as error:  # of those errors only one of damage has a hint
         problem = "damaged" if error.hint else "not readable now"
-        return {**columns, "outputs": f"{problem}; see: python -m pipeline store verify {name}"}
+        return {**columns, "outputs": f"{problem}; see: icebox store verify {name}"}
     return {
         **columns,
         "items": len(store),
@@ -106,7 +106,7 @@ def verify(
             print(f"{store.name}: " + (f"{len(lost)} shards are lost; {again}" if lost else "mended"))
         else:
             damaged += 1
-            first = "" if broken_index else f"run: python -m pipeline store verify --repair {store.name}; then "
+            first = "" if broken_index else f"run: icebox store verify --repair {store.name}; then "
             print(f"{store.name}: damaged; {first}{again}", file=sys.stderr)
     if damaged:
         raise IceboxError(f"{damaged} damaged; see above for the files and for what to run")

@@ -27,6 +27,8 @@ def principal_components(features: np.ndarray, *, seed: int) -> np.ndarray:
         return np.zeros((len(features), 2), np.float32)
     standardized = StandardScaler().fit_transform(features.astype(np.float32))
     components = min(COMPONENTS_MAX, *standardized.shape)
+    if not np.ptp(standardized, axis=0).any():  # no variance to explain: all items lie at one point
+        return np.zeros((len(features), components), np.float32)
     pca = PCA(components, svd_solver="randomized", random_state=seed)
     return np.asarray(pca.fit_transform(standardized))
 
@@ -35,12 +37,12 @@ def maps(components: np.ndarray, *, seed: int) -> dict[str, np.ndarray]:
     """Two maps of principal components (n, d) → points (n, 2) by method, whole numbers in 0..1000.
 
     `pca` is the first two components. `tsne` keeps neighbors together; its distances mean nothing. Fewer than four
-    items have no t-SNE.
+    items, and items that all lie at one point, have no t-SNE, which would divide by their spread (and crash).
     """
     from sklearn.manifold import TSNE
 
     plane = np.pad(components, ((0, 0), (0, 2)))[:, :2]
-    if len(components) < 4:
+    if len(components) < 4 or np.ptp(plane[:, 0]) == 0:
         return {"pca": to_grid(plane)}
     perplexity = min(30.0, (len(components) - 1) / 3)
     with threadpool_limits(1):  # two threads on busy cores wait for each other: 40 times slower on 180 items

@@ -68,7 +68,7 @@ def test_ls_lists_what_is_here(project, capsys):
 def test_ls_shows_a_damaged_store_beside_the_others(project, capsys):
     shard_of("tiny-more", 2).unlink()
     assert main(["store", "ls"]) == 0
-    assert "damaged; see: python -m pipeline store verify tiny-more" in capsys.readouterr().out
+    assert "damaged; see: icebox store verify tiny-more" in capsys.readouterr().out
 
 
 def test_ls_of_nothing_says_what_to_run(tmp_path, monkeypatch, capsys):

@@ -54,3 +54,10 @@ def test_a_sample_is_in_order_and_the_same_each_time():
     assert (np.sort(found) == found).all()
     assert (feature_space.sample(ALONE, 10, seed=0) == found).all()
     assert feature_space.sample(ALONE, 500, seed=0) is ALONE
+
+
+def test_items_that_cannot_be_told_apart_lie_at_one_point_and_have_no_tsne():
+    components = feature_space.principal_components(np.full((40, 5), 0.3, np.float16), seed=0)
+    assert {name: points.tolist() for name, points in feature_space.maps(components, seed=0).items()} == {
+        "pca": [[0, 0]] * 40
+    }

@@ -98,7 +98,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         if "TorchScript" in line:
             line = "a TorchScript archive; save `model.state_dict()`"
         reason = f"{type(error).__name__}: {line}" if "Weights only" not in line else "no whole pickle of tensors"
-        raise IceboxError(f"weights: {path} can't be read ({reason}); damaged, or not a weights file?") from error
+        raise IceboxError(f"weights: {path} can't be read ({reason}); {advice_for(path)}") from error
     return unwrap(content, path)
 
 
@@ -181,3 +181,14 @@ def first_names(keys: Iterable[str]) -> str:
     """The first few names as text, and how many more there are."""
     first, rest = list(keys)[:NAMED_AT_MOST], list(keys)[NAMED_AT_MOST:]
     return ", ".join(first) + (f" and {len(rest)} more" if rest else "")
+
+
+def advice_for(path: Path) -> str:
+    """What a file that is no checkpoint may be."""
+    with path.open("rb") as stream:
+        start = stream.read(64).lstrip().lower()
+    if start.startswith(b"version https://git-lfs"):
+        return "it is the pointer that Git LFS keeps in the file's place: git lfs pull fetches the file itself"
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "it is a page of the web: fetch the file itself"
+    return "damaged, or not a weights file?" if start else "it is empty"

@@ -198,3 +198,20 @@ def test_a_download_that_is_not_what_its_name_says_is_refused(hub, server):
     (hub / "resnet18-f37072fd.pth").write_bytes(b"an older login page")
     with pytest.raises(IceboxError, match=r"starts with f37072fd, found .*; delete it"):
         checkpoints.download(f"{url}/resnet18-f37072fd.pth")
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n", "git lfs pull fetches"),
+        (b"\n<!DOCTYPE html><title>Sign in</title>", "a page of the web"),
+        (b"", "it is empty"),
+        (b"text", "damaged, or not a weights file"),
+    ],
+)
+def test_what_lies_in_a_weights_files_place_is_called_by_its_name(tmp_path, name, content, advice):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(IceboxError, match=advice) as caught:
+        checkpoints.read_tensors(tmp_path / name)
+    assert "\n" not in str(caught.value)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from icebox.features.abc.dataset import Content, Modality, Pair
-from icebox.features.datasets.readers.file_kinds import SIGNATURE_BYTES, SIGNATURES, UTF_16
+from icebox.features.datasets.readers.file_kinds import SIGNATURES, UTF_16
 from icebox.features.datasets.readers.tables.columns import column_list
 from icebox.features.errors import IceboxError
 from icebox.features.text import cleaning
 
+ENOUGH_BYTES = 16  # of a first line, to tell by its NUL characters that it is UTF-16
 TAB = "\t"
 COLUMN_NAME = re.compile(r"\S|\S.{0,38}\S")  # as a header has it: not empty, short, without blanks around
 
@@ -112,7 +113,7 @@ def decoded_lines(stream: IO[bytes], encoding: str, place: str) -> Iterator[str]
 def other_kind(start: bytes) -> str:
     """What a file is by its first line, where it is no text in an encoding that knows no NUL; else ""."""
     kind = next((name for signature, name in SIGNATURES if start.startswith(signature)), "")
-    if kind == UTF_16 or (len(start) >= SIGNATURE_BYTES and 4 * start.count(0) > len(start)):
+    if kind == UTF_16 or (len(start) >= ENOUGH_BYTES and 4 * start.count(0) > len(start)):
         return f"{kind or 'NUL characters'}; name its encoding: --encoding utf-16"
     return kind
 

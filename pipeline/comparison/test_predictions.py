@@ -124,7 +124,8 @@ def of_split(stored: StoredPredictions, split: StoredSplit) -> SplitPredictions:
     if not stored.has_probabilities:
         return ClassificationPredictions(*items, margins(split.scores, split.predicted), "margin")
     confidence, of_labels = (scores_of(split.scores, classes) for classes in (split.predicted, split.labels))
-    return ClassificationPredictions(*items, confidence, "confidence", of_labels)
+    # float64, as heads gave them: the least probability that log loss counts hangs on the type, and files hold float32
+    return ClassificationPredictions(*items, confidence, "confidence", of_labels.astype(np.float64))
 
 
 def scores_of(scores: np.ndarray, classes: np.ndarray) -> np.ndarray:

@@ -120,3 +120,12 @@ def test_always_giving_one_answer_is_scored_by_the_measure_that_chooses(metric: 
 def test_a_regressions_constant_answer_is_the_best_one_by_its_measure(metric: str, answer: str, score: float):
     sample = Sample(np.array([1.0, 1.0, 7.0]), np.zeros(3))
     assert test_predictions.constant_baseline(sample, [], METRICS[metric]) == (answer, pytest.approx(score))
+
+
+def test_a_probability_of_zero_costs_as_much_as_when_the_head_gave_it(tmp_path: Path):
+    """Files hold float32, of which 0 is as far below 1 as its rounding, and less far than a float64."""
+    columns = {"item_id": ["v", "w"], "split": ["test"] * 2, "label": ["a", "b"], "prediction": ["a", "a"]}
+    columns |= {name: np.array(p, np.float32) for name, p in (("p_a", [1.0, 1.0]), ("p_b", [0.0, 0.0]))}
+    pq.write_table(pa.table(columns), tmp_path / "h.parquet")
+    sample = test_predictions.read(tmp_path / "h.parquet")["test"].sample
+    assert METRICS["log_loss"].function(sample) == pytest.approx(metrics.log_loss([0, 1], [[1.0, 0.0], [1.0, 0.0]]))

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -76,13 +78,14 @@ def test_names_of_splits_are_ours(folder):
     }
 
 
-def test_other_files_in_a_folder_are_counted(folder):
+def test_other_files_in_a_folder_are_counted(folder, monkeypatch):
     root = folder("a.parquet")
     (root / "README.md").write_text("x")
-    source = Source(path=root)
+    monkeypatch.chdir(root.parent)  # long paths are cut
+    source = Source(path=Path(root.name))
     assert len(list(source.items())) == 2
     assert [remark.sentence() for remark in source.account.remarks()] == [
-        f"files and folders beside the tables, passed over: 1, {root}/README.md"
+        f"files and folders beside the tables, passed over: 1, {root.name}/README.md"
     ]
 
 

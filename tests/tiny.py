@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from icebox.features import fingerprint
 from icebox.features.abc.backbone import Backbone
 from icebox.features.abc.dataset import Content, Pair
 from icebox.features.errors import ItemError
+from icebox.features.extraction.extract import extract
 from icebox.features.manifest.manifest import ManifestRow
 
 
@@ -80,3 +82,17 @@ def pairs(*texts: tuple[str, str]) -> tuple[list[ManifestRow], dict[str, Pair]]:
     """A manifest of pairs, and what to read them from."""
     known = {f"pair{number}": Pair(*both) for number, both in enumerate(texts)}
     return [replace(row, item_key=fingerprint.of_content(known[row.source])) for row in rows(*known)], known
+
+
+def extract_doubled(items: str, *, store: Path, cache: Path) -> list[str]:
+    """Extract one-digit contents, three to a shard → what passed the backbone, but for the canary."""
+    backbone = Doubling()
+    done = extract(
+        rows(*items),
+        read=lambda source: source,
+        backbone=backbone,
+        cache_root=cache,
+        store=store,
+        shard_rows=3,
+    )
+    return backbone.passed[-done.passed :] if done.passed else []

@@ -31,7 +31,7 @@ class Page(HTMLParser):
 
 
 def faults(root: Path) -> list[str]:
-    """What is wrong with the links of the site in `root`, a line each."""
+    """The faults of the links of the site in `root`, a line each."""
     pages = {path: Page(path) for path in sorted(root.rglob("*.html"))}
     found = [f"{path.relative_to(root)}: fetches {url}" for path, page in pages.items() for url in outside(page)]
     for path, page in pages.items():
@@ -47,7 +47,7 @@ def faults(root: Path) -> list[str]:
 
 
 def outside(page: Page) -> list[str]:
-    """What a page fetches from elsewhere."""
+    """The addresses elsewhere that a page fetches from."""
     return [url for url in page.fetched if leaves_the_site(url) and not url.startswith("data:")]
 
 

@@ -175,7 +175,7 @@ class Tables:
         return "\n".join(["| key | value | default | |", "|---|---|---|---|", *rows]) if rows else "It takes no keys."
 
     def default(self, key: str, value: Schema, required: Any) -> str:
-        """What stands for a key that is left out."""
+        """The value of a key that is left out."""
         if key in required:
             return "*required*"
         default = value.get("default")
@@ -190,7 +190,7 @@ class Tables:
         return self.resolved(branches[0]) if len(branches) == 1 else value
 
     def kind(self, value: Schema, path: str) -> str:
-        """What may stand for a key, in words."""
+        """The values that may stand for a key, in words."""
         kinds = dict.fromkeys(self.kinds(value, path))
         if TYPES["number"] in kinds:
             kinds.pop(TYPES["integer"], None)
@@ -241,7 +241,7 @@ class Tables:
 
 
 def meaning(key: str, value: Schema) -> str:
-    """What a key means, for a cell of a table."""
+    """The meaning of a key, for a cell of a table."""
     text = value.get("description", "")
     if text.startswith(f"`{key}`: "):
         text = text.removeprefix(f"`{key}`: ")

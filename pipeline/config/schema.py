@@ -76,7 +76,7 @@ class Split(Section):
 
 
 class Input(Section):
-    """What heads see of a store, and how they are fitted on it.
+    """The features of a store that heads see, and how heads are fitted on them.
 
     `outputs` side by side, by default all that are stored. Items of train in each of `views`, those of val and test in
     its first only; by default in the first that is stored, and pairs of texts as (u, v, |u − v|, u · v). The others

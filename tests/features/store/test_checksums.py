@@ -10,13 +10,12 @@ import pytest
 
 from icebox.features import fingerprint
 from icebox.features.errors import IceboxError
-from icebox.features.extraction.extract import extract
 from icebox.features.store import shards
 from icebox.features.store.cache import adopt
 from icebox.features.store.compaction import compact
 from icebox.features.store.feature_store import FeatureStore
 from tests.features.store.test_verification import flip, overwrite
-from tests.tiny import Doubling, rows
+from tests.tiny import extract_doubled
 
 
 @pytest.fixture(autouse=True)
@@ -42,16 +41,7 @@ def hashed(monkeypatch) -> list[Path]:
 
 
 def run(folder: Path, items: str = "012345678") -> list[str]:
-    backbone = Doubling()
-    done = extract(
-        rows(*items),
-        read=lambda source: source,
-        backbone=backbone,
-        cache_root=folder / ".icebox/shards",
-        store=folder / "store",
-        shard_rows=3,
-    )
-    return backbone.passed[-done.passed :] if done.passed else []
+    return extract_doubled(items, store=folder / "store", cache=folder / ".icebox/shards")
 
 
 def cached(folder: Path) -> list[Path]:

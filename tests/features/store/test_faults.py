@@ -9,29 +9,19 @@ import numpy as np
 import pytest
 
 from icebox.features.errors import IceboxError
-from icebox.features.extraction.extract import extract
 from icebox.features.store import pruning, verification
 from icebox.features.store.cache import adopt
 from icebox.features.store.compaction import compact
 from icebox.features.store.feature_store import FeatureStore
 from tests import faults
-from tests.tiny import Doubling, rows
+from tests.tiny import extract_doubled
 
 TRIALS = 60
 FAULTS = [*faults.ERRNOS, MemoryError(), KeyboardInterrupt()]
 
 
 def run(folder: Path, items: str = "01234567") -> list[str]:
-    backbone = Doubling()
-    done = extract(
-        rows(*items),
-        read=lambda source: source,
-        backbone=backbone,
-        cache_root=folder / "cache",
-        store=folder / "store",
-        shard_rows=3,
-    )
-    return backbone.passed[-done.passed :] if done.passed else []
+    return extract_doubled(items, store=folder / "store", cache=folder / "cache")
 
 
 WORK = {

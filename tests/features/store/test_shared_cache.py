@@ -12,14 +12,13 @@ from pathlib import Path
 import pytest
 
 from icebox.features.errors import IceboxError
-from icebox.features.extraction.extract import extract
 from icebox.features.store import shards
 from icebox.features.store.cache import ShardCache, adopt
 from icebox.features.store.compaction import compact
 from icebox.features.store.feature_store import FeatureStore
 from icebox.features.store.pruning import prune
 from tests.features.store.test_verification import flip
-from tests.tiny import Doubling, rows
+from tests.tiny import extract_doubled
 
 OTHER_USER = 54321
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="takes the place of two users")
@@ -27,16 +26,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="takes the place of tw
 
 def run(lab: Path, project: str, items: str = "012345") -> list[str]:
     """What passes the backbone in a project that shares the lab's cache."""
-    backbone = Doubling()
-    done = extract(
-        rows(*items),
-        read=lambda source: source,
-        backbone=backbone,
-        cache_root=lab / "shards",
-        store=lab / project / "store",
-        shard_rows=3,
-    )
-    return backbone.passed[-done.passed :] if done.passed else []
+    return extract_doubled(items, store=lab / project / "store", cache=lab / "shards")
 
 
 def contents(folder: Path) -> dict[str, bytes]:

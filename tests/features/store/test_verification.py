@@ -8,26 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icebox.features.errors import IceboxError
-from icebox.features.extraction.extract import extract
 from icebox.features.store import verification
 from icebox.features.store.cache import ShardCache
 from icebox.features.store.feature_store import FeatureStore
 from icebox.features.store.verification import repair
-from tests.tiny import Doubling, rows
+from tests.tiny import extract_doubled
 
 
-def run(folder: Path, items="012345678") -> list[str]:
-    """Extract, and return what passed the backbone, but for the canary."""
-    backbone = Doubling()
-    done = extract(
-        rows(*items),
-        read=lambda source: source,
-        backbone=backbone,
-        cache_root=folder / "cache",
-        store=folder / "store",
-        shard_rows=3,
-    )
-    return backbone.passed[-done.passed :] if done.passed else []
+def run(folder: Path, items: str = "012345678") -> list[str]:
+    return extract_doubled(items, store=folder / "store", cache=folder / "cache")
 
 
 def contents(folder: Path) -> dict[str, bytes]:

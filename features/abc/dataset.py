@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from icebox.features.abc.account import Account
+from icebox.features.abc.targets import Target
 
 
 @dataclass(frozen=True)
@@ -90,3 +91,27 @@ class Dataset(ABC):
         other = object.__new__(type(self))
         other.__dict__.update(kept | {"further": True} | attributes)
         return other
+
+
+class DenseDataset(Dataset):
+    """A source of pictures with a target each: masks or boxes. Its items have no labels of their own ("").
+
+    A manifest gives them the target's sha256 as their label, so that whatever hangs on labels notices a changed target.
+    Its file also says `TASK = "segmentation"` (or "detection"), which is read without importing it.
+    """
+
+    modality: Modality = "image"
+    task: ClassVar[Literal["segmentation", "detection"]]
+
+    @property
+    @abstractmethod
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes; a class number in a target is a position among them. Known once `items` has run."""
+
+    @abstractmethod
+    def target(self, source: str) -> Target:
+        """The mask or the boxes of the picture behind `Item.source`.
+
+        Raises IceboxError, which names the file, for one that is missing, damaged or not of this kind. What is odd but
+        taken (a box outside of the picture, an unknown value set to IGNORED) is noted in `account`.
+        """

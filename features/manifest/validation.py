@@ -4,14 +4,17 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from icebox.features import splits
 from icebox.features.abc.dataset import Item
 from icebox.features.errors import IceboxError
 from icebox.features.names import canonical_name, in_line
 
-Task = Literal["classification", "regression"]
+LabelTask = Literal["classification", "regression"]  # one label an item
+DenseTask = Literal["segmentation", "detection"]  # a mask, or boxes: see features/abc/targets.py
+Task = LabelTask | DenseTask
+DENSE_TASKS = get_args(DenseTask)
 SLICE_NAME = re.compile(r"\w+")
 SHOWN = 3  # names in an error
 TARGET_MAX = 1e100  # of a regression, either sign: the squares of larger ones overflow, and so do all scores

@@ -14,6 +14,7 @@ from icebox.features.splits import SPLITS, in_order
 from icebox.features.store import index, shards, virtual_datasets
 from icebox.features.store.checksums import Checksums
 from icebox.features.store.memory_maps import ShardMaps
+from icebox.features.store.targets import StoredTargets
 from icebox.features.text.pairs import PAIR, PARTS, TEXTS, combine_pairs_into
 
 if TYPE_CHECKING:  # reading a store must not cost the two seconds of importing torch
@@ -72,6 +73,11 @@ class FeatureStore:
     def groups(self) -> np.ndarray:
         """The items' groups (n,) str: items of one group share a split, and a fold. "" is none."""
         return index.decoded_texts(self.index.groups)
+
+    @cached_property
+    def targets(self) -> StoredTargets:
+        """The pictures' masks or boxes, of a dataset that has some; by position of the manifest, read when indexed."""
+        return StoredTargets(self.folder, self.item_ids, self.labels)
 
     @cached_property
     def shards(self) -> list[shards.Shard]:

@@ -21,7 +21,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from icebox.features import files, plugins
 from icebox.features.errors import IceboxError
-from icebox.features.manifest.validation import Task
+from icebox.features.manifest.validation import LabelTask
 from icebox.pipeline.config import meanings, names, plugin_schema
 from icebox.pipeline.config.schema import (
     NO_DATA,
@@ -261,7 +261,7 @@ def dataset_keys(*, column: Schema | None) -> dict[str, Schema]:
             "description": "Fractions of val and test, or the column that says the split.",
         },
         "task": {
-            "enum": list(get_args(Task)),
+            "enum": list(get_args(LabelTask)),
             "default": "classification",
             "description": meanings.SHARED["datasets"]["task"],
         },

@@ -6,7 +6,7 @@ from typing import Any, get_args
 from icebox.features import plugins
 from icebox.features.errors import IceboxError, suggestion
 from icebox.features.json_files import shortened
-from icebox.features.manifest.validation import Task
+from icebox.features.manifest.validation import LabelTask
 from icebox.pipeline.config import names, plugin_schema
 from icebox.pipeline.config.references import check_references
 from icebox.pipeline.config.schema import (
@@ -112,7 +112,7 @@ def catalog(
         family = str(parameters.pop(key_of_family, key))
         file = plugins.file(package, family, where)
         if name == "datasets":
-            common = dataset_keys(parameters, where)
+            common = dataset_keys(parameters, where, file)
         else:
             common = pretrain_keys(parameters, file, where) if name == "pretrain" else {}
         if grid and not parameters:
@@ -122,8 +122,10 @@ def catalog(
     return entries
 
 
-def dataset_keys(parameters: dict[str, Any], where: str) -> dict[str, Any]:
+def dataset_keys(parameters: dict[str, Any], where: str, file: Path) -> dict[str, Any]:
     """`split`, `task` and `on_error`, which every dataset may have, taken out of its parameters.
+
+    The source in `file` may have a task of its own, TASK, which is then the only one.
 
     `split: COLUMN`, or `column:` among its keys, stays a parameter: where the dataset itself says the split.
     """
@@ -132,9 +134,12 @@ def dataset_keys(parameters: dict[str, Any], where: str) -> dict[str, Any]:
     if (column := keys.pop("column", None)) is not None:
         parameters["split"] = column
     split = parse_section(Split, keys, f"{where}.split")
-    task = parameters.pop("task", "classification")
-    if task not in get_args(Task):
-        raise IceboxError(f"{where}.task: no task named '{task}'; {suggestion(str(task), list(get_args(Task)))}")
+    own_task = plugin_schema.constant(file, "TASK")
+    tasks = [str(own_task)] if own_task else list(get_args(LabelTask))
+    task = parameters.pop("task", tasks[0])
+    if task not in tasks:
+        known = f"{file.stem} is for {own_task} only; leave it out" if own_task else suggestion(str(task), tasks)
+        raise IceboxError(f"{where}.task: no task named '{task}'; {known}")
     on_error = parameters.pop("on_error", "fail")
     if on_error not in get_args(OnError):
         raise IceboxError(f"{where}.on_error: expected {' or '.join(get_args(OnError))}, found {on_error!r}")
@@ -142,8 +147,8 @@ def dataset_keys(parameters: dict[str, Any], where: str) -> dict[str, Any]:
         raise IceboxError(
             f"{where}.split: expected val + test below 1, so that train gets items, found {split.val} + {split.test}"
         )
-    if split.stratify and task == "regression":
-        raise IceboxError(f"{where}.split.stratify: works within classes, and a regression has none; leave it out")
+    if split.stratify and task != "classification":
+        raise IceboxError(f"{where}.split.stratify: needs a class of each item, which {task} has not; leave it out")
     return {"split": split, "task": task, "on_error": on_error}
 
 

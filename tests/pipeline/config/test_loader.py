@@ -111,7 +111,7 @@ OF_CLASSES = ", ".join(metrics.choices("classification"))
         (["datasets", "digits"], {"split": {"val": 2.0}}, "datasets.digits.split.val: Input should be less than 1, found 2.0"),
         (["datasets", "digits"], {"split": {"val": 0.6, "test": 0.4}}, "datasets.digits.split: expected val + test below 1, so that train gets items, found 0.6 + 0.4"),
         (["datasets", "digits"], {"task": "regresion"}, "datasets.digits.task: no task named 'regresion'; did you mean 'regression'?"),
-        (["datasets", "digits"], {"task": "regression", "split": {"stratify": True}}, "datasets.digits.split.stratify: works within classes"),
+        (["datasets", "digits"], {"task": "regression", "split": {"stratify": True}}, "datasets.digits.split.stratify: needs a class of each item"),
         (["datasets", "digts"], {}, "datasets.digts: no dataset named 'digts'; did you mean 'digits'?"),
         (["datasets", "flowers"], {"source": "image_folder"}, "datasets.flowers.path: missing, and it has no default"),
         (["backbones", "pixels"], {"size": "8"}, "backbones.pixels.size: expected int, found '8'"),

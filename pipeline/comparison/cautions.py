@@ -22,14 +22,16 @@ def of_winner(
 
 
 def gap_to_test(best: LeaderboardEntry, test: Interval | None) -> Iterator[str]:
-    """A test score that lies below val's by more than chance allows: their intervals do not meet."""
+    """A test score that is worse than val's by more than chance allows, of which both scores have their share."""
     val = val_interval(best)
-    if val is None or test is None or best.score is None:
+    if val is None or test is None or best.score is None or best.val_score is None:
         return
-    if (test[1] < val[0]) if best.metric.greater_is_better else (test[0] > val[1]):
+    gap = statistics.difference_interval(best.val_score, val, best.score, test)
+    if gap[0] > 0 if best.metric.greater_is_better else gap[1] < 0:
         scores = f"{number(best.score, 3)} (95 % {interval(*test)}) against {number(best.val_score, 3)}"
         yield (
-            f"Test {best.metric.title} is far from that on {best.chosen_on}: {scores}. Test seems to come from "
+            f"Test {best.metric.title} is far from that on {best.chosen_on}: {scores}, a gap of "
+            f"{number(best.val_score - best.score, 3)} (95 % {interval(*gap)}). Test seems to come from "
             "elsewhere (other places, people, devices or times), or groups lie on both sides of the split: what was "
             f"chosen on {best.chosen_on} may not be best on new data. Let val come from where new data will, or split "
             "by group."

@@ -215,6 +215,7 @@ def table_row(record: dict[str, Any]) -> dict[str, str]:
         f"test {metric.title}": number(score),
         "95 %": interval(record["test_low"], record["test_high"]),
         **{f"test {each.title}": number(record.get(f"test_{each.name}")) for each in others},
+        "least recall": least_recall(record["test_recalls"]),
         **{f"{split} {metric.title}": further_column(record, split) for split in further_splits(record)},
         "Δ best": signed(record["difference"], like=score),
         "95 % of Δ": difference_interval(record["difference_low"], record["difference_high"], like=score),
@@ -237,6 +238,13 @@ def further_column(record: dict[str, Any], split: str) -> str:
     """`0.6211 (0.602 … 0.640)`, of a further test set."""
     ends = interval(record[f"{split}_low"], record[f"{split}_high"])
     return number(record[f"{split}_{record['metric']}"]) + (f" ({ends})" if ends else "")
+
+
+def least_recall(recalls: Mapping[str, float | None]) -> str:
+    """`0.5478 NORMAL`: the recall on test of the class that is found least often."""
+    known = {name: recall for name, recall in recalls.items() if recall is not None}
+    weakest = min(known, key=lambda name: known[name], default=None)
+    return "" if weakest is None else f"{number(known[weakest], 3)} {weakest}"
 
 
 def over_seeds_column(mean: float | None, deviation: float | None) -> str:

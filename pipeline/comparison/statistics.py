@@ -31,6 +31,18 @@ def paired_interval(wins: float, losses: float, n: float) -> Interval:
     return max(-1.0, gain - loss - half), min(1.0, gain - loss + half)
 
 
+def difference_interval(value: float, ends: Interval, other: float, other_ends: Interval) -> Interval:
+    """The 95 % interval of value − other, two scores on different items, from the interval of each.
+
+    Each end is off by the root of the sum of squares of the distances that make it so (the method of variance estimates
+    recovery, Zou and Donner 2008; of two of Wilson's intervals it is Newcombe's tenth, 1998), so that the uncertainty
+    of both counts. Whether it holds 0 is a test at 5 %; whether two intervals meet is one at far less.
+    """
+    lower = math.hypot(value - ends[0], other_ends[1] - other)
+    upper = math.hypot(ends[1] - value, other - other_ends[0])
+    return value - other - lower, value - other + upper
+
+
 def mean_interval(values: Sequence[float]) -> Interval:
     """The 95 % interval of the mean of independent values, by Student's t."""
     from scipy import special

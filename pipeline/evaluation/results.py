@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from icebox.pipeline.evaluation.predictions import ScoredSplit
 from icebox.pipeline.evaluation.sample import Sample
 from icebox.pipeline.project import paths
 
+RECALLS_MAX = 20  # classes whose recalls stand in metrics: each is a column of `dvc exp show`; details hold them all
 SCORES = {*METRICS, "by_fold", "f1", "precision", "recall"}  # keys of JSON content whose values are scores
 
 
@@ -33,16 +34,23 @@ def write(
     scores in metrics.
     """
     scores = {split: scored.scores for split, scored in splits.items()}
-    write_json(paths.metrics(input_name, head), {"val": val} | scores | {"val": val, **numbers})
     by_class = {
         split: class_scores.of_sample(Sample(scored.split.labels, scored.predictions.predicted, len(classes)), classes)
         for split, scored in splits.items()
         if classes and split.startswith("test")
     }
+    recalls = recalls_of(by_class.get("test", []))
+    write_json(paths.metrics(input_name, head), {"val": val} | scores | {"val": val, **recalls, **numbers})
     write_json(paths.details(input_name, head), {**details, "by_class": by_class})
     prediction_file.write(paths.predictions(input_name, head), splits, classes)
     for name, text in plot_tables(splits["test"], classes).items():
         files.write_text(paths.plot(input_name, head, name), text)
+
+
+def recalls_of(by_class: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """The recalls on test by class, as metrics hold them; nothing where there are many classes, or none."""
+    recalls = {each["class"]: metrics.rounded(each["recall"]) for each in by_class if each["recall"] is not None}
+    return {"recall": recalls} if recalls and len(by_class) <= RECALLS_MAX else {}
 
 
 def plot_tables(test: ScoredSplit, classes: list[str]) -> dict[str, str]:

@@ -88,6 +88,12 @@ class HeadRow:
         return test_predictions.scores_by_class(self.classification) if self.classification else []
 
     @property
+    def weakest_class(self) -> dict[str, Any] | None:
+        """The scores of the class that is found least often on test."""
+        known = [each for each in self.class_scores if each["recall"] is not None]
+        return min(known, key=lambda each: float(each["recall"]), default=None)
+
+    @property
     def seeds(self) -> tuple[int, float | None, float | None]:
         """The number of seeds, and the mean and standard deviation of their test scores."""
         return over_seeds(self.entry)

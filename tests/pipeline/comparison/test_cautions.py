@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from icebox.pipeline.comparison import cautions
+from icebox.pipeline.comparison import cautions, statistics
 from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
 from icebox.pipeline.comparison.test_predictions import ClassificationPredictions
 from icebox.pipeline.evaluation.metrics import METRICS
@@ -32,7 +32,7 @@ def entry(val: float, test: float, metric: str = "accuracy", *, n: int = 500, **
     ("val", "test", "interval", "told"),
     [
         (0.980, 0.835, (0.80, 0.86), True),  # the X-rays
-        (0.980, 0.950, (0.93, 0.97), False),  # chance
+        (0.980, 0.960, (0.94, 0.975), False),  # chance
         (0.835, 0.980, (0.97, 0.99), False),  # better on test is no trouble
     ],
 )
@@ -45,6 +45,29 @@ def test_a_test_score_far_below_vals_is_told(val: float, test: float, interval: 
 
 def test_a_gap_is_no_wonder_where_val_is_small():
     assert not list(cautions.gap_to_test(entry(1.0, 0.9, n=16), (0.85, 0.93)))
+
+
+def share_of_gaps_told(val: float, test: float, n_val: int, n_test: int, draws: int = 2000) -> float:
+    """The share of pairs of samples of which a gap is told, where these are the true accuracies."""
+    random, told = np.random.default_rng(0), 0
+    for right_of_val, right_of_test in random.binomial([n_val, n_test], [val, test], (draws, 2)).tolist():
+        scores = right_of_val / n_val, right_of_test / n_test
+        interval = statistics.wilson_interval(scores[1], n_test)
+        told += bool(list(cautions.gap_to_test(entry(*scores, n=n_val), interval)))
+    return told / draws
+
+
+@pytest.mark.parametrize(("n_val", "n_test"), [(600, 282), (16, 600), (100, 100), (60, 2000)])
+@pytest.mark.parametrize("accuracy", [0.6, 0.9, 0.98])
+def test_of_equal_places_a_gap_is_told_once_in_forty(accuracy: float, n_val: int, n_test: int):
+    assert share_of_gaps_told(accuracy, accuracy, n_val, n_test) < 0.04
+
+
+@pytest.mark.parametrize(
+    ("val", "test", "n_val", "n_test", "power"), [(0.98, 0.835, 600, 282, 0.99), (0.9, 0.8, 200, 200, 0.75)]
+)
+def test_of_unequal_places_a_gap_is_told(val: float, test: float, n_val: int, n_test: int, power: float):
+    assert share_of_gaps_told(val, test, n_val, n_test) > power
 
 
 @pytest.mark.parametrize(("metric", "val", "test"), [("f1_macro", 0.97, 0.7), ("log_loss", 0.03, 0.6)])

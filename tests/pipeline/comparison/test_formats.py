@@ -76,7 +76,7 @@ def shown() -> list[str]:
 def test_the_terminal_says_how_sure_each_line_is():
     title, heads, _, best, other, always, _, *note = shown()
     assert title == "words: accuracy on 20 test items"
-    columns = "# store head val accuracy test accuracy 95 % test-new accuracy Δ best 95 % of Δ p verdict "
+    columns = "# store head val accuracy test accuracy 95 % least recall test-new accuracy Δ best 95 % of Δ p verdict "
     columns += "over seeds fit s size chosen"
     assert re.sub(r"\s+", " ", heads) == columns
     assert "logreg (not converged)" in best

@@ -130,3 +130,12 @@ def test_a_difference_that_is_there_is_found():
     (_, found) = statistics.compare_on_folds([BEST, worse], [100] * 5)
     assert found.p < 0.01
     assert statistics.corrected_t([0.0] * 5, 0.25) == 1
+
+
+def test_the_interval_of_a_difference_is_newcombes():
+    # Newcombe 1998, Statistics in Medicine 17, table II, (a): 56/70 − 48/80, method 10: 0.0524 … 0.3339
+    first, second = 56 / 70, 48 / 80
+    ends = statistics.difference_interval(
+        first, statistics.wilson_interval(first, 70), second, statistics.wilson_interval(second, 80)
+    )
+    assert ends == pytest.approx((0.0524, 0.3339), abs=5e-5)

@@ -38,3 +38,10 @@ def test_no_file_of_results_holds_nan(tmp_path: Path):
     with pytest.raises(ValueError, match="JSON compliant"):
         results.write_json(tmp_path / "x.json", {"accuracy": float("nan")})
     assert not list(tmp_path.iterdir())
+
+
+def test_recalls_stand_in_metrics_where_classes_are_few():
+    by_class = [{"class": "NORMAL", "recall": 0.5666667}, {"class": "rare", "recall": None}]
+    assert results.recalls_of(by_class) == {"recall": {"NORMAL": 0.566667}}
+    assert results.recalls_of(by_class * 11) == {}
+    assert results.recalls_of([]) == {}

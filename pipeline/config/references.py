@@ -5,6 +5,7 @@ from icebox.features.errors import IceboxError, located, suggestion
 from icebox.features.nn.output_names import refuse_large_grids
 from icebox.features.text.pairs import PAIR, TEXTS
 from icebox.pipeline.config import plugin_schema
+from icebox.pipeline.config.decide import ARGMAX
 from icebox.pipeline.config.names import refuse_collisions
 from icebox.pipeline.config.schema import FRESH, NO_DATA, Config, Input, Store, store_of
 from icebox.pipeline.evaluation import metrics
@@ -91,11 +92,18 @@ def check_fit(config: Config, name: str, entry: Input, where: str) -> None:
     fit = config.fit_options(name)
     if fit.calibrate != "none" and fit.refit == "train+val":
         raise IceboxError(f"{where}: calibrate: {fit.calibrate} learns from val, which refit: train+val has used up")
+    if fit.decide != ARGMAX and fit.refit == "train+val":
+        raise IceboxError(f"{where}: decide: {fit.decide} is chosen on val, which refit: train+val has used up")
     if config.task(name) == "classification":
         if fit.choose not in (known := metrics.choices("classification")):
             raise IceboxError(f"{where}.choose: expected one of {', '.join(known)}, found '{fit.choose}'")
         return
-    for key, plain in (("labels_per_class", "all"), ("class_weights", "none"), ("calibrate", "none")):
+    for key, plain in (
+        ("labels_per_class", "all"),
+        ("class_weights", "none"),
+        ("calibrate", "none"),
+        ("decide", ARGMAX),
+    ):
         if getattr(fit, key) != plain:
             place = where if getattr(entry, key) is not None else "fit"
             raise IceboxError(f"{place}.{key}: needs classes, and a regression has none; leave it out")
@@ -148,6 +156,11 @@ def check_unfreeze(config: Config) -> None:
             raise IceboxError(
                 f"{where}: a random network has no features that '{unfreeze.start_head}' was fitted on; "
                 f"take `start: {FRESH}`, with `{FRESH}: {{}}` under heads"
+            )
+        if unfreeze.start_head != FRESH and (decide := config.fit_options(unfreeze.start_input).decide) != ARGMAX:
+            raise IceboxError(
+                f"{where}: a network decides by its largest score, and heads of '{unfreeze.start_input}' for {decide}; "
+                f"begin from an input of '{unfreeze.store}' with `decide: {ARGMAX}`"
             )
         if unfreeze.start_head != FRESH and config.fit_options(unfreeze.start_input).refit != "train":
             raise IceboxError(

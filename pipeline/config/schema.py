@@ -11,6 +11,7 @@ from icebox.features.extraction.precision import Precision, Stored
 from icebox.features.manifest.leakage import Conflicts, Leakage
 from icebox.features.manifest.validation import Task
 from icebox.features.text.pairs import PAIR, TEXTS
+from icebox.pipeline.config.decide import ARGMAX, Decide
 from icebox.pipeline.config.numbers import Fraction, Seed
 from icebox.pipeline.config.section import Section
 from icebox.pipeline.config.unfreeze import Unfreeze
@@ -59,6 +60,9 @@ StoredView = Annotated[str, WithJsonSchema(views.json_schema())]  # their names 
 SeenView = Annotated[str, WithJsonSchema(views.json_schema(also=[PAIR, *TEXTS]))]
 
 
+LATER_KEYS = ("decide",)  # of `fit`: those that stamps of settings once lacked
+
+
 class Split(Section):
     """The `val` and `test` fractions of a dataset's items, drawn by a hash of each group or content and `seed`.
 
@@ -91,6 +95,7 @@ class Input(Section):
     folds: Annotated[int, Field(ge=2)] | None = None
     refit: Refit | None = None
     calibrate: Calibrate | None = None
+    decide: Decide | None = None
 
     @property
     def expanded_views(self) -> tuple[str, ...] | None:
@@ -149,7 +154,8 @@ class Fit(Section):
     fitted under `seeds` seeds, `seed` and those after it. `labels_per_class` items of each class in train and as many
     in val, or all; a list gives the few-label curve, whose last point, the most labels, is the main result.
     `class_weights` say how much each class counts. `refit`: train keeps the winner, train+val fits it again on both.
-    `calibrate`: how probabilities are mapped to frequencies on val.
+    `calibrate`: how probabilities are mapped to frequencies on val. `decide`: how scores become a class: argmax, or
+    by offsets chosen on val for an aim: the name of a score, {recall: {CLASS: 0.95}}, {costs: {CLASS: {PREDICTED: 5}}}.
     """
 
     choose: Choose = metrics.primary("classification").name
@@ -161,6 +167,14 @@ class Fit(Section):
     calibrate: Calibrate = "none"
     labels_per_class: LabelsPerClass | Annotated[list[LabelsPerClass], Field(min_length=1)] = "all"
     class_weights: ClassWeights = "none"
+    decide: Decide = ARGMAX
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All values, those of later versions only where they are not at their defaults: a stamp of settings must not
+        change because a key is new."""
+        fields = type(self).model_fields
+        return self.model_dump(exclude={name for name in LATER_KEYS if getattr(self, name) == fields[name].default})
 
 
 class Run(Section):

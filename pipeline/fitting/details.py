@@ -1,8 +1,10 @@
 """Details of the choice and fit of a head, as the report and `compare` read them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from icebox.pipeline.config.schema import Config, Fit, store_of
+from icebox.pipeline.estimators.decision import OffsetHead
 from icebox.pipeline.fitting.ensemble_selection import SelectedEnsemble
 from icebox.pipeline.fitting.final_fit import FitResult
 
@@ -30,6 +32,13 @@ def selection_details(result: FitResult, fit: Fit, task: str) -> dict[str, Any]:
         "calibrate": fit.calibrate,
         "converged": result.seeds[0].fitted.converged,
     }
+
+
+def decisions(head: Any, fit: Fit, classes: Sequence[str]) -> dict[str, Any]:
+    """The aim of a head's decisions and the offset of each class, where it does not take the largest score."""
+    if not isinstance(head, OffsetHead):
+        return {}
+    return {"decide": fit.decide, "offsets": dict(zip(classes, head.offsets.tolist(), strict=True))}
 
 
 def ensemble_details(selected: SelectedEnsemble, fit: Fit) -> dict[str, Any]:

@@ -11,11 +11,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from icebox.features.errors import IceboxError
+from icebox.pipeline.config.decide import ARGMAX
 from icebox.pipeline.config.schema import Fit
 from icebox.pipeline.data.class_weights import SampleWeighter
 from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
 from icebox.pipeline.evaluation.predictions import ScoredSplit, score_head
-from icebox.pipeline.fitting import convergence, path_fitting
+from icebox.pipeline.fitting import convergence, decisions, path_fitting
 from icebox.pipeline.fitting.candidates import Candidate
 from icebox.pipeline.fitting.convergence import ConvergenceWarnings
 from icebox.pipeline.fitting.head_factory import HeadFactory
@@ -118,13 +119,15 @@ def mean_refit_parameters(trials: Sequence[Trial]) -> dict[str, Any]:
 
 
 def score_seed(fitted: FittedHead, data: LabelledData, fit: Fit, val_chose: bool) -> SeedResult:
-    """Calibrate a head where `fit` says so, and score it."""
+    """Calibrate a head and choose its decisions where `fit` says so, and score it."""
     val_is_unseen = data.val is not None and val_chose and fit.refit == "train"
     val = score_head(fitted.head, data.val, data).scores if val_is_unseen and data.val else None
     if fit.calibrate != "none":
         if data.val is None:
             raise IceboxError(f"calibrate: {fit.calibrate}: expected items in val to learn from, found none")
         fitted = replace(fitted, head=calibrate(fitted.head, data.val, fit.calibrate))
+    if fit.decide != ARGMAX:
+        fitted = replace(fitted, head=decisions.decided_head(fitted.head, data, fit.decide))
     started_s = time.perf_counter()
     tests = {name: score_head(fitted.head, split, data) for name, split in data.tests.items()}
     return SeedResult(fitted, val, tests, time.perf_counter() - started_s)

@@ -84,7 +84,7 @@ def settings(config: Config) -> dict[str, dict[str, Any]]:
     fit = {
         name: {
             "task": config.task(name),
-            "fit": config.fit_options(name).model_dump(),
+            "fit": config.fit_options(name).settings,
             "input": entry.model_dump(include={"outputs", "views"}),
             "reads": {"source": (dataset := config.dataset_of(name)).family, **dataset.parameters},  # kept in bundles
         }

@@ -4,11 +4,13 @@ import logging
 from dataclasses import replace
 
 from icebox.features.errors import IceboxError, suggestion
+from icebox.pipeline.config.decide import ARGMAX
 from icebox.pipeline.config.schema import Config
+from icebox.pipeline.estimators.decision import OffsetHead
 from icebox.pipeline.estimators.ensemble import MeanEnsemble
 from icebox.pipeline.evaluation import formatting, peak_memory, prediction_file, results
 from icebox.pipeline.evaluation.prediction_file import StoredPredictions
-from icebox.pipeline.fitting import details, ensemble_selection
+from icebox.pipeline.fitting import decisions, details, ensemble_selection
 from icebox.pipeline.inference import bundle
 from icebox.pipeline.project import paths
 
@@ -31,17 +33,24 @@ def run(config: Config, key: str) -> None:
     bundles = [bundle.load(paths.bundle(key, head)) for head in selected.members]
     classes = bundles[0].classes
     ensemble = MeanEnsemble([each.head for each in bundles], len(classes))
-    bundle.save(replace(bundles[0], head=ensemble), input_name=key, head=paths.ENSEMBLE)
+    head: MeanEnsemble | OffsetHead = ensemble
+    tests = {name: scored for name, scored in selected.splits.items() if name != "val"}
+    if fit.decide != ARGMAX:
+        val = selected.splits["val"]
+        head = OffsetHead(ensemble, decisions.choose_offsets(val.predictions, val.split.labels, fit.decide, classes))
+        tests = decisions.decided_tests(tests, head.offsets)
+    bundle.save(replace(bundles[0], head=head), input_name=key, head=paths.ENSEMBLE)
     results.write(
         key,
         paths.ENSEMBLE,
         classes=classes,
-        splits=selected.splits,
+        splits={"val": selected.splits["val"], **tests},
         val=selected.splits["val"].scores,
         numbers={"train_n": 0, "fit_s": 0.0, "predict_s": 0.0},
         details={
             **details.origin(config, key),
             **details.ensemble_details(selected, fit),
+            **details.decisions(head, fit, classes),
             "class_weights": fit.class_weights,
             "bundle_bytes": paths.bundle(key, paths.ENSEMBLE).stat().st_size,
             "peak_memory_bytes": peak_memory.peak_bytes(),
@@ -50,7 +59,7 @@ def run(config: Config, key: str) -> None:
             "search": [{"head": head, **scores} for head, scores in selected.val_scores.items()],
         },
     )
-    test = formatting.scores_line(selected.splits["test"].scores, fit.choose)
+    test = formatting.scores_line(tests["test"].scores, fit.choose)
     logger.info("%s/%s: %s: test %s", key, paths.ENSEMBLE, " + ".join(selected.members), test)
 
 

@@ -11,7 +11,7 @@ from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.config.schema import Config, store_of
 from icebox.pipeline.data import class_weights, feature_selection, labelled
 from icebox.pipeline.evaluation import formatting, peak_memory, results
-from icebox.pipeline.fitting import candidates, details, final_fit, head_factory, learning_curve
+from icebox.pipeline.fitting import candidates, decisions, details, final_fit, head_factory, learning_curve
 from icebox.pipeline.inference import bundle
 from icebox.pipeline.project import head_names, paths
 
@@ -47,6 +47,7 @@ def run(config: Config, key: str) -> None:
             curve = learning_curve.compute(factory, grid, data, points, fit, sample_weighter=weighter, main=result)
     first = result.seeds[0]
     scored = ({"val": result.val} if result.val else {}) | first.tests
+    scored |= decisions.undecided_tests(first.fitted.head, data)
     with located(f"stores.{store_name}: heads.{head_name}"):
         results.require_finite(
             {"val": result.search.scores}, {name: each.scores for name, each in scored.items()}, result.search.table
@@ -67,6 +68,7 @@ def run(config: Config, key: str) -> None:
         details={
             **details.origin(config, input_name),
             **details.selection_details(result, fit, data.task),
+            **details.decisions(first.fitted.head, fit, data.classes),
             "class_weights": weights if weights == "none" or factory.takes_weights(grid[0]) else "not taken",
             "bundle_bytes": paths.bundle(input_name, head_name).stat().st_size,
             "peak_memory_bytes": peak_memory.peak_bytes(),

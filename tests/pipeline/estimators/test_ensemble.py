@@ -56,6 +56,29 @@ def test_it_says_the_mean_of_what_its_members_say_and_its_bundle_says_the_same(f
     np.testing.assert_allclose(opened.head.predict_proba(features), ensemble_probabilities, atol=1e-6)
 
 
+def test_an_ensemble_decides_by_offsets_of_its_own(fitted):
+    paths.PARAMS.write_text(PARAMS + "fit: {decide: {costs: {minus: {plus: 1000}}}}\n")
+    loaded = loader.load()
+    for head in loaded.heads:
+        fit.run(loaded, f"notes-hashing-{head}")
+    ensemble.run(loaded, "notes-hashing")
+    details = json.loads(paths.details("notes-hashing", "ensemble").read_text())
+    assert details["offsets"]["minus"] > details["offsets"]["plus"]
+    table = pq.read_table(paths.predictions("notes-hashing", "ensemble")).to_pylist()
+    largest = {row["item_id"]: row["prediction"] for row in table if row["split"] == "test-argmax"}
+    assert all(
+        largest[row["item_id"]] == ("plus" if row["p_plus"] > 0.5 else "minus")
+        for row in table
+        if row["split"] == "test"
+    )
+    opened = bundle.load(paths.bundle("notes-hashing", "ensemble"))
+    from icebox.features.store.feature_store import FeatureStore
+
+    store = FeatureStore(paths.store("notes-hashing"))
+    predicted = opened.head.predict(store.load(split="test").astype(np.float32))
+    assert [opened.classes[i] for i in predicted] == [row["prediction"] for row in table if row["split"] == "test"]
+
+
 def test_one_head_with_probabilities_is_no_ensemble(fitted):
     paths.PARAMS.write_text(PARAMS.replace("knn: {n_neighbors: 3}, ", ""))
     with pytest.raises(IceboxError, match=r"expected two heads or more with prob.*, found logreg"):

@@ -121,3 +121,17 @@ def test_a_key_of_an_entry_changes_that_entrys_stamp(tmp_path, monkeypatch, old,
     before = stamped(tmp_path, monkeypatch, PARAMS)
     after = stamped(tmp_path, monkeypatch, PARAMS.replace(old, new))
     assert {name for name in before | after if before.get(name) != after.get(name)} == reruns
+
+
+def test_a_key_that_is_new_stands_in_no_stamp_until_it_is_used(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text((PROJECT / "params.yaml").read_text())
+    (first, *_) = check.settings(loader.load(path))["fit"].values()
+    assert set(first["fit"]) == {
+        "choose", "seed", "seeds", "search", "folds", "refit", "calibrate", "labels_per_class", "class_weights",
+    }  # fmt: skip
+    path.write_text(
+        path.read_text().replace("unfreeze:", "fit: {decide: f1_macro}\n# unfreeze:").split("\n  glyphnet-tuned")[0]
+    )
+    (first, *_) = check.settings(loader.load(path))["fit"].values()
+    assert first["fit"]["decide"] == "f1_macro"

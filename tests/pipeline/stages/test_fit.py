@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from icebox.features.errors import IceboxError
+from icebox.features.manifest import manifest as manifest_file
+from icebox.pipeline.comparison import formats
 from icebox.pipeline.config import loader
 from icebox.pipeline.inference import predict
 from icebox.pipeline.project import paths
@@ -79,3 +81,42 @@ def test_features_by_which_items_cannot_be_told_apart_are_told(project, caplog):
     Path("notes.csv").write_text("text,label\n" + "".join(f"{'#' * i},{i % 4}\n" for i in range(1, 121)))
     fit.run(prepare(), "notes-hashing-ridge")
     assert "notes-hashing: all train items have the same features" in caplog.text
+
+
+CLASSES = """
+datasets: {notes: {source: csv_text, path: notes.csv, text: text, label: label, split: {val: 0.3, test: 0.3}}}
+backbones: {hashing: {dimensions: 64}}
+stores: {notes-hashing: {dataset: notes, backbone: hashing, input: {decide: {recall: {no: 0.9}}}}}
+heads: {logreg: {C: [0.1, 1.0]}}
+"""
+
+
+def test_decisions_are_kept_in_the_bundle_and_scored_beside_the_largest_score(project, capsys):
+    rows = [
+        f"{'good ' * (i % 3)}{'bad ' * (i % 5)}thing {i},{'no' if i % 5 > 1 + i % 3 else 'yes'}" for i in range(200)
+    ]
+    Path("notes.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    paths.PARAMS.write_text(CLASSES)
+    fit.run(prepare(), "notes-hashing-logreg")
+    metrics = json.loads(paths.metrics("notes-hashing", "logreg").read_text())
+    details = json.loads(paths.details("notes-hashing", "logreg").read_text())
+    assert details["decide"] == {"recall": {"no": 0.9}}
+    assert details["offsets"]["no"] > details["offsets"]["yes"]
+    assert metrics["test-argmax"]["n"] == metrics["test"]["n"]
+    recalls = {
+        split: next(each["recall"] for each in details["by_class"][split] if each["class"] == "no")
+        for split in ("test", "test-argmax")
+    }
+    assert recalls["test"] == pytest.approx(metrics["recall"]["no"], abs=1e-6)
+    assert recalls["test"] > recalls["test-argmax"]
+    (entry,) = formats.records(loader.load())
+    assert entry["test-argmax_accuracy"] == metrics["test-argmax"]["accuracy"]
+    assert entry["test-argmax_low"] < entry["test-argmax_accuracy"] < entry["test-argmax_high"]
+    table = pq.read_table(paths.predictions("notes-hashing", "logreg")).to_pylist()
+    decided = {row["item_id"]: row["prediction"] for row in table if row["split"] == "test"}
+    texts = {row.item_id: row for row in manifest_file.read(paths.manifest("notes")) if row.split == "test"}
+    Path("new.csv").write_text("\n".join(["text,label", *(rows[int(i)] for i in texts)]) + "\n")
+    capsys.readouterr()
+    predict.to_table(predict.open_head("notes-hashing/logreg"), ["new.csv"])
+    answers = [line["label"] for line in csv.DictReader(io.StringIO(capsys.readouterr().out))]
+    assert answers == [decided[item_id] for item_id in texts]

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -17,7 +18,7 @@ from threadpoolctl import ThreadpoolController
 from icebox.pipeline.comparison import statistics
 from icebox.pipeline.comparison.statistics import Z_95, Interval
 from icebox.pipeline.evaluation.metrics import METRICS, Metric
-from icebox.pipeline.evaluation.sample import Sample
+from icebox.pipeline.evaluation.sample import Sample, Scorable
 
 DRAWS = 2000
 FLIPS = 9999  # of an item's difference
@@ -29,7 +30,7 @@ SEED = 0  # the same draws each time: equal results give equal bytes
 
 
 def resample(
-    metrics: Sequence[Metric], sample: Sample, units: np.ndarray, *, draws: int = DRAWS, seed: int = SEED
+    metrics: Sequence[Metric], sample: Scorable, units: np.ndarray, *, draws: int = DRAWS, seed: int = SEED
 ) -> np.ndarray:
     """Every metric on every draw, (len(metrics), draws). units: (n,) the number of each item's unit, from 0."""
     with blas().limit(limits=1):  # products so small gain nothing from a second thread, and wait for it on busy cores
@@ -62,7 +63,7 @@ def draw_weights(units: np.ndarray, draws: int, seed: int) -> Iterator[np.ndarra
         yield counts if ungrouped else counts[:, units]
 
 
-def score_interval(metric: Metric, sample: Sample, units: np.ndarray, values: np.ndarray | None = None) -> Interval:
+def score_interval(metric: Metric, sample: Any, units: np.ndarray, values: np.ndarray | None = None) -> Interval:
     """The interval of one metric, of which `values` (b,) are those on the draws where they are known already."""
     u = int(units.max()) + 1
     if metric.interval == "bootstrap-t":
@@ -127,23 +128,22 @@ def t_95(freedom: int) -> float:
 
 
 def swap_test(
-    metric: Metric, sample: Sample, other: Sample, units: np.ndarray, *, swaps: int = SWAPS, seed: int = SEED
+    metric: Metric, sample: Scorable, other: Scorable, units: np.ndarray, *, swaps: int = SWAPS, seed: int = SEED
 ) -> float:
     """The p-value of a permutation test of two heads' scores on the same items: the chance of a difference at
     least this large if each unit's two answers might as well be the other head's (Noreen 1989; Yeh 2000 for F1).
 
     For scores that are no mean of items, macro-F1 say; of those `flip_test` is the same, and quicker.
     """
-    differing = sample.predicted != other.predicted
+    differing = sample.differs(other)
     if not differing.any():
         return 1.0
-    labels = np.concatenate([sample.labels, other.labels[differing]])
-    both = Sample(labels, np.concatenate([sample.predicted, other.predicted[differing]]), sample.classes)
-    n, swappable, u = len(sample.labels), np.flatnonzero(differing), int(units.max()) + 1
+    n, swappable, u = len(sample), np.flatnonzero(differing), int(units.max()) + 1
+    both = sample.joined(other.part(swappable))
 
     def difference(swapped: np.ndarray) -> np.ndarray:
         """Of swaps (b, m) bool of the items that differ: the difference of scores (b,)."""
-        own = np.ones((len(swapped), len(labels)), np.float32)
+        own = np.ones((len(swapped), len(both)), np.float32)
         own[:, swappable] = ~swapped
         own[:, n:] = swapped
         exchanged = np.ones_like(own)
@@ -155,7 +155,7 @@ def swap_test(
     random, beyond = np.random.default_rng(seed), 0
     with blas().limit(limits=1):
         (observed,) = np.abs(difference(np.zeros((1, len(swappable)), bool)))
-        block = max(1, BLOCK // len(labels))
+        block = max(1, BLOCK // len(both))
         for left in range(swaps, 0, -block):
             swapped = random.integers(0, 2, (min(left, block), u), np.int8).astype(bool)[:, units[differing]]
             beyond += int((np.abs(difference(swapped)) >= observed * (1 - 1e-6)).sum())  # counts are float32

@@ -14,10 +14,10 @@ from icebox.features.manifest import manifest
 from icebox.pipeline.comparison import bootstrap, statistics, test_predictions
 from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
 from icebox.pipeline.comparison.statistics import Interval
-from icebox.pipeline.comparison.test_predictions import ClassificationPredictions, SplitPredictions
+from icebox.pipeline.comparison.test_predictions import SplitPredictions
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.metrics import METRICS, Metric
-from icebox.pipeline.evaluation.sample import Sample
+from icebox.pipeline.evaluation.sample import Scorable
 from icebox.pipeline.project import paths
 
 ALPHA = 0.05
@@ -34,7 +34,7 @@ class PairedComparison:
     `difference` is its score less the best's, by the metric that heads are ranked by; `intervals` are the 95 %
     intervals of the differences, by metric. `p` is of that metric too: of exact McNemar where it is accuracy and items
     stand alone, else of a test that exchanges the two heads' answers at random, as `test` says. `wins` and `losses` are
-    the items that only it, or only the best, got right (None in a regression).
+    the items that only it, or only the best, got right (None unless there is a class for each item).
     """
 
     difference: float
@@ -109,7 +109,7 @@ def with_verdicts(results: list[Significance], *, greater_is_better: bool) -> li
 
 
 def draw_metrics(
-    sample: Sample, units: np.ndarray, *, draws: int = bootstrap.DRAWS, seed: int = bootstrap.SEED
+    sample: Scorable, units: np.ndarray, *, draws: int = bootstrap.DRAWS, seed: int = bootstrap.SEED
 ) -> Draws:
     """Every metric that has an interval and is defined, on every draw of the units (n,)."""
     with_interval = [metric for metric in metrics.of_task(sample.task) if metric.interval and metric.is_defined(sample)]
@@ -117,13 +117,13 @@ def draw_metrics(
     return {metric.name: row for metric, row in zip(with_interval, values, strict=True)}
 
 
-def intervals(sample: Sample, draws: Draws, units: np.ndarray) -> dict[str, Interval]:
+def intervals(sample: Scorable, draws: Draws, units: np.ndarray) -> dict[str, Interval]:
     """The interval of each metric, from its draws or in closed form."""
     return {name: bootstrap.score_interval(METRICS[name], sample, units, values) for name, values in draws.items()}
 
 
 def compare(
-    sample: Sample, best: Sample, draws: Draws, draws_of_best: Draws, units: np.ndarray, metric: Metric
+    sample: Any, best: Any, draws: Draws, draws_of_best: Draws, units: np.ndarray, metric: Metric
 ) -> PairedComparison:
     """An entry against the best by `metric`, on the same n items and the same draws of them."""
     n, u = len(units), int(units.max()) + 1
@@ -134,7 +134,7 @@ def compare(
         if name in draws_of_best
     }
     test, p = paired_test(metric, sample, best, units)
-    if sample.task == "regression":
+    if sample.task != "classification":
         return PairedComparison(difference, ends, test, p, p, n, None, None)
     won, lost = sample.right & ~best.right, best.right & ~sample.right
     wins, losses = int(won.sum()), int(lost.sum())
@@ -144,7 +144,7 @@ def compare(
     return PairedComparison(difference, ends, test, p, p, n, wins, losses)
 
 
-def paired_test(metric: Metric, sample: Sample, best: Sample, units: np.ndarray) -> tuple[PairedTest, float]:
+def paired_test(metric: Metric, sample: Any, best: Any, units: np.ndarray) -> tuple[PairedTest, float]:
     """The test of a difference by `metric`, and its p-value."""
     if metric.of_item is None:
         return "flip test", bootstrap.swap_test(metric, sample, best, units)
@@ -155,16 +155,10 @@ def paired_test(metric: Metric, sample: Sample, best: Sample, units: np.ndarray)
     return "flip test", bootstrap.flip_test(differences, units)
 
 
-def restrict(predictions: SplitPredictions, item_ids: set[str]) -> Any:
+def restrict(predictions: SplitPredictions, item_ids: set[str]) -> SplitPredictions:
     """The predictions for these items only, in the order of their ids, so that entries can be compared row by row."""
     order = sorted((item_id, i) for i, item_id in enumerate(predictions.item_ids) if item_id in item_ids)
-    kept = np.array([i for _, i in order])
-    columns = {"labels": predictions.labels[kept], "predicted": predictions.predicted[kept]}
-    if isinstance(predictions, ClassificationPredictions):
-        columns["certainty"] = predictions.certainty[kept]
-        if predictions.label_probabilities is not None:
-            columns["label_probabilities"] = predictions.label_probabilities[kept]
-    return replace(predictions, item_ids=[item_id for item_id, _ in order], **columns)
+    return predictions.take(np.array([i for _, i in order]))
 
 
 def groups_of(dataset: str) -> dict[str, str]:
@@ -192,7 +186,7 @@ def load_predictions(entry: LeaderboardEntry) -> dict[str, SplitPredictions]:
     return splits if "test" in splits and is_same_run(entry, splits["test"].sample) else {}
 
 
-def is_same_run(entry: LeaderboardEntry, test: Sample) -> bool:
+def is_same_run(entry: LeaderboardEntry, test: Scorable) -> bool:
     """Whether predictions and metrics are of one run: metrics keep six digits, probabilities seven."""
     if test.task != entry.metric.task:
         return False

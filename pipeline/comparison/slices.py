@@ -12,7 +12,7 @@ from icebox.pipeline.comparison.statistics import Interval
 from icebox.pipeline.comparison.test_predictions import SplitPredictions
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.metrics import Metric
-from icebox.pipeline.evaluation.sample import Sample
+from icebox.pipeline.evaluation.sample import Scorable
 
 MAX_VALUES = 30  # of a column: more would be no parts to read
 
@@ -66,7 +66,7 @@ def slices_of_column(
     ]
 
 
-def score_items(part: Sample, units: np.ndarray, metric: Metric) -> tuple[float, Interval]:
+def score_items(part: Scorable, units: np.ndarray, metric: Metric) -> tuple[float, Interval]:
     """The score of some items, of these units (n,), and its interval: Wilson's of a share of right answers of items
     that stand alone, else a bootstrap."""
     score, numbers = float(metric.function(part)), np.unique(units, return_inverse=True)[1]

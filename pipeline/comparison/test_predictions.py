@@ -1,13 +1,14 @@
 """A head's predictions for test splits, read from their file: confusions, scores by class, calibration, mistakes."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from icebox.pipeline.evaluation import class_scores, prediction_file
+from icebox.pipeline.evaluation.dense import DensePredictions
 from icebox.pipeline.evaluation.metrics import Metric
 from icebox.pipeline.evaluation.prediction_file import StoredPredictions, StoredSplit
 from icebox.pipeline.evaluation.sample import Sample
@@ -66,6 +67,18 @@ class ClassificationPredictions:
         """The true and the predicted class of an item."""
         return self.classes[self.labels[i]], self.classes[self.predicted[i]]
 
+    def take(self, rows: np.ndarray) -> "ClassificationPredictions":
+        """The items at these positions."""
+        of_labels = None if self.label_probabilities is None else self.label_probabilities[rows]
+        return replace(
+            self,
+            item_ids=[self.item_ids[i] for i in rows],
+            labels=self.labels[rows],
+            predicted=self.predicted[rows],
+            certainty=self.certainty[rows],
+            label_probabilities=of_labels,
+        )
+
 
 @dataclass(frozen=True)
 class RegressionPredictions:
@@ -100,20 +113,30 @@ class RegressionPredictions:
         """The true and the predicted value of an item, to four digits."""
         return f"{self.labels[i]:.4g}", f"{self.predicted[i]:.4g}"
 
+    def take(self, rows: np.ndarray) -> "RegressionPredictions":
+        """The items at these positions."""
+        return RegressionPredictions([self.item_ids[i] for i in rows], self.labels[rows], self.predicted[rows])
 
-SplitPredictions = ClassificationPredictions | RegressionPredictions
+
+SplitPredictions = ClassificationPredictions | RegressionPredictions | DensePredictions
 
 
 def read(path: Path) -> dict[str, SplitPredictions]:
     """The test splits in a predictions file, by name. Raises IceboxError for a file that holds no predictions."""
-    stored = prediction_file.read(path)
-    return {name: of_split(stored, split) for name, split in stored.splits.items() if name.startswith("test")}
+    return {name: split for name, split in read_splits(path).items() if name.startswith("test")}
 
 
 def read_val(path: Path) -> SplitPredictions | None:
     """The predictions for val, where it chose. Raises IceboxError for a file that holds no predictions."""
+    return read_splits(path).get("val")
+
+
+def read_splits(path: Path) -> Mapping[str, SplitPredictions]:
+    """The predictions for all splits of a file."""
     stored = prediction_file.read(path)
-    return of_split(stored, stored.splits["val"]) if "val" in stored.splits else None
+    if isinstance(stored, StoredPredictions):
+        return {name: of_split(stored, split) for name, split in stored.splits.items()}
+    return stored
 
 
 def of_split(stored: StoredPredictions, split: StoredSplit) -> SplitPredictions:
@@ -180,14 +203,24 @@ def calibration_curve(predictions: ClassificationPredictions) -> list[dict[str, 
 
 class ConstantBaseline(NamedTuple):
     """The score of always giving one answer: the most frequent class, with the classes' shares as its probabilities; or
-    the mean of a regression's labels, or their median where absolute errors count."""
+    the mean of a regression's labels, or their median where absolute errors count; of masks the class with the most
+    pixels, everywhere."""
 
     prediction: str
     score: float
 
 
-def constant_baseline(sample: Sample, classes: Sequence[str], metric: Metric) -> ConstantBaseline | None:
-    """The baseline of a split's labels by a metric, where that is defined. Among equal classes the first wins."""
+def constant_baseline(sample: Any, classes: Sequence[str], metric: Metric) -> ConstantBaseline | None:
+    """The baseline of a split's labels by a metric, where that is defined; of boxes there is none.
+
+    Among equal classes the first wins.
+    """
+    if sample.task == "detection":
+        return None
+    if sample.task == "segmentation":
+        number, constant = sample.constant()
+        score = float(metric.function(constant)) if metric.is_defined(constant) else None
+        return None if score is None else ConstantBaseline(classes[number], score)
     labels = sample.labels
     if sample.task == "regression":
         answer = np.median(labels) if metric.name == "mae" else labels.mean()

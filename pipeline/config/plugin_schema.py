@@ -75,6 +75,15 @@ def gives_probabilities(family: str) -> bool:
     return constant(plugins.file("icebox.pipeline.heads", family), "PROBABILITIES") is not False
 
 
+def head_tasks(family: str) -> tuple[str, ...]:
+    """The tasks that the heads of a family are for: those that its file names, `TASKS = ("detection",)`; else classes,
+    of items and of a picture's pixels, and regression where `build` has the keyword `task`."""
+    file = plugins.file("icebox.pipeline.heads", family)
+    if named := constant(file, "TASKS"):
+        return tuple(named)  # type: ignore[arg-type]
+    return ("classification", "segmentation", *(["regression"] if accepts(file, "build", "task") else []))
+
+
 def path_values(file: Path, function: str, parameters: dict[str, Any]) -> list[Path]:
     """The paths among the arguments of a plugin's function, defaults included: those whose annotation names Path."""
     arguments = definition(file, function).args

@@ -2,6 +2,7 @@
 
 from icebox.features import plugins
 from icebox.features.errors import IceboxError, located, suggestion
+from icebox.features.manifest.validation import Task
 from icebox.features.nn.output_names import refuse_large_grids
 from icebox.features.text.pairs import PAIR, TEXTS
 from icebox.pipeline.config import plugin_schema
@@ -46,8 +47,8 @@ def check_references(config: Config) -> None:
         check_fit(config, name, settings, where)
     for name in config.ensembles:
         check_known("input of a store", name, list(config.every_input()), "ensembles")
-        if config.task(name) == "regression":
-            raise IceboxError(f"ensembles.{name}: needs probabilities, and a regression has none; take it out")
+        if (task := config.task(name)) != "classification":
+            raise IceboxError(f"ensembles.{name}: needs probabilities of items, and a {task} has none; take it out")
         check_ensemble(config, name)
 
 
@@ -87,32 +88,48 @@ def check_input_name(config: Config, name: str) -> None:
         raise IceboxError(f"inputs.{name}: '{short}' is the name of a head too; give the input another")
 
 
+Refused = dict[str, tuple[object, str]]  # keys of `fit`, the value that each has to keep, and why
+NO_CLASSES = "needs classes, and a regression has none; leave it out"
+NO_CLASS = "needs one class an item, and a picture's pixels or objects have many; leave it out"
+NO_FOLDS = "compares by folds, where heads of whole pictures are compared on val; leave it out"
+OF_PICTURES: Refused = {
+    "labels_per_class": ("all", NO_CLASS),
+    "calibrate": ("none", NO_CLASS),
+    "decide": (ARGMAX, NO_CLASS),
+    "folds": (None, NO_FOLDS),
+}
+REFUSED: dict[Task, Refused] = {
+    "classification": {},
+    "regression": {
+        "labels_per_class": ("all", NO_CLASSES),
+        "class_weights": ("none", NO_CLASSES),
+        "calibrate": ("none", NO_CLASSES),
+        "decide": (ARGMAX, NO_CLASSES),
+    },
+    "segmentation": OF_PICTURES,
+    "detection": OF_PICTURES | {"class_weights": ("none", NO_CLASS)},
+}
+
+
 def check_fit(config: Config, name: str, entry: Input, where: str) -> None:
     """Raise IceboxError for a way of fitting that this input's task, or its other settings, can't have."""
-    fit = config.fit_options(name)
+    fit, task = config.fit_options(name), config.task(name)
     if fit.calibrate != "none" and fit.refit == "train+val":
         raise IceboxError(f"{where}: calibrate: {fit.calibrate} learns from val, which refit: train+val has used up")
     if fit.decide != ARGMAX and fit.refit == "train+val":
         raise IceboxError(f"{where}: decide: {fit.decide} is chosen on val, which refit: train+val has used up")
-    if config.task(name) == "classification":
-        if fit.choose not in (known := metrics.choices("classification")):
-            raise IceboxError(f"{where}.choose: expected one of {', '.join(known)}, found '{fit.choose}'")
-        return
-    for key, plain in (
-        ("labels_per_class", "all"),
-        ("class_weights", "none"),
-        ("calibrate", "none"),
-        ("decide", ARGMAX),
-    ):
+    for key, (plain, reason) in REFUSED[task].items():
         if getattr(fit, key) != plain:
             place = where if getattr(entry, key) is not None else "fit"
-            raise IceboxError(f"{place}.{key}: needs classes, and a regression has none; leave it out")
-    if entry.choose and entry.choose not in (known := metrics.choices("regression")):
-        raise IceboxError(f"{where}.choose: expected one of {', '.join(known)}, found '{entry.choose}'")
+            raise IceboxError(f"{place}.{key}: {reason}")
+    chosen_by = fit.choose if task == "classification" else entry.choose
+    if chosen_by and chosen_by not in (known := metrics.choices(task)):
+        raise IceboxError(f"{where}.choose: expected one of {', '.join(known)}, found '{chosen_by}'")
     for head, head_entry in config.heads.items():
-        if not plugin_schema.accepts(plugins.file("icebox.pipeline.heads", head_entry.family), "build", "task"):
+        if task not in (tasks := plugin_schema.head_tasks(head_entry.family)):
+            kind = "classes" if "classification" in tasks else " and ".join(tasks)
             raise IceboxError(
-                f"heads.{head}: is for classes only, and the task of {store_of(name)}'s dataset is regression; "
+                f"heads.{head}: is for {kind} only, and the task of {store_of(name)}'s dataset is {task}; "
                 "leave it out, or run that dataset by itself"
             )
 

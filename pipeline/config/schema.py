@@ -27,7 +27,7 @@ OnError = Literal["fail", "skip"]  # at an item that can't be read: stop, or lea
 
 
 def check_metric(value: Any) -> Any:
-    """The name of a metric that may choose, of either task."""
+    """The name of a metric that may choose, of any task."""
     if value not in METRICS:
         raise ValueError(f"expected one of {', '.join(METRICS)}")
     return value
@@ -53,7 +53,7 @@ SEARCH_SCHEMA = {
         ),
     ]
 }
-METRICS = metrics.choices("classification") + metrics.choices("regression")
+METRICS = [name for name, metric in metrics.METRICS.items() if metric.chooses]
 Search = Annotated[Literal["grid"] | dict[str, int], BeforeValidator(check_search), WithJsonSchema(SEARCH_SCHEMA)]
 Choose = Annotated[str, BeforeValidator(check_metric), WithJsonSchema({"enum": METRICS})]
 StoredView = Annotated[str, WithJsonSchema(views.json_schema())]  # their names are checked across sections
@@ -272,13 +272,13 @@ class Config:
     def fit_options(self, input_name: str) -> Fit:
         """Settings of the fits on an input: `fit`, with the input's own overrides.
 
-        A regression is chosen by its first metric where only a score of classes is named.
+        Heads of another task than classification are chosen by its first metric where `fit` names none of it.
         """
         entry = self.every_input()[input_name]
         overrides = {name: getattr(entry, name) for name in Fit.model_fields.keys() & Input.model_fields.keys()}
         fit = self.fit.model_copy(update={name: value for name, value in overrides.items() if value is not None})
         task = self.task(input_name)
-        if task == "regression" and fit.choose not in metrics.choices(task):
+        if task != "classification" and fit.choose not in metrics.choices(task):
             return fit.model_copy(update={"choose": metrics.primary(task).name})
         return fit
 

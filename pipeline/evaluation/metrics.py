@@ -14,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 
 from icebox.features.manifest.validation import Task
-from icebox.pipeline.evaluation.sample import Sample
+from icebox.pipeline.evaluation import segmentation
+from icebox.pipeline.evaluation.sample import Sample, Scorable
 
 BINS = 15  # of confidence, as most papers have it
 DECIMALS = DIGITS = 6  # of a score in a file: so many decimals and, of a small one, so many significant digits
@@ -27,7 +28,7 @@ Place = Literal["terminal", "report", "curves"]
 class Metric:
     """One score of a split. The first metric of a task in the table chooses where `fit.choose` names none.
 
-    `function` takes a `Sample` and returns a number; of a sample under weights, one for each draw (b,). A metric
+    `function` takes the task's sample and returns a number; of a sample under weights, one for each draw (b,). A metric
     without an interval is never computed under weights, so its function may be any of scikit-learn's, of
     `sample.labels` and `sample.predicted`. With `needs_probabilities`, heads without them lack it and are chosen by the
     task's first metric instead.
@@ -46,23 +47,27 @@ class Metric:
     name: str  # in metrics, params.yaml and `compare --json`
     title: str  # for people
     task: Task
-    function: Callable[[Sample], Any]
+    function: Callable[[Any], Any]
     greater_is_better: bool = True
     needs_probabilities: bool = False
     min_items: int = 1  # of fewer there is no such score
     interval: IntervalMethod | None = "bootstrap"
-    of_item: Callable[[Sample], np.ndarray] | None = None
+    of_item: Callable[[Any], np.ndarray] | None = None
     shown: tuple[Place, ...] = ("terminal", "report", "curves")
+    needs: str = ""  # an attribute of the sample, which may be None: then there is no such score
 
     @property
     def chooses(self) -> bool:
         """Whether `fit.choose` may name it."""
         return self.interval is not None
 
-    def is_defined(self, sample: Sample) -> bool:
+    def is_defined(self, sample: Scorable) -> bool:
         """Whether the sample has what the metric needs."""
-        enough = len(sample.labels) >= self.min_items
-        return self.task == sample.task and enough and (sample.has_probabilities or not self.needs_probabilities)
+        if self.task != sample.task or len(sample) < self.min_items:
+            return False
+        if self.needs and getattr(sample, self.needs) is None:
+            return False
+        return sample.has_probabilities or not self.needs_probabilities
 
 
 def accuracy(sample: Sample) -> Any:
@@ -188,6 +193,22 @@ METRICS: Mapping[str, Metric] = {
             of_item=lambda sample: sample.errors**2,
             shown=("report", "curves"),
         ),
+        Metric(name="miou", title="mIoU", task="segmentation", function=segmentation.mean_iou),
+        Metric(
+            name="pixel_accuracy",
+            title="pixel accuracy",
+            task="segmentation",
+            function=segmentation.pixel_accuracy,
+        ),
+        Metric(
+            name="boundary_f1",
+            title="boundary F1",
+            task="segmentation",
+            function=segmentation.boundary_f1,
+            of_item=lambda sample: sample.boundary_scores,
+            shown=("report", "curves"),
+            needs="boundary_scores",
+        ),
     )
 }
 
@@ -207,16 +228,14 @@ def choices(task: Task) -> list[str]:
     return [metric.name for metric in of_task(task) if metric.chooses]
 
 
-def scores(sample: Sample) -> dict[str, float]:
+def scores(sample: Scorable) -> dict[str, float]:
     """`n` and the metrics of the sample's task, not rounded; those of probabilities where it has any.
 
     Raises ValueError, as scikit-learn does, for predictions or probabilities that are no finite numbers.
     """
-    for values in (sample.predicted, sample.probabilities):
-        if values is not None and not np.isfinite(values).all():
-            raise ValueError("Predictions contain NaN or infinity.")
+    sample.require_finite()
     known = [metric for metric in of_task(sample.task) if metric.is_defined(sample)]
-    return {"n": len(sample.labels)} | {metric.name: float(metric.function(sample)) for metric in known}
+    return {"n": len(sample)} | {metric.name: float(metric.function(sample)) for metric in known}
 
 
 def rounded(score: float) -> float:

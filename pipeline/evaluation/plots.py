@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 CURVE_POINTS = 200  # enough for a smooth line, few enough to keep in version control
+CONFUSION_LINES = 10_000  # of a table of pixels, of which there are millions
 CONFUSION_HEADER = ("actual", "predicted")
 ROC_HEADER = ("fpr", "tpr")
 
@@ -14,6 +15,13 @@ ROC_HEADER = ("fpr", "tpr")
 def confusion_csv(labels: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> str:
     """One line an item, actual and predicted class, as `dvc plots`' confusion template counts them."""
     return table(CONFUSION_HEADER, zip((names[i] for i in labels), (names[i] for i in predicted), strict=True))
+
+
+def pixel_confusion_csv(counts: np.ndarray, names: Sequence[str]) -> str:
+    """Lines as those of items, but each stands for one in CONFUSION_LINES of all pixels; counts: (k, k)."""
+    lines = np.rint(counts * (CONFUSION_LINES / max(1, counts.sum()))).astype(np.int64)
+    pairs = ((names[i], names[j]) for i, j in np.ndindex(lines.shape) for _ in range(lines[i, j]))
+    return table(CONFUSION_HEADER, pairs)
 
 
 def roc_csv(labels: np.ndarray, scores: np.ndarray) -> str:

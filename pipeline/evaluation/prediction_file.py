@@ -3,12 +3,16 @@
 Columns: `item_id`, `split`, `label`, `prediction`, and of a classifier one for each class: `p_CLASS`, its
 probabilities, or `score_CLASS`, the margins of a head without probabilities. In a regression label and prediction are
 numbers.
+
+Of a dense task, one row a picture: `item_id`, `split`, the counts that its metrics are computed from and what was
+predicted (`icebox.pipeline.evaluation.dense`); the task and the classes' names are in the file's metadata.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,11 +21,15 @@ import pyarrow.parquet as pq
 from icebox.features import files
 from icebox.features.errors import IceboxError
 from icebox.features.json_files import one_line
+from icebox.pipeline.evaluation import dense
+from icebox.pipeline.evaluation.dense import DensePredictions, ScoredPictures
 
 if TYPE_CHECKING:  # it imports scikit-learn, which `compare` and `report` do without
     from icebox.pipeline.evaluation.predictions import ScoredSplit
 
 FIXED_COLUMNS = ("item_id", "split", "label", "prediction")  # before those of the classes
+TASK, CLASSES = b"icebox.task", b"icebox.classes"  # metadata of a dense task's file
+COUNT = "count_"  # before the names of the columns of counts
 PROBABILITY, MARGIN = "p", "score"
 DAMAGED = (  # errors of pyarrow and numpy at a file that is no table, or another one
     pa.ArrowException, LookupError, TypeError, ValueError, ArithmeticError, BufferError, MemoryError, OSError,
@@ -47,9 +55,17 @@ class StoredPredictions:
     splits: dict[str, StoredSplit]
 
 
-def write(path: Path, splits: Mapping[str, "ScoredSplit"], classes: list[str]) -> None:
+StoredPictures = dict[str, DensePredictions]  # of a dense task, by split
+
+
+def write(path: Path, splits: Mapping[str, "ScoredSplit | ScoredPictures"], classes: list[str]) -> None:
     """Write the predictions of all splits, whole or not at all."""
-    tables = [prediction_table(scored, name, classes) for name, scored in splits.items()]
+    tables = [
+        picture_table(scored.predictions, name)
+        if isinstance(scored, ScoredPictures)
+        else prediction_table(scored, name, classes)
+        for name, scored in splits.items()
+    ]
     with files.replacing(path) as temporary:
         pq.write_table(pa.concat_tables(tables), temporary)
 
@@ -69,10 +85,61 @@ def prediction_table(scored: "ScoredSplit", name: str, classes: list[str]) -> pa
     )
 
 
-def read(path: Path) -> StoredPredictions:
+def picture_table(predictions: DensePredictions, name: str) -> pa.Table:
+    """The rows of the split `name`, of a dense task."""
+    counts = {f"{COUNT}{key}": column for key, column in predictions.sample.columns().items()}
+    columns = {"item_id": predictions.item_ids, "split": [name] * len(predictions.item_ids), **counts}
+    table = pa.table({key: arrow_column(column) for key, column in (columns | dict(predictions.answers)).items()})
+    metadata = {TASK: predictions.task, CLASSES: json.dumps(predictions.classes, ensure_ascii=False)}
+    return table.replace_schema_metadata(metadata)
+
+
+def arrow_column(column: Any) -> pa.Array:
+    """A column of an array (n,) or (n, m), or of a list of n values, or of n arrays of their own lengths (m,)."""
+    if isinstance(column, np.ndarray):
+        if column.ndim == 1:
+            return pa.array(column)
+        return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(column).ravel()), column.shape[1])
+    if len(column) and isinstance(column[0], np.ndarray):
+        ends = np.cumsum([0, *map(len, column)], dtype=np.int32)
+        return pa.ListArray.from_arrays(pa.array(ends), pa.array(np.concatenate(column)))
+    return pa.array(column)
+
+
+def numpy_column(column: pa.ChunkedArray) -> Any:
+    """The column that `arrow_column` made."""
+    whole = column.combine_chunks()
+    if pa.types.is_fixed_size_list(whole.type):
+        flat: np.ndarray = np.from_dlpack(whole.flatten())
+        return flat.reshape(len(whole), whole.type.list_size)
+    if pa.types.is_list(whole.type):
+        values, ends = whole.flatten(), np.from_dlpack(whole.offsets)
+        return np.split(np.from_dlpack(values), ends[1:-1] - ends[0])
+    return whole.to_pylist() if pa.types.is_binary(whole.type) else np.from_dlpack(whole)
+
+
+def read_pictures(table: pa.Table) -> StoredPictures:
+    """The predictions of a dense task, by split."""
+    classes = json.loads(table.schema.metadata[CLASSES])
+    sample_type = dense.SAMPLES[table.schema.metadata[TASK].decode()]
+    item_ids, split_of = table["item_id"].to_pylist(), table["split"].to_pylist()
+    if not all(isinstance(value, str) for value in (*item_ids, *split_of)):
+        raise ValueError("items without an id or a split")
+    columns = {name: numpy_column(table[name]) for name in table.column_names if name not in ("item_id", "split")}
+    sample = sample_type.of_columns(
+        {name.removeprefix(COUNT): column for name, column in columns.items() if name.startswith(COUNT)}
+    )
+    answers = {name: list(column) for name, column in columns.items() if not name.startswith(COUNT)}
+    whole, names = DensePredictions(classes, item_ids, sample, answers), np.array(split_of)
+    return {name: whole.take(np.flatnonzero(names == name)) for name in dict.fromkeys(split_of)}
+
+
+def read(path: Path) -> StoredPredictions | StoredPictures:
     """Read the predictions of all splits. Raises IceboxError for another kind of file."""
     try:
         table = pq.ParquetFile(path).read()
+        if TASK in (table.schema.metadata or {}):
+            return read_pictures(table)
         item_ids, split_of, *targets = (table[name].to_pylist() for name in FIXED_COLUMNS)
         names = [name.split("_", 1) for name in table.column_names[len(FIXED_COLUMNS) :]]
         kinds, classes = {kind for kind, _ in names}, [label for _, label in names]

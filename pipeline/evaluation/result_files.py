@@ -128,8 +128,8 @@ def wrong(split: str, scores: Scores) -> list[str]:
 
 def primary(scores: Scores) -> str:
     """The name of the metric that heads are compared by, of a split's scores."""
-    regression = metrics.primary("regression").name
-    return regression if regression in scores else metrics.primary("classification").name
+    firsts = [each.name for each in METRICS.values() if each == metrics.primary(each.task)]
+    return next((name for name in firsts if name in scores), firsts[0])
 
 
 def is_chosen(trial: dict[str, Any], details: dict[str, Any]) -> bool:

@@ -9,13 +9,14 @@ from typing import Any
 from icebox.features import files
 from icebox.features.errors import IceboxError
 from icebox.pipeline.evaluation import class_scores, metrics, plots, prediction_file
+from icebox.pipeline.evaluation.dense import ScoredPictures
 from icebox.pipeline.evaluation.metrics import METRICS
 from icebox.pipeline.evaluation.predictions import ScoredSplit
 from icebox.pipeline.evaluation.sample import Sample
 from icebox.pipeline.project import paths
 
 RECALLS_MAX = 20  # classes whose recalls stand in metrics: each is a column of `dvc exp show`; details hold them all
-SCORES = {*METRICS, "by_fold", "f1", "precision", "recall"}  # keys of JSON content whose values are scores
+SCORES = {*METRICS, "by_fold", "f1", "iou", "precision", "recall"}  # keys of JSON content whose values are scores
 
 
 def write(
@@ -23,7 +24,7 @@ def write(
     head: str,
     *,
     classes: list[str],
-    splits: Mapping[str, ScoredSplit],
+    splits: Mapping[str, ScoredSplit] | Mapping[str, ScoredPictures],
     val: Mapping[str, float],
     numbers: Mapping[str, float],
     details: Mapping[str, Any],
@@ -35,7 +36,7 @@ def write(
     """
     scores = {split: scored.scores for split, scored in splits.items()}
     by_class = {
-        split: class_scores.of_sample(Sample(scored.split.labels, scored.predictions.predicted, len(classes)), classes)
+        split: scores_by_class(scored, classes)
         for split, scored in splits.items()
         if classes and split.startswith("test")
     }
@@ -53,10 +54,25 @@ def recalls_of(by_class: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, flo
     return {"recall": recalls} if recalls and len(by_class) <= RECALLS_MAX else {}
 
 
-def plot_tables(test: ScoredSplit, classes: list[str]) -> dict[str, str]:
-    """CSV text by the plot's name. A regression has neither confusions nor decisions: its tables hold no lines."""
+def scores_by_class(scored: ScoredSplit | ScoredPictures, classes: list[str]) -> list[dict[str, Any]]:
+    """The scores of each class on a split."""
+    if isinstance(scored, ScoredPictures):
+        by_class: list[dict[str, Any]] = scored.sample.by_class(classes)
+        return by_class
+    return class_scores.of_sample(Sample(scored.split.labels, scored.predictions.predicted, len(classes)), classes)
+
+
+def plot_tables(test: ScoredSplit | ScoredPictures, classes: list[str]) -> dict[str, str]:
+    """CSV text by the plot's name. A regression has neither confusions nor decisions, and a dense task no curve: those
+    tables hold no lines."""
+    nothing = {"confusion": plots.table(plots.CONFUSION_HEADER, []), "roc": plots.table(plots.ROC_HEADER, [])}
+    if isinstance(test, ScoredPictures):
+        is_counted = hasattr(test.sample, "confusion")
+        return nothing | (
+            {"confusion": plots.pixel_confusion_csv(test.sample.confusion, classes)} if is_counted else {}
+        )
     if not classes:
-        return {"confusion": plots.table(plots.CONFUSION_HEADER, []), "roc": plots.table(plots.ROC_HEADER, [])}
+        return nothing
     return {
         "confusion": plots.confusion_csv(test.split.labels, test.predictions.predicted, classes),
         "roc": plots.roc_csv(test.split.labels, test.predictions.scores),

@@ -5,13 +5,45 @@ Letters: n items, b draws, k classes.
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 
 from icebox.features.manifest.validation import Task
 
 DENSE_CLASSES = 50  # with more, a matrix (n, k) with one value a row is kept sparse
+
+
+class Scorable(Protocol):
+    """n answers beside the truth, in a form that metrics take, each once or weighted.
+
+    Of a class or a number an item that is `Sample`; of pictures, see `icebox.pipeline.evaluation.dense`.
+    """
+
+    @property
+    def task(self) -> Task:
+        """The task whose metrics it has."""
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether metrics of probabilities are defined."""
+
+    def __len__(self) -> int: ...
+
+    def reweighted(self, weights: np.ndarray) -> Self:
+        """These items under weights (b, n): how often each of b draws holds an item. Scores are (b,) then."""
+
+    def part(self, items: np.ndarray) -> Self:
+        """The items at these positions, each once."""
+
+    def differs(self, other: Self) -> np.ndarray:
+        """Whether two heads' answers to the same items differ (n,) bool."""
+
+    def joined(self, other: Self) -> Self:
+        """These items, each once, and behind them those of `other`."""
+
+    def require_finite(self) -> None:
+        """Raise ValueError, as scikit-learn does, for answers that are no finite numbers."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +72,29 @@ class Sample:
         """A sample of these items under weights (b, n)."""
         return replace(self, weights=weights)
 
+    def __len__(self) -> int:
+        return len(self.labels)
+
     def part(self, items: np.ndarray) -> "Sample":
         """The items at these positions, each once."""
         of_labels = None if self.label_probabilities is None else self.label_probabilities[items]
         return Sample(self.labels[items], self.predicted[items], self.classes, label_probabilities=of_labels)
+
+    def differs(self, other: "Sample") -> np.ndarray:
+        """Whether two heads' predictions for the same items differ (n,) bool."""
+        differing: np.ndarray = self.predicted != other.predicted
+        return differing
+
+    def joined(self, other: "Sample") -> "Sample":
+        """These items, each once, and behind them those of `other`; their probabilities are left out."""
+        labels = np.concatenate([self.labels, other.labels])
+        return Sample(labels, np.concatenate([self.predicted, other.predicted]), self.classes)
+
+    def require_finite(self) -> None:
+        """Raise ValueError, as scikit-learn does, for predictions or probabilities that are no finite numbers."""
+        for values in (self.predicted, self.probabilities):
+            if values is not None and not np.isfinite(values).all():
+                raise ValueError("Predictions contain NaN or infinity.")
 
     def mean(self, values: np.ndarray) -> Any:
         """The mean of one value an item (n,)."""

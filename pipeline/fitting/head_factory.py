@@ -39,9 +39,10 @@ class HeadFactory:
 
 
 def create(entry: PluginEntry, task: Task, where: str, *, columns: ColumnRanges | None = None) -> HeadFactory:
-    """The factory of a catalogued head. Raises IceboxError for a regression with a head that does none."""
+    """The factory of a catalogued head. Raises IceboxError for a task that the head is not for."""
     file = plugins.file("icebox.pipeline.heads", entry.family)
     keywords = frozenset(name for name in FilledIn.__annotations__ if plugin_schema.accepts(file, "build", name))
-    if task == "regression" and "task" not in keywords:
-        raise IceboxError(f"{where}: '{entry.family}' is for classes only, and the dataset's task is regression")
+    if task not in (tasks := plugin_schema.head_tasks(entry.family)):
+        kind = "classes" if "classification" in tasks else " and ".join(tasks)
+        raise IceboxError(f"{where}: '{entry.family}' is for {kind} only, and the dataset's task is {task}")
     return HeadFactory(plugins.load("icebox.pipeline.heads", entry.family).build, task, keywords, columns)

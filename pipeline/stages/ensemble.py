@@ -68,4 +68,6 @@ def read_predictions(input_name: str, head: str) -> StoredPredictions:
     path = paths.predictions(input_name, head)
     if not path.exists():
         raise IceboxError(f"{path}: not found; run: dvc pull {path} {paths.bundle(input_name, head)} (or dvc repro)")
-    return prediction_file.read(path)
+    stored = prediction_file.read(path)
+    assert isinstance(stored, StoredPredictions)  # ensembles of dense tasks are refused
+    return stored

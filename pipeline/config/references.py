@@ -8,7 +8,7 @@ from icebox.features.text.pairs import PAIR, TEXTS
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.decide import ARGMAX
 from icebox.pipeline.config.names import refuse_collisions
-from icebox.pipeline.config.schema import FRESH, NO_DATA, Config, Input, Store, store_of
+from icebox.pipeline.config.schema import FRESH, NO_DATA, Config, Fit, Input, Store, store_of
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.project import paths
 
@@ -96,6 +96,7 @@ OF_PICTURES: Refused = {
     "labels_per_class": ("all", NO_CLASS),
     "calibrate": ("none", NO_CLASS),
     "decide": (ARGMAX, NO_CLASS),
+    "adapt": ("none", "aligns one vector an item, and a picture has a map of them; leave it out"),
     "folds": (None, NO_FOLDS),
 }
 REFUSED: dict[Task, Refused] = {
@@ -105,6 +106,7 @@ REFUSED: dict[Task, Refused] = {
         "class_weights": ("none", NO_CLASSES),
         "calibrate": ("none", NO_CLASSES),
         "decide": (ARGMAX, NO_CLASSES),
+        "shares": ("train", NO_CLASSES),
     },
     "segmentation": OF_PICTURES,
     "detection": OF_PICTURES | {"class_weights": ("none", NO_CLASS)},
@@ -118,6 +120,7 @@ def check_fit(config: Config, name: str, entry: Input, where: str) -> None:
         raise IceboxError(f"{where}: calibrate: {fit.calibrate} learns from val, which refit: train+val has used up")
     if fit.decide != ARGMAX and fit.refit == "train+val":
         raise IceboxError(f"{where}: decide: {fit.decide} is chosen on val, which refit: train+val has used up")
+    check_shares(fit, where)
     for key, (plain, reason) in REFUSED[task].items():
         if getattr(fit, key) != plain:
             place = where if getattr(entry, key) is not None else "fit"
@@ -132,6 +135,26 @@ def check_fit(config: Config, name: str, entry: Input, where: str) -> None:
                 f"heads.{head}: is for {kind} only, and the task of {store_of(name)}'s dataset is {task}; "
                 "leave it out, or run that dataset by itself"
             )
+
+
+def check_shares(fit: Fit, where: str) -> None:
+    """Raise IceboxError for an estimate of the classes' shares that nothing uses, or that can't be made."""
+    if fit.shares == "train":
+        return
+    if fit.adapt == "none":
+        raise IceboxError(
+            f"{where}: shares: {fit.shares} is of sets that are aligned; set adapt: standardize, or leave it out"
+        )
+    if fit.adapt == "coral":
+        raise IceboxError(
+            f"{where}: shares: {fit.shares} goes with adapt: standardize only; take that, or leave it out"
+        )
+    if fit.labels_per_class != "all":
+        raise IceboxError(f"{where}: shares: {fit.shares} takes the labels of all of train; leave labels_per_class out")
+    if fit.shares == "bbse" and fit.refit == "train+val":
+        raise IceboxError(
+            f"{where}: shares: bbse counts confusions on val, which refit: train+val has used up; take em"
+        )
 
 
 def check_store(store: Store, family: str, where: str) -> None:
@@ -178,6 +201,11 @@ def check_unfreeze(config: Config) -> None:
             raise IceboxError(
                 f"{where}: a network decides by its largest score, and heads of '{unfreeze.start_input}' for {decide}; "
                 f"begin from an input of '{unfreeze.store}' with `decide: {ARGMAX}`"
+            )
+        if unfreeze.start_head != FRESH and (adapt := config.fit_options(unfreeze.start_input).adapt) != "none":
+            raise IceboxError(
+                f"{where}: a network sees items as they are, and heads of '{unfreeze.start_input}' features that were "
+                f"aligned (adapt: {adapt}); begin from an input of '{unfreeze.store}' with `adapt: none`"
             )
         if unfreeze.start_head != FRESH and config.fit_options(unfreeze.start_input).refit != "train":
             raise IceboxError(

@@ -23,6 +23,8 @@ FRESH = "fresh"  # the head that has not been fitted
 LabelsPerClass = Literal["all"] | Annotated[int, Field(ge=1)]
 Refit = Literal["train", "train+val"]
 Calibrate = Literal["none", "temperature", "isotonic"]
+Adapt = Literal["none", "standardize", "coral"]
+Shares = Literal["train", "em", "bbse"]
 OnError = Literal["fail", "skip"]  # at an item that can't be read: stop, or leave it out and list it
 
 
@@ -60,7 +62,7 @@ StoredView = Annotated[str, WithJsonSchema(views.json_schema())]  # their names 
 SeenView = Annotated[str, WithJsonSchema(views.json_schema(also=[PAIR, *TEXTS]))]
 
 
-LATER_KEYS = ("decide",)  # of `fit`: those that stamps of settings once lacked
+LATER_KEYS = ("decide", "adapt", "shares")  # of `fit`: those that stamps of settings once lacked
 
 
 class Split(Section):
@@ -96,6 +98,8 @@ class Input(Section):
     refit: Refit | None = None
     calibrate: Calibrate | None = None
     decide: Decide | None = None
+    adapt: Adapt | None = None
+    shares: Shares | None = None
 
     @property
     def expanded_views(self) -> tuple[str, ...] | None:
@@ -156,6 +160,8 @@ class Fit(Section):
     `class_weights` say how much each class counts. `refit`: train keeps the winner, train+val fits it again on both.
     `calibrate`: how probabilities are mapped to frequencies on val. `decide`: how scores become a class: argmax, or
     by offsets chosen on val for an aim: the name of a score, {recall: {CLASS: 0.95}}, {costs: {CLASS: {PREDICTED: 5}}}.
+    `adapt`: how val and each test set are aligned to train by their unlabeled features, and `shares`, the classes'
+    shares that this takes them to have: those of train, or an estimate.
     """
 
     choose: Choose = metrics.primary("classification").name
@@ -168,6 +174,8 @@ class Fit(Section):
     labels_per_class: LabelsPerClass | Annotated[list[LabelsPerClass], Field(min_length=1)] = "all"
     class_weights: ClassWeights = "none"
     decide: Decide = ARGMAX
+    adapt: Adapt = "none"
+    shares: Shares = "train"
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -64,15 +64,15 @@ def with_offsets(scored: ScoredSplit, offsets: np.ndarray) -> ScoredSplit:
     return score_predictions(scored.split, replace(answers, predicted=predicted), len(offsets))
 
 
-def undecided_tests(head: Any, data: LabelledData) -> dict[str, ScoredSplit]:
-    """The scores of each test by the largest score, as NAME-argmax, of a head that decides otherwise; else none.
+def undecided_tests(head: Any, tests: Mapping[str, ScoredSplit], data: LabelledData) -> dict[str, ScoredSplit]:
+    """The scores of tests by the largest score, as NAME-argmax, of a head that decides otherwise; else none.
 
     Raises IceboxError where the dataset has a split of that name.
     """
     if not isinstance(head, OffsetHead):
         return {}
-    beside = {f"{name}{BESIDE}": split for name, split in data.tests.items()}
-    for name in beside.keys() & data.tests.keys():
+    beside = {f"{name}{BESIDE}": scored.split for name, scored in tests.items()}
+    for name in beside.keys() & tests.keys():
         raise IceboxError(f"split {name}: this name is kept for scores without `decide`; give it another")
     return {name: score_head(head.head, split, data) for name, split in beside.items()}
 

@@ -12,6 +12,7 @@ from icebox.pipeline.config.schema import Config, store_of
 from icebox.pipeline.data import class_weights, feature_selection, labelled
 from icebox.pipeline.evaluation import formatting, peak_memory, results
 from icebox.pipeline.fitting import candidates, decisions, details, final_fit, head_factory, learning_curve
+from icebox.pipeline.fitting.adaptation import Adaptation
 from icebox.pipeline.inference import bundle
 from icebox.pipeline.project import head_names, paths
 
@@ -31,6 +32,9 @@ def run(config: Config, key: str) -> None:
     factory = head_factory.create(head_entry, data.task, f"heads.{head_name}", columns=selection.column_ranges(store))
     grid = candidates.generate(head_entry.parameters, fit.search, seed=fit.seed)
     points = learning_curve.sorted_points(fit.labels_per_class)
+    with located(f"stores.{store_name}"):
+        sets = Adaptation(data, fit, len(selection.views), weighter)
+        data = sets.data
     most_labels = learning_curve.draw(data, points[-1], fit.seed)
     if most_labels.train.is_constant:
         logger.warning(
@@ -42,17 +46,20 @@ def run(config: Config, key: str) -> None:
     settings = f"{len(grid)} setting{'s' * (len(grid) > 1)}"
     logger.info("fit %s/%s: %s, %s train items", input_name, head_name, settings, f"{len(most_labels.train):,}")
     with located(f"stores.{store_name}"):
-        result = final_fit.fit_head(factory, grid, most_labels, fit, sample_weighter=weighter)
+        result = sets.corrected(final_fit.fit_head(factory, grid, most_labels, fit, sample_weighter=weighter))
         if len(points) > 1:
             curve = learning_curve.compute(factory, grid, data, points, fit, sample_weighter=weighter, main=result)
     first = result.seeds[0]
     scored = ({"val": result.val} if result.val else {}) | first.tests
-    scored |= decisions.undecided_tests(first.fitted.head, data)
+    scored |= decisions.undecided_tests(first.fitted.head, first.tests, data)
+    scored |= sets.unadapted_tests(first.fitted.head)
     with located(f"stores.{store_name}: heads.{head_name}"):
         results.require_finite(
             {"val": result.search.scores}, {name: each.scores for name, each in scored.items()}, result.search.table
         )
-    saved = bundle.for_store(config, store_name, store, first.fitted.head, classes=data.classes, selection=selection)
+    saved = bundle.for_store(
+        config, store_name, store, sets.head(first.fitted.head), classes=data.classes, selection=selection
+    )
     bundle.save(saved, input_name=input_name, head=head_name)
     results.write(
         input_name,
@@ -69,6 +76,7 @@ def run(config: Config, key: str) -> None:
             **details.origin(config, input_name),
             **details.selection_details(result, fit, data.task),
             **details.decisions(first.fitted.head, fit, data.classes),
+            **sets.details(first.fitted.head),
             "class_weights": weights if weights == "none" or factory.takes_weights(grid[0]) else "not taken",
             "bundle_bytes": paths.bundle(input_name, head_name).stat().st_size,
             "peak_memory_bytes": peak_memory.peak_bytes(),

@@ -8,7 +8,7 @@ from sklearn.model_selection import TunedThresholdClassifierCV
 from icebox.features.errors import IceboxError
 from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
 from icebox.pipeline.estimators.decision import OffsetHead, decide
-from icebox.pipeline.evaluation.predictions import Predictions
+from icebox.pipeline.evaluation.predictions import Predictions, score_head
 from icebox.pipeline.fitting import decisions
 from icebox.pipeline.heads import linear_svm, logreg
 
@@ -147,9 +147,10 @@ def test_the_scores_of_the_largest_stand_beside_those_that_were_decided():
     data = LabelledData(["a", "b"], {"train": split, "val": split, "test": split, "test-far": split})
     head = logreg.build().fit(X, y)
     moved = decisions.decided_head(head, data, {"recall": {"b": 1.0}})
-    beside = decisions.undecided_tests(moved, data)
+    tests = {name: score_head(moved, part, data) for name, part in data.tests.items()}
+    beside = decisions.undecided_tests(moved, tests, data)
     assert list(beside) == ["test-argmax", "test-far-argmax"]
     assert (beside["test-argmax"].predictions.predicted == head.predict(X)).all()
-    assert decisions.undecided_tests(head, data) == {}
+    assert decisions.undecided_tests(head, tests, data) == {}
     with pytest.raises(IceboxError, match="split test-argmax: this name is kept"):
-        decisions.undecided_tests(moved, LabelledData(["a", "b"], {"test": split, "test-argmax": split}))
+        decisions.undecided_tests(moved, {**tests, "test-argmax": tests["test"]}, data)

@@ -120,3 +120,29 @@ def test_decisions_are_kept_in_the_bundle_and_scored_beside_the_largest_score(pr
     predict.to_table(predict.open_head("notes-hashing/logreg"), ["new.csv"])
     answers = [line["label"] for line in csv.DictReader(io.StringIO(capsys.readouterr().out))]
     assert answers == [decided[item_id] for item_id in texts]
+
+
+@pytest.mark.parametrize("settings", ["{adapt: standardize}", "{adapt: standardize, shares: em, decide: f1_macro}"])
+def test_sets_are_aligned_and_scored_beside_what_is_not(project, settings, capsys):
+    rows = [
+        f"{'good ' * (i % 3)}{'bad ' * (i % 5)}thing {i},{'no' if i % 5 > 1 + i % 3 else 'yes'}" for i in range(200)
+    ]
+    Path("notes.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    paths.PARAMS.write_text(CLASSES.replace("{decide: {recall: {no: 0.9}}}", settings))
+    fit.run(prepare(), "notes-hashing-logreg")
+    metrics = json.loads(paths.metrics("notes-hashing", "logreg").read_text())
+    details = json.loads(paths.details("notes-hashing", "logreg").read_text())
+    assert metrics["test-unadapted"]["n"] == metrics["test"]["n"]
+    assert metrics["test-unadapted"] != metrics["test"]
+    assert details["adapt"]["method"] == "standardize"
+    assert set(details["adapt"]["targets"]["test"]["estimated"]) == {"no", "yes"}
+    (entry,) = formats.records(loader.load())
+    assert entry["test-unadapted_low"] < entry["test-unadapted_accuracy"] < entry["test-unadapted_high"]
+    table = pq.read_table(paths.predictions("notes-hashing", "logreg")).to_pylist()
+    aligned = {row["item_id"]: row["p_no"] for row in table if row["split"] == "test"}
+    texts = [row.item_id for row in manifest_file.read(paths.manifest("notes")) if row.split == "test"]
+    Path("new.csv").write_text("\n".join(["text,label", *(rows[int(i)] for i in texts)]) + "\n")
+    capsys.readouterr()
+    predict.to_table(predict.open_head("notes-hashing/logreg"), ["new.csv"])
+    answers = [float(line["p_no"]) for line in csv.DictReader(io.StringIO(capsys.readouterr().out))]
+    assert answers == pytest.approx([aligned[item_id] for item_id in texts], abs=2e-6)

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from icebox.features.errors import IceboxError
+
 Head = Annotated[str, typer.Argument(metavar="STORE/HEAD", help="The fitted head.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Open a bundle whose hash its card does not record.")]
 OnError = Annotated[
@@ -45,11 +47,20 @@ def predict(
     encoding: Encoding = None,
     source: Source = None,
     settings: Settings = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Also sets of classes that hold the true one in this share of items: 0.9."),
+    ] = None,
+    by_class: Annotated[
+        bool, typer.Option("--by-class", help="With --coverage: in this share of the items of each class.")
+    ] = False,
     trust: Trust = False,
 ) -> None:
     """Label new images or texts with a fitted head: a row an item, with a probability for each class."""
     from icebox.pipeline.inference import predict
 
+    if by_class and coverage is None:
+        raise IceboxError("--by-class: says how sets are calibrated; ask for them: --coverage 0.9")
     opened = predict.open_for(
         head,
         inputs or [],
@@ -62,7 +73,8 @@ def predict(
         stdin=stdin,
         encoding=encoding,
     )
-    predict.to_table(opened, inputs or [], out=out, on_error=on_error, safe=safe_csv)
+    sets = None if coverage is None else predict.set_predictor(opened, coverage=coverage, by_class=by_class)
+    predict.to_table(opened, inputs or [], out=out, on_error=on_error, safe=safe_csv, sets=sets)
 
 
 def evaluate(

@@ -50,6 +50,7 @@ def ensemble_details(selected: SelectedEnsemble, fit: Fit) -> dict[str, Any]:
         "chosen_on": "val",
         "choose": fit.choose,
         "refit": fit.refit,
+        **({"calibrate": fit.calibrate} if fit.calibrate != "none" else {}),
         "converged": None,
         "ensemble": selected.members,
     }

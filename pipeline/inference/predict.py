@@ -1,5 +1,6 @@
 """Predict new items with a saved head: through the bundle's backbone and head, a row an item."""
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -10,17 +11,20 @@ from typing import Any, Literal
 
 import numpy as np
 
+from icebox.features import fingerprint
 from icebox.features.abc.backbone import Backbone
 from icebox.features.abc.dataset import Content, Pair
-from icebox.features.errors import IceboxError, ItemError
+from icebox.features.errors import IceboxError, ItemError, located
 from icebox.features.extraction.extract import fingerprint_of
 from icebox.features.extraction.precision import to_storage_dtype
 from icebox.features.extraction.views import prepare
+from icebox.features.json_files import read_json
 from icebox.features.ragged import flat
 from icebox.features.text.pairs import PAIR, TEXTS, combine_pairs
 from icebox.pipeline.catalog import backbones
 from icebox.pipeline.config import plugin_schema
-from icebox.pipeline.evaluation import predictions
+from icebox.pipeline.evaluation import conformal, prediction_file, predictions
+from icebox.pipeline.evaluation.conformal import SetPredictor
 from icebox.pipeline.evaluation.predictions import Predictions
 from icebox.pipeline.inference import bundle, output
 from icebox.pipeline.inference.bundle import Bundle
@@ -29,6 +33,7 @@ from icebox.pipeline.inference.output import Cell, Columns
 from icebox.pipeline.project import head_names, paths
 
 BATCH_SIZE = 64
+SET = "set"  # the column of sets: JSON lists of classes
 SHOWN = 20  # unreadable items that are listed one by one
 
 OnError = Literal["fail", "skip"]
@@ -142,24 +147,61 @@ def open_for(
     return replace(head, reading=replace(head.reading.with_source(source, settings), **reading))
 
 
+def set_predictor(head: OpenHead, *, coverage: float, by_class: bool) -> SetPredictor:
+    """Sets of classes for this head's answers, calibrated on its predictions for val; doubts about these are logged.
+
+    Raises IceboxError where such sets can't be had.
+    """
+    path, details = paths.predictions(*head.place), paths.details(*head.place)
+    for each in (path, details):
+        if not each.exists():
+            raise IceboxError(f"--coverage: sets are calibrated by {each}, which is not here; run: dvc pull {each}")
+    with located(f"predict {head.name}"):
+        stored = prediction_file.read(path)
+        sets = conformal.calibrate(stored, read_json(details, {}), coverage=coverage, by_class=by_class)
+        if sets.classes != head.bundle.classes:
+            raise IceboxError(f"{path}: is of other classes than the bundle; run: dvc checkout")
+    for doubt in sets.doubts():
+        logger.warning("%s: %s", head.name, doubt)
+    return sets
+
+
 def to_table(
-    head: OpenHead, inputs: Sequence[str], *, out: Path | None = None, on_error: OnError = "fail", safe: bool = False
+    head: OpenHead,
+    inputs: Sequence[str],
+    *,
+    out: Path | None = None,
+    on_error: OnError = "fail",
+    safe: bool = False,
+    sets: SetPredictor | None = None,
 ) -> None:
     """Predict the inputs; print CSV, or write CSV, JSON Lines or Parquet to `out`.
 
     The columns are id, input, label (of a regression the value) and, by class, `p_CLASS`, or `score_CLASS` of a head
-    without probabilities.
+    without probabilities; with `sets`, before these, the set of classes as a JSON list, which may be empty.
     """
-    opened, unread, empty, answered = head.bundle, Unread(on_error), EmptyTexts(), 0
-    with output.open_table(out, columns(opened), safe=safe) as write:
+    opened, unread, empty, answered, without = head.bundle, Unread(on_error), EmptyTexts(), 0, 0
+    with output.open_table(out, columns(opened, sets=sets is not None), safe=safe) as write:
         for batch in batches(opened, head.backbone, head.reading.items(inputs), unread):
-            write(list(rows(opened, batch, answer(opened, batch))))
+            answers, inside = answer(opened, batch), None
+            if sets:
+                inside = sets.sets(answers.scores, conformal.ties_of(map(fingerprint.of_content, batch.contents)))
+                without += int((~inside.any(axis=1)).sum())
+            write(list(rows(opened, batch, answers, inside)))
             answered += len(batch.items)
             for content in batch.contents:
                 empty.watch(content)
         unread.report(answered)
         write([])  # of no items the columns alone
     empty.report()
+    if sets and without:
+        logger.info(
+            "%s of %s sets are empty: no class there is as likely as true ones are; where the head is right more often "
+            "than the %g asked for, ask for more",
+            f"{without:,}",
+            f"{answered:,}",
+            sets.coverage,
+        )
 
 
 def reading_of(opened: Bundle, backbone: Backbone) -> Reading:
@@ -177,21 +219,30 @@ def own_files(opened: Bundle) -> list[Path]:
     return plugin_schema.dataset_paths(opened.source, opened.parameters or {}) if opened.source else []
 
 
-def columns(opened: Bundle) -> Columns:
-    """The columns of a table of predictions."""
+def columns(opened: Bundle, *, sets: bool = False) -> Columns:
+    """The columns of a table of predictions, with or without one of sets."""
     kind = "p" if hasattr(opened.head, "predict_proba") else "score"
-    label = str if opened.task == "classification" else float
-    return {"id": str, "input": str, "label": label, **{f"{kind}_{name}": float for name in opened.classes}}
+    answers: dict[str, type[str] | type[float]] = {"label": str if opened.task == "classification" else float}
+    if sets:
+        answers[SET] = str
+    return {"id": str, "input": str, **answers, **{f"{kind}_{name}": float for name in opened.classes}}
 
 
-def rows(opened: Bundle, batch: Batch, answers: Predictions) -> Iterator[dict[str, Cell]]:
-    """A row of these columns for each item of a batch."""
+def rows(
+    opened: Bundle, batch: Batch, answers: Predictions, inside: np.ndarray | None = None
+) -> Iterator[dict[str, Cell]]:
+    """A row of these columns for each item of a batch; `inside` (b, k) are the items' sets of classes, if any."""
     item_id, shown_as, label, *scores = columns(opened)
-    for item, shown, answer, values in zip(batch.items, batch.shown, answers.predicted, answers.scores, strict=True):
+    sets = [None] * len(batch.items) if inside is None else inside
+    for item, shown, answer, values, members in zip(
+        batch.items, batch.shown, answers.predicted, answers.scores, sets, strict=True
+    ):
+        chosen = [] if members is None else [opened.classes[number] for number in np.flatnonzero(members)]
         yield {
             item_id: printable(item.item_id),
             shown_as: printable(shown),
             label: opened.classes[answer] if opened.classes else float(answer),
+            **({} if members is None else {SET: json.dumps(chosen, ensure_ascii=False)}),
             **dict(zip(scores, map(float, values), strict=True)),
         }
 

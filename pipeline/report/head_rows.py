@@ -6,10 +6,19 @@ from typing import Any
 
 from icebox.features import plugins
 from icebox.features.manifest.manifest import ManifestRow
-from icebox.pipeline.comparison import leaderboard, search_table, significance, slices, statistics, test_predictions
+from icebox.pipeline.comparison import (
+    leaderboard,
+    search_table,
+    set_scores,
+    significance,
+    slices,
+    statistics,
+    test_predictions,
+)
 from icebox.pipeline.comparison.formats import over_seeds
 from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
 from icebox.pipeline.comparison.search_table import SearchRow
+from icebox.pipeline.comparison.set_scores import SetScores
 from icebox.pipeline.comparison.significance import Significance
 from icebox.pipeline.comparison.slices import Slice
 from icebox.pipeline.comparison.statistics import FoldComparison, Interval
@@ -41,7 +50,7 @@ class HeadRow:
     """A row of the leaderboard and the details that it links to.
 
     `predictions` by test split; none where their file is missing or of another run. `further_intervals`: the 95 %
-    intervals of the scores on further test sets.
+    intervals of the scores on further test sets. `sets`: the scores of its conformal sets, of a classifier.
     """
 
     entry: LeaderboardEntry
@@ -53,6 +62,7 @@ class HeadRow:
     slices: list[Slice]
     mistakes: list[Mistake]
     further_intervals: dict[str, Interval]
+    sets: SetScores | None
 
     @property
     def anchor(self) -> str:
@@ -133,6 +143,7 @@ def collect(config: Config, entries: Sequence[LeaderboardEntry], items: Mapping[
             slices=slices.score_slices(splits["test"], items, metric) if splits else [],
             mistakes=worst_mistakes(splits["test"]) if splits else [],
             further_intervals=significance.further_intervals(entry, splits, groups),
+            sets=set_scores.of_entry(entry, groups) if splits else None,
         )
         for entry, rank, splits, result, on_folds in zip(
             entries, ranks, predictions, assessed, fold_comparisons, strict=True

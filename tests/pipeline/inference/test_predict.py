@@ -23,6 +23,7 @@ from icebox.features.errors import IceboxError
 from icebox.features.text.pairs import PAIR
 from icebox.pipeline.cli.app import main
 from icebox.pipeline.inference import fitted_head
+from icebox.pipeline.project import paths
 from tests.pipeline.inference.heads import fit
 
 GOOD, BAD = ["good thing", "a good one", "so good"], ["bad thing", "a bad one", "so bad"]
@@ -497,3 +498,58 @@ def test_the_library_reads_and_answers_as_the_command_does(run, project, tmp_pat
     assert photos.predict(photos.read(tmp_path / "new")).tolist() == ["bright"]
     with pytest.raises(IceboxError, match="No such file"):
         photos.predict(photos.read(tmp_path / "none.png"))
+
+
+def leave_predictions(name: str, *, classes: list[str], details: dict | None = None, kind: str = "p") -> None:
+    """What a fit leaves beside a bundle: predictions for val, where classes have 0.05 to 0.99, and details."""
+    path = paths.predictions(name, "head")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = {"item_id": [str(i) for i in range(400)], "split": ["val"] * 400}
+    columns |= {"label": [classes[i % 2] for i in range(400)], "prediction": [classes[0]] * 400}
+    of_label = [0.05 + i / 425 for i in range(400)]
+    first = [share if i % 2 == 0 else 1 - share for i, share in enumerate(of_label)]
+    columns |= {f"{kind}_{classes[0]}": first, f"{kind}_{classes[1]}": [1 - each for each in first]}
+    pq.write_table(pa.table(columns), path)
+    if details is not None:
+        paths.details(name, "head").parent.mkdir(parents=True, exist_ok=True)
+        paths.details(name, "head").write_text(json.dumps(details))
+
+
+CHOSEN_ON_VAL = {"refit": "train", "calibrate": "none", "chosen_on": "val"}
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("by_class", [[], ["--by-class"]])
+def test_sets_of_classes_stand_beside_the_label(run, tmp_path, ending, by_class):
+    leave_predictions("notes", classes=["minus", "plus"], details=CHOSEN_ON_VAL)
+    texts = write(tmp_path / "new.txt", "good thing\nbad thing\ngood bad thing\n")
+    out = tmp_path / f"out{ending}"
+    code, _, err = run("notes", "--lines", texts, "--coverage", "0.9", "--out", out, *by_class)
+    assert code == 0, err
+    rows = {
+        ".csv": lambda: list(csv.DictReader(io.StringIO(out.read_text()))),
+        ".jsonl": lambda: [json.loads(line) for line in out.read_text().splitlines()],
+        ".parquet": lambda: pq.read_table(out).to_pylist(),
+    }[ending]()
+    assert list(rows[0]) == ["id", "input", "label", "set", "p_minus", "p_plus"]
+    sets = [json.loads(row["set"]) for row in rows]
+    assert sets == [["plus"], ["minus"], ["minus", "plus"]]
+
+
+@pytest.mark.parametrize(
+    ("details", "arguments", "sentence"),
+    [
+        (CHOSEN_ON_VAL, ["--coverage", "1.5"], "expected a share between 0 and 1, found 1.5"),
+        (CHOSEN_ON_VAL | {"refit": "train+val"}, ["--coverage", "0.9"], "which this head was fitted on"),
+        (CHOSEN_ON_VAL, ["--by-class"], "ask for them: --coverage 0.9"),
+        (None, ["--coverage", "0.9"], "which is not here; run: dvc pull results/"),
+    ],
+)
+def test_sets_that_can_not_be_had_are_one_line_and_nothing_is_written(run, tmp_path, details, arguments, sentence):
+    leave_predictions("docs", classes=["minus", "plus"], details=details)
+    out = tmp_path / "out.csv"
+    code, _, err = run("docs", write(tmp_path / "new.txt", "good\n"), "--lines", "--out", out, *arguments)
+    assert (code, len(err.splitlines())) == (1, 1), err
+    assert sentence in err
+    assert not out.exists()
+    paths.details("docs", "head").unlink(missing_ok=True)

@@ -513,3 +513,21 @@ def test_a_browser_goes_through_the_map_by_keys(project: Path, browse: Callable[
     )
     opened = dom.split('<dialog id="item"')[1].split("</dialog>")[0]
     assert "a rose" in opened  # mistakes come first, so the last of the round is right
+
+
+def test_shows_the_coverage_of_conformal_sets_by_class(project: Path) -> None:
+    html = page()
+    assert "Sets that hold 90 % of true classes" in html
+    assert "Few items of val to calibrate sets by: all (1)" in html
+    assert "Val has no item of &lt;b&gt;red&lt;/b&gt;: such a class is in every set" in html
+    rows = re.findall(r'<th scope="row" data-v="(\w+)">\w+</th><td class="n" data-v="([\d.]+)">[^/]*</span></td>', html)
+    assert {name for name, _ in rows} >= {"all", "blue"}
+
+
+def test_says_why_a_head_has_no_sets(project: Path) -> None:
+    for store in ("words-minilm", "words-hashing"):
+        for head in ("logreg", "linear_svm"):
+            results.write_json(paths.details(store, head), {"chosen": {}, "settings": 2, "refit": "train+val"})
+    html = page()
+    assert "No sets (coverage: sets are calibrated on val, which this head was fitted on" in html
+    assert "Sets that hold" not in html

@@ -11,6 +11,7 @@ from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
 from icebox.pipeline.comparison.statistics import Interval
 from icebox.pipeline.evaluation import conformal, prediction_file
 from icebox.pipeline.evaluation.conformal import COVERAGE
+from icebox.pipeline.evaluation.prediction_file import StoredPredictions
 from icebox.pipeline.project import paths
 
 ALL = "all"
@@ -42,11 +43,12 @@ class SetScores:
 
 
 def of_entry(entry: LeaderboardEntry, groups: Mapping[str, str], *, asked: float = COVERAGE) -> SetScores | None:
-    """The scores of the sets of an entry whose predictions are on this machine; None of a regression."""
+    """The scores of the sets of an entry whose predictions are on this machine; None of other tasks."""
     stored = prediction_file.read(paths.predictions(entry.input_name, entry.head))
-    if not stored.classes:
+    if not isinstance(stored, StoredPredictions) or not stored.classes:
         return None
-    test, scored, doubts = stored.splits["test"], [], []
+    test, doubts = stored.splits["test"], list[str]()
+    scored = []
     ties = conformal.ties_of(test.item_ids)
     units = np.unique([groups.get(item_id) or f"\0{item_id}" for item_id in test.item_ids], return_inverse=True)[1]
     for by_class in (False, True):

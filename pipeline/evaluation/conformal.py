@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from icebox.features.errors import IceboxError
-from icebox.pipeline.evaluation.prediction_file import StoredPredictions
+from icebox.pipeline.evaluation.prediction_file import StoredPictures, StoredPredictions
 
 COVERAGE = 0.9  # that the report shows
 SHORTFALL_MAX = 0.1  # of the coverage that a val set by bad luck gives, below the one asked for: more is told
@@ -79,7 +79,7 @@ def ties_of(keys: Iterable[str]) -> np.ndarray:
 
 
 def calibrate(
-    stored: StoredPredictions, details: Mapping[str, Any], *, coverage: float, by_class: bool
+    stored: StoredPredictions | StoredPictures, details: Mapping[str, Any], *, coverage: float, by_class: bool
 ) -> SetPredictor:
     """Sets calibrated on a head's predictions for val. `details`: how the head was fitted.
 
@@ -87,8 +87,8 @@ def calibrate(
     """
     if not 0 < coverage < 1:
         raise IceboxError(f"coverage: expected a share between 0 and 1, found {coverage:g}")
-    if not stored.classes:
-        raise IceboxError("coverage: sets are of classes, and a regression has none")
+    if not isinstance(stored, StoredPredictions) or not stored.classes:
+        raise IceboxError("coverage: sets are of an item's classes, which only classification has")
     if details.get("refit", "train") != "train":
         raise IceboxError(
             f"coverage: sets are calibrated on val, which this head was fitted on (refit: {details['refit']}); "

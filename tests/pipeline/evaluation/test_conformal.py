@@ -108,5 +108,5 @@ def test_sets_that_can_not_be_had_are_one_line(details, split, coverage, sentenc
 
 def test_a_regression_has_no_sets() -> None:
     stored = StoredPredictions([], False, {})
-    with pytest.raises(IceboxError, match="a regression has none"):
+    with pytest.raises(IceboxError, match="which only classification has"):
         conformal.calibrate(stored, CHOSEN_ON_VAL, coverage=0.9, by_class=False)

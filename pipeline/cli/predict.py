@@ -22,6 +22,13 @@ Settings = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the source that is another here: text=body."),
 ]
 Encoding = Annotated[str | None, typer.Option(metavar="NAME", help="Of texts, if not the dataset's.")]
+Adapt = Annotated[
+    Literal["saved", "items", "none"] | None,
+    typer.Option(
+        help="Of a head fitted with adapt: align each item by the statistics of its test set (saved, the default), or "
+        "all by those of these items together, or none.",
+    ),
+]
 Stdin = Annotated[
     Literal["csv", "tsv", "jsonl", "parquet"] | None,
     typer.Option(help="What stdin holds, if not lines: a table with the dataset's columns."),
@@ -54,6 +61,7 @@ def predict(
     by_class: Annotated[
         bool, typer.Option("--by-class", help="With --coverage: in this share of the items of each class.")
     ] = False,
+    adapt: Adapt = None,
     trust: Trust = False,
 ) -> None:
     """Label new images or texts with a fitted head: a row an item, with a probability for each class."""
@@ -69,6 +77,7 @@ def predict(
         trust=trust,
         source=source,
         settings=settings or [],
+        adapt=adapt,
         lines=lines,
         stdin=stdin,
         encoding=encoding,
@@ -98,6 +107,7 @@ def evaluate(
     encoding: Encoding = None,
     source: Source = None,
     settings: Settings = None,
+    adapt: Adapt = None,
     trust: Trust = False,
 ) -> None:
     """Score a fitted head on labelled items that were no part of its dataset. Nothing is fitted."""
@@ -112,6 +122,7 @@ def evaluate(
         trust=trust,
         source=source,
         settings=settings or [],
+        adapt=adapt,
         stdin=stdin,
         encoding=encoding,
     )

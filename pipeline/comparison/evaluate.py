@@ -21,13 +21,15 @@ from icebox.features.names import canonical_name
 from icebox.features.splits import in_order
 from icebox.pipeline.comparison import bootstrap, significance, statistics, test_predictions
 from icebox.pipeline.comparison.test_predictions import ClassificationPredictions
+from icebox.pipeline.estimators.alignment import is_aligned
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.metrics import METRICS
+from icebox.pipeline.evaluation.predictions import Predictions
 from icebox.pipeline.evaluation.sample import Sample
-from icebox.pipeline.inference import output, predict
+from icebox.pipeline.inference import alignment, output, predict
 from icebox.pipeline.inference.bundle import Bundle
 from icebox.pipeline.inference.new_items import NewItem
-from icebox.pipeline.inference.predict import OnError, OpenHead, Unread
+from icebox.pipeline.inference.predict import Batch, OnError, OpenHead, Unread
 from icebox.pipeline.project import paths
 
 ACTUAL = "actual"  # the column of labels in a table of predictions
@@ -59,7 +61,8 @@ class Evaluation:
 
     `classes`: items, recall with its interval, precision and F1 of each. `confusion`: label, prediction, count.
     `unknown_labels`: the items by labels that are no class of the head. `known` None: there is no manifest to look in.
-    `own_test`: the scores on the dataset's own test.
+    `own_test`: the scores on the dataset's own test. `unadapted`: of a head that aligns items, those of its answers to
+    them as they are.
     """
 
     head: str
@@ -73,6 +76,7 @@ class Evaluation:
     unknown_labels: dict[str, int]
     known: KnownItems | None
     own_test: dict[str, float]
+    unadapted: dict[str, Score]
 
     def as_json(self) -> str:
         """All of it."""
@@ -87,6 +91,12 @@ class Answered:
     predicted: list[np.ndarray] = field(default_factory=list)
     scores: list[np.ndarray] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
+
+    def add(self, batch: Batch, answers: Predictions) -> None:
+        """Note the answers for a batch."""
+        self.items += batch.items
+        self.predicted.append(answers.predicted)
+        self.scores.append(answers.scores if answers.has_probabilities else np.empty((len(batch.items), 0)))
 
 
 @dataclass
@@ -151,20 +161,29 @@ def evaluate(
     opened = head.bundle
     columns = {**predict.columns(opened), ACTUAL: float if opened.task == "regression" else str}
     unread, labelled, answered = Unread(on_error), LabelledItems(opened, split, unknown_labels), Answered()
+    beside = Answered()
     items = labelled.of(head.reading.items(inputs, labelled=True))
     with output.open_rows(out, columns, safe=safe) as write:
-        for batch in predict.batches(opened, head.backbone, items, unread):
-            answers = predict.answer(opened, batch)
+        read = predict.batches(opened, head.backbone, items, unread)
+        aligned, read = alignment.aligned(opened, read, head.adapt)
+        unadapted = alignment.unaligned(opened) if aligns(head) else None
+        for batch in read:
+            answers = predict.answer(aligned, batch)
             rows = zip(batch.items, predict.rows(opened, batch, answers), strict=True)
             write([{**row, ACTUAL: actual(opened, item)} for item, row in rows])
-            answered.items += batch.items
-            answered.predicted.append(answers.predicted)
-            answered.scores.append(answers.scores if answers.has_probabilities else np.empty((len(batch.items), 0)))
+            answered.add(batch, answers)
+            if unadapted:
+                beside.add(batch, predict.answer(unadapted, batch))
             answered.keys += map(fingerprint.of_content, batch.contents)
         unread.report(len(answered.items))
         if not answered.items:
             raise IceboxError("expected labelled items to score, found none")
-    return assess(head, answered, unreadable=unread.count, unknown=labelled.unknown)
+    return assess(head, answered, beside, unreadable=unread.count, unknown=labelled.unknown)
+
+
+def aligns(head: OpenHead) -> bool:
+    """Whether the head's answers hang on an alignment of the items."""
+    return head.adapt != "none" and is_aligned(head.bundle.head)
 
 
 def actual(opened: Bundle, item: NewItem) -> str | float:
@@ -172,29 +191,37 @@ def actual(opened: Bundle, item: NewItem) -> str | float:
     return float(item.label) if opened.task == "regression" else item.label
 
 
-def assess(head: OpenHead, answered: Answered, *, unreadable: int, unknown: Counter[str]) -> Evaluation:
-    """The evaluation of a head's answers."""
+def assess(
+    head: OpenHead, answered: Answered, beside: Answered, *, unreadable: int, unknown: Counter[str]
+) -> Evaluation:
+    """The evaluation of a head's answers, and of those that stand beside them, if there are any."""
     sample, classes = sample_of(head.bundle, answered)
     groups = {str(i): item.group for i, item in enumerate(answered.items)}
     units = bootstrap.units_of(list(groups), groups)
-    intervals = significance.intervals(sample, significance.draw_metrics(sample, units), units)
-    values = metrics.scores(sample)
-    chosen_by = metrics.choosing_metric(values, choice_of(head))
-    order = [chosen_by, *(name for name in values if name not in ("n", chosen_by))]
+    chosen_by = metrics.choosing_metric(metrics.scores(sample), choice_of(head))
     predictions = of_classes(sample, classes)
     return Evaluation(
         head=head.name,
         n=len(answered.items),
         groups=int(units.max()) + 1 if any(groups.values()) else None,
         chosen_by=chosen_by,
-        scores={name: Score(float(values[name]), *intervals.get(name, (None, None))) for name in order},
+        scores=scores_of(sample, units, first=chosen_by),
         classes=class_scores(predictions, units) if predictions else [],
         confusion=confusions(predictions) if predictions else [],
         unreadable=unreadable,
         unknown_labels=dict(sorted(unknown.items())),
         known=known_items(head.bundle, answered, sample, chosen_by),
         own_test=own_test(head),
+        unadapted=scores_of(sample_of(head.bundle, beside)[0], units, first=chosen_by) if beside.items else {},
     )
+
+
+def scores_of(sample: Sample, units: np.ndarray, *, first: str) -> dict[str, Score]:
+    """All scores of a sample of these units (n,), with their intervals."""
+    intervals = significance.intervals(sample, significance.draw_metrics(sample, units), units)
+    values = metrics.scores(sample)
+    order = [first, *(name for name in values if name not in ("n", first))]
+    return {name: Score(float(values[name]), *intervals.get(name, (None, None))) for name in order}
 
 
 def sample_of(opened: Bundle, answered: Answered) -> tuple[Sample, list[str]]:

@@ -26,7 +26,8 @@ from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.evaluation import conformal, prediction_file, predictions
 from icebox.pipeline.evaluation.conformal import SetPredictor
 from icebox.pipeline.evaluation.predictions import Predictions
-from icebox.pipeline.inference import bundle, output
+from icebox.pipeline.inference import alignment, bundle, output
+from icebox.pipeline.inference.alignment import Adapt
 from icebox.pipeline.inference.bundle import Bundle
 from icebox.pipeline.inference.new_items import NewItem, Reading, printable
 from icebox.pipeline.inference.output import Cell, Columns
@@ -104,6 +105,7 @@ class OpenHead:
     bundle: Bundle
     backbone: Backbone
     reading: Reading
+    adapt: Adapt | None = None  # of a head that aligns: to what
 
 
 def open_head(name: str, *, trust: bool = False) -> OpenHead:
@@ -133,6 +135,7 @@ def open_for(
     trust: bool,
     source: str | None,
     settings: Sequence[str],
+    adapt: Adapt | None = None,
     **reading: Any,
 ) -> OpenHead:
     """Open a head to read `inputs` by another source, other settings, or as `reading` has it; see `Reading`.
@@ -142,9 +145,10 @@ def open_for(
     if out is not None:
         output.refuse_target(out, [Path(each) for each in inputs], safe=safe)
     head = open_head(name, trust=trust)
+    alignment.require_alignment(head.bundle, adapt, name)
     if out is not None:
         output.refuse_target(out, own_files(head.bundle), safe=safe)
-    return replace(head, reading=replace(head.reading.with_source(source, settings), **reading))
+    return replace(head, adapt=adapt, reading=replace(head.reading.with_source(source, settings), **reading))
 
 
 def set_predictor(head: OpenHead, *, coverage: float, by_class: bool) -> SetPredictor:
@@ -182,7 +186,9 @@ def to_table(
     """
     opened, unread, empty, answered, without = head.bundle, Unread(on_error), EmptyTexts(), 0, 0
     with output.open_table(out, columns(opened, sets=sets is not None), safe=safe) as write:
-        for batch in batches(opened, head.backbone, head.reading.items(inputs), unread):
+        read = batches(opened, head.backbone, head.reading.items(inputs), unread)
+        opened, read = alignment.aligned(opened, read, head.adapt)
+        for batch in read:
             answers, inside = answer(opened, batch), None
             if sets:
                 inside = sets.sets(answers.scores, conformal.ties_of(map(fingerprint.of_content, batch.contents)))

@@ -11,6 +11,7 @@ from icebox.pipeline.project import paths
 
 FEW = 50  # items of a split: the 95 % interval of a share of 0.9 is then 0.17 wide
 WEAK = 0.15  # how far a class's recall lies below the mean of the others' before it is named
+UNADAPTED, UNDECIDED = "test-unadapted", "test-argmax"  # scores beside those of a head that aligns, or decides
 FEW_OF_CLASS = 10  # items, of which no recall is known
 
 
@@ -18,23 +19,59 @@ def of_winner(
     best: LeaderboardEntry, test: Interval | None, predictions: ClassificationPredictions | None
 ) -> list[str]:
     """The sentences on the best entry; `test` is the interval of its test score, `predictions` are those for test."""
-    return [*gap_to_test(best, test), *few_items(best), *fewer_folds(best), *weakest_class(predictions)]
+    return [
+        *transductive(best),
+        *gap_to_test(best, test),
+        *few_items(best),
+        *fewer_folds(best),
+        *weakest_class(predictions, decided="offsets" in best.details),
+    ]
+
+
+def transductive(best: LeaderboardEntry) -> Iterator[str]:
+    """An alignment of test to train: what it changed, and whether the classes have the shares that it takes them to."""
+    adapt = best.details.get("adapt")
+    if not adapt:
+        return
+    scores = best.further.get(UNADAPTED, {})
+    beside = f"{best.metric.title} {number(best.score, 3)}, without it {number(scores.get(best.metric.name), 3)}"
+    yield (
+        f"Test's score is transductive: its items, without their labels, were aligned to train as a set "
+        f"({adapt['method']}): {beside} ({UNADAPTED}). Of new items it holds where these come as a set, or from there."
+    )
+    target = adapt["targets"].get("test") or {}
+    if names := target.get("differs"):
+        shares = ", ".join(
+            f"“{name}” {target['estimated'][name]:.2f} for {adapt['train'][name]:.2f}" for name in names[:3]
+        )
+        assumed = "equal, and may do harm: correct for it (shares: bbse, or em)"
+        if adapt["shares"] != "train":
+            assumed = "as estimated, which is right where a class looks the same in both but for the alignment"
+        yield f"Classes seem to have other shares in test than in train ({shares}); alignment has them {assumed}."
 
 
 def gap_to_test(best: LeaderboardEntry, test: Interval | None) -> Iterator[str]:
     """A test score that is worse than val's by more than chance allows, of which both scores have their share."""
+    score, name = best.score, best.metric.name
+    if "offsets" in best.details:  # val's score is of the largest scores, so that of test has to be
+        score, test = best.further.get(UNDECIDED, {}).get(name), split_interval(best, UNDECIDED)
     val = val_interval(best)
-    if val is None or test is None or best.score is None or best.val_score is None:
+    if val is None or test is None or score is None or best.val_score is None:
         return
-    gap = statistics.difference_interval(best.val_score, val, best.score, test)
+    gap = statistics.difference_interval(best.val_score, val, score, test)
     if gap[0] > 0 if best.metric.greater_is_better else gap[1] < 0:
-        scores = f"{number(best.score, 3)} (95 % {interval(*test)}) against {number(best.val_score, 3)}"
+        scores = f"{number(score, 3)} (95 % {interval(*test)}) against {number(best.val_score, 3)}"
+        known = "adapt" in best.details or "unfrozen" in best.details
         yield (
             f"Test {best.metric.title} is far from that on {best.chosen_on}: {scores}, a gap of "
-            f"{number(best.val_score - best.score, 3)} (95 % {interval(*gap)}). Test seems to come from "
+            f"{number(best.val_score - score, 3)} (95 % {interval(*gap)}). Test seems to come from "
             "elsewhere (other places, people, devices or times), or groups lie on both sides of the split: what was "
-            f"chosen on {best.chosen_on} may not be best on new data. Let val come from where new data will, or split "
-            "by group."
+            f"chosen on {best.chosen_on} may not be best on new data. Let val come from where new data will, "
+            + (
+                "or split by group."
+                if known
+                else "split by group, or align test to train without its labels (fit: {adapt: standardize})."
+            )
         )
 
 
@@ -43,14 +80,22 @@ def val_interval(entry: LeaderboardEntry) -> Interval | None:
     metric, score = entry.metric, entry.val_score
     if score is None:
         return None
-    path = paths.predictions(entry.input_name, entry.head)
-    if entry.chosen_on == "val" and path.exists() and (val := test_predictions.read_val(path)):
-        units = bootstrap.units_of(val.item_ids, significance.groups_of(entry.dataset))
-        return bootstrap.score_interval(metric, val.sample, units) if metric.is_defined(val.sample) else None
+    if entry.chosen_on == "val" and (of_predictions := split_interval(entry, "val")):
+        return of_predictions
     if metric.interval == "proportion":
         return statistics.wilson_interval(score, int(entry.val["n"]))
     folds = [fold[metric.name] for fold in entry.details.get("folds") or [] if metric.name in fold]
     return statistics.mean_interval(folds) if len(folds) > 1 else None
+
+
+def split_interval(entry: LeaderboardEntry, name: str) -> Interval | None:
+    """The 95 % interval of an entry's score on a split, by its predictions; None where they are not here."""
+    path = paths.predictions(entry.input_name, entry.head)
+    split = test_predictions.read_splits(path).get(name) if path.exists() else None
+    if split is None or not entry.metric.is_defined(split.sample):
+        return None
+    units = bootstrap.units_of(split.item_ids, significance.groups_of(entry.dataset))
+    return bootstrap.score_interval(entry.metric, split.sample, units)
 
 
 def few_items(best: LeaderboardEntry) -> Iterator[str]:
@@ -61,7 +106,7 @@ def few_items(best: LeaderboardEntry) -> Iterator[str]:
             "Give val more, or compare by folds (fit: {folds: 5})."
         )
     if (n := int(best.test["n"])) < FEW:
-        yield f"Test has {n} items only: hardly any difference can be told on them."
+        yield f"Test has {n} items only: hardly any difference can be told on them. Give it more."
 
 
 def fewer_folds(best: LeaderboardEntry) -> Iterator[str]:
@@ -70,7 +115,7 @@ def fewer_folds(best: LeaderboardEntry) -> Iterator[str]:
         yield f"{reason[0].upper()}{reason[1:]}."
 
 
-def weakest_class(predictions: ClassificationPredictions | None) -> Iterator[str]:
+def weakest_class(predictions: ClassificationPredictions | None, *, decided: bool = False) -> Iterator[str]:
     """The class that is missed most, and the one that it is mostly taken for."""
     if predictions is None:
         return
@@ -87,5 +132,13 @@ def weakest_class(predictions: ClassificationPredictions | None) -> Iterator[str
         return
     confusions = test_predictions.confusion_pairs(predictions, 10**6)
     confused_with = next(pair["predicted"] for pair in confusions if pair["actual"] == worst["class"])
+    cure = (
+        ""
+        if decided
+        else f" Where val has it so too, move the decision: decide: {{recall: {{{worst['class']}: 0.9}}}}."
+    )
     share = f"{worst['recall']:.0%} of {worst['n']}, of the other{'s' if len(others) > 1 else ''} {mean:.0%}"
-    yield f"The best head finds “{worst['class']}” least often ({share}), and mostly takes it for “{confused_with}”."
+    yield (
+        f"The best head finds “{worst['class']}” least often ({share}), and mostly takes it for “{confused_with}”."
+        + cure
+    )

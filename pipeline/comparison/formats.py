@@ -73,6 +73,8 @@ def record(entry: LeaderboardEntry, rank: str, result: Significance) -> dict[str
         "backbone": entry.backbone,
         "head": entry.head,
         "in_params": entry.in_params,
+        "adapt": (details.get("adapt") or {}).get("method", "none"),
+        "decide": details.get("decide", "argmax"),
         "rank": rank,
         "verdict": result.verdict,
         **{f"val_{metric}": value for metric, value in entry.val.items()},
@@ -208,7 +210,8 @@ def table_row(record: dict[str, Any]) -> dict[str, str]:
         "input": record["input"],
         "head": record["head"]
         + ("" if record["in_params"] else LEFTOVER)
-        + (" (not converged)" if record["converged"] is False else ""),
+        + (" (not converged)" if record["converged"] is False else "")
+        + (" (transductive)" if record["adapt"] != "none" else ""),
         f"val {metric.title}": number(record.get(f"val_{metric.name}")),
         "Δ folds": signed(record["folds_difference"], like=record.get(f"val_{metric.name}")),
         "p folds": p_value(record["folds_p_holm"]),

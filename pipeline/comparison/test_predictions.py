@@ -126,11 +126,6 @@ def read(path: Path) -> dict[str, SplitPredictions]:
     return {name: split for name, split in read_splits(path).items() if name.startswith("test")}
 
 
-def read_val(path: Path) -> SplitPredictions | None:
-    """The predictions for val, where it chose. Raises IceboxError for a file that holds no predictions."""
-    return read_splits(path).get("val")
-
-
 def read_splits(path: Path) -> Mapping[str, SplitPredictions]:
     """The predictions for all splits of a file."""
     stored = prediction_file.read(path)

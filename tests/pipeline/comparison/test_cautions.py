@@ -146,3 +146,52 @@ def test_the_weakest_class_is_named_with_what_it_is_taken_for(recalls: dict[str,
 
 def test_of_few_items_no_recall_is_known():
     assert not list(cautions.weakest_class(predictions({"a": 0.0, "b": 1.0}, n=9)))
+
+
+def aligned(*, differs: list[str], shares: str = "train") -> LeaderboardEntry:
+    """An entry whose test, with 0.62 of NORMAL as it seems, was aligned to train."""
+    target = {"assumed": {"NORMAL": 0.33}, "estimated": {"NORMAL": 0.62}, "differs": differs}
+    adapt = {"method": "standardize", "shares": shares, "train": {"NORMAL": 0.33}, "targets": {"test": target}}
+    return replace(entry(0.97, 0.93, adapt=adapt), further={"test-unadapted": {"n": 500, "accuracy": 0.805}})
+
+
+def test_an_alignment_is_told_with_the_score_without_it():
+    (sentence,) = cautions.transductive(aligned(differs=[]))
+    assert "Test's score is transductive" in sentence
+    assert "(standardize): accuracy 0.930, without it 0.805 (test-unadapted)" in sentence
+    assert not list(cautions.transductive(entry(0.97, 0.93)))
+
+
+def test_shares_that_an_alignment_may_not_take_to_be_equal_are_told_with_the_cure():
+    _, sentence = cautions.transductive(aligned(differs=["NORMAL"]))
+    assert "(“NORMAL” 0.62 for 0.33); alignment has them equal, and may do harm: correct for it" in sentence
+    _, sentence = cautions.transductive(aligned(differs=["NORMAL"], shares="em"))
+    assert "alignment has them as estimated" in sentence
+
+
+def test_the_cure_of_a_gap_is_alignment_unless_test_was_aligned():
+    for one, told in ((entry(0.98, 0.835), True), (replace(aligned(differs=[]), test={"accuracy": 0.8}), False)):
+        (sentence,) = cautions.gap_to_test(one, (0.77, 0.83))
+        assert ("adapt: standardize" in sentence) == told
+
+
+def test_a_gap_of_decisions_is_no_gap_of_places():
+    # decided for a recall, so that test's accuracy falls; by the largest score it is val's
+    one = entry(0.95, 0.7, offsets={"a": 1.0, "b": -1.0}, decide={"recall": {"a": 0.99}})
+    assert not list(cautions.gap_to_test(one, (0.65, 0.75)))
+    labels = ["a", "b"] * 100
+    for right, told in ((190, False), (140, True)):
+        predicted = [label if i < right else "ab".replace(label, "") for i, label in enumerate(labels)]
+        names = ("item_id", "split", "label", "prediction", "score_a", "score_b")
+        columns = ([f"t{i}" for i in range(200)], ["test-argmax"] * 200, labels, predicted, [0.0] * 200, [0.0] * 200)
+        path = paths.predictions("d-net", "logreg")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(dict(zip(names, columns, strict=True))), path)
+        further = {"test-argmax": {"n": 200, "accuracy": right / 200}}
+        assert bool(list(cautions.gap_to_test(replace(one, further=further), (0.65, 0.75)))) == told
+
+
+def test_a_weak_class_has_a_cure_unless_decisions_were_moved():
+    weak = predictions({"NORMAL": 0.57, "PNEUMONIA": 0.99})
+    assert "move the decision: decide: {recall: {NORMAL: 0.9}}" in next(cautions.weakest_class(weak))
+    assert "decide" not in next(cautions.weakest_class(weak, decided=True))

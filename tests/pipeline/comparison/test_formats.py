@@ -158,7 +158,7 @@ def test_the_terminal_says_what_should_make_one_doubt():
     assert cautions == [
         "! Val has 9 items only: which head and setting is best on them is largely chance. Give val more, or compare "
         "by folds (fit: {folds: 5}).",
-        "! Test has 20 items only: hardly any difference can be told on them.",
+        "! Test has 20 items only: hardly any difference can be told on them. Give it more.",
     ]
     assert formats.records(loader.load())[0]["cautions"] == [line[2:] for line in cautions]
 

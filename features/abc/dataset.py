@@ -115,3 +115,7 @@ class DenseDataset(Dataset):
         Raises IceboxError, which names the file, for one that is missing, damaged or not of this kind. What is odd but
         taken (a box outside of the picture, an unknown value set to IGNORED) is noted in `account`.
         """
+
+    def target_file(self, source: str) -> str:
+        """The name of the file that holds the target, for errors."""
+        return source

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from icebox.features.errors import IceboxError
 from icebox.features.manifest.manifest import ManifestRow
-from icebox.features.manifest.validation import SHOWN, Task, is_number
+from icebox.features.manifest.validation import DENSE_TASKS, SHOWN, Task, is_number
 from icebox.features.names import in_line
 from icebox.features.splits import side
 
@@ -17,16 +17,21 @@ Conflicts = Literal["keep", "drop"]
 SIDES = ("train", "val", "test")
 LISTED = 50  # clusters in the file of findings
 MISSING = {"nan", "NaN", "NAN", "NA", "N/A", "n/a", "null", "NULL", "Null", "None", "<NA>", "#N/A", "NaT", "?"}
+LABELS = {"segmentation": "masks", "detection": "boxes"}  # by task; labels in the others
 MANY_NUMBERS = 3  # items of a class, below which numbers as labels look like numbers to predict
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Clusters of items that need a look; `dropped` counts by split the items that were left out because of them."""
+    """Clusters of items that need a look; `dropped` counts by split the items that were left out because of them.
+
+    `named` says whether labels are names to be shown, not the hashes of targets.
+    """
 
     kind: str
     description: str
     clusters: list[list[ManifestRow]]
+    named: bool = True
     dropped: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -36,7 +41,7 @@ class Finding:
 
     def sentence(self) -> str:
         """One line for the terminal."""
-        names = ", ".join(names_of(cluster) for cluster in self.clusters[:SHOWN])
+        names = ", ".join(names_of(cluster, labels=self.named) for cluster in self.clusters[:SHOWN])
         more = " …" if len(self.clusters) > SHOWN else ""
         gone = "; ".join(f"{count:,} left out of {split}" for split, count in sorted(self.dropped.items()))
         return f"{self.description}: {len(self.clusters):,} ({self.items:,} items), {names}{more}{gone and f'; {gone}'}"
@@ -50,7 +55,7 @@ class Finding:
             "items": self.items,
             "dropped": dict(sorted(self.dropped.items())),
             "first": [
-                [{"item_id": row.item_id, "split": row.split, "label": row.label} for row in cluster]
+                [{"item_id": row.item_id, "split": row.split, "label": row.label * self.named} for row in cluster]
                 for cluster in self.clusters[:LISTED]
             ],
         }
@@ -65,6 +70,7 @@ def resolve_leakage(
     Contents with conflicting labels stay, or are dropped from train and val. Test sets are never shortened, since
     others measure on the same ones. Raises IceboxError for leakage where `leakage` is "error".
     """
+    named = task not in DENSE_TASKS
     contents = shared(rows, lambda row: row.item_key)
     groups = shared([row for row in rows if row.group], lambda row: row.group)
     leaks = [
@@ -72,11 +78,13 @@ def resolve_leakage(
             kind="content_on_two_sides",
             description="contents on two sides of the split",
             clusters=[cluster for cluster in contents if straddles(cluster)],
+            named=named,
         ),
         Finding(
             kind="group_on_two_sides",
             description="groups on two sides of the split",
             clusters=[cluster for cluster in groups if straddles(cluster)],
+            named=named,
         ),
     ]
     if leakage == "error" and (clustered := [leak for leak in leaks if leak.clusters]):
@@ -91,12 +99,14 @@ def resolve_leakage(
         kind="similar_groups",
         description="groups on two sides of the split that differ only in case, spaces or the form of their letters",
         clusters=[cluster for cluster in alike if straddles(cluster) and len({row.group for row in cluster}) > 1],
+        named=named,
     )
     value: Callable[[str], Hashable] = float if task == "regression" else str
     conflicting = Finding(
         kind="conflicting_labels",
-        description="contents with conflicting labels",
+        description=f"contents with conflicting {LABELS.get(task, 'labels')}",
         clusters=[cluster for cluster in contents if len({value(row.label) for row in cluster}) > 1],
+        named=named,
     )
     dropped: set[str] = set()
     if leakage == "drop":
@@ -109,6 +119,7 @@ def resolve_leakage(
         kind="repeated_contents",
         description="contents that occur more than once",
         clusters=[cluster for cluster in contents if not straddles(cluster)],
+        named=named,
     )
     findings = [*leaks, similar, conflicting, repeated, *(doubtful_classes(kept) if task == "classification" else ())]
     return kept, [finding for finding in findings if finding.clusters]
@@ -193,7 +204,7 @@ def normalized_label(label: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
 
 
-def names_of(cluster: Sequence[ManifestRow]) -> str:
+def names_of(cluster: Sequence[ManifestRow], *, labels: bool) -> str:
     """A few items of a cluster, one of each split and label first: `a.png (train, cat) = b.png (test, cat)`."""
     before = Counter[tuple[str, str]]()
     rank = {}
@@ -201,5 +212,7 @@ def names_of(cluster: Sequence[ManifestRow]) -> str:
         rank[row.item_id] = before[row.split, row.label]
         before[row.split, row.label] += 1
     shown = sorted(cluster, key=lambda row: rank[row.item_id])[:SHOWN]
-    names = " = ".join(f"{in_line(row.item_id)} ({row.split}, {in_line(row.label)})" for row in shown)
+    names = " = ".join(
+        f"{in_line(row.item_id)} ({row.split}{f', {in_line(row.label)}' if labels else ''})" for row in shown
+    )
     return f"{names} = …" if len(cluster) > SHOWN else names

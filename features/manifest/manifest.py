@@ -4,17 +4,19 @@ import csv
 import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from icebox.features import files, fingerprint, splits
 from icebox.features.abc.account import Account
-from icebox.features.abc.dataset import Dataset, Item
+from icebox.features.abc.dataset import Content, Dataset, Item
 from icebox.features.errors import IceboxError
 from icebox.features.manifest.doubtful_texts import note_doubtful_text
 from icebox.features.manifest.spellings import merge_spellings
+from icebox.features.manifest.targets import TargetReview
 from icebox.features.manifest.validation import Task, require_two_labels, validate_items
+from icebox.features.names import in_line
 
 if TYPE_CHECKING:
     from icebox.features.images.bit_depth import BitDepths
@@ -45,23 +47,32 @@ def build(
     seed: int,
     stratify: bool = False,
     task: Task = "classification",
+    targets: TargetReview | None = None,
+    skip_unreadable: bool = False,
     progress: Callable[[Sequence[Item]], Iterable[Item]] = iter,
 ) -> list[ManifestRow]:
     """The rows of a new manifest: reads every item once, takes its content's sha256 and assigns a split.
 
     Official splits are kept: val is drawn only where none is official, test likewise, as fractions of the items in
     an official train and of those without a split. Groups stay together, and so do equal contents without a group.
-    `progress` may watch the items pass. Doubts are added to the dataset's account. Raises IceboxError for items that
-    no later step could use.
+    `targets` reviews those of a dense dataset, whose digests become the labels; with `skip_unreadable` items with a
+    target that can't be used are left out. `progress` may watch the items pass. Doubts are added to the dataset's
+    account. Raises IceboxError for items that no later step could use.
     """
-    items = list(dataset.items())
-    validate_items(items, task)
-    items = merge_spellings(items, task, dataset.account)
-    require_two_labels(items, task)
+    listed = list(dataset.items())
+    validate_items(listed, task)
+    listed = merge_spellings(listed, task, dataset.account)
+    if targets is None:
+        require_two_labels(listed, task)
+    items: list[Item] = []
     keys: list[str] = []
     depths = None
-    for item in progress(items):
-        content = dataset.read(item.source)
+    for listed_item in progress(listed):
+        content = dataset.read(listed_item.source)
+        item = labelled(listed_item, content, targets, dataset.account, skip=skip_unreadable)
+        if item is None:
+            continue
+        items.append(item)
         note_doubtful_text(content, item.item_id, dataset.account)
         keys.append(fingerprint.of_content(content))
         if isinstance(content, bytes):
@@ -69,6 +80,8 @@ def build(
             depths.look_at(content, item.item_id, keys[-1])
     if depths:
         depths.note(dataset.account)
+    if targets:
+        targets.require_content()
     identities = [item.group or key for item, key in zip(items, keys, strict=True)]
     official = {item.split for item in items}
     free = [i for i, item in enumerate(items) if item.split in ("", "train")]
@@ -95,6 +108,24 @@ def build(
         )
         for item, key, split in zip(items, keys, assigned, strict=True)
     ]
+
+
+def labelled(
+    item: Item, content: Content, targets: TargetReview | None, account: Account, *, skip: bool
+) -> Item | None:
+    """The item with its target's digest as its label, where it has a target; None for one that is left out.
+
+    With `skip`, that is one with a target that is missing, damaged or of another size, else an error.
+    """
+    if targets is None:
+        return item
+    try:
+        return replace(item, label=targets.label(item, content))
+    except IceboxError as error:
+        if not skip:
+            raise IceboxError(f"item '{in_line(item.item_id)}': {error}", hint="skip unreadable items") from error
+        account.note("unusable_targets", "items left out, since their target can't be used", f"{item.item_id}: {error}")
+        return None
 
 
 def note_drawn_test(account: Account, official: Collection[str], drawn: int) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from icebox.features.abc.account import Account, Remark
 from icebox.features.manifest.manifest import ManifestRow
-from icebox.features.manifest.validation import Task
+from icebox.features.manifest.validation import DENSE_TASKS, Task
 from icebox.features.splits import in_order
 
 FEW_ITEMS = 50  # one item more is then two points of accuracy, and a standard error up to seven
@@ -21,8 +21,8 @@ def split_remarks(rows: Sequence[ManifestRow], task: Task) -> list[Remark]:
             account.note("empty_split", "splits without an item, which no head can be fitted without", split)
     for split in in_order(counts.keys() - {"train"}):
         if counts[split] < FEW_ITEMS:
-            points = f"one item is {100 / counts[split]:.1f} points"
-            account.note("small_split", f"items in {split}, few to compare heads by ({points})", count=counts[split])
+            points = "" if task in DENSE_TASKS else f" (one item is {100 / counts[split]:.1f} points)"
+            account.note("small_split", f"items in {split}, few to compare heads by{points}", count=counts[split])
         elif task == "classification":
             note_small_classes(account, rows, split)
     return account.remarks()

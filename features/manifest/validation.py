@@ -30,7 +30,8 @@ def validate_items(items: Sequence[Item], task: Task = "classification") -> None
     ]
     if repeated:
         raise IceboxError(f"expected unique item ids, found {len(repeated):,} repeated: {first_names(repeated)}")
-    if unlabelled := [item.item_id for item in items if not item.label.strip()]:
+    dense = task in DENSE_TASKS  # labels are then what targets are known by, and come with these
+    if not dense and (unlabelled := [item.item_id for item in items if not item.label.strip()]):
         raise IceboxError(
             f"expected a label for every item, found none for {len(unlabelled):,} of {len(items):,}: "
             f"{first_names(unlabelled)}; label them or leave them out"
@@ -40,7 +41,8 @@ def validate_items(items: Sequence[Item], task: Task = "classification") -> None
             validate_item(item, task)
         except IceboxError as error:
             raise error.at(f"item '{in_line(item.item_id)}'") from error
-    require_two_labels(items, task)
+    if not dense:
+        require_two_labels(items, task)
 
 
 def require_two_labels(items: Sequence[Item], task: Task) -> None:

@@ -14,7 +14,8 @@ from icebox.features.splits import SPLITS, in_order
 from icebox.features.store import index, shards, virtual_datasets
 from icebox.features.store.checksums import Checksums
 from icebox.features.store.memory_maps import ShardMaps
-from icebox.features.store.targets import StoredTargets
+from icebox.features.store.targets import FILE as TARGETS
+from icebox.features.store.targets import StoredTargets, are_digests
 from icebox.features.text.pairs import PAIR, PARTS, TEXTS, combine_pairs_into
 
 if TYPE_CHECKING:  # reading a store must not cost the two seconds of importing torch
@@ -78,6 +79,11 @@ class FeatureStore:
     def targets(self) -> StoredTargets:
         """The pictures' masks or boxes, of a dataset that has some; by position of the manifest, read when indexed."""
         return StoredTargets(self.folder, self.item_ids, self.labels)
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether the items have masks or boxes instead of labels, which are then their digests."""
+        return (self.folder / TARGETS).exists() or are_digests(self.labels)
 
     @cached_property
     def shards(self) -> list[shards.Shard]:

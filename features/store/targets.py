@@ -7,6 +7,7 @@ so targets of another run are noticed.
 """
 
 import json
+import re
 import zlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -22,6 +23,7 @@ from icebox.features.errors import IceboxError, cause
 from icebox.features.store import hdf5
 
 FILE = "targets.h5"
+DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def write(
@@ -54,6 +56,11 @@ def write(
         file["offsets"] = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
         for name, arrays in columns.items():
             file[name] = np.concatenate(arrays)
+
+
+def are_digests(labels: np.ndarray) -> bool:
+    """Whether labels (n,) are digests of targets, as those of a dense dataset are: the store then needs FILE."""
+    return len(labels) > 0 and all(DIGEST.fullmatch(label) for label in labels.tolist())
 
 
 class StoredTargets:

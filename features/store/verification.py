@@ -9,7 +9,7 @@ import numpy as np
 
 from icebox.features.errors import IceboxError
 from icebox.features.ragged import OFFSETS
-from icebox.features.store import hdf5, index, shards
+from icebox.features.store import hdf5, index, shards, targets
 from icebox.features.store.cache import ShardCache, adopt
 from icebox.features.store.feature_store import FeatureStore
 from icebox.features.store.shards import DamagedShard
@@ -38,7 +38,8 @@ def verify_store(store: Path) -> list[Damage]:
     except IceboxError as error:  # of those errors only one of a broken index has a hint
         return [Damage(path, str(error).removeprefix(f"{path}: "), unreadable=error.hint is None)]
     damages = [damage for entry in opened.shards for damage in verify_shard(store / entry.name, entry)]
-    return damages or list(verify_index(store))
+    damages = damages or list(verify_index(store))
+    return damages if any(damage.path == path for damage in damages) else [*damages, *verify_targets(store, opened)]
 
 
 def verify_shard(path: Path, entry: index.ShardEntry) -> Iterator[Damage]:
@@ -94,6 +95,20 @@ def verify_index(store: Path) -> Iterator[Damage]:
         yield Damage(path, f"its features can't be read in plain h5py: {reason}")
 
 
+def verify_targets(store: Path, opened: index.Index) -> Iterator[Damage]:
+    """Faults of the masks or boxes of a store that has some: each one is read, and compared with its digest."""
+    path = store / targets.FILE
+    ids, labels = (index.decoded_texts(column) for column in (opened.item_ids, opened.labels))
+    if not path.exists() and not targets.are_digests(labels):
+        return
+    stored = targets.StoredTargets(store, ids, labels)
+    try:
+        for item in range(len(stored)):
+            stored[item]
+    except IceboxError as error:
+        yield Damage(path, str(error).removeprefix(f"{path}: "), unreadable=error.hint is None)
+
+
 def virtual_dataset_matches(group: h5py.Group, store: FeatureStore, output: str, view: str) -> bool:
     """Whether plain h5py reads the same features as the shards hold."""
     virtual, n = group[f"features/{output}"], len(store)
@@ -129,13 +144,15 @@ def verify_cache(cache: ShardCache, store: Path) -> list[Damage]:
 def repair(store: Path, cache_root: Path) -> list[str]:
     """Set aside damaged shards of the store and of its shard cache, and put back those that the other has whole.
 
-    Returns the names of the shards that are lost: their rows, and only those, must be extracted again. Raises
+    Returns the names of the files that are lost: shards, whose rows, and only those, must be extracted again, and the
+    targets, which extraction writes anew. Raises
     IceboxError where the index is broken: extraction then writes another over the same shards. What can't be read now
     stays as it is.
     """
     cache = ShardCache(cache_root, index.read(store).fingerprint)
     with cache.locked():
-        missing = {damage.path.name for damage in verify_store(store) if not damage.unreadable} - {index.FILE}
+        damaged = {damage.path.name for damage in verify_store(store) if not damage.unreadable}
+        missing = damaged - {index.FILE, targets.FILE}
         suspects = [store / name for name in sorted(missing)]
         suspects += [path for path in cache.paths() if path.name in missing]
         suspects += [damage.path for damage in verify_cache(cache, store) if not damage.unreadable]
@@ -145,4 +162,4 @@ def repair(store: Path, cache_root: Path) -> list[str]:
         whole = {path.name: path for path in cache.paths()}
         cache.link_into(store, [whole[name] for name in sorted(missing & whole.keys())])
     adopt(store, cache_root)
-    return sorted(missing - whole.keys())
+    return sorted((missing - whole.keys()) | (damaged & {targets.FILE}))

@@ -81,7 +81,7 @@ def verify(
     ] = False,
 ) -> None:
     """Read every shard and compare it with its sha256, in stores and in the shard cache behind them."""
-    from icebox.features.store import index, verification
+    from icebox.features.store import index, targets, verification
     from icebox.features.store.cache import ShardCache
     from icebox.pipeline.config import loader
     from icebox.pipeline.stores import recompute as recomputation
@@ -103,7 +103,8 @@ def verify(
             print(f"{store.name}: could not be checked whole; see above", file=sys.stderr)
         elif repair and not broken_index:
             lost = verification.repair(store, paths.shards())
-            print(f"{store.name}: " + (f"{len(lost)} shards are lost; {again}" if lost else "mended"))
+            files = "files" if targets.FILE in lost else "shards"
+            print(f"{store.name}: " + (f"{len(lost)} {files} are lost; {again}" if lost else "mended"))
         else:
             damaged += 1
             first = "" if broken_index else f"run: icebox store verify --repair {store.name}; then "

@@ -5,12 +5,13 @@ do it again. `results.py` reads the document that is put together here.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from icebox.features.manifest.validation import Task
+from icebox.features.manifest.validation import DENSE_TASKS, Task
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.exploration import feature_space, label_errors
 
@@ -19,40 +20,44 @@ JUDGED_MAX = 20_000  # items that are examined for label errors
 SUSPECTS_MAX = 60  # listed of each store
 ITEMS_PER_CLASS_MIN = 2  # with fewer a class can't be predicted out of fold
 STEPS = 3
+ReadFeatures = Callable[[np.ndarray], np.ndarray]  # positions in the manifest (n,) → features (n, d)
 NO_SUSPECTS: dict[str, Any] = {"suspects": [], "suspected": 0, "judged": 0, "agreement": None}
 
 
 def explore(
     store: FeatureStore, *, task: Task, groups: Mapping[str, str], seed: int, on_step: Callable[[], Any]
 ) -> dict[str, Any]:
-    """The sections `map`, `nearest` and those of `suspected_labels`, as JSON; a regression has no suspected labels.
+    """The sections `map`, `nearest` and those of `suspected_labels`, as JSON; only classes have suspected labels.
+
+    Of a dense task's pictures the mean over each map is compared, so that no map need be in memory.
 
     groups: a name by item id for items that belong together, or have equal content. `on_step` is called STEPS times.
     """
     document: dict[str, Any] = {}
+    read = partial(feature_space.pooled, store) if task in DENSE_TASKS else store.load_items
     with threadpool_limits(1):
-        document["map"] = feature_map(store, seed)
+        document["map"] = feature_map(store, read, seed)
         on_step()
-        document["nearest"] = nearest_train_items(store)
+        document["nearest"] = nearest_train_items(store, read)
         on_step()
         document |= suspected_labels(store, groups, seed) if task == "classification" else NO_SUSPECTS
         on_step()
     return document
 
 
-def feature_map(store: FeatureStore, seed: int) -> dict[str, Any]:
+def feature_map(store: FeatureStore, read: ReadFeatures, seed: int) -> dict[str, Any]:
     """Ids of test items, and their points by method."""
     items = feature_space.sample(store.items("test"), MAPPED_MAX, seed=seed)
-    components = feature_space.principal_components(store.load_items(items), seed=seed)
+    components = feature_space.principal_components(read(items), seed=seed)
     maps = feature_space.maps(components, seed=seed)
     return {"item_ids": store.item_ids[items].tolist(), **{method: points.tolist() for method, points in maps.items()}}
 
 
-def nearest_train_items(store: FeatureStore) -> dict[str, list[Any]]:
+def nearest_train_items(store: FeatureStore, read: ReadFeatures) -> dict[str, list[Any]]:
     """[id, cosine] of the most similar train items by id of each test item, further test sets included."""
     train = store.items("train")
     tests = np.flatnonzero(np.char.startswith(store.splits.astype(str), "test"))
-    positions, cosines = feature_space.nearest_neighbors(store.load_items(tests), store.load_items(train))
+    positions, cosines = feature_space.nearest_neighbors(read(tests), read(train))
     return {
         str(store.item_ids[item]): [
             [str(store.item_ids[train[position]]), round(float(cosine), 3)]

@@ -6,8 +6,11 @@ Letters: n items, m items of train, d features.
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from icebox.features.store.feature_store import FeatureStore
+
 NEIGHBORS = 3
 COMPONENTS_MAX = 64  # the slow parts are 15 times as fast on them as on 4,096 features, and as good
+PIECE_BYTES = 1 << 26  # of maps that are averaged at once
 BLOCK_ROWS = 2048  # items compared with train at once
 
 
@@ -16,6 +19,22 @@ def sample(items: np.ndarray, limit: int, *, seed: int) -> np.ndarray:
     if len(items) <= limit:
         return items
     return np.sort(np.random.default_rng(seed).choice(items, limit, replace=False))
+
+
+def pooled(store: FeatureStore, items: np.ndarray) -> np.ndarray:
+    """Features (len(items), d) float32 of pictures: the mean over each map (h, w, d), other outputs as they are."""
+    width = {output: int(np.prod(store.row_shape(output)[-1:])) for output in store.outputs}
+    result = np.empty((len(items), sum(width.values())), np.float32)
+    size = max(1, PIECE_BYTES // sum(4 * int(np.prod(store.row_shape(output))) for output in store.outputs))
+    for start in range(0, len(items), size):
+        piece, first = items[start : start + size], 0
+        for output in store.outputs:
+            rows = store.rows(piece, output).astype(np.float32)
+            rows = rows.reshape(len(rows), -1, width[output]).mean(axis=1)
+            result[start : start + size, first : first + width[output]] = rows
+            first += width[output]
+        store.release()
+    return result
 
 
 def principal_components(features: np.ndarray, *, seed: int) -> np.ndarray:

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
+from icebox.features.abc.dataset import DenseDataset
 from icebox.features.errors import located
 from icebox.features.extraction import consistency, summary
 from icebox.features.extraction.extract import extract
+from icebox.features.extraction.targets import write_targets
 from icebox.features.manifest import manifest
 from icebox.pipeline.catalog import backbones, datasets
 from icebox.pipeline.config.schema import Config
@@ -33,6 +35,8 @@ def run(config: Config, key: str) -> None:
             advance: Callable[[int], Any] = bar.update
             return advance
 
+        if isinstance(source, DenseDataset):
+            write_targets(paths.store(key), rows, source)
         extracted = extract(
             rows,
             read=source.read,

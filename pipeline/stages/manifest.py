@@ -3,14 +3,19 @@
 import json
 import logging
 from collections import Counter
+from collections.abc import Sequence
 
 from icebox.features import files
 from icebox.features.abc.account import Remark
+from icebox.features.abc.dataset import Dataset, DenseDataset
 from icebox.features.errors import IceboxError
 from icebox.features.extraction import precision
 from icebox.features.manifest import manifest
 from icebox.features.manifest.leakage import Finding, resolve_leakage
+from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.manifest.split_sizes import split_remarks
+from icebox.features.manifest.targets import TargetReview
+from icebox.features.manifest.validation import Task
 from icebox.features.splits import in_order
 from icebox.features.store import index
 from icebox.features.store.cache import adopt
@@ -27,6 +32,7 @@ def run(config: Config, key: str) -> None:
     entry = config.datasets[key]
     source = datasets.source(config, key)
     split = entry.split or Split()
+    targets = TargetReview(source) if isinstance(source, DenseDataset) else None
     try:
         rows = manifest.build(
             source,
@@ -35,6 +41,8 @@ def run(config: Config, key: str) -> None:
             seed=split.seed,
             stratify=split.stratify,
             task=entry.task,
+            targets=targets,
+            skip_unreadable=entry.on_error == "skip",
             progress=lambda items: progress.bar(items, desc=f"manifest {key}", unit="item"),
         )
         rows, findings = resolve_leakage(rows, leakage=split.leakage, conflicts=split.conflicts, task=entry.task)
@@ -44,13 +52,15 @@ def run(config: Config, key: str) -> None:
         raise IceboxError(f"datasets.{key}: can't be read: {reason}") from reason
     manifest.write(paths.manifest(key), rows)
     doubts: list[Finding | Remark] = [*findings, *source.account.remarks(), *split_remarks(rows, entry.task)]
+    doubts += targets.remarks(rows) if targets else []
     text = json.dumps([doubt.as_json() for doubt in doubts], indent=2, ensure_ascii=False)
     files.write_text(paths.findings(key), text + "\n")
     counts = Counter(row.split for row in rows)
-    write_summary(config, key, counts)
+    classes = class_names(rows, source, entry.task)
+    write_summary(config, key, counts, classes=classes if targets else ())
     splits = ", ".join(f"{name} {counts[name]:,}" for name in in_order(counts))
-    classes = f" of {len({row.label for row in rows})} classes" if entry.task == "classification" else ""
-    logger.info("%s: %s items%s (%s)", key, f"{len(rows):,}", classes, splits)
+    of_classes = f" of {len(classes)} classes" if classes else ""
+    logger.info("%s: %s items%s (%s)", key, f"{len(rows):,}", of_classes, splits)
     for doubt in doubts:
         logger.warning("%s: %s", key, doubt.sentence())
     # DVC is about to delete these stores, since their manifest changed; what they hold must outlive that
@@ -59,8 +69,17 @@ def run(config: Config, key: str) -> None:
             keep_shards(name)
 
 
-def write_summary(config: Config, key: str, counts: Counter[str]) -> None:
+def class_names(rows: Sequence[ManifestRow], source: Dataset, task: Task) -> Sequence[str]:
+    """The names of the classes; none of a regression."""
+    if isinstance(source, DenseDataset):
+        return source.classes
+    return sorted({row.label for row in rows}) if task == "classification" else ()
+
+
+def write_summary(config: Config, key: str, counts: Counter[str], *, classes: Sequence[str]) -> None:
     """Write `results/datasets/KEY.json`: numbers of items, and the stamp of the raw files that were read.
+
+    `classes` are the names in the order of their numbers, of masks or boxes.
 
     `stamp` is the one with which the stage ran; `content` is that of the files as they are now, downloads included,
     and `named` of those that items name, where they are no part of it.
@@ -73,6 +92,7 @@ def write_summary(config: Config, key: str, counts: Counter[str]) -> None:
     summary = {
         "items": counts.total(),
         "splits": {name: counts[name] for name in in_order(counts)},
+        **({"classes": list(classes)} if classes else {}),
         **contents,
         "stamp": stamp.read_text(encoding="utf-8").strip() if stamp.exists() else contents["content"],
     }

@@ -70,6 +70,9 @@ def export(
     exported = ExportedRows(store, store.items(split), list(outputs or store.outputs), view or store.views[0])
     writers[to.suffix](exported, to)
     logger.info("%s: %s items, %s MB", to, f"{len(exported.items):,}", f"{to.stat().st_size / 1e6:,.1f}")
+    if store.has_targets:
+        kind = "mask" if store.targets.task == "segmentation" else "boxes"
+        logger.info("%s: label is the sha256 of a picture's %s, which stay in %s", to, kind, store.targets.path)
 
 
 def refuse_to_replace(to: Path) -> None:

@@ -6,6 +6,7 @@ from icebox.features.errors import IceboxError
 from icebox.features.extraction.views import IDENTITY
 from icebox.features.store import index
 from icebox.features.store.feature_store import FeatureStore
+from icebox.features.store.targets import FILE
 from icebox.pipeline.config import loader
 from icebox.pipeline.project import paths
 from icebox.pipeline.stores import provenance
@@ -17,7 +18,7 @@ def describe(name: str) -> str:
     lines = {
         "store": str(store.folder),
         "items": f"{len(store):,} ({format_counts(store.splits.tolist())})",
-        "labels": f"{len(set(store.labels)):,}",
+        **labels_of(store),
         "skipped": f"{len(store.skipped):,} that could not be read",
         "outputs": ", ".join(format_output(store, output) for output in store.outputs),
         **({"views": ", ".join(store.views)} if store.views != (IDENTITY,) else {}),
@@ -29,6 +30,15 @@ def describe(name: str) -> str:
     lines |= params_entries(name)
     width = max(map(len, lines))
     return "\n".join(f"{key:{width}}  {value}" for key, value in lines.items())
+
+
+def labels_of(store: FeatureStore) -> dict[str, str]:
+    """How many labels there are; of a store with masks or boxes, the task and the classes."""
+    if not store.has_targets:
+        return {"labels": f"{len(set(store.labels)):,}"}
+    targets = store.targets
+    kind = "masks" if targets.task == "segmentation" else "boxes"
+    return {"task": f"{targets.task} ({kind} in {FILE})", "classes": ", ".join(targets.classes)}
 
 
 def params_entries(name: str) -> dict[str, str]:
@@ -49,8 +59,9 @@ def format_output(store: FeatureStore, name: str) -> str:
 
 
 def size_bytes(store: FeatureStore) -> int:
-    """The size of shards and index."""
-    return sum(entry.size_bytes for entry in store.index.shards) + (store.folder / index.FILE).stat().st_size
+    """The size of shards, index and targets."""
+    others = [store.folder / name for name in (index.FILE, FILE) if (store.folder / name).exists()]
+    return sum(entry.size_bytes for entry in store.index.shards) + sum(path.stat().st_size for path in others)
 
 
 def format_counts(values: list[str]) -> str:

@@ -19,12 +19,13 @@ from icebox.features.abc.backbone import WEIGHTS_FILE, read_settings, write_sett
 from icebox.features.abc.dataset import Content, Modality
 from icebox.features.errors import IceboxError, suggestion
 from icebox.features.images.decoding import to_pixels
-from icebox.features.images.input_size import refuse_unsupported_size, scale_preprocess
+from icebox.features.images.input_size import Size, refuse_unsupported_size, scale_preprocess
 from icebox.features.images.resizing import resize, resize_and_crop
 from icebox.features.json_files import Shape
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import LAST, Inputs
 from icebox.features.nn.normalization import normalize_images
+from icebox.features.nn.output_names import holds_map
 from icebox.features.weights import checkpoints, torchvision_models
 
 VERSION = 4  # 3: batch norm folded into the convolutions; 4: resized by vector instructions, `exact` by Pillow
@@ -136,12 +137,12 @@ def load(
     device: str,
     precision: str = "float32",
     decode: str = FAST,
-    size: int | None = None,
+    size: Size | None = None,
 ) -> "TorchvisionBackbone":
     """The network that `fetch` left in `folder`, frozen, on `device`; `decode` is one of DECODES.
 
-    Images are resized to size×size pixels; None: the size of the weights' preprocessing. Raises IceboxError for a size
-    that the network does not support.
+    Images are resized to `size`; None: the size of the weights' preprocessing. With an output that is a map, the whole
+    image is stretched to it. Raises IceboxError for a size that the network does not support.
     """
     if decode not in DECODES:
         raise IceboxError(f"decode: expected one of {', '.join(DECODES)}, found '{decode}'")
@@ -151,7 +152,7 @@ def load(
     state = network.state_dict()  # filled, not replaced: it carries the version that MNASNet insists on
     state.update(safetensors.torch.load_file(folder / WEIGHTS_FILE))
     network.load_state_dict(state, assign=True)
-    settings |= {"preprocess": scale_preprocess(settings["preprocess"], size)}
+    settings |= {"preprocess": scale_preprocess(settings["preprocess"], size, whole=holds_map(outputs))}
     spec = {
         "family": "torchvision",
         "version": VERSION,
@@ -176,6 +177,8 @@ class TorchvisionBackbone(TorchBackbone):
     def prepare(self, content: Content) -> Tensor:
         """One image → uint8 (3, h, w), equal to the output of the weights' own transforms before normalization."""
         steps = self.spec["preprocess"]
+        if len(steps["resize"]) == 2:
+            return self.prepare_framed(content)
         (shorter,), crop = steps["resize"], tuple((steps["crop"] * 2)[:2])
         pixels = to_pixels(content, draft=shorter if steps["decode"] == DRAFT else None)
         exact = steps["decode"] == EXACT

@@ -20,10 +20,11 @@ from icebox.features.abc.backbone import read_settings, write_settings
 from icebox.features.abc.dataset import Content, Modality
 from icebox.features.errors import IceboxError
 from icebox.features.images.decoding import to_image
-from icebox.features.images.input_size import explain_size_errors, refuse_unsupported_size, scale_preprocess
+from icebox.features.images.input_size import Size, explain_size_errors, refuse_unsupported_size, scale_preprocess
 from icebox.features.images.resizing import resize_and_crop
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import Inputs, first_tensor
+from icebox.features.nn.output_names import holds_map
 from icebox.features.nn.state import plain_state
 from icebox.features.nn.transfer import to_device_async
 from icebox.features.weights import sources
@@ -128,12 +129,13 @@ def preprocess_of(source: Path) -> dict[str, Any]:
 
 
 def load(
-    folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32", size: int | None = None
+    folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32", size: Size | None = None
 ) -> "TransformersVisionBackbone":
     """The network in `folder`, with outputs such as `last:cls`, `last:avg` (of the patches), `encoder.layer.3:max`.
 
-    Images are resized to size×size pixels; None: the size of the weights' preprocessing. Raises IceboxError for a size
-    that the network does not support: DINOv2 takes any multiple of its patch size, ViT and CLIP only their own size.
+    Images are resized to `size`; None: the size of the weights' preprocessing. With an output that is a map, the whole
+    image is stretched to it. Raises IceboxError for a size that the network does not support: DINOv2 takes any multiple
+    of its patch size, ViT and CLIP only their own size.
     """
     network, missing = load_network(folder, also="image processor")
     if TOWER in dict(network.named_children()):
@@ -164,10 +166,11 @@ class TransformersVisionBackbone(TorchBackbone):
         *,
         precision: str,
         device: str,
-        size: int | None,
+        size: Size | None,
     ) -> None:
         settings = read_settings(folder, weights_file=str, preprocess=dict)
-        self.folder, self.device, self.preprocess = folder, device, scale_preprocess(settings["preprocess"], size)
+        self.folder, self.device = folder, device
+        self.preprocess = scale_preprocess(settings["preprocess"], size, whole=holds_map(outputs))
         network.eval()
         blank = self.normalize(torch.zeros(1, 3, *self.height_width(), dtype=torch.uint8))
         self.tokens, self.before_patches = count_tokens(network, blank)

@@ -6,7 +6,7 @@ extended in another format would mix two kinds of features.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,12 +18,14 @@ from icebox.features.abc.dataset import Content
 from icebox.features.errors import IceboxError, ItemError, located
 from icebox.features.extraction.consistency import row_cosines
 from icebox.features.json_files import read_json
+from icebox.features.nn.output_names import holds_map
 from icebox.features.ragged import Ragged, Values
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Stored = Literal["float16", "float32"]
 
 TRIAL_ITEMS = 32
+MAPS_AT_ONCE = 4  # a picture's maps take megabytes
 COSINE_MIN = 0.9999  # between an item's features in two formats that may stand for each other
 
 
@@ -83,8 +85,14 @@ def least_cosine(exact: Backbone, candidate: Backbone, contents: Sequence[Conten
             continue
     if not prepared:
         return 0.0
-    reference, features = exact.encode(prepared), candidate.encode(prepared)
-    return min(float(row_cosines(reference[output], features[output]).min()) for output in exact.outputs)
+    size = MAPS_AT_ONCE if holds_map(exact.outputs) else len(prepared)
+    parts = [prepared[start : start + size] for start in range(0, len(prepared), size)]
+    return min(least_cosine_of(exact.encode(part), candidate.encode(part)) for part in parts)
+
+
+def least_cosine_of(reference: Mapping[str, Values], features: Mapping[str, Values]) -> float:
+    """The least cosine, over items and outputs, of features to those of reference."""
+    return min(float(row_cosines(values, features[output]).min()) for output, values in reference.items())
 
 
 def recorded_precision(spec: dict[str, Any], folder: Path) -> str | None:

@@ -2,7 +2,8 @@
 
 Images: `identity`, `hflip`, `five-crop` (its corners and its centre, squares of 7/8 of the shorter side) and
 `random-resized-crop-N` (N crops, at most 999, like torchvision's RandomResizedCrop, drawn from the item's content and
-the crop's number alone). The last two are groups; members are named `five-crop.centre` or `random-resized-crop.1`.
+the crop's number alone), `tiles-RxC` (R·C tiles in rows, which overlap and cover the picture). The last three are
+groups; members are named `five-crop.centre`, `random-resized-crop.1` or `tile-2x3.1` (to `.6`).
 A pair of texts: `first` and `second`.
 
 A row's key is a sha256: for `identity` the item's own; for a text of a pair that text's own, so that equal texts are
@@ -21,6 +22,7 @@ import numpy as np
 from icebox.features import fingerprint
 from icebox.features.abc.dataset import Content, Modality, Pair
 from icebox.features.errors import IceboxError, suggestion
+from icebox.features.images.regions import Region, five_crop_region, tile_region
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.manifest.reading import Read, content_of
 from icebox.features.text.pairs import FIRST, SECOND, TEXTS
@@ -34,10 +36,12 @@ HFLIP = "hflip"
 FIVE_CROP = "five-crop"
 CROP_POSITIONS = ("top-left", "top-right", "bottom-left", "bottom-right", "centre")
 RANDOM_CROP = "random-resized-crop"
-GROUPS = (IDENTITY, HFLIP, FIVE_CROP, f"{RANDOM_CROP}-N")
+TILES = re.compile(r"tiles-([1-9][0-9]?)x([1-9][0-9]?)")
+GROUPS = (IDENTITY, HFLIP, FIVE_CROP, f"{RANDOM_CROP}-N", "tiles-RxC")
 CROPS_MAX = 999  # each is a row of every item
 NUMBER = r"[1-9][0-9]{0,2}"  # 1 to CROPS_MAX
 RANDOM_CROPS = re.compile(rf"{RANDOM_CROP}-({NUMBER})")
+TILE = re.compile(r"tile-([1-9][0-9]?)x([1-9][0-9]?)\.([1-9][0-9]{0,3})")
 GROUP_MEMBER = re.compile(rf"{FIVE_CROP}\.({'|'.join(CROP_POSITIONS)})|{RANDOM_CROP}\.{NUMBER}")
 TOO_MANY = re.compile(rf"{RANDOM_CROP}[-.][1-9][0-9]{{3,}}")
 
@@ -61,7 +65,9 @@ def expand_names(names: Sequence[str], where: str, *, also: Sequence[str] = ()) 
             expanded += [f"{FIVE_CROP}.{position}" for position in CROP_POSITIONS]
         elif crops := RANDOM_CROPS.fullmatch(name):
             expanded += [f"{RANDOM_CROP}.{number}" for number in range(1, int(crops[1]) + 1)]
-        elif name in (IDENTITY, HFLIP, *also) or GROUP_MEMBER.fullmatch(name):
+        elif tiles := TILES.fullmatch(name):
+            expanded += tile_names(int(tiles[1]), int(tiles[2]))
+        elif name in (IDENTITY, HFLIP, *also) or GROUP_MEMBER.fullmatch(name) or is_tile(name):
             expanded.append(name)
         elif TOO_MANY.fullmatch(name):
             raise IceboxError(f"{where}: expected at most {CROPS_MAX} random crops, found '{name}'")
@@ -70,9 +76,43 @@ def expand_names(names: Sequence[str], where: str, *, also: Sequence[str] = ()) 
     return tuple(dict.fromkeys(expanded))
 
 
+def tile_names(rows: int, columns: int) -> list[str]:
+    """The views of a picture in rows×columns tiles, row by row."""
+    return [f"tile-{rows}x{columns}.{number}" for number in range(1, rows * columns + 1)]
+
+
+def is_tile(name: str) -> bool:
+    """Whether a name is that of a tile that there is."""
+    tile = TILE.fullmatch(name)
+    return tile is not None and int(tile[3]) <= int(tile[1]) * int(tile[2])
+
+
+def region(view: str, *, height: int, width: int) -> Region:
+    """The part of a picture of height×width pixels that a view shows.
+
+    Raises IceboxError for a random crop, whose part hangs on the picture's content.
+    """
+    if view in (IDENTITY, HFLIP):
+        return Region(0, 0, width, height, mirrored=view == HFLIP)
+    if tile := TILE.fullmatch(view):
+        rows, columns, number = map(int, tile.groups())
+        return tile_region(rows, columns, number, height=height, width=width)
+    group, _, position = view.partition(".")
+    if group == FIVE_CROP:
+        return five_crop_region(position, height=height, width=width)
+    raise IceboxError(
+        f"views: masks and boxes can't follow '{view}'; expected {IDENTITY}, {HFLIP}, {FIVE_CROP} or tiles-RxC"
+    )
+
+
 def json_schema(*, also: Sequence[str] = ()) -> dict[str, Any]:
     """The JSON schema of a name that `expand_names` knows."""
-    examples = {RANDOM_CROPS: ["random-resized-crop-4"], GROUP_MEMBER: ["five-crop.centre", "random-resized-crop.2"]}
+    examples = {
+        RANDOM_CROPS: ["random-resized-crop-4"],
+        TILES: ["tiles-2x3"],
+        TILE: ["tile-2x3.1"],
+        GROUP_MEMBER: ["five-crop.centre", "random-resized-crop.2"],
+    }
     patterns = [{"pattern": f"^(?:{names.pattern})$", "examples": examples[names]} for names in examples]
     return {"type": "string", "anyOf": [{"enum": [IDENTITY, HFLIP, FIVE_CROP, *also]}, *patterns]}
 

@@ -13,8 +13,8 @@ from PIL.Image import Image
 from icebox.features import fingerprint
 from icebox.features.abc.dataset import Content
 from icebox.features.images.decoding import to_image
+from icebox.features.images.regions import five_crop_region, tile_region
 
-FIVE_CROP_SIDE = 7 / 8  # of the shorter side: the classical 224 of 256 pixels
 AREA_RANGE = (0.08, 1.0)  # share of the image; these and what follows are torchvision's RandomResizedCrop
 RATIO_RANGE = (3 / 4, 4 / 3)  # w / h
 ATTEMPTS = 10
@@ -28,25 +28,19 @@ def mirror(content: Content) -> np.ndarray:
 
 
 def crop_view(content: Content, view: str) -> np.ndarray:
-    """The crop that a member of `five-crop` or `random-resized-crop` takes from an image → uint8 (h, w[, 3])."""
+    """The part of an image that a tile, or `five-crop` or `random-resized-crop`, shows → uint8 (h, w[, 3])."""
     image = to_image(content)
     group, _, member = view.partition(".")
-    if group == "five-crop":
-        return np.asarray(image.crop(five_crop_box(image, member)))
+    if group == "five-crop" or group.startswith("tile-"):
+        if group == "five-crop":
+            region = five_crop_region(member, height=image.height, width=image.width)
+        else:
+            rows, columns = map(int, group.removeprefix("tile-").split("x"))
+            region = tile_region(rows, columns, int(member), height=image.height, width=image.width)
+        return np.asarray(image.crop((region.left, region.upper, region.right, region.lower)))
     # from the content, not the item: equal contents share a row, whatever order they come in
     seed = fingerprint.of_content(f"{fingerprint.of_content(content)} {member}")
     return np.asarray(image.crop(random_crop_box(image, random.Random(int(seed, 16)))))
-
-
-def five_crop_box(image: Image, position: str) -> Box:
-    """A square in a corner of the image (`top-left` …), or in its `centre`."""
-    side = max(1, round(FIVE_CROP_SIDE * min(image.size)))
-    right, lower = image.width - side, image.height - side
-    if position == "centre":
-        left, upper = right // 2, lower // 2
-    else:
-        left, upper = right if "right" in position else 0, lower if "bottom" in position else 0
-    return left, upper, left + side, upper + side
 
 
 def random_crop_box(image: Image, rng: random.Random) -> Box:

@@ -1,6 +1,6 @@
 """Input sizes other than the one that a vision network's weights were trained with."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,14 +9,26 @@ import numpy as np
 from icebox.features.abc.backbone import Backbone
 from icebox.features.errors import IceboxError
 
+Size = int | Sequence[int]  # of a square, or height and width
 Preprocess = Mapping[str, Any]  # `resize`: [shorter side] or [height, width], `crop`: a side or both, or None; and more
 
 
-def scale_preprocess(preprocess: Preprocess, size: int | None) -> dict[str, Any]:
-    """The preprocessing scaled to inputs of size×size pixels: the network sees the same part of an image as before."""
+def scale_preprocess(preprocess: Preprocess, size: Size | None, *, whole: bool = False) -> dict[str, Any]:
+    """The preprocessing scaled to inputs of `size`: the network sees the same part of an image as before.
+
+    With `whole` it sees the whole image instead, stretched to `size`, or else to its own input's size.
+    """
+    resize, crop = preprocess["resize"], preprocess["crop"]
+    if whole:
+        sides = height_and_width(size) if size is not None else own_input(preprocess)
+        return {**preprocess, "resize": sides, "crop": sides}
     if size is None:
         return dict(preprocess)
-    resize, crop = preprocess["resize"], preprocess["crop"]
+    if not isinstance(size, int):
+        sides = height_and_width(size)
+        ratio = min(sides) / max(crop or resize)
+        shown = sides if resize and len(resize) == 2 else resize and [round(side * ratio) for side in resize]
+        return {**preprocess, "resize": shown, "crop": crop and sides}
     ratio = size / max(crop or resize)
     return {
         **preprocess,
@@ -25,19 +37,39 @@ def scale_preprocess(preprocess: Preprocess, size: int | None) -> dict[str, Any]
     }
 
 
+def height_and_width(size: Size) -> list[int]:
+    """Both sides of a size."""
+    return [size, size] if isinstance(size, int) else list(size)
+
+
+def own_input(preprocess: Preprocess) -> list[int]:
+    """Height and width of the input that a preprocessing gives. Raises IceboxError where it gives various ones."""
+    sides = preprocess["crop"] or preprocess["resize"]
+    if not sides or (len(sides) == 1 and not preprocess["crop"]):
+        raise IceboxError(
+            "size: the network takes pictures of any size, and a map needs one; say size: [HEIGHT, WIDTH]"
+        )
+    return (list(sides) * 2)[:2]
+
+
+def size_text(size: Size) -> str:
+    """A size for people: 224×224."""
+    return "×".join(map(str, height_and_width(size)))
+
+
 @contextmanager
-def explain_size_errors(size: int | None) -> Iterator[None]:
-    """Within this context a network's error about an input of size×size pixels becomes an IceboxError."""
+def explain_size_errors(size: Size | None) -> Iterator[None]:
+    """Within this context a network's error about an input of `size` becomes an IceboxError."""
     try:
         yield
     except (RuntimeError, AssertionError, ValueError) as reason:
         if size is None:
             raise
         line = (str(reason).strip().splitlines() or [type(reason).__name__])[0]
-        raise IceboxError(f"size: the network can't take pictures of {size}×{size} pixels: {line}") from reason
+        raise IceboxError(f"size: the network can't take pictures of {size_text(size)} pixels: {line}") from reason
 
 
-def refuse_unsupported_size(backbone: Backbone, size: int | None) -> None:
+def refuse_unsupported_size(backbone: Backbone, size: Size | None) -> None:
     """Raise IceboxError where the network can't take inputs of this size, found by encoding a grey image."""
     if size is not None:
         with explain_size_errors(size):

@@ -49,6 +49,7 @@ class LayerOutputs:
             self._requested.setdefault(layer, []).append((name, pooling))
         self._pooled: dict[str, Tensor] = {}
         self._mask: Tensor | None = None
+        self._frame: tuple[int, int] | None = None  # height and width of the pictures, where the input is some
         self._compiled: tuple[Callable[[Tensor], dict[str, Tensor]], int] | None = None  # and its one batch size
         modules = dict(network.named_modules())
         for layer in self._requested.keys() - {LAST}:
@@ -108,6 +109,7 @@ class LayerOutputs:
         """The pooled outputs of one pass. torch.compile takes this whole: hooks, exception and poolings included."""
         self._pooled = {}
         self._mask = mask
+        self._frame = (args[0].shape[2], args[0].shape[3]) if args and args[0].ndim == 4 else None
         try:
             returned = network(*args, **kwargs)
             if LAST in self._requested:
@@ -169,7 +171,7 @@ class LayerOutputs:
         """
         values = first_tensor(output).float()
         for name, pooling in self._requested[layer]:
-            self._pooled[name] = pool(values, pooling, self._mask).clone()
+            self._pooled[name] = pool(values, pooling, self._mask, self._frame).clone()
 
 
 def token_vectors(x: Tensor, mask: Tensor | None) -> Ragged:

@@ -1,4 +1,4 @@
-"""Pool a layer's outputs at all positions into one vector per item; or, with `tokens`, keep one per token.
+"""Pool a layer's outputs at all positions into one vector per item; or keep one per token, or per position (`map`).
 
 Letters: b batch, d features, h height, w width, t tokens, k cells per side.
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from icebox.features.errors import IceboxError
-from icebox.features.nn.output_names import GRID
+from icebox.features.nn.output_names import GRID, MAP
 
 SPATIAL_POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {  # (b, d, h, w) → (b, …)
     "avg": lambda x: x.mean(dim=(2, 3)),
@@ -32,16 +32,25 @@ EACH_TOKEN = "tokens"  # no pooling: every token that is not padding keeps its o
 POOLINGS_BY_AXES = {  # number of axes → names of poolings
     2: ["no pooling"],
     3: sorted([*TOKEN_POOLINGS, EACH_TOKEN]),
-    4: sorted([*SPATIAL_POOLINGS, "grid-K"]),
+    4: sorted([*SPATIAL_POOLINGS, "grid-K", "map", "map-HxW"]),
 }
 
 
-def pool(x: Tensor, how: str, mask: Tensor | None = None) -> Tensor:
+PREFIX_MAX = 8  # tokens before the patches: a class token, registers
+
+
+def pool(x: Tensor, how: str, mask: Tensor | None = None, frame: tuple[int, int] | None = None) -> Tensor:
     """Pool a layer's output: (b, d) stays as it is, (b, d, h, w) is pooled over h and w, (b, t, d) over the tokens.
 
-    `mask` (b, t) is 0 for tokens to leave out. With `tokens` (b, t, d) stays as it is. Raises IceboxError where the
-    pooling does not fit the output's shape.
+    `mask` (b, t) is 0 for tokens to leave out. With `tokens` (b, t, d) stays as it is; with `map` positions keep their
+    vectors, (b, h, w, d), of tokens those of the patches of a picture of `frame` (height, width). Raises IceboxError
+    where the pooling does not fit the output's shape.
     """
+    if (size := MAP.fullmatch(how)) and (x.ndim == 4 or (x.ndim == 3 and frame)):
+        positions = x if x.ndim == 4 else patch_grid(x, frame or (1, 1))
+        if size[1]:
+            positions = F.adaptive_avg_pool2d(positions, (int(size[1]), int(size[2])))
+        return positions.permute(0, 2, 3, 1)
     if x.ndim == 2 and how in ("", "flatten"):
         return x
     if x.ndim == 4 and how in SPATIAL_POOLINGS:
@@ -57,6 +66,7 @@ def pool(x: Tensor, how: str, mask: Tensor | None = None) -> Tensor:
         f"pooling '{how}' does not fit an output of shape {tuple(x.shape)}; "
         f"fitting: {', '.join(POOLINGS_BY_AXES.get(x.ndim, ['none']))}"
         + ("; K is at most 99" if how.startswith("grid-") else "")
+        + ("; H and W are 1 to 999" if how.startswith("map-") else "")
     )
 
 
@@ -73,3 +83,20 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
 def grid_average(x: Tensor, k: int) -> Tensor:
     """(b, d, h, w) → (b, d·k·k): the mean in each cell of a k×k grid; per feature, the cells row by row."""
     return F.adaptive_avg_pool2d(x, k).flatten(1)
+
+
+def patch_grid(x: Tensor, frame: tuple[int, int]) -> Tensor:
+    """Tokens (b, t, d) of a picture of `frame` (height, width) → its patches (b, d, h, w).
+
+    Tokens before the patches are left out: the fewest with which the rest is a grid of the picture's proportions.
+    """
+    t = x.shape[1]
+    for before in range(min(PREFIX_MAX, t - 1) + 1):
+        w = round(((t - before) * frame[1] / frame[0]) ** 0.5)
+        h = (t - before) // max(w, 1)
+        if w and h * w == t - before and round(h * frame[1] / frame[0]) == w:
+            return x[:, before:].transpose(1, 2).reshape(len(x), -1, h, w)
+    raise IceboxError(
+        f"pooling 'map' does not fit an output of {t} tokens: less 0 to {PREFIX_MAX} before the patches they are no "
+        f"grid of the proportions of {frame[0]}×{frame[1]} pixels; take a size that the network's patches divide"
+    )

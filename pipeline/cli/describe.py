@@ -97,7 +97,7 @@ def format_layers(network: Any, items: Sequence[Any]) -> str:
                 "layer": name,
                 "output": str(shapes[name]),
                 "parameters": sum(parameter.numel() for parameter in modules[name].parameters()),
-                "poolings": ", ".join(applicable_poolings(shapes[name], len(items))),
+                "poolings": ", ".join(applicable_poolings(shapes[name], len(items), image=network.modality == "image")),
             }
             for name in [*(name for name in modules if name != LAST), LAST]
             if name in shapes
@@ -109,11 +109,12 @@ def format_layers(network: Any, items: Sequence[Any]) -> str:
     return lines
 
 
-def applicable_poolings(shape: Shape, batch: int) -> list[str]:
+def applicable_poolings(shape: Shape, batch: int, *, image: bool) -> list[str]:
     """The poolings for a layer; none where it does not give a row an item, as a table of positions does not."""
     from icebox.features.nn.pooling import POOLINGS_BY_AXES
 
-    return POOLINGS_BY_AXES.get(len(shape), ["none"]) if shape[:1] == (batch,) else ["none"]
+    poolings = POOLINGS_BY_AXES.get(len(shape), ["none"]) if shape[:1] == (batch,) else ["none"]
+    return [*poolings, "map"] if image and "tokens" in poolings else poolings
 
 
 def recording_hook(shapes: dict[str, Shape], name: str) -> Callable[..., None]:

@@ -25,6 +25,7 @@ Refit = Literal["train", "train+val"]
 Calibrate = Literal["none", "temperature", "isotonic"]
 Adapt = Literal["none", "standardize", "coral"]
 Shares = Literal["train", "em", "bbse"]
+Side = Annotated[int, Field(ge=1, le=16384)]  # of a picture, in pixels
 OnError = Literal["fail", "skip"]  # at an item that can't be read: stop, or leave it out and list it
 
 
@@ -114,8 +115,9 @@ class Store(Section):
     computes in: auto is bfloat16 where the hardware does that, else float32. `stored` is the format on disk.
     `compile` the network (images): auto where that pays for what is left to extract.
     `views` of each image: features/extraction/views.py says which there are. `pairs` of texts pass in one input, or
-    (siamese) each text for itself. `size` is what pictures are resized for, in pixels; `decode: exact` resizes just
-    as torchvision does, slower and by 2 levels at most apart from `fast`, and `draft` decodes large JPEGs smaller.
+    (siamese) each text for itself. `size` is what pictures are resized for, in pixels, or [HEIGHT, WIDTH]; with an
+    output that is a map the whole picture is stretched to it. `decode: exact` resizes just as torchvision does, slower
+    and by 2 levels at most apart from `fast`, and `draft` decodes large JPEGs smaller.
     `input` is what heads see of it: everything, unless it says otherwise. More ways to see it stand under `inputs`.
     """
 
@@ -127,7 +129,7 @@ class Store(Section):
     compile: Compile = "auto"
     views: Annotated[list[StoredView], Field(min_length=1)] | None = None
     pairs: Literal["concat", "siamese"] = "concat"
-    size: Annotated[int, Field(ge=1)] | None = None
+    size: Side | Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
     decode: Literal["fast", "exact", "draft"] = "fast"
     input: Input = Input()
 

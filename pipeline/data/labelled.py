@@ -9,6 +9,7 @@ import numpy as np
 from icebox.features import fingerprint
 from icebox.features.errors import IceboxError
 from icebox.features.manifest.validation import Task
+from icebox.features.nn.output_names import is_map
 from icebox.features.splits import in_order
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.data import feature_selection
@@ -106,6 +107,7 @@ def load(
     Raises IceboxError where train or test is empty, there is one class only, or train lacks a class that others have.
     """
     selection = selection or feature_selection.select(store)
+    refuse_maps(store, selection)
     labels, classes = regression_labels(store) if task == "regression" else class_labels(store)
     groups = item_groups(store)
     on_disk = len(selection.views) == 1 and exceeds_memory(store, len(store), selection)
@@ -123,6 +125,17 @@ def load(
         if name not in splits:
             raise IceboxError(f"{store.folder}: expected items in {name}, found none; change the dataset's split")
     return LabelledData(classes, splits, task)
+
+
+def refuse_maps(store: FeatureStore, selection: FeatureSelection) -> None:
+    """Raise IceboxError where an output keeps a vector for each position: a head for labels takes one an item."""
+    for output in selection.outputs:
+        if is_map(output):
+            shape = "×".join(map(str, store.row_shape(output)))
+            raise IceboxError(
+                f"{store.folder}: output '{output}' is a map ({shape}) for masks and boxes; heads for labels take one "
+                f"vector an item: name others in `input: {{outputs: […]}}`, such as {output.partition(':')[0]}:avg"
+            )
 
 
 def class_labels(store: FeatureStore) -> tuple[np.ndarray, list[str]]:

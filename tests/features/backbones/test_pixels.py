@@ -33,7 +33,7 @@ def test_colour_triples_the_features_and_keeps_each_pixel_together(tmp_path):
 def test_a_picture_of_the_right_size_is_left_as_it_is(tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
     backbone = loaded(tmp_path)
-    assert np.array_equal(backbone.prepare(picture), picture)
+    assert np.array_equal(backbone.prepare(picture)["last"], picture)
 
 
 def test_settings_that_matter_are_in_the_spec(tmp_path):
@@ -43,7 +43,7 @@ def test_settings_that_matter_are_in_the_spec(tmp_path):
 
 def test_there_is_no_other_output_and_no_size_below_one(tmp_path):
     pixels.fetch(tmp_path)
-    with pytest.raises(IceboxError, match=r"only \['last'\], found \['features:avg'\]"):
+    with pytest.raises(IceboxError, match="pixels have last, color:map and color:map-HxW, found features:avg"):
         pixels.load(tmp_path, outputs=["features:avg"], device="cpu")
     file = plugins.file("icebox.features.backbones", "pixels")
     with pytest.raises(IceboxError, match=r"backbones\.p\.size: expected int at least 1.*, found 0$"):
@@ -56,3 +56,15 @@ def test_there_is_no_other_output_and_no_size_below_one(tmp_path):
 def test_pixels_do_not_cost_an_import_of_torch():
     code = "import sys, features.backbones.pixels; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_map_of_colors_has_each_cells_mean_and_position(tmp_path):
+    pixels.fetch(tmp_path)
+    backbone = pixels.load(tmp_path, outputs=["color:map-2x1", "last"], device="cpu")
+    picture = np.zeros((4, 2, 3), np.uint8)
+    picture[:2] = 255
+    features = backbone.encode([backbone.prepare(picture)])
+    np.testing.assert_allclose(features["color:map-2x1"], [[[[1, 1, 1, 0.5, 0.25]], [[0, 0, 0, 0.5, 0.75]]]])
+    assert features["last"].shape == (1, 64)
+    with pytest.raises(IceboxError, match="outputs: pixels have last, color:map and color:map-HxW, found grey:map"):
+        pixels.load(tmp_path, outputs=["grey:map"], device="cpu")

@@ -336,3 +336,24 @@ def test_a_real_checkpoint_of_another_network_is_refused_by_its_keys(tmp_path, r
         IceboxError, match=r"does not fit torchvision's resnet18: missing: layer2\.0\.down.*unexpected: layer1\.2"
     ):
         torchvision.fetch(tmp_path, model="resnet18", weights=str(weights))
+
+
+def test_with_a_map_the_whole_picture_is_seen_at_any_height_and_width(tmp_path):
+    torchvision.fetch(tmp_path, model="resnet18", weights="random")
+    backbone = torchvision.load(tmp_path, outputs=["layer2:map", "layer4:map-1x2"], device="cpu", size=[32, 64])
+    assert backbone.spec["preprocess"]["resize"] == backbone.spec["preprocess"]["crop"] == [32, 64]
+    picture = np.zeros((50, 70, 3), np.uint8)
+    picture[:, :2] = 255  # a margin that a central crop would lose
+    prepared = backbone.prepare(picture)
+    assert prepared.shape == (3, 32, 64)
+    assert prepared[:, :, 0].min() > 200
+    features = backbone.encode([prepared])
+    assert features["layer2:map"].shape == (1, 4, 8, 128)
+    assert features["layer4:map-1x2"].shape == (1, 1, 2, 512)
+
+
+def test_a_map_is_what_the_layer_returned(tmp_path):
+    torchvision.fetch(tmp_path, model="resnet18", weights="random")
+    mapped = torchvision.load(tmp_path, outputs=["layer2:map", "layer2:avg"], device="cpu", size=32)
+    features = mapped.encode([mapped.prepare(np.full((9, 9, 3), 90, np.uint8))])
+    np.testing.assert_allclose(features["layer2:map"].mean((1, 2)), features["layer2:avg"], rtol=1e-5)

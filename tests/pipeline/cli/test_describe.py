@@ -64,7 +64,7 @@ def describe(made, monkeypatch, capsys):
 
 def test_it_lists_a_networks_layers_with_shape_parameters_and_poolings(describe):
     layers = describe("squeezenet")
-    maps = "avg, flatten, grid-K, max, mean"
+    maps = "avg, flatten, grid-K, map, map-HxW, max, mean"
     assert next(iter(layers)) == "features"
     assert layers["features.0"] == ("(1, 64, 111, 111)", f"{64 * 3 * 9 + 64:,}", maps)
     assert layers["features"] == ("(1, 512, 13, 13)", "722,496", maps)
@@ -90,7 +90,7 @@ def test_length_and_batch_are_those_of_the_texts(describe):
 def test_every_layer_and_pooling_that_it_lists_can_be_asked_for(describe, name):
     layers = describe(name)
     outputs = [
-        layer if pooling == "no pooling" else f"{layer}:{pooling.replace('K', '3')}"
+        layer if pooling == "no pooling" else f"{layer}:{pooling.replace('K', '3').replace('HxW', '2x3')}"
         for layer, (_, _, poolings) in layers.items()
         for pooling in poolings.split(", ")
         if pooling != "none"

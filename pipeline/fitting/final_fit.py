@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,12 +15,14 @@ from icebox.pipeline.config.decide import ARGMAX
 from icebox.pipeline.config.schema import Fit
 from icebox.pipeline.data.class_weights import SampleWeighter
 from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
-from icebox.pipeline.evaluation.predictions import ScoredSplit, score_head
+from icebox.pipeline.evaluation.predictions import score_head
 from icebox.pipeline.fitting import convergence, decisions, path_fitting
 from icebox.pipeline.fitting.candidates import Candidate
 from icebox.pipeline.fitting.convergence import ConvergenceWarnings
 from icebox.pipeline.fitting.head_factory import HeadFactory
 from icebox.pipeline.fitting.search import SearchResult, Trial, search
+
+Scored = Any  # a ScoredSplit; of a dense task, ScoredPictures
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class SeedResult:
 
     fitted: FittedHead
     val: dict[str, float] | None
-    tests: dict[str, ScoredSplit]
+    tests: Mapping[str, Scored]
     predict_s: float
 
 
@@ -50,7 +52,7 @@ class FitResult:
 
     search: SearchResult
     seeds: list[SeedResult]
-    val: ScoredSplit | None
+    val: Scored | None
 
 
 def fit_head(

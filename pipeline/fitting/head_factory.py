@@ -30,7 +30,8 @@ class HeadFactory:
 
     def with_seed(self, seed: int) -> Build:
         """`build` with its keywords filled in; a candidate's own seed takes precedence."""
-        values = FilledIn(seed=seed, task=self.task, columns=self.columns)
+        task: Task = "classification" if self.task == "segmentation" else self.task  # of a picture's cells
+        values = FilledIn(seed=seed, task=task, columns=self.columns)
         return partial(self.build, **{name: value for name, value in values.items() if name in self.keywords})
 
     def takes_weights(self, candidate: Candidate) -> bool:

@@ -4,15 +4,20 @@ The stage `fit-input@STORE/NAME-HEAD` does the same on an entry of `inputs`.
 """
 
 import logging
+from collections.abc import Mapping
 from itertools import product
+from typing import Any
 
 from icebox.features.errors import located
+from icebox.features.manifest.validation import DENSE_TASKS
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.config.schema import Config, store_of
-from icebox.pipeline.data import class_weights, feature_selection, labelled
+from icebox.pipeline.data import class_weights, dense, feature_selection, labelled
+from icebox.pipeline.data.feature_selection import FeatureSelection
 from icebox.pipeline.evaluation import formatting, peak_memory, results
-from icebox.pipeline.fitting import candidates, decisions, details, final_fit, head_factory, learning_curve
+from icebox.pipeline.fitting import candidates, decisions, dense_fit, details, final_fit, head_factory, learning_curve
 from icebox.pipeline.fitting.adaptation import Adaptation
+from icebox.pipeline.fitting.final_fit import FitResult
 from icebox.pipeline.inference import bundle
 from icebox.pipeline.project import head_names, paths
 
@@ -22,6 +27,47 @@ logger = logging.getLogger("icebox")
 def run(config: Config, key: str) -> None:
     """Write the bundle, its card, the metrics, the details, the predictions and the plots of INPUT/HEAD."""
     input_name, head_name = head_names.find(key, product(config.every_input(), config.heads))
+    if config.task(input_name) in DENSE_TASKS:
+        fit_on_pictures(config, input_name, head_name)
+    else:
+        fit_on_items(config, input_name, head_name)
+
+
+def fit_on_pictures(config: Config, input_name: str, head_name: str) -> None:
+    """Fit, score and save a head of a dense task."""
+    store_name, head_entry = store_of(input_name), config.heads[head_name]
+    store, fit = FeatureStore(paths.store(store_name)), config.fit_options(input_name)
+    entry = config.every_input()[input_name]
+    with located(f"stores.{store_name}"):
+        data = dense.load(store, outputs=entry.outputs, views=entry.expanded_views)
+    selection = FeatureSelection(data.maps.outputs, data.views)
+    task = config.task(input_name)
+    factory = head_factory.create(head_entry, task, f"heads.{head_name}", columns=data.maps.column_ranges)
+    grid = candidates.generate(head_entry.parameters, fit.search, seed=fit.seed)
+    settings = f"{len(grid)} setting{'s' * (len(grid) > 1)}"
+    logger.info("fit %s/%s: %s, %s train pictures", input_name, head_name, settings, f"{len(data.train):,}")
+    with located(f"stores.{store_name}"):
+        result = dense_fit.fit_head(factory, grid, data, fit, where=f"{input_name}: class_weights")
+    save(
+        config,
+        input_name,
+        head_name,
+        store,
+        result,
+        head=result.seeds[0].fitted.head,
+        classes=data.classes,
+        selection=selection,
+        scored=({"val": result.val} if result.val else {}) | dict(result.seeds[0].tests),
+        train_n=len(data.train),
+        further={
+            "class_weights": fit.class_weights,
+            "seeds": details.scores_by_seed(result) if factory.has_randomness else [],
+        },
+    )
+
+
+def fit_on_items(config: Config, input_name: str, head_name: str) -> None:
+    """Fit, score and save a head of a task with one label an item."""
     store_name, head_entry = store_of(input_name), config.heads[head_name]
     store, fit = FeatureStore(paths.store(store_name)), config.fit_options(input_name)
     entry = config.every_input()[input_name]
@@ -50,42 +96,73 @@ def run(config: Config, key: str) -> None:
         if len(points) > 1:
             curve = learning_curve.compute(factory, grid, data, points, fit, sample_weighter=weighter, main=result)
     first = result.seeds[0]
-    scored = ({"val": result.val} if result.val else {}) | first.tests
+    scored = ({"val": result.val} if result.val else {}) | dict(first.tests)
     scored |= decisions.undecided_tests(first.fitted.head, first.tests, data)
     scored |= sets.unadapted_tests(first.fitted.head)
+    save(
+        config,
+        input_name,
+        head_name,
+        store,
+        result,
+        head=sets.head(first.fitted.head),
+        classes=data.classes,
+        selection=selection,
+        scored=scored,
+        train_n=len(set(most_labels.train.item_ids)),
+        further={
+            **details.decisions(first.fitted.head, fit, data.classes),
+            **sets.details(first.fitted.head),
+            "class_weights": weights if weights == "none" or factory.takes_weights(grid[0]) else "not taken",
+            "seeds": details.scores_by_seed(result) if factory.has_randomness else [],
+            "labels": curve,
+        },
+    )
+    if result.search.fewer_folds:
+        logger.warning("%s/%s: %s", input_name, head_name, result.search.fewer_folds)
+
+
+def save(
+    config: Config,
+    input_name: str,
+    head_name: str,
+    store: FeatureStore,
+    result: FitResult,
+    *,
+    head: Any,
+    classes: list[str],
+    selection: FeatureSelection,
+    scored: Mapping[str, Any],
+    train_n: int,
+    further: Mapping[str, Any],
+) -> None:
+    """Write all files of a fitted `head` and its `scored` splits; `further` details stand beside those of every fit."""
+    store_name, fit, first = store_of(input_name), config.fit_options(input_name), result.seeds[0]
     with located(f"stores.{store_name}: heads.{head_name}"):
         results.require_finite(
             {"val": result.search.scores}, {name: each.scores for name, each in scored.items()}, result.search.table
         )
-    saved = bundle.for_store(
-        config, store_name, store, sets.head(first.fitted.head), classes=data.classes, selection=selection
-    )
+    saved = bundle.for_store(config, store_name, store, head, classes=classes, selection=selection)
     bundle.save(saved, input_name=input_name, head=head_name)
     results.write(
         input_name,
         head_name,
-        classes=data.classes,
+        classes=classes,
         splits=scored,
         val=result.search.scores,
         numbers={
-            "train_n": len(set(most_labels.train.item_ids)),
+            "train_n": train_n,
             "fit_s": round(first.fitted.fit_s, 3),
             "predict_s": round(first.predict_s, 3),
         },
         details={
             **details.origin(config, input_name),
-            **details.selection_details(result, fit, data.task),
-            **details.decisions(first.fitted.head, fit, data.classes),
-            **sets.details(first.fitted.head),
-            "class_weights": weights if weights == "none" or factory.takes_weights(grid[0]) else "not taken",
+            **details.selection_details(result, fit, config.task(input_name)),
+            **further,
             "bundle_bytes": paths.bundle(input_name, head_name).stat().st_size,
             "peak_memory_bytes": peak_memory.peak_bytes(),
-            "seeds": details.scores_by_seed(result) if factory.has_randomness else [],
-            "labels": curve,
             "search": result.search.table,
         },
     )
-    if result.search.fewer_folds:
-        logger.warning("%s/%s: %s", input_name, head_name, result.search.fewer_folds)
     test = formatting.scores_line(first.tests["test"].scores, fit.choose)
     logger.info("%s/%s: %s: test %s", input_name, head_name, result.search.parameters, test)

@@ -13,7 +13,7 @@ from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
 from icebox.pipeline.fitting import final_fit, head_factory
 from icebox.pipeline.fitting.search import NoCandidateFits
 
-HEADS = plugins.names("icebox.pipeline.heads")
+HEADS = [n for n in plugins.names("icebox.pipeline.heads") if "classification" in plugin_schema.head_tasks(n)]
 REGRESSORS = [n for n in HEADS if plugin_schema.accepts(plugins.file("icebox.pipeline.heads", n), "build", "task")]
 QUICK = {
     "hist_gb": {"max_iter": 10},

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator
 
+from pydantic import Field
+
 from icebox.pipeline.comparison import bootstrap, significance, statistics, test_predictions
 from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
 from icebox.pipeline.comparison.statistics import Interval
 from icebox.pipeline.comparison.test_predictions import ClassificationPredictions
+from icebox.pipeline.data.two_sample import Separation
 from icebox.pipeline.evaluation.formatting import interval, number
-from icebox.pipeline.project import paths
+from icebox.pipeline.project import documents, paths
+from icebox.pipeline.project.documents import Document
 
 FEW = 50  # items of a split: the 95 % interval of a share of 0.9 is then 0.17 wide
 WEAK = 0.15  # how far a class's recall lies below the mean of the others' before it is named
@@ -20,12 +24,43 @@ def of_winner(
 ) -> list[str]:
     """The sentences on the best entry; `test` is the interval of its test score, `predictions` are those for test."""
     return [
+        *elsewhere(best.store),
         *transductive(best),
         *gap_to_test(best, test),
         *few_items(best),
         *fewer_folds(best),
         *weakest_class(predictions, decided="offsets" in best.details),
     ]
+
+
+class Apart(Document):
+    """How well a test set is told from train by its features, as stage `look` found."""
+
+    auc: int | float
+    p: int | float
+    n: int
+
+
+class Look(Document):
+    """The summary that stage `look` writes of a store."""
+
+    apart: dict[str, Apart] = Field(default_factory=dict)
+
+
+def separations(store: str) -> dict[str, Separation]:
+    """How well each test set of a store is told from train by its features; none where nobody looked."""
+    path = paths.look(store)
+    if not path.exists():
+        return {}
+    look = documents.read(path, Look, remedy=f"run: dvc repro -f look@{store}")
+    return {name: Separation(each.auc, each.p, each.n) for name, each in look.apart.items()}
+
+
+def elsewhere(store: str) -> Iterator[str]:
+    """Test sets whose features differ from train's by more than chance."""
+    for name, each in separations(store).items():
+        if each.is_certain:
+            yield each.sentence(name.capitalize())
 
 
 def transductive(best: LeaderboardEntry) -> Iterator[str]:

@@ -54,6 +54,7 @@ def records(config: Config, stores: Sequence[str] = ()) -> list[dict[str, Any]]:
         for entry, splits, rank, result, fold in zip(entries, every_test, ranks, assessed, folds, strict=True):
             dataset_columns = {"metric": metric.name, "ranked_by": f"{entry.chosen_on} {metric.name}", **baseline}
             further = further_columns(entry, significance.further_intervals(entry, splits, groups))
+            further |= apart_columns(entry.store)
             flat.append(record(entry, rank, result) | further | dataset_columns | fold_columns(fold))
         test = predictions[0] if isinstance(predictions[0], ClassificationPredictions) else None
         cautions_on_best = cautions.of_winner(entries[0], assessed[0].intervals.get(metric.name), test)
@@ -112,6 +113,14 @@ def further_columns(entry: LeaderboardEntry, intervals: Mapping[str, Interval]) 
         }
     by_class = (entry.details.get("by_class") or {}).get("test", [])
     return columns | {"test_recalls": {each["class"]: each["recall"] for each in by_class}}
+
+
+def apart_columns(store: str) -> dict[str, float]:
+    """How well each test set is told from train by its features: the area under the ROC curve, and its p-value."""
+    columns: dict[str, float] = {}
+    for split, each in cautions.separations(store).items():
+        columns |= {f"{split}_apart_auc": each.auc, f"{split}_apart_p": each.p}
+    return columns
 
 
 def other_intervals(result: Significance, compared: Metric) -> dict[str, float | None]:

@@ -12,7 +12,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from icebox.features.manifest.validation import DENSE_TASKS, Task
+from icebox.features.splits import in_order
 from icebox.features.store.feature_store import FeatureStore
+from icebox.pipeline.data import two_sample
+from icebox.pipeline.data.labelled import item_groups
 from icebox.pipeline.exploration import feature_space, label_errors
 
 MAPPED_MAX = 1000  # test items on the map: more dots hide each other
@@ -34,7 +37,7 @@ def explore(
     groups: a name by item id for items that belong together, or have equal content. `on_step` is called STEPS times.
     """
     document: dict[str, Any] = {}
-    read = partial(feature_space.pooled, store) if task in DENSE_TASKS else store.load_items
+    read = reader(store, task)
     with threadpool_limits(1):
         document["map"] = feature_map(store, read, seed)
         on_step()
@@ -45,12 +48,35 @@ def explore(
     return document
 
 
+def reader(store: FeatureStore, task: Task) -> ReadFeatures:
+    """A function that reads a store's features, of a dense task's pictures the mean over each map."""
+    return partial(feature_space.pooled, store) if task in DENSE_TASKS else store.load_items
+
+
 def feature_map(store: FeatureStore, read: ReadFeatures, seed: int) -> dict[str, Any]:
     """Ids of test items, and their points by method."""
     items = feature_space.sample(store.items("test"), MAPPED_MAX, seed=seed)
     components = feature_space.principal_components(read(items), seed=seed)
     maps = feature_space.maps(components, seed=seed)
     return {"item_ids": store.item_ids[items].tolist(), **{method: points.tolist() for method, points in maps.items()}}
+
+
+def separations(store: FeatureStore, *, task: Task, seed: int) -> dict[str, dict[str, float]]:
+    """How well each test set is told from train by its features, by its name; none of sets that are too small.
+
+    Groups are those of the store; an item without one stands alone.
+    """
+    groups, found, read = item_groups(store), {}, reader(store, task)
+    train = feature_space.sample(store.items("train"), two_sample.ITEMS_MAX, seed=seed)
+    features = read(train)
+    for name in in_order(store.splits):
+        if name.startswith("test"):
+            items = feature_space.sample(store.items(name), two_sample.ITEMS_MAX, seed=seed)
+            with threadpool_limits(1):
+                result = two_sample.separation(features, read(items), groups[train], groups[items], seed=seed)
+            if result:
+                found[name] = {"auc": round(result.auc, 4), "p": float(f"{result.p:.3g}"), "n": result.n}
+    return found
 
 
 def nearest_train_items(store: FeatureStore, read: ReadFeatures) -> dict[str, list[Any]]:

@@ -30,6 +30,7 @@ from icebox.pipeline.inference import alignment, bundle, output
 from icebox.pipeline.inference.alignment import Adapt
 from icebox.pipeline.inference.bundle import Bundle
 from icebox.pipeline.inference.new_items import NewItem, Reading, printable
+from icebox.pipeline.inference.origin import Newcomers
 from icebox.pipeline.inference.output import Cell, Columns
 from icebox.pipeline.project import head_names, paths
 
@@ -186,7 +187,8 @@ def to_table(
     """
     opened, unread, empty, answered, without = head.bundle, Unread(on_error), EmptyTexts(), 0, 0
     with output.open_table(out, columns(opened, sets=sets is not None), safe=safe) as write:
-        read = batches(opened, head.backbone, head.reading.items(inputs), unread)
+        newcomers = Newcomers()
+        read = newcomers.watch(batches(opened, head.backbone, head.reading.items(inputs), unread))
         opened, read = alignment.aligned(opened, read, head.adapt)
         for batch in read:
             answers, inside = answer(opened, batch), None
@@ -200,6 +202,7 @@ def to_table(
         unread.report(answered)
         write([])  # of no items the columns alone
     empty.report()
+    newcomers.report(head.bundle)
     if sets and without:
         logger.info(
             "%s of %s sets are empty: no class there is as likely as true ones are; where the head is right more often "

@@ -29,10 +29,13 @@ def run(config: Config, key: str) -> None:
         )
     text = json.dumps({"store": key, **document}, ensure_ascii=False, separators=(",", ":")) + "\n"
     files.write_text(paths.feature_map(key), text)
+    task = config.datasets[dataset].task
+    apart = explore.separations(FeatureStore(paths.store(key)), task=task, seed=config.fit.seed)
     summary = {
         "mapped": len(document["map"]["item_ids"]),
         "suspected": document["suspected"],
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
+        **({"apart": apart} if apart else {}),
     }
     files.write_text(paths.look(key), json.dumps(summary, indent=2) + "\n")
     mapped, suspected = (f"{summary[name]:,}" for name in ("mapped", "suspected"))

@@ -1,5 +1,6 @@
 """What should make one doubt a winner, where the numbers bear it out and where they don't."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from icebox.features.errors import IceboxError
 from icebox.pipeline.comparison import cautions, statistics
 from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
 from icebox.pipeline.comparison.test_predictions import ClassificationPredictions
@@ -195,3 +197,19 @@ def test_a_weak_class_has_a_cure_unless_decisions_were_moved():
     weak = predictions({"NORMAL": 0.57, "PNEUMONIA": 0.99})
     assert "move the decision: decide: {recall: {NORMAL: 0.9}}" in next(cautions.weakest_class(weak))
     assert "decide" not in next(cautions.weakest_class(weak, decided=True))
+
+
+def test_test_sets_that_lie_elsewhere_are_told():
+    path = paths.look("d-net")
+    path.parent.mkdir(parents=True)
+    assert not list(cautions.elsewhere("d-net"))
+    apart = {"test": {"auc": 0.97, "p": 1e-9, "n": 282}, "test-near": {"auc": 0.51, "p": 0.4, "n": 99}}
+    path.write_text(json.dumps({"mapped": 3, "suspected": 0, "sha256": "0", "apart": apart}))
+    (sentence,) = cautions.elsewhere("d-net")
+    assert "Test lies elsewhere than train" in sentence
+    assert "which is which in 97% of pairs (p < 0.001)" in sentence
+    path.write_text('{"mapped": 3}')  # of an earlier version
+    assert not list(cautions.elsewhere("d-net"))
+    path.write_text('{"apart": 3}')
+    with pytest.raises(IceboxError, match=r"damaged .*; run: dvc repro -f look@d-net"):
+        list(cautions.elsewhere("d-net"))

@@ -48,3 +48,19 @@ def test_the_document_holds_a_map_near_items_and_of_classes_suspected_labels(sto
     suspects = {suspect["item_id"]: suspect["suggested"] for suspect in document["suspects"]}
     assert suspects == ({"item5": "a"} if task == "classification" else {})
     assert document["judged"] == (100 if task == "classification" else 0)
+
+
+def test_test_sets_that_lie_apart_from_train_are_found(tmp_path: Path):
+    # from 0 to 99 in train, of which the test set has none: its numbers lie in the other cloud
+    splits = {"train": range(60), "test": range(60, 99), "test-far": range(100, 140), "test-few": range(140, 145)}
+    items = [
+        replace(row, label="a", split=split, item_id=f"{split}{row.item_id}")
+        for split, numbers in splits.items()
+        for row in rows(*map(str, numbers))
+    ]
+    extract(items, read=lambda source: source, backbone=TwoClouds(), cache_root=tmp_path / "c", store=tmp_path / "s")
+    found = explore.separations(FeatureStore(tmp_path / "s"), task="classification", seed=0)
+    assert set(found) == {"test", "test-far"}
+    assert found["test-far"]["auc"] == 1.0
+    assert found["test-far"]["p"] < 1e-4
+    assert found["test"]["p"] > 0.01

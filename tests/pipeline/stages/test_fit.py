@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -146,3 +147,36 @@ def test_sets_are_aligned_and_scored_beside_what_is_not(project, settings, capsy
     predict.to_table(predict.open_head("notes-hashing/logreg"), ["new.csv"])
     answers = [float(line["p_no"]) for line in csv.DictReader(io.StringIO(capsys.readouterr().out))]
     assert answers == pytest.approx([aligned[item_id] for item_id in texts], abs=2e-6)
+
+
+def test_new_items_are_compared_with_train(project, caplog, capsys):
+    rows = [
+        f"{'good ' * (i % 3)}{'bad ' * (i % 5)}thing {i},{'no' if i % 5 > 1 + i % 3 else 'yes'}" for i in range(200)
+    ]
+    Path("notes.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    paths.PARAMS.write_text(CLASSES)
+    caplog.set_level("INFO")
+    fit.run(prepare(), "notes-hashing-logreg")
+    head = predict.open_head("notes-hashing/logreg")
+    texts = {
+        "alike": [row.rpartition(",")[0] for row in rows[::4]],
+        "other": [f"a tale of {name} and the sea {i}" for i in range(20) for name in ("whales", "ships")],
+        "few": ["a tale of the sea"] * 5,
+    }
+    told = {}
+    for name, lines in texts.items():
+        Path("new.txt").write_text("\n".join(lines) + "\n")
+        caplog.clear()
+        predict.to_table(head, ["new.txt"])
+        told[name] = [(record.levelname, record.message) for record in caplog.records if "train" in record.message]
+    ((level, sentence),) = told["other"]
+    assert level == "WARNING"
+    assert "What was predicted lies elsewhere than train: of an item of each, a linear classifier tells" in sentence
+    ((level, sentence),) = told["alike"]
+    assert level == "INFO"
+    assert "What was predicted can't be told from train by features (AUC 0." in sentence
+    assert told["few"] == []
+    shutil.rmtree(paths.store("notes-hashing"))
+    caplog.clear()
+    predict.to_table(head, ["new.txt"])
+    assert not [record for record in caplog.records if "elsewhere" in record.message]

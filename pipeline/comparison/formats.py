@@ -187,7 +187,8 @@ def as_table(records: Sequence[dict[str, Any]]) -> str:
     tables = []
     for dataset in dict.fromkeys(each["dataset"] for each in records):
         same_dataset = [each for each in records if each["dataset"] == dataset]
-        rows = [table_row(each) for each in same_dataset]
+        further = list(dict.fromkeys(split for each in same_dataset for split in further_splits(each)))
+        rows = [table_row(each, further) for each in same_dataset]
         first = same_dataset[0]
         if first["reference"] is not None:
             baseline = dict.fromkeys(rows[0], "") | {"head": f"always “{first['reference']}”"}
@@ -209,8 +210,8 @@ def as_table(records: Sequence[dict[str, Any]]) -> str:
     return "\n\n".join(tables)
 
 
-def table_row(record: dict[str, Any]) -> dict[str, str]:
-    """The columns of one line."""
+def table_row(record: dict[str, Any], further: Sequence[str]) -> dict[str, str]:
+    """The columns of one line; `further` are the further test sets of any line."""
     metric, score = METRICS[record["metric"]], record.get(f"test_{record['metric']}")
     others = [each for each in metrics.of_task(metric.task) if "terminal" in each.shown and each != metric]
     return {
@@ -228,7 +229,7 @@ def table_row(record: dict[str, Any]) -> dict[str, str]:
         "95 %": interval(record["test_low"], record["test_high"]),
         **{f"test {each.title}": number(record.get(f"test_{each.name}")) for each in others},
         "least recall": least_recall(record["test_recalls"]),
-        **{f"{split} {metric.title}": further_column(record, split) for split in further_splits(record)},
+        **{f"{split} {metric.title}": further_column(record, split) for split in further},
         "Δ best": signed(record["difference"], like=score),
         "95 % of Δ": difference_interval(record["difference_low"], record["difference_high"], like=score),
         "p": p_value(record["p_holm"]),
@@ -247,7 +248,9 @@ def further_splits(record: dict[str, Any]) -> list[str]:
 
 
 def further_column(record: dict[str, Any], split: str) -> str:
-    """`0.6211 (0.602 … 0.640)`, of a further test set."""
+    """`0.6211 (0.602 … 0.640)`, of a further test set; nothing where this head was not scored on it."""
+    if f"{split}_low" not in record:
+        return ""
     ends = interval(record[f"{split}_low"], record[f"{split}_high"])
     return number(record[f"{split}_{record['metric']}"]) + (f" ({ends})" if ends else "")
 

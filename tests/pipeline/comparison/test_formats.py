@@ -92,6 +92,20 @@ def test_the_terminal_says_how_sure_each_line_is():
 
 
 @pytest.mark.usefixtures("project")
+def test_heads_that_were_scored_on_other_test_sets_share_a_table():
+    path = paths.metrics("words-hashing", "mlp")
+    scores = json.loads(path.read_text())
+    scores["test-unadapted"] = scores.pop("test-new")
+    results.write_json(path, scores)
+    _, heads, _, best, other, *_ = shown()
+    assert "test-new accuracy" in heads
+    assert "test-unadapted accuracy" in heads
+    assert best.count("0.2500") == other.count("0.2500") == 1
+    columns = formats.as_csv(formats.records(loader.load())).splitlines()[0].split(",")
+    assert {"test-new_accuracy", "test-unadapted_accuracy"} <= set(columns)
+
+
+@pytest.mark.usefixtures("project")
 def test_without_predictions_there_is_an_interval_but_no_difference():
     for head in ("logreg", "mlp"):
         paths.predictions("words-hashing", head).unlink()

@@ -86,7 +86,7 @@ class DenseData:
     def region(self, item: int, view: str) -> Region:
         """The part of a picture that a view shows."""
         h, w = self.targets.sizes[item].tolist()
-        return region(view, height=h, width=w)
+        return view_names.region(view, height=h, width=w)
 
     def mask(self, item: int) -> np.ndarray:
         """The mask (h, w) int16 of a picture, in its own pixels."""
@@ -189,6 +189,12 @@ def load(store: FeatureStore, *, outputs: Sequence[str] | None = None, views: Se
     Raises IceboxError where train or test is empty, and for a segmentation whose train has fewer than two classes.
     """
     selected = tuple(views or scoring_views(store.views[0], store.views))
+    scored = scoring_views(selected[0], store.views)
+    if not covers(scored):
+        raise IceboxError(
+            f"{store.folder}: views: pictures are scored in the first view, and '{selected[0]}' shows no whole one; "
+            f"put {view_names.IDENTITY} or all tiles of a grid first"
+        )
     splits = {name: store.items(name) for name in in_order(store.splits)}
     for name in ("train", "test"):
         if name not in splits:
@@ -199,7 +205,7 @@ def load(store: FeatureStore, *, outputs: Sequence[str] | None = None, views: Se
         list(store.targets.classes),
         splits,
         selected,
-        scoring_views(selected[0], store.views),
+        scored,
     )
     if data.task == "segmentation" and np.count_nonzero(data.class_pixels(data.train)) < 2:
         raise IceboxError(
@@ -211,17 +217,18 @@ def load(store: FeatureStore, *, outputs: Sequence[str] | None = None, views: Se
 def scoring_views(view: str, stored: Sequence[str]) -> tuple[str, ...]:
     """The views in which a picture is scored, if heads see it in this one first: this, or all stored tiles of its
     grid."""
-    grid, dot, number = view.rpartition(".")
-    if not (dot and number.isdecimal() and grid.startswith("tile-")):
-        return (view,)
-    return tuple(each for each in stored if each.rpartition(".")[0] == grid)
+    if view_names.is_tile(view):
+        grid = view.rpartition(".")[0]
+        return tuple(each for each in stored if each.rpartition(".")[0] == grid)
+    return (view,)
 
 
-def region(view: str, *, height: int, width: int) -> Region:
-    """The part of a picture that a view shows. Raises IceboxError for one whose part is not known."""
-    if view not in (view_names.IDENTITY, view_names.HFLIP):
-        raise IceboxError(f"views: '{view}' shows a part of a picture that its mask can't follow; take identity, hflip")
-    return Region(0, 0, width, height, mirrored=view == view_names.HFLIP)
+def covers(views: Sequence[str]) -> bool:
+    """Whether these views, one or some tiles of a grid, show all of a picture."""
+    if not view_names.is_tile(views[0]):
+        return views[0] in (view_names.IDENTITY, view_names.HFLIP)
+    rows, columns = map(int, views[0].removeprefix("tile-").rpartition(".")[0].split("x"))
+    return set(views) == set(view_names.tile_names(rows, columns))
 
 
 def picture_seed(seed: int, item_id: str, view: str) -> int:

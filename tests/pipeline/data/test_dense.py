@@ -6,6 +6,7 @@ import pytest
 
 from icebox.features.abc.targets import IGNORED
 from icebox.features.errors import IceboxError
+from icebox.features.extraction import views as view_names
 from icebox.pipeline.data import class_weights, dense
 from icebox.pipeline.data.dense import Pictures
 from tests.dense import CLASSES, scene, store
@@ -123,5 +124,19 @@ def test_a_store_without_test_or_with_one_class_only_is_one_line(tmp_path: Path)
 
 def test_a_view_whose_part_of_the_picture_is_unknown_is_one_line(tmp_path: Path) -> None:
     data = dense.load(store(tmp_path))
-    with pytest.raises(IceboxError, match=r"views: 'random-resized-crop\.1'"):
+    with pytest.raises(IceboxError, match=r"views: masks and boxes can't follow 'random-resized-crop\.1'"):
         data.region(0, "random-resized-crop.1")
+
+
+@pytest.mark.parametrize(
+    ("stored", "seen"),
+    [(["five-crop"], None), (["identity", "five-crop"], ["five-crop"]), (["tile-1x2.1", "identity"], None)],
+)
+def test_pictures_are_not_scored_by_a_part_of_them(tmp_path: Path, stored, seen) -> None:
+    names = view_names.expand_names(stored, "views")
+    made = store(tmp_path, views=["identity"])
+    made.views = names
+    with pytest.raises(
+        IceboxError, match=r"views: pictures are scored in the first view, and '[^']+' shows no whole one"
+    ):
+        dense.load(made, views=view_names.expand_names(seen, "views") if seen else None)

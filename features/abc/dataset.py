@@ -2,7 +2,7 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -73,6 +73,10 @@ class Dataset(ABC):
         Paths among the arguments are watched as a whole; of this folder, the files that items name.
         """
         return None
+
+    def item_files(self, source: str) -> Sequence[str]:
+        """The paths in `item_folder` of the files that an item is read from."""
+        return [source]
 
     def elsewhere(self, path: Path, *, labelled: bool) -> "Dataset | None":
         """A source of further items, those at `path`, by the same settings; None where `path` holds none of this kind.

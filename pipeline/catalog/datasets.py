@@ -35,11 +35,13 @@ def files_named_by_items(config: Config, name: str) -> dict[str, Path]:
     file = plugins.file("icebox.features.datasets", config.datasets[name].family)
     if not plugin_schema.defines(file, "Source.item_folder"):
         return {}
-    folder = source(config, name).item_folder()
+    opened_source = source(config, name)
+    folder = opened_source.item_folder()
     if folder is None:
         return {}
     try:
-        return {row.source: folder / row.source for row in manifest.read(paths.manifest(name))}
+        rows = manifest.read(paths.manifest(name))
+        return {file: folder / file for row in rows for file in opened_source.item_files(row.source)}
     except IceboxError:  # no manifest yet, or a damaged one: the stage will make it
         return {}
 

@@ -14,8 +14,11 @@ import pytest
 from PIL import Image
 
 from icebox.features import plugins
-from icebox.features.abc.dataset import Dataset, Pair
+from icebox.features.abc.dataset import Dataset, DenseDataset, Pair
+from icebox.features.abc.targets import IGNORED, Mask
+from icebox.features.images.dimensions import upright_size
 from icebox.features.manifest import validation
+from icebox.pipeline.config import plugin_schema
 
 NAMES = plugins.names("icebox.features.datasets")
 
@@ -60,6 +63,15 @@ def image_table(folder: Path) -> Dataset:
     return source("image_table")(path=str(folder / "t.csv"))
 
 
+def image_masks(folder: Path) -> Dataset:
+    for i, split in enumerate(["train", "train", "val", "test"]):
+        for kind, content in (("images", [[40 * i, 0]]), ("masks", [[i % 2, 255]])):
+            path = folder / kind / split / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.array(content, np.uint8)).save(path)
+    return source("image_masks")(path=str(folder), classes=["sky", "pole"])
+
+
 def image_arrays(folder: Path) -> Dataset:
     np.savez(folder / "a.npz", images=np.zeros((3, 5, 4), np.uint8), labels=np.array(["a", "b", "a"]))
     return source("image_arrays")(path=str(folder / "a.npz"))
@@ -88,6 +100,7 @@ MAKERS: dict[str, Callable[[Path], Dataset]] = {
     "huggingface": huggingface,
     "image_arrays": image_arrays,
     "image_folder": image_folder,
+    "image_masks": image_masks,
     "image_table": image_table,
     "mnist": lambda folder: idx_files("mnist", folder),
     "webdataset": webdataset,
@@ -111,9 +124,27 @@ def listed(tmp_path_factory):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_ids_are_unique_and_the_manifest_accepts_them(name, listed):
-    _, items = listed(name)
+    dataset, items = listed(name)
+    if isinstance(dataset, DenseDataset):
+        validation.validate_items(items, dataset.task)
+        assert {item.label for item in items} == {""}
+        return
     validation.validate_items(items)
     assert len({item.label for item in items}) > 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_targets_have_the_size_of_their_pictures_and_known_classes(name, listed):
+    dataset, items = listed(name)
+    assert plugin_schema.constant(plugins.file("icebox.features.datasets", name), "TASK") == (
+        dataset.task if isinstance(dataset, DenseDataset) else None
+    )
+    for item in items if isinstance(dataset, DenseDataset) else ():
+        target = dataset.target(item.source)
+        numbers = target.classes[target.classes != IGNORED] if isinstance(target, Mask) else target.labels
+        assert set(numbers.tolist()) <= set(range(len(dataset.classes)))
+        assert target.size == upright_size(dataset.read(item.source))
+        assert target.digest == dataset.target(item.source).digest
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -144,6 +175,7 @@ PLACES = {  # the files that MAKERS leave, as a user would name them
     "huggingface": "saved",
     "image_arrays": "a.npz",
     "image_folder": ".",
+    "image_masks": ".",
     "image_table": "t.csv",
     "webdataset": "a.tar",
 }
@@ -161,6 +193,8 @@ def test_the_same_data_elsewhere_gives_the_same_items(name, labelled, tmp_path_f
     further = list(other.items())
     assert [item.label for item in further] == [item.label if labelled else "" for item in items]
     assert [item.item_id for item in further] == [item.item_id for item in items]
+    if isinstance(other, DenseDataset) and labelled:
+        assert [other.target(item.source).digest for item in further]
     assert [np.asarray(other.read(item.source)).tobytes() for item in further]
 
 

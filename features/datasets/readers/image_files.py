@@ -31,7 +31,7 @@ def list_image_files(root: Path, account: Account) -> ImageFiles:
             if name.startswith("."):
                 others.append((relative / name, "folders passed over: hidden"))
             elif Path(folder, name).is_symlink():  # os.walk would pass it over in silence
-                raise IceboxError(f"image_folder: {Path(folder, name)} is a link; put the folder itself there")
+                raise IceboxError(f"datasets: {Path(folder, name)} is a link; put the folder itself there")
         folders[:] = [name for name in folders if not name.startswith(".")]
         listed += [PurePosixPath(readable_name((relative / name).as_posix())) for name in folders]
         for name in names:
@@ -61,13 +61,13 @@ def reason_to_pass_over(path: Path) -> str:
 
 def refuse_unreadable(error: OSError) -> None:
     """Raise for a folder that can't be listed: by default os.walk skips it in silence."""
-    raise IceboxError(f"image_folder: {error.filename} can't be listed: {error.strerror}") from error
+    raise IceboxError(f"datasets: {error.filename} can't be listed: {error.strerror}") from error
 
 
 def readable_name(name: str) -> str:
     """The name itself; raises IceboxError for one that is not UTF-8, which no manifest could hold."""
     if not is_utf8(name):
-        raise IceboxError(f"image_folder: {name!r} is not a UTF-8 file name; rename it (convmv does many)")
+        raise IceboxError(f"datasets: {name!r} is not a UTF-8 file name; rename it (convmv does many)")
     return name
 
 

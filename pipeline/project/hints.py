@@ -4,8 +4,8 @@ from icebox.features.errors import Hint, IceboxError
 
 WORDING: dict[Hint, str] = {
     "allow leakage": (
-        "set leakage: drop (leaves these items out of train, out of val where test has them) or leakage: allow (they stay) "
-        "under the dataset's split"
+        "set leakage: drop (leaves these items out of train, out of val where test has them) or leakage: allow under "
+        "the dataset's split"
     ),
     "choose a device": "run.device in params.yaml names it where that variable does not",
     "choose other outputs": (

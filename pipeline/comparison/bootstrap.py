@@ -25,6 +25,7 @@ FLIPS = 9999  # of an item's difference
 SWAPS = 3999  # of two heads' answers, whose scores are computed anew each time
 BLOCK = 2_000_000  # numbers drawn at once: 16 MB
 FEW_UNITS = 10  # below which a bootstrap says little and a closed form, where there is one, holds
+NORMAL_KURTOSIS = 2.8  # of a few dozen normal errors about 0, on average (of very many: 3)
 TINY = 1e-12  # the standard error of what does not vary, but for rounding
 SEED = 0  # the same draws each time: equal results give equal bytes
 
@@ -69,8 +70,8 @@ def score_interval(metric: Metric, sample: Any, units: np.ndarray, values: np.nd
     if metric.interval == "bootstrap-t":
         return rmse_interval(sample.errors, units)
     if metric.interval == "proportion" and few_units(sample.right, ~sample.right, units):
-        # near 0 and 1 the draws hardly vary; of Wilson's items a unit is the least that is known to be independent
-        return statistics.wilson_interval(float(sample.right.mean()), u)
+        # near 0 and 1 the draws hardly vary; of its items a unit is the least that is known to be independent
+        return statistics.proportion_interval(float(sample.right.mean()), u)
     return percentile_interval(resample([metric], sample, units)[0] if values is None else values, u)
 
 
@@ -94,9 +95,9 @@ def rmse_interval(errors: np.ndarray, units: np.ndarray, *, draws: int = DRAWS, 
 
     Squares are skewed: the few large ones that decide their mean are missing from many a sample, which then looks
     sure of too small a mean. So what is drawn is how far a draw's log mean lies from the sample's in its own standard
-    errors (the bootstrap-t, Efron and Tibshirani 1993, chapter 12). `percentile_interval` covers 92 % where this one
-    covers 94 (50 normal errors), or 89 for 92 (200 of Student's t with 5 degrees of freedom); it is used only for fewer
-    than FEW_UNITS with any error, of which a standard error says little, and which a draw may lack altogether.
+    errors (the bootstrap-t, Efron and Tibshirani 1993, chapter 12), and the tails that are cut off are smaller where
+    few and uneven errors are known (`tail_of_errors`). `percentile_interval` is used only for fewer than FEW_UNITS with
+    any error, of which a standard error says little, and which a draw may lack altogether.
     """
     sums, items = np.bincount(units, weights=errors.astype(np.float64) ** 2), np.bincount(units).astype(np.float64)
     u = len(items)
@@ -116,8 +117,21 @@ def rmse_interval(errors: np.ndarray, units: np.ndarray, *, draws: int = DRAWS, 
     with blas().limit(limits=1):
         blocks = [log_mean(weights) for weights in draw_weights(np.arange(u), draws, seed)]
     shifts = np.concatenate([(means - center) / np.maximum(spreads, TINY) for means, spreads in blocks])
-    low, high = np.quantile(shifts, (0.025, 0.975))
+    tail = tail_of_errors(sums)
+    low, high = np.quantile(shifts, (tail, 1 - tail))
     return float(np.exp((center - high * error) / 2)), float(np.exp((center - low * error) / 2))
+
+
+def tail_of_errors(squares: np.ndarray) -> float:
+    """The share of draws to cut off on either side, from the squared errors (u,) of units: 2.5 % of many.
+
+    Less of few, and again of heavy-tailed ones, told by their kurtosis, whose bootstrap-t is too narrow (91 % on 50 of
+    Student's t with 5 degrees of freedom). The three numbers are set by simulation, so that 94 to 97 % are covered of
+    50 to 400 errors that are uniform, normal, Laplace's or of Student's t with 5 degrees of freedom (92 with 4).
+    """
+    u = len(squares)
+    evenness = min(1.0, NORMAL_KURTOSIS * float(squares.sum()) ** 2 / (u * float((squares**2).sum())))
+    return 0.025 / (1 + 12 / u) * max(0.25, evenness ** (200 / u))
 
 
 def t_95(freedom: int) -> float:

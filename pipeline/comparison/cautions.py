@@ -118,7 +118,7 @@ def val_interval(entry: LeaderboardEntry) -> Interval | None:
     if entry.chosen_on == "val" and (of_predictions := split_interval(entry, "val")):
         return of_predictions
     if metric.interval == "proportion":
-        return statistics.wilson_interval(score, int(entry.val["n"]))
+        return statistics.proportion_interval(score, int(entry.val["n"]))
     folds = [fold[metric.name] for fold in entry.details.get("folds") or [] if metric.name in fold]
     return statistics.mean_interval(folds) if len(folds) > 1 else None
 

@@ -253,7 +253,7 @@ def class_scores(predictions: ClassificationPredictions, units: np.ndarray) -> l
             n = len(
                 np.unique(units[predictions.labels == number])
             )  # a unit is the least that is known to be independent
-            low, high = statistics.wilson_interval(scores["recall"], n) if n else (None, None)
+            low, high = statistics.proportion_interval(scores["recall"], n) if n else (None, None)
             rows.append({**scores, "recall_low": low, "recall_high": high})
     return rows
 

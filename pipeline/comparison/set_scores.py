@@ -68,5 +68,5 @@ def of_entry(entry: LeaderboardEntry, groups: Mapping[str, str], *, asked: float
 def score(held: np.ndarray, sizes: np.ndarray, units: np.ndarray) -> SetScore:
     """The score of some items (n,); of their units the number is the least that is known to be independent."""
     coverage = float(held.mean())
-    interval = statistics.wilson_interval(coverage, len(np.unique(units)))
+    interval = statistics.proportion_interval(coverage, len(np.unique(units)))
     return SetScore(len(held), coverage, interval, float(sizes.mean()))

@@ -87,7 +87,7 @@ def closed_form(entry: LeaderboardEntry) -> dict[str, Interval]:
     """The interval that a proportion and its number of items suffice for."""
     proportions = (each.name for each in metrics.of_task(entry.metric.task) if each.interval == "proportion")
     n = int(entry.test["n"])
-    return {name: statistics.wilson_interval(entry.test[name], n) for name in proportions if name in entry.test}
+    return {name: statistics.proportion_interval(entry.test[name], n) for name in proportions if name in entry.test}
 
 
 def common_items(predictions: Sequence[SplitPredictions | None]) -> set[str]:

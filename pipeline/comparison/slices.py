@@ -67,9 +67,9 @@ def slices_of_column(
 
 
 def score_items(part: Scorable, units: np.ndarray, metric: Metric) -> tuple[float, Interval]:
-    """The score of some items, of these units (n,), and its interval: Wilson's of a share of right answers of items
-    that stand alone, else a bootstrap."""
+    """The score of some items, of these units (n,), and its interval: in closed form of a share of right answers of
+    items that stand alone, else a bootstrap."""
     score, numbers = float(metric.function(part)), np.unique(units, return_inverse=True)[1]
     if metric.interval == "proportion" and numbers.max() + 1 == len(units):
-        return score, statistics.wilson_interval(score, len(units))
+        return score, statistics.proportion_interval(score, len(units))
     return score, bootstrap.score_interval(metric, part, numbers)

@@ -35,8 +35,8 @@ class Metric:
 
     `interval`: how the 95 % interval of the score on test, and of its paired difference to the best, is made.
     "bootstrap": from draws of the items (or groups). "proportion": so too, but in closed form where few are right or
-    wrong (Wilson; Bonett and Price): for a share of right answers alone. "bootstrap-t": of the log of a mean square,
-    for a root mean squared error alone. None for a metric that may not choose.
+    wrong (Agresti and Coull; Bonett and Price): for a share of right answers alone. "bootstrap-t": of the log of a
+    mean square, for a root mean squared error alone. None for a metric that may not choose.
 
     `of_item`: a value of each item (n,) whose mean, over the same items, orders heads as the metric does; None where
     there is none, as of macro-F1. A paired test is then of these.

@@ -1,5 +1,7 @@
 """The bootstrap and the flip test against scikit-learn, scipy, and many synthetic comparisons."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -141,13 +143,21 @@ def test_intervals_of_macro_f1_cover_95_percent(random: np.random.Generator):
     assert 0.93 <= covered / 1000 <= 0.97
 
 
-@pytest.mark.parametrize("n", [50, 400])
-def test_intervals_of_errors_cover_95_percent(n: int, random: np.random.Generator):
-    covered = 0
-    for seed in range(1000):
-        low, high = bootstrap.rmse_interval(random.normal(size=n), np.arange(n), draws=500, seed=seed)
-        covered += low <= 1 <= high
-    assert 0.93 <= covered / 1000 <= 0.97
+@pytest.mark.parametrize(
+    ("n", "errors", "true"),
+    [
+        (50, stats.norm, 1),
+        (400, stats.norm, 1),
+        (50, stats.t(5), np.sqrt(5 / 3)),
+        (50, stats.laplace, np.sqrt(2)),
+    ],
+)
+def test_intervals_of_errors_cover_95_percent(n: int, errors: Any, true: float, random: np.random.Generator):
+    drawn, covered = errors.rvs(size=(700, n), random_state=random), 0
+    for seed in range(700):
+        low, high = bootstrap.rmse_interval(drawn[seed], np.arange(n), draws=1000, seed=seed)
+        covered += low <= true <= high
+    assert 0.93 <= covered / 700 <= 0.97
 
 
 def test_the_interval_of_many_normal_errors_is_the_chi_squared_one(random: np.random.Generator):
@@ -174,8 +184,8 @@ def test_errors_without_spread_have_an_interval_without_width():
 def test_closed_forms_cover_near_both_ends(random: np.random.Generator):
     """Two heads with 0.99 and 0.985 on 200 items: the bootstrap of a head without mistakes would have no width."""
     right = random.binomial(200, 0.99, 4000)
-    wilson = [statistics.wilson_interval(r / 200, 200) for r in right]
-    assert 0.93 <= np.mean([low <= 0.99 <= high for low, high in wilson]) <= 0.98
+    closed = [statistics.proportion_interval(r / 200, 200) for r in right]
+    assert 0.93 <= np.mean([low <= 0.99 <= high for low, high in closed]) <= 0.99
     wins, losses, _ = random.multinomial(200, (0.01, 0.005, 0.985), 4000).T
     paired = [statistics.paired_interval(w, lost, 200) for w, lost in zip(wins, losses, strict=True)]
     assert np.mean([low <= 0.005 <= high for low, high in paired]) >= 0.94  # wider than need be, never narrower

@@ -54,7 +54,7 @@ def share_of_gaps_told(val: float, test: float, n_val: int, n_test: int, draws: 
     random, told = np.random.default_rng(0), 0
     for right_of_val, right_of_test in random.binomial([n_val, n_test], [val, test], (draws, 2)).tolist():
         scores = right_of_val / n_val, right_of_test / n_test
-        interval = statistics.wilson_interval(scores[1], n_test)
+        interval = statistics.proportion_interval(scores[1], n_test)
         told += bool(list(cautions.gap_to_test(entry(*scores, n=n_val), interval)))
     return told / draws
 

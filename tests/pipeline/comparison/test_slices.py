@@ -26,7 +26,7 @@ def predictions() -> ClassificationPredictions:
 def test_each_value_has_its_score_and_interval_largest_first():
     sea, land = slices.score_slices(predictions(), rows("sea", "sea", "sea", "land", "land", "sea"))
     assert (sea.column, sea.value, sea.n, sea.score) == ("genre", "sea", 4, 0.75)
-    assert sea.interval == statistics.wilson_interval(0.75, 4)
+    assert sea.interval == statistics.proportion_interval(0.75, 4)
     assert (land.value, land.n, land.score) == ("land", 2, 0.5)
 
 

@@ -131,7 +131,7 @@ def tail_of_errors(squares: np.ndarray) -> float:
     """
     u = len(squares)
     evenness = min(1.0, NORMAL_KURTOSIS * float(squares.sum()) ** 2 / (u * float((squares**2).sum())))
-    return 0.025 / (1 + 12 / u) * max(0.25, evenness ** (200 / u))
+    return float(0.025 / (1 + 12 / u) * max(0.25, evenness ** (200 / u)))
 
 
 def t_95(freedom: int) -> float:

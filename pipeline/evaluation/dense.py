@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from icebox.pipeline.evaluation import metrics
+from icebox.pipeline.evaluation.detection import DetectionSample
 from icebox.pipeline.evaluation.sample import Scorable
 from icebox.pipeline.evaluation.segmentation import SegmentationSample
 
@@ -33,7 +34,7 @@ class DenseSample(Scorable, Protocol):
         """The sample of the columns of a file. Raises ValueError or LookupError for those of another."""
 
 
-SAMPLES: Mapping[str, type[Any]] = {"segmentation": SegmentationSample}
+SAMPLES: Mapping[str, type[Any]] = {"segmentation": SegmentationSample, "detection": DetectionSample}
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class DensePredictions:
     """A head's answers for n pictures of one split: their ids, the task's sample, and what was predicted of each.
 
     `answers` are columns by name, each a list of n: of a segmentation `mask`, a PNG of class numbers in the picture's
-    own size.
+    own size; of a detection `corners` (m·4,), in its own pixels, of the boxes whose labels and scores are counts.
     """
 
     classes: list[str]

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from icebox.features.manifest.validation import Task
-from icebox.pipeline.evaluation import segmentation
+from icebox.pipeline.evaluation import detection, segmentation
 from icebox.pipeline.evaluation.sample import Sample, Scorable
 
 BINS = 15  # of confidence, as most papers have it
@@ -208,6 +208,15 @@ METRICS: Mapping[str, Metric] = {
             of_item=lambda sample: sample.boundary_scores,
             shown=("report", "curves"),
             needs="boundary_scores",
+        ),
+        Metric(name="ap50", title="AP50", task="detection", function=detection.average_precision_50),
+        Metric(name="ap", title="AP", task="detection", function=detection.average_precision),
+        Metric(
+            name="ar",
+            title="AR",
+            task="detection",
+            function=detection.average_recall,
+            shown=("report", "curves"),
         ),
     )
 }

@@ -15,7 +15,6 @@ from icebox.features.manifest.validation import DENSE_TASKS, Task
 from icebox.features.splits import in_order
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.data import two_sample
-from icebox.pipeline.data.labelled import item_groups
 from icebox.pipeline.exploration import feature_space, label_errors
 
 MAPPED_MAX = 1000  # test items on the map: more dots hide each other
@@ -66,7 +65,8 @@ def separations(store: FeatureStore, *, task: Task, seed: int) -> dict[str, dict
 
     Groups are those of the store; an item without one stands alone.
     """
-    groups, found, read = item_groups(store), {}, reader(store, task)
+    groups, found = np.where(store.groups == "", store.item_ids, store.groups), {}
+    read = reader(store, task)
     train = feature_space.sample(store.items("train"), two_sample.ITEMS_MAX, seed=seed)
     features = read(train)
     for name in in_order(store.splits):

@@ -72,6 +72,17 @@ def image_masks(folder: Path) -> Dataset:
     return source("image_masks")(path=str(folder), classes=["sky", "pole"])
 
 
+def image_boxes(folder: Path) -> Dataset:
+    for i, split in enumerate(["train", "train", "val", "test"]):
+        image, label = folder / f"images/{split}/{i}.png", folder / f"labels/{split}/{i}.txt"
+        for path in (image, label):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 7), (40 * i, 0, 0)).save(image)
+        label.write_text(f"{i % 2} 0.5 0.5 0.5 0.5\n")
+    (folder / "data.yaml").write_text("names: [cat, dog]\n")
+    return source("image_boxes")(path=str(folder))
+
+
 def image_arrays(folder: Path) -> Dataset:
     np.savez(folder / "a.npz", images=np.zeros((3, 5, 4), np.uint8), labels=np.array(["a", "b", "a"]))
     return source("image_arrays")(path=str(folder / "a.npz"))
@@ -99,6 +110,7 @@ MAKERS: dict[str, Callable[[Path], Dataset]] = {
     "fashion_mnist": lambda folder: idx_files("fashion_mnist", folder),
     "huggingface": huggingface,
     "image_arrays": image_arrays,
+    "image_boxes": image_boxes,
     "image_folder": image_folder,
     "image_masks": image_masks,
     "image_table": image_table,
@@ -174,6 +186,7 @@ PLACES = {  # the files that MAKERS leave, as a user would name them
     "csv_text": "t.csv",
     "huggingface": "saved",
     "image_arrays": "a.npz",
+    "image_boxes": ".",
     "image_folder": ".",
     "image_masks": ".",
     "image_table": "t.csv",

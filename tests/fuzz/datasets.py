@@ -15,8 +15,10 @@ import pyarrow.parquet
 from PIL import Image
 
 from icebox.features import plugins
+from icebox.features.abc.dataset import DenseDataset
 from icebox.features.manifest import manifest
 from icebox.features.manifest.leakage import resolve_leakage
+from icebox.features.manifest.targets import TargetReview
 from tests.fuzz.target import Target
 
 LABELS, PARTS = ("yes", "no", "so"), ("train", "test")
@@ -42,9 +44,13 @@ class Files(Target):
 
     def read(self, path: Path) -> None:
         source = plugins.load("icebox.features.datasets", self.source).Source(**self.settings)
-        rows = manifest.build(source, val=0.2, test=0.2, seed=0)
-        kept, findings = resolve_leakage(rows, leakage="allow", conflicts="keep")
+        targets = TargetReview(source) if isinstance(source, DenseDataset) else None
+        task = source.task if isinstance(source, DenseDataset) else "classification"
+        rows = manifest.build(source, val=0.2, test=0.2, seed=0, task=task, targets=targets)
+        kept, findings = resolve_leakage(rows, leakage="allow", conflicts="keep", task=task)
         assert len(rows) == len(kept)
+        if targets:
+            findings += targets.remarks(kept)
         for doubt in (*findings, *source.account.remarks()):
             assert doubt.sentence()
         manifest.write(Path("manifest.csv"), kept)
@@ -122,6 +128,50 @@ def pictures() -> dict[str, bytes]:
     return {"t.csv": listed.encode(), **{f"img/{i}.png": stream.getvalue() + bytes([i]) for i in range(3)}}
 
 
+def encoded(values: np.ndarray, kind: str = "PNG") -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(values).save(stream, kind)
+    return stream.getvalue()
+
+
+def masks(*, colors: bool = False) -> dict[str, bytes]:
+    files = {}
+    for i in range(3):
+        values = np.array([[0, 1, i % 2, 255]], np.uint8)
+        files[f"images/{i}.bmp"] = encoded(np.full((1, 4), i, np.uint8), "BMP")
+        files[f"masks/{i}.png"] = encoded(np.repeat(values[..., None], 3, axis=2) if colors else values)
+    return files
+
+
+def boxed(*files: tuple[str, str]) -> dict[str, bytes]:
+    images = {f"images/{i}.bmp": encoded(np.full((10, 20), i, np.uint8), "BMP") for i in range(2)}
+    return {name: content.encode() for name, content in files} | images
+
+
+def coco() -> dict[str, bytes]:
+    boxes = [{"image_id": i, "category_id": i + 1, "bbox": [1, 2.5, 3, 4], "iscrowd": 0} for i in range(2)]
+    images = [{"id": i, "file_name": f"images/{i}.bmp", "width": 20, "height": 10} for i in range(2)]
+    categories = [{"id": i + 1, "name": LABELS[i]} for i in range(2)]
+    document = {"images": images, "annotations": boxes, "categories": categories}
+    return boxed(("a.json", json.dumps(document, indent=1)))
+
+
+def voc() -> dict[str, bytes]:
+    box = "<xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>8</ymax>"
+    thing = f"<object><name>cat</name><difficult>0</difficult><bndbox>{box}</bndbox></object>"
+    xml = f"<annotation><size><width>20</width><height>10</height></size>\n{thing}</annotation>"
+    return boxed(*((f"Annotations/{i}.xml", xml) for i in range(2)), ("sets/train.txt", "0\n1\n"))
+
+
+def yolo() -> dict[str, bytes]:
+    return boxed(*((f"labels/{i}.txt", f"{i} 0.5 0.5 0.25 0.5\n") for i in range(2)), ("data.yaml", "names: [a, b]\n"))
+
+
+def box_rows() -> dict[str, bytes]:
+    rows = "".join(f"images/{i}.bmp,{LABELS[i]},1,2,9,8\n" for i in range(2))
+    return boxed(("boxes.csv", "image,label,xmin,ymin,xmax,ymax\n" + rows))
+
+
 def wikitext() -> dict[str, bytes]:
     text = "".join(f" \n = Title {i} = \n \n Some words {i} . \n" for i in range(5)).encode()
     return {f"wiki.{split}.tokens": text for split in ("train", "valid", "test")}
@@ -144,6 +194,13 @@ TARGETS: list[Target] = [
     Files("image_table", pictures, path="t.csv"),
     Files("image_arrays", lambda: {"a.npz": npz(**IMAGES)}, path="a.npz"),
     Files("image_arrays", lambda: {"stored.npz": npz(compressed=False, **IMAGES)}, path="stored.npz"),
+    Files("image_masks", masks, path=".", classes=["sky", "pole"]),
+    Files("image_masks", lambda: {"c.txt": b"0 0 0 sky\n1 1 1 pole\n255 255 255 void\n"} | masks(colors=True),
+          path=".", class_file="c.txt", ignore="void", unknown="ignore"),
+    Files("image_boxes", coco, path="a.json"),
+    Files("image_boxes", voc, path=".", images="images", lists="sets/{split}.txt"),
+    Files("image_boxes", yolo, path="."),
+    Files("image_boxes", box_rows, path="boxes.csv"),
     Files("sequences", lambda: {"s.npz": npz(**SEQUENCES)}, path="s.npz"),
     Files("webdataset", lambda: {"tars/a.tar": tar()}, path="tars", label="json"),
     Files("mnist", lambda: idx(zipped=False), path="."),

@@ -24,10 +24,10 @@ class ListedImages:
         A file of exactly this path comes first; then the one with slashes for backslashes; then the only image whose
         path ends so, with or without its ending. What was not found by its path is noted.
         """
-        if self._exists(name):
+        if self.exists(name):
             return name
         slashes = name.replace("\\", "/")
-        if slashes != name and self._exists(slashes):
+        if slashes != name and self.exists(slashes):
             account.note("paths_with_backslashes", "paths with backslashes, read as slashes", name)
             return slashes
         found = self._by_name.get(slashes.casefold(), [])
@@ -49,7 +49,8 @@ class ListedImages:
             advice = f"the nearest there: {nearest}" if near else "correct the path, or `folder`"
             raise IceboxError(f"{error}; {advice}") from error.__cause__
 
-    def _exists(self, path: str) -> bool:
+    def exists(self, path: str) -> bool:
+        """Whether the folder has a file of exactly this path."""
         try:
             return bool(path) and (self.folder / path).exists()
         except (OSError, ValueError):  # a name too long, or with a NUL character

@@ -186,7 +186,7 @@ class PairedFiles:
         }  # fmt: skip
         if not known:
             raise IceboxError(f"datasets: {self.root}: expected lists of names, {lists}, found none")
-        for name in found.keys() - known.keys():
+        for name in sorted(found.keys() - known.keys()):
             account.note("passed_over", "lists passed over: called by no split, or not named in `splits`", found[name])
         by_name = {picture.name: picture for picture in listed} | {picture.path: picture for picture in listed}
         kept: dict[str, Picture] = {}

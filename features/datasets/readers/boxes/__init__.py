@@ -1,0 +1,1 @@
+"""Readers of boxes: COCO, VOC, YOLO, tables."""

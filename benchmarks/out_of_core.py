@@ -57,7 +57,8 @@ def make(folder: Path, n: int, d: int, k: int) -> None:
         scores = X @ weights + NOISE * random.standard_normal((rows, k), np.float32) / np.sqrt(d)
         labels[start : start + rows] = scores.argmax(axis=1)
         keys = [f"{start + i:064x}" for i in range(rows)]
-        path = shards.write(folder, of="made up", item_keys=keys, features={"last": X.astype(np.float16)}, errors={})
+        features = {"last": X.astype(np.float16)}
+        path = shards.write(folder, store_fingerprint="made up", item_keys=keys, features=features, errors={})
         written.append(shards.read(path))
 
     def row(i: int) -> ManifestRow:
@@ -71,6 +72,7 @@ def make(folder: Path, n: int, d: int, k: int) -> None:
         spec={"outputs": ["last"], "made": fingerprint.of_settings([n, d, k])},
         fingerprint="made up",
         skipped={},
+        odd={},
     )
 
 

@@ -42,7 +42,7 @@ def make_store(folder: Path, features: np.ndarray) -> FeatureStore:
             folder, store_fingerprint="benchmark", item_keys=keys, features={"last": features[part]}, errors={}
         )
         places += [RowLocation(shards.read(path), row) for row in range(len(keys))]
-    index.write(folder, rows=rows, places={"identity": places}, spec={}, fingerprint="benchmark", skipped={})
+    index.write(folder, rows=rows, places={"identity": places}, spec={}, fingerprint="benchmark", skipped={}, odd={})
     return FeatureStore(folder)
 
 

@@ -100,10 +100,10 @@ def resize(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     is."""
     maps = maps.astype(np.float32, copy=False)
     b, h, w, d = maps.shape
-    if h != size[0]:
-        maps = (interpolation(h, size[0]) @ maps.reshape(b, h, w * d)).reshape(b, size[0], w, d)
-    if w != size[1]:
+    if w != size[1]:  # first, of fewer rows: products so small cost more than their numbers
         maps = interpolation(w, size[1]) @ maps
+    if h != size[0]:
+        maps = (interpolation(h, size[0]) @ maps.reshape(b, h, -1)).reshape(b, size[0], size[1], d)
     return maps
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from icebox.features.abc.targets import IGNORED
 
+BITS = 64  # classes whose boundaries are looked at at once
 TOLERANCE = 0.0075  # of a picture's diagonal: how far a boundary may lie from the true one (Csurka et al. 2013)
 
 
@@ -181,19 +182,54 @@ def boundary_score(truth: np.ndarray, predicted: np.ndarray) -> float:
     neither mask has any boundary counts 1.
     """
     counted = truth != IGNORED
-    actual, answered = boundary(truth, counted), boundary(np.where(counted, predicted, IGNORED), counted)
+    predicted = np.where(counted, predicted, IGNORED)
+    of_truth, of_answer = boundary(truth, counted), boundary(predicted, counted)
     reach = TOLERANCE * math.hypot(*truth.shape)
-    scores = []
-    for number in np.union1d(truth[actual], predicted[answered]):
-        of_truth, of_answer = (
-            np.argwhere(edge & (mask == number)) for edge, mask in ((actual, truth), (answered, predicted))
+    scores: list[float] = []
+    classes = int(max(truth.max(initial=0), predicted.max(initial=0))) + 1
+    for first in range(0, classes, BITS):
+        recall, precision = (
+            shares_near(mask, edge, other_mask, other_edge, first, reach)
+            for mask, edge, other_mask, other_edge in (
+                (truth, of_truth, predicted, of_answer),
+                (predicted, of_answer, truth, of_truth),
+            )
         )
-        if len(of_truth) and len(of_answer):
-            precision, recall = near(of_answer, of_truth, reach), near(of_truth, of_answer, reach)
-            scores.append(2 * precision * recall / (precision + recall) if precision + recall else 0.0)
-        else:
-            scores.append(0.0)
+        there = ~(np.isnan(recall) & np.isnan(precision))
+        r, p = np.nan_to_num(recall[there]), np.nan_to_num(precision[there])
+        scores += (2 * p * r / np.where(p + r > 0, p + r, 1)).tolist()
     return float(np.mean(scores)) if scores else 1.0
+
+
+def shares_near(
+    mask: np.ndarray, edge: np.ndarray, other_mask: np.ndarray, other_edge: np.ndarray, first: int, reach: float
+) -> np.ndarray:
+    """Of BITS classes from `first` on, the share of each one's boundary (h, w) bool that lies within `reach` of the
+    other mask's of the same class (BITS,); NaN of a class without any."""
+    of_block = other_edge & (other_mask >= first) & (other_mask < first + BITS)
+    bits = np.where(of_block, np.uint64(1) << (other_mask - first).clip(0, BITS - 1).astype(np.uint64), np.uint64(0))
+    numbers = mask[edge] - first
+    in_block = (numbers >= 0) & (numbers < BITS)
+    numbers = numbers[in_block].astype(np.int64)
+    hits = dilated(bits, reach)[edge][in_block] >> numbers.astype(np.uint64) & np.uint64(1)
+    totals = np.bincount(numbers, minlength=BITS)
+    near = np.bincount(numbers, weights=hits.astype(np.float64), minlength=BITS)
+    shares: np.ndarray = np.where(totals > 0, near / np.maximum(totals, 1), np.nan)
+    return shares
+
+
+def dilated(bits: np.ndarray, reach: float) -> np.ndarray:
+    """Every bit of an image (h, w) of whole numbers in all places within `reach` of it."""
+    h, w = bits.shape
+    result, wide, across = np.zeros_like(bits), bits.copy(), 0
+    for down in range(min(int(reach), h - 1), -1, -1):
+        while across < min(int(math.sqrt(reach**2 - down**2)), w - 1):  # a disk's rows, the shortest first
+            across += 1
+            wide[:, across:] |= bits[:, :-across]
+            wide[:, :-across] |= bits[:, across:]
+        result[down:] |= wide[: h - down]
+        result[: h - down] |= wide[down:]
+    return result
 
 
 def boundary(mask: np.ndarray, counted: np.ndarray) -> np.ndarray:
@@ -207,11 +243,3 @@ def boundary(mask: np.ndarray, counted: np.ndarray) -> np.ndarray:
         edge[here] |= differs
         edge[there] |= differs
     return edge
-
-
-def near(points: np.ndarray, others: np.ndarray, reach: float) -> float:
-    """The share of points (m, 2) that lie within `reach` of any of the others."""
-    from scipy.spatial import cKDTree
-
-    distances, _ = cKDTree(others).query(points, distance_upper_bound=reach + 1e-9)
-    return float(np.isfinite(distances).mean())

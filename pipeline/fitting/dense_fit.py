@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from icebox.features.errors import IceboxError
 from icebox.pipeline.config.schema import Fit
@@ -99,22 +100,26 @@ def fit_head(
     if data.val is None:
         raise IceboxError("expected pictures in val, by which heads are chosen, found none; change the dataset's split")
     score, fitter = SCORES[data.task], DenseFitter(factory, data, fit, where)
-    with fitter.warnings.recorded():
+    # a second BLAS thread waits for the first on busy cores, as in the search of other tasks; torch has its own threads
+    with threadpool_limits(1, user_api="blas"), fitter.warnings.recorded():
         result = search(fitter, candidates, score)
         try:
             heads = list(fit_winner(fitter, result))
         except ValueError as reason:  # scikit-learn's error, as in the search
             raise IceboxError(f"the setting that was chosen can't be fitted: {str(reason).splitlines()[0]}") from reason
-    val = score(result.trials[0].head, data, data.val)
-    seeds = []
-    for fitted in heads:
-        of_val = None
-        if fit.refit == "train":
-            of_val = val.scores if fitted is heads[0] else score(fitted.head, data, data.val).scores
-        started_s = time.perf_counter()
-        tests = {name: score(fitted.head, data, items) for name, items in data.tests.items()}
-        seeds.append(SeedResult(fitted, of_val, tests, time.perf_counter() - started_s))
+        val = score(result.trials[0].head, data, data.val)
+        seeds = [score_seed(fitter, fitted, score, val if fitted is heads[0] else None) for fitted in heads]
     return FitResult(result, seeds, val)
+
+
+def score_seed(fitter: DenseFitter, fitted: FittedHead, score: Score, val: ScoredPictures | None) -> SeedResult:
+    """The scores of a head on the test sets, and on val, where they may be known, unless it was fitted on that."""
+    data, of_val = fitter.data, None
+    if fitter.fit.refit == "train" and data.val is not None:
+        of_val = (val or score(fitted.head, data, data.val)).scores
+    started_s = time.perf_counter()
+    tests = {name: score(fitted.head, data, items) for name, items in data.tests.items()}
+    return SeedResult(fitted, of_val, tests, time.perf_counter() - started_s)
 
 
 def search(fitter: DenseFitter, candidates: Sequence[Candidate], score: Score) -> SearchResult:

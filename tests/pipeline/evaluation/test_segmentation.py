@@ -65,6 +65,27 @@ def test_a_boundary_that_is_missed_or_invented_counts_nothing_and_none_at_all_is
     assert segmentation.boundary_score(ignored, halves) == 1.0  # next to ignored pixels there is no boundary
 
 
+@pytest.mark.parametrize("classes", [2, 5, 130])
+def test_boundaries_are_near_where_some_pixel_of_the_same_class_is(classes: int) -> None:
+    random = np.random.default_rng(classes)
+    truth, predicted = (
+        np.kron(random.integers(-1, classes, (5, 7)), np.ones((40, 40), int)).astype(np.int16) for _ in range(2)
+    )
+    predicted = np.roll(np.where(random.random(truth.shape) < 0.98, truth, predicted), 1, axis=1).clip(0)
+    reach = segmentation.TOLERANCE * np.hypot(*truth.shape)
+    counted = truth != IGNORED
+    edges = [segmentation.boundary(mask, counted) for mask in (truth, np.where(counted, predicted, IGNORED))]
+    scores = []
+    for number in range(classes):
+        points = [np.argwhere(edge & (mask == number)) for edge, mask in zip(edges, (truth, predicted), strict=True)]
+        if not (len(points[0]) or len(points[1])):
+            continue
+        distances = np.hypot(*(points[0][:, None] - points[1][None]).transpose(2, 0, 1))
+        recall, precision = ((distances <= reach).any(axis=axis).mean() if distances.size else 0.0 for axis in (1, 0))
+        scores.append(2 * recall * precision / (recall + precision) if recall + precision else 0.0)
+    assert segmentation.boundary_score(truth, predicted) == pytest.approx(np.mean(scores))
+
+
 def test_under_weights_scores_are_those_of_the_pictures_as_often_as_they_were_drawn() -> None:
     sample = sample_of(*random_masks(), 4)
     drawn = np.array([0, 0, 3, 5, 5, 5])

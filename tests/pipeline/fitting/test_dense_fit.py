@@ -1,10 +1,13 @@
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
+from benchmarks import dense as benchmark
 from icebox.features.errors import IceboxError
+from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.config.schema import Fit, PluginEntry
-from icebox.pipeline.data import dense
+from icebox.pipeline.data import dense, maps
 from icebox.pipeline.dense import segmenting
 from icebox.pipeline.fitting import dense_fit, head_factory
 from icebox.pipeline.fitting.search import NoCandidateFits
@@ -59,6 +62,24 @@ def test_a_setting_that_can_not_be_fitted_is_passed_over(tmp_path: Path) -> None
     assert "n_neighbors" in result.search.table[0]["failed"]
     with pytest.raises(NoCandidateFits, match="no setting can be fitted on 6 pictures"):
         fit(tmp_path / "other", "knn", [{"n_neighbors": 100_000}])
+
+
+def test_a_store_is_never_in_memory_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    benchmark.make(tmp_path / "s", 60, size=(24, 32), depth=64, classes=3)
+    monkeypatch.setattr(dense, "CELL_BYTES", 500_000)
+    monkeypatch.setattr(maps, "PIECE_BYTES", 400_000)
+    monkeypatch.setattr(maps, "RELEASE_BYTES", 400_000)
+    data = dense.load(FeatureStore(tmp_path / "s"))
+    store_bytes = 60 * 24 * 32 * 64 * 4  # as float32: 11.8 MB
+    factory = head_factory.create(PluginEntry("pixel_linear", {}), "segmentation", "heads")
+    tracemalloc.start()
+    try:
+        result = dense_fit.fit_head(factory, [{"share": 0.05}], data, Fit(choose="miou"), where="here")
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < store_bytes / 2
+    assert result.seeds[0].tests["test"].scores["miou"] > 0.3
 
 
 def test_without_val_it_is_one_line(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from icebox.features.manifest import manifest
 from icebox.features.manifest.validation import require_target
 from icebox.features.names import canonical_name
 from icebox.features.splits import in_order
-from icebox.pipeline.comparison import bootstrap, significance, statistics, test_predictions
+from icebox.pipeline.comparison import bootstrap, significance
 from icebox.pipeline.comparison.test_predictions import ClassificationPredictions
 from icebox.pipeline.estimators.alignment import is_aligned
 from icebox.pipeline.evaluation import metrics
@@ -206,7 +206,7 @@ def assess(
         groups=int(units.max()) + 1 if any(groups.values()) else None,
         chosen_by=chosen_by,
         scores=scores_of(sample, units, first=chosen_by),
-        classes=class_scores(predictions, units) if predictions else [],
+        classes=known_classes(predictions, units) if predictions else [],
         confusion=confusions(predictions) if predictions else [],
         unreadable=unreadable,
         unknown_labels=dict(sorted(unknown.items())),
@@ -245,17 +245,10 @@ def of_classes(sample: Sample, classes: list[str]) -> ClassificationPredictions 
     )
 
 
-def class_scores(predictions: ClassificationPredictions, units: np.ndarray) -> list[dict[str, Any]]:
-    """Items, recall with its interval, precision and F1 of each class that has items or was predicted."""
-    rows = []
-    for number, scores in enumerate(test_predictions.scores_by_class(predictions)):
-        if scores["n"] or scores["precision"] is not None:
-            n = len(
-                np.unique(units[predictions.labels == number])
-            )  # a unit is the least that is known to be independent
-            low, high = statistics.proportion_interval(scores["recall"], n) if n else (None, None)
-            rows.append({**scores, "recall_low": low, "recall_high": high})
-    return rows
+def known_classes(predictions: ClassificationPredictions, units: np.ndarray) -> list[dict[str, Any]]:
+    """The scores of each class that has items or was predicted."""
+    rows = significance.class_scores(predictions, units)
+    return [row for row in rows if row["n"] or row["precision"] is not None]
 
 
 def confusions(predictions: ClassificationPredictions) -> list[dict[str, Any]]:

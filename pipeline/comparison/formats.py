@@ -8,7 +8,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from icebox.pipeline.comparison import cautions, leaderboard, significance, statistics
+from icebox.pipeline.comparison import bootstrap, cautions, leaderboard, significance, statistics
 from icebox.pipeline.comparison.leaderboard import FURTHER_TEST, LeaderboardEntry
 from icebox.pipeline.comparison.significance import Significance
 from icebox.pipeline.comparison.statistics import FoldComparison, Interval
@@ -54,7 +54,7 @@ def records(config: Config, stores: Sequence[str] = ()) -> list[dict[str, Any]]:
         for entry, splits, rank, result, fold in zip(entries, every_test, ranks, assessed, folds, strict=True):
             dataset_columns = {"metric": metric.name, "ranked_by": f"{entry.chosen_on} {metric.name}", **baseline}
             further = further_columns(entry, significance.further_intervals(entry, splits, groups))
-            further |= apart_columns(entry.store)
+            further |= apart_columns(entry.store) | recall_columns(splits.get("test"), groups)
             flat.append(record(entry, rank, result) | further | dataset_columns | fold_columns(fold))
         test = predictions[0] if isinstance(predictions[0], ClassificationPredictions) else None
         cautions_on_best = cautions.of_winner(entries[0], assessed[0].intervals.get(metric.name), test)
@@ -113,6 +113,16 @@ def further_columns(entry: LeaderboardEntry, intervals: Mapping[str, Interval]) 
         }
     by_class = (entry.details.get("by_class") or {}).get("test", [])
     return columns | {"test_recalls": {each["class"]: each["recall"] for each in by_class}}
+
+
+def recall_columns(test: SplitPredictions | None, groups: Mapping[str, str]) -> dict[str, Any]:
+    """The 95 % interval of the recall of each class on test, where predictions are here."""
+    if not isinstance(test, ClassificationPredictions):
+        return {}
+    rows = significance.class_scores(test, bootstrap.units_of(test.item_ids, groups))
+    return {
+        "test_recall_intervals": {row["class"]: [row["recall_low"], row["recall_high"]] for row in rows if row["n"]}
+    }
 
 
 def apart_columns(store: str) -> dict[str, float]:

@@ -14,7 +14,7 @@ from icebox.features.manifest import manifest
 from icebox.pipeline.comparison import bootstrap, statistics, test_predictions
 from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
 from icebox.pipeline.comparison.statistics import Interval
-from icebox.pipeline.comparison.test_predictions import SplitPredictions
+from icebox.pipeline.comparison.test_predictions import ClassificationPredictions, SplitPredictions
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.metrics import METRICS, Metric
 from icebox.pipeline.evaluation.sample import Scorable
@@ -177,6 +177,17 @@ def further_intervals(
         for split, each in samples.items()
         if entry.metric.is_defined(each.sample)
     }
+
+
+def class_scores(predictions: ClassificationPredictions, units: np.ndarray) -> list[dict[str, Any]]:
+    """Items, recall with its 95 % interval, precision and F1 of each class, by items of these units (n,): a unit is the
+    least that is known to be independent."""
+    rows = []
+    for number, scores in enumerate(test_predictions.scores_by_class(predictions)):
+        n = len(np.unique(units[predictions.labels == number]))
+        low, high = statistics.proportion_interval(scores["recall"], n) if n else (None, None)
+        rows.append({**scores, "recall_low": low, "recall_high": high})
+    return rows
 
 
 def load_predictions(entry: LeaderboardEntry) -> dict[str, SplitPredictions]:

@@ -7,6 +7,7 @@ from typing import Any
 from icebox.features import plugins
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.pipeline.comparison import (
+    bootstrap,
     leaderboard,
     search_table,
     set_scores,
@@ -50,7 +51,8 @@ class HeadRow:
     """A row of the leaderboard and the details that it links to.
 
     `predictions` by test split; none where their file is missing or of another run. `further_intervals`: the 95 %
-    intervals of the scores on further test sets. `sets`: the scores of its conformal sets, of a classifier.
+    intervals of the scores on further test sets. `class_scores`: recall with its
+    interval, precision and F1 of each class. `sets`: the scores of its conformal sets, of a classifier.
     """
 
     entry: LeaderboardEntry
@@ -62,6 +64,7 @@ class HeadRow:
     slices: list[Slice]
     mistakes: list[Mistake]
     further_intervals: dict[str, Interval]
+    class_scores: list[dict[str, Any]]
     sets: SetScores | None
 
     @property
@@ -91,11 +94,6 @@ class HeadRow:
         """The commonest confusions."""
         test = self.classification
         return test_predictions.confusion_pairs(test, CONFUSION_PAIRS_MAX) if test else []
-
-    @property
-    def class_scores(self) -> list[dict[str, Any]]:
-        """Precision, recall and F1 of each class."""
-        return test_predictions.scores_by_class(self.classification) if self.classification else []
 
     @property
     def weakest_class(self) -> dict[str, Any] | None:
@@ -143,12 +141,20 @@ def collect(config: Config, entries: Sequence[LeaderboardEntry], items: Mapping[
             slices=slices.score_slices(splits["test"], items, metric) if splits else [],
             mistakes=worst_mistakes(splits["test"]) if splits else [],
             further_intervals=significance.further_intervals(entry, splits, groups),
+            class_scores=scores_by_class(splits.get("test"), groups),
             sets=set_scores.of_entry(entry, groups) if splits else None,
         )
         for entry, rank, splits, result, on_folds in zip(
             entries, ranks, predictions, assessed, fold_comparisons, strict=True
         )
     ]
+
+
+def scores_by_class(test: SplitPredictions | None, groups: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The scores of each class on test, of a classifier whose predictions are here."""
+    if not isinstance(test, ClassificationPredictions):
+        return []
+    return significance.class_scores(test, bootstrap.units_of(test.item_ids, groups))
 
 
 def is_floor(config: Config, backbone: str) -> bool:

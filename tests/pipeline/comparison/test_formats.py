@@ -15,7 +15,7 @@ from scipy import stats
 
 from icebox.features.manifest import manifest
 from icebox.pipeline.cli import app
-from icebox.pipeline.comparison import formats
+from icebox.pipeline.comparison import formats, statistics
 from icebox.pipeline.config import loader
 from icebox.pipeline.evaluation import results
 from icebox.pipeline.project import paths
@@ -103,6 +103,14 @@ def test_heads_that_were_scored_on_other_test_sets_share_a_table():
     assert best.count("0.2500") == other.count("0.2500") == 1
     columns = formats.as_csv(formats.records(loader.load())).splitlines()[0].split(",")
     assert {"test-new_accuracy", "test-unadapted_accuracy"} <= set(columns)
+
+
+@pytest.mark.usefixtures("project")
+def test_recalls_have_intervals():
+    first, other = formats.records(loader.load())
+    # logreg takes 2 of 12 reds for blue
+    assert first["test_recall_intervals"]["red"] == pytest.approx(statistics.proportion_interval(10 / 12, 12))
+    assert first["test_recall_intervals"].keys() == other["test_recall_intervals"].keys() == {"blue", "red"}
 
 
 @pytest.mark.usefixtures("project")

@@ -25,6 +25,7 @@ from icebox.features.datasets.readers.tables.table_files import folder_of, paths
 from icebox.features.errors import IceboxError, located
 from icebox.features.images.bit_depth import scaled
 from icebox.features.images.dimensions import upright_size
+from icebox.features.json_files import one_line
 
 TASK = "detection"
 Column = str | int  # a name, or a number from 0
@@ -230,7 +231,9 @@ class Source(DenseDataset):
         """{name of a class: its number}."""
         names = self._named() or tuple(self._reader.names())
         if len(set(names)) < len(names):
-            raise IceboxError(f"datasets: classes: expected different names, found one twice: {', '.join(names)[:200]}")
+            raise IceboxError(
+                f"datasets: classes: expected different names, found one twice: {one_line(', '.join(names))}"
+            )
         if not names:
             raise IceboxError(f"datasets: {self._first}: expected boxes with labels, found none")
         return {name: number for number, name in enumerate(names)}

@@ -10,6 +10,8 @@ from icebox.features.abc.account import Account, Remark
 from icebox.features.abc.dataset import Content, DenseDataset, Item
 from icebox.features.abc.targets import Mask, Target
 from icebox.features.errors import IceboxError
+from icebox.features.manifest.validation import NAME_BYTES_MAX
+from icebox.features.names import in_line
 from icebox.features.splits import in_order
 
 if TYPE_CHECKING:
@@ -59,7 +61,15 @@ class TargetReview:
             account.note("masks_of_one_class", "masks all of whose pixels are of one class", item_id)
 
     def require_content(self) -> None:
-        """Raise IceboxError where there is nothing to learn: no box, or no two classes of pixels in all pictures."""
+        """Raise IceboxError where there is nothing to learn: no box, or no two classes of pixels in all pictures.
+
+        And for a name of a class that can't be kept.
+        """
+        for name in self.dataset.classes:
+            if not name.strip() or not is_kept(name):
+                raise IceboxError(
+                    f"expected names of classes of 1 to {NAME_BYTES_MAX:,} bytes in UTF-8, found '{in_line(name)}'"
+                )
         classes = frozenset[int]().union(*self._classes.values())
         if self.dataset.task == "detection" and not classes:
             raise IceboxError("expected boxes, found none in any picture; there is nothing to learn")
@@ -84,6 +94,14 @@ class TargetReview:
                     description = f"classes in fewer than {FEW_PICTURES} pictures of {split}"
                     account.note("small_classes", description, f"{name} ({pictures[split][number]})")
         return account.remarks()
+
+
+def is_kept(name: str) -> bool:
+    """Whether a store can hold the name of a class."""
+    try:
+        return "\0" not in name and len(name.encode()) <= NAME_BYTES_MAX
+    except UnicodeEncodeError:
+        return False
 
 
 def classes_in(target: Target) -> frozenset[int]:

@@ -15,6 +15,7 @@ from icebox.features.names import in_line
 
 UNKNOWN = -2  # the class number of a value that is neither a class nor ignored
 VALUES = 1 << 16  # of a grey mask or of a palette
+SUGGESTED = 20  # names in an error
 LISTED = 8  # values in an error
 COLOR_FIRST = re.compile(r"(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\S.*)")  # 128 64 128 Road
 COLOR_LAST = re.compile(r"(\S.*?)[\s,]+(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})")  # Road,128,64,128
@@ -73,7 +74,7 @@ def class_values(
     ignored_names = [name for name in ignore if isinstance(name, str)]
     for name in ignored_names:
         if name not in by_value.values():
-            known = suggestion(name, list(dict.fromkeys(by_value.values())))
+            known = suggestion(name, [in_line(known) for known in dict.fromkeys(by_value.values())][:SUGGESTED])
             raise IceboxError(f"datasets: ignore: no class is called '{in_line(name)}'; {known}")
     ignored = {value for value in ignore if isinstance(value, int)} if colors is None else set[int]()
     if colors is not None and (wanted := set(ignore) - set(ignored_names)) and wanted != {255}:

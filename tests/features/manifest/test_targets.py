@@ -22,12 +22,14 @@ SPLITS = ("train", "train", "val", "test")
 class Dense(DenseDataset):
     """Pictures by name with a target each; None is a target that can't be read."""
 
+    names: tuple[str, ...] = ("sky", "pole", "tree")
+
     def __init__(self, task: Task, targets: dict[str, Target | None], pictures: dict[str, bytes | np.ndarray]) -> None:
         self.task, self.targets, self.pictures = task, targets, pictures  # type: ignore[misc]
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return ("sky", "pole", "tree")
+        return self.names
 
     def items(self) -> Iterator[Item]:
         for split, name in zip(SPLITS, self.targets, strict=False):
@@ -158,3 +160,11 @@ def test_equal_pictures_with_other_masks_are_a_conflict_and_no_hash_is_shown():
         "contents with conflicting masks: 1 (3 items), a (train) = b (train) = d (test)",
     ]
     assert {item["label"] for finding in findings for item in finding.as_json()["first"][0]} == {""}
+
+
+@pytest.mark.parametrize("name", ["", " ", "x" * 5000, "a\0b", "\ud800"])
+def test_names_of_classes_that_no_store_can_hold_are_one_line(name):
+    dataset = dense("segmentation", *MASKS)
+    dataset.names = ("sky", name, "tree")
+    with pytest.raises(IceboxError, match="expected names of classes of 1 to 4,096 bytes"):
+        reviewed(dataset)

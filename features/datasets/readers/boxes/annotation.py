@@ -49,7 +49,7 @@ class Annotation:
         h, w = size
         strangers = [label for label in self.labels if label not in numbers]
         if strangers and unknown == "error":
-            known = ", ".join(list(numbers)[:10])
+            known = ", ".join(map(in_line, list(numbers)[:10]))
             raise IceboxError(
                 f"{self.where}: '{in_line(strangers[0])}' is none of the classes {known}; add it to `classes`, or set "
                 "`unknown: drop`"

@@ -13,7 +13,7 @@ from icebox.features.errors import IceboxError
 from icebox.pipeline.config.schema import Fit
 from icebox.pipeline.data.class_weights import factors
 from icebox.pipeline.data.dense import Cells, DenseData, Pictures
-from icebox.pipeline.dense import segmenting
+from icebox.pipeline.dense import detecting, segmenting
 from icebox.pipeline.dense.base import MapHead, share_of
 from icebox.pipeline.estimators import base
 from icebox.pipeline.evaluation import metrics
@@ -34,7 +34,7 @@ class Score(Protocol):
         """The answers and their scores."""
 
 
-SCORES: Mapping[str, Score] = {"segmentation": segmenting.score}  # by task
+SCORES: Mapping[str, Score] = {"segmentation": segmenting.score, "detection": detecting.score}  # by task
 
 
 @dataclass

@@ -36,7 +36,7 @@ def build(
     weight_decay: Annotated[float, Ge(0), Le(10**6)] = 1e-4,
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.1,
     batch_size: Annotated[int, Ge(1), Le(100_000)] = 4,
-    box_weight: Annotated[float, Ge(0), Le(10**6)] = 2.0,
+    box_weight: Annotated[float, Gt(0), Le(10**6)] = 2.0,
     overlap: Annotated[float, Gt(0), Le(1)] = 0.6,
     boxes_max: Annotated[int, Ge(1), Le(10_000)] = 100,
     precision: Literal["float32", "bfloat16"] = "float32",

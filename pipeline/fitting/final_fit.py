@@ -72,9 +72,20 @@ def fit_head(
         heads = fit_winner(factory, result, data, fit, sample_weighter=sample_weighter)
         val = score_head(result.trials[0].head, data.val, data) if result.chosen_on == "val" and data.val else None
         seeds = [score_seed(fitted, data, fit, val is not None) for fitted in heads]
+        if val is not None and fit.calibrate != "none":
+            val = with_probabilities(val, seeds[0].fitted.head, data)
     except ValueError as reason:  # scikit-learn's error, as in the search
         raise IceboxError(f"the setting that was chosen can't be fitted: {str(reason).splitlines()[0]}") from reason
     return FitResult(result, seeds, val)
+
+
+def with_probabilities(val: ScoredSplit, head: Any, data: LabelledData) -> ScoredSplit:
+    """Val as its margins were scored, with the probabilities of the calibrated head in their place: those of test are
+    no margins either, and an ensemble chooses its members by these. Val with probabilities of its own stays."""
+    if val.predictions.has_probabilities:
+        return val
+    calibrated = score_head(head, val.split, data).predictions
+    return replace(val, predictions=replace(calibrated, predicted=val.predictions.predicted))
 
 
 def fit_winner(

@@ -180,3 +180,26 @@ def test_new_items_are_compared_with_train(project, caplog, capsys):
     caplog.clear()
     predict.to_table(head, ["new.txt"])
     assert not [record for record in caplog.records if "elsewhere" in record.message]
+
+
+@pytest.mark.parametrize("decide", ["argmax", "f1_macro"])
+def test_margins_that_are_calibrated_are_probabilities_of_val_too(project, decide):
+    rows = [
+        f"{'good ' * (i % 3)}{'bad ' * (i % 5)}thing {i},{'no' if i % 5 > 1 + i % 3 else 'yes'}" for i in range(200)
+    ]
+    Path("notes.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    settings = f"{{calibrate: temperature, decide: {decide}}}"
+    text = CLASSES.replace("{decide: {recall: {no: 0.9}}}", settings).replace(
+        "logreg: {C: [0.1, 1.0]}", "linear_svm: {}"
+    )
+    paths.PARAMS.write_text(text)
+    fit.run(prepare(), "notes-hashing-linear_svm")
+    table = pq.read_table(paths.predictions("notes-hashing", "linear_svm"))
+    assert table.column_names[-2:] == ["p_no", "p_yes"]
+    rows_of_val = [row for row in table.to_pylist() if row["split"] == "val"]
+    assert all(0 < row["p_no"] < 1 for row in rows_of_val)
+    metrics = json.loads(paths.metrics("notes-hashing", "linear_svm").read_text())
+    right = sum(row["label"] == row["prediction"] for row in rows_of_val)
+    assert metrics["val"]["accuracy"] == pytest.approx(right / len(rows_of_val), abs=1e-6)
+    assert "log_loss" not in metrics["val"]  # val chose by margins
+    assert "log_loss" in metrics["test"]

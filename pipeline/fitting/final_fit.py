@@ -15,7 +15,7 @@ from icebox.pipeline.config.decide import ARGMAX
 from icebox.pipeline.config.schema import Fit
 from icebox.pipeline.data.class_weights import SampleWeighter
 from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
-from icebox.pipeline.evaluation.predictions import score_head
+from icebox.pipeline.evaluation.predictions import ScoredSplit, score_head
 from icebox.pipeline.fitting import convergence, decisions, path_fitting
 from icebox.pipeline.fitting.candidates import Candidate
 from icebox.pipeline.fitting.convergence import ConvergenceWarnings

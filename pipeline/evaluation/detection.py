@@ -178,7 +178,7 @@ class DetectionSample:
     def columns(self) -> dict[str, Any]:
         """Its columns in a file of predictions."""
         n = len(self)
-        flat = self.matches.reshape(len(self.matches), -1)
+        flat = self.matches.reshape(len(self.matches), len(SIZES) * len(THRESHOLDS))
         return {
             "truths": self.truths.reshape(n, -1).astype(np.int32),
             "labels": [self.labels[self._rows(i)].astype(np.int32) for i in range(n)],
@@ -226,25 +226,26 @@ def mean_precision(weights: np.ndarray, outcome: np.ndarray, truths: np.ndarray)
 
 def average_precision(sample: DetectionSample) -> Any:
     """The mean precision over RECALLS, over classes and over IoU thresholds of 0.50 to 0.95: COCO's AP."""
-    return mean_over_classes([sample.precisions(number) for number in range(sample.classes)])
+    return mean_over_classes(sample, [sample.precisions(number) for number in range(sample.classes)])
 
 
 def average_precision_50(sample: DetectionSample) -> Any:
     """The mean precision over RECALLS and over classes at an IoU of 0.5: AP50, PASCAL VOC's mAP by COCO's rules."""
-    return mean_over_classes([sample.precisions(number, thresholds=1) for number in range(sample.classes)])
+    return mean_over_classes(sample, [sample.precisions(number, thresholds=1) for number in range(sample.classes)])
 
 
 def average_recall(sample: DetectionSample) -> Any:
     """The share of true boxes that are found, over classes and IoU thresholds of 0.50 to 0.95, of at most BOXES_MAX
     predictions a picture and class."""
-    return mean_over_classes([sample.recalls(number) for number in range(sample.classes)])
+    return mean_over_classes(sample, [sample.recalls(number) for number in range(sample.classes)])
 
 
-def mean_over_classes(by_class: Sequence[np.ndarray | None]) -> Any:
-    """The mean over classes that have true boxes, and over thresholds, of values (b, t), or (t,); 0 where none has."""
+def mean_over_classes(sample: DetectionSample, by_class: Sequence[np.ndarray | None]) -> Any:
+    """The mean over classes that have true boxes, and over thresholds, of a sample's values (b, t), or (t,); 0 where
+    none has."""
     present = [each.mean(axis=-1) for each in by_class if each is not None]
     if not present:
-        return 0.0
+        return 0.0 if sample.weights is None else np.zeros(len(sample.weights))
     stacked = np.stack(present)
     known = ~np.isnan(stacked)  # a draw may lack a rare class
     return np.where(known, stacked, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)

@@ -9,6 +9,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from icebox.features.abc.targets import Boxes
+from icebox.pipeline.comparison import bootstrap
 from icebox.pipeline.dense import matching
 from icebox.pipeline.dense.matching import Detections
 from icebox.pipeline.evaluation import detection, metrics
@@ -156,6 +157,22 @@ def test_a_sample_comes_back_from_its_columns_and_joins_with_another():
     columns = ours.columns()
     with pytest.raises(ValueError, match="belong together"):
         DetectionSample.of_columns(columns | {"labels": [each[:-1] for each in columns["labels"]]})
+
+
+@pytest.mark.parametrize("box", [[], [[0, 0, 40, 40]]])
+def test_a_head_that_predicts_no_box_at_all_has_scores_and_columns(box):
+    ours = sample(*[(truth(box, [0] * len(box)), predicted([], [], []))] * 3)
+    back = DetectionSample.of_columns(ours.columns())
+    assert (len(back), back.matches.shape) == (3, (0, len(detection.SIZES), len(detection.THRESHOLDS)))
+    assert [metric.function(back) for metric in metrics.of_task("detection")] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_pictures_without_a_box_that_counts_have_a_score_on_each_draw(ignored):
+    actual = truth([[0, 0, 9, 9]], [0], [True]) if ignored else truth([], [])
+    ours = sample(*[(actual, predicted([[0, 0, 9, 9]], [0], [0.9]))] * 2)
+    values = bootstrap.resample(metrics.of_task("detection"), ours, np.arange(2), draws=5)
+    assert values.tolist() == np.zeros((3, 5)).tolist()
 
 
 def test_without_pycocotools_the_error_says_how_to_install_it(monkeypatch):

@@ -19,6 +19,7 @@ SPREAD = 0.54 / 6  # of a box's side: the deviation of its peak
 LEAST_SPREAD = 1 / 3  # of a cell
 REACH = 0.05  # the height of the peak down to which a cell learns the box
 KEPT = 1e-4  # lower parts of a peak are 0
+NOT_LEARNT = np.nextafter(np.float32(1), np.float32(0))  # so near a peak of 1 the focal loss counts no background
 
 
 @dataclass(frozen=True)
@@ -31,24 +32,26 @@ class BoxTargets:
     weights: np.ndarray
 
 
-def within(boxes: Boxes, region: Region) -> tuple[np.ndarray, np.ndarray]:
-    """Corners (m, 4) and class numbers (m,) of the boxes that a view shows, as shares of its width and height.
-
-    Those whose centre it does not show, and those that are ignored, are left out.
-    """
+def within(boxes: Boxes, region: Region) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Corners (m, 4), as shares of the view's width and height, class numbers (m,) and whether they are ignored (m,) of
+    the boxes that a view shows: their centre, or, of those that are ignored, any part."""
+    start, end = np.array([region.left, region.upper]), np.array([region.right, region.lower])
     centre = (boxes.corners[:, :2] + boxes.corners[:, 2:]) / 2
-    shown = (centre >= [region.left, region.upper]).all(axis=1) & (centre < [region.right, region.lower]).all(axis=1)
-    shown &= ~boxes.ignored & (boxes.corners[:, 2:] > boxes.corners[:, :2]).all(axis=1)
+    shown = (centre >= start).all(axis=1) & (centre < end).all(axis=1)
+    shown |= boxes.ignored & (boxes.corners[:, 2:] > start).all(axis=1) & (boxes.corners[:, :2] < end).all(axis=1)
+    shown &= (boxes.corners[:, 2:] > boxes.corners[:, :2]).all(axis=1)
     offset, extent = np.array([region.left, region.upper] * 2), np.array([region.width, region.height] * 2)
     corners = np.clip((boxes.corners[shown] - offset) / extent, 0, 1)
     if region.mirrored:
         corners = np.column_stack([1 - corners[:, 2], corners[:, 1], 1 - corners[:, 0], corners[:, 3]])
-    return corners.astype(np.float32), boxes.labels[shown]
+    return corners.astype(np.float32), boxes.labels[shown], boxes.ignored[shown]
 
 
-def targets(corners: np.ndarray, labels: np.ndarray, classes: int, size: tuple[int, int]) -> BoxTargets:
+def targets(
+    corners: np.ndarray, labels: np.ndarray, ignored: np.ndarray, classes: int, size: tuple[int, int]
+) -> BoxTargets:
     """The targets of boxes (m, 4), as shares of the map's extent, on a map of this size; of boxes that share a cell the
-    smaller is learnt."""
+    smaller is learnt. Where a box is ignored, its class is neither learnt nor taken for background."""
     h, w = size
     heat, learnt = np.zeros((classes, h, w), np.float32), np.zeros((4, h, w), np.float32)
     weights = np.zeros((h, w), np.float32)
@@ -56,11 +59,16 @@ def targets(corners: np.ndarray, labels: np.ndarray, classes: int, size: tuple[i
     sides = boxes[:, 2:] - boxes[:, :2]
     y, x = np.arange(h)[:, None], np.arange(w)[None]
     for box in np.argsort(-sides.prod(axis=1), kind="stable").tolist():
+        of_class = heat[labels[box]]
         column, row = np.minimum(((boxes[box, :2] + boxes[box, 2:]) / 2).astype(np.int64), [w - 1, h - 1])
+        if ignored[box]:
+            (left, upper), (right, lower) = np.floor(boxes[box, :2]).astype(int), np.ceil(boxes[box, 2:]).astype(int)
+            np.maximum(of_class[upper:lower, left:right], NOT_LEARNT, out=of_class[upper:lower, left:right])
+            continue
         spread = np.maximum(SPREAD * sides[box], LEAST_SPREAD)
         peak = np.exp(-(((x - column) / spread[0]) ** 2 + ((y - row) / spread[1]) ** 2) / 2).astype(np.float32)
         peak[peak < KEPT] = 0
-        np.maximum(heat[labels[box]], peak, out=heat[labels[box]])
+        np.maximum(of_class, peak, out=of_class)
         near = peak > REACH
         learnt[:, near] = boxes[box][:, None]
         # all sizes count: large boxes have more cells, and their logarithm makes up for none of them

@@ -17,12 +17,14 @@ def boxes(corners: list[list[float]], ignored: list[bool]) -> Boxes:
 
 def test_boxes_follow_the_part_of_the_picture_that_a_view_shows() -> None:
     some = boxes([[0, 0, 20, 10], [30, 10, 40, 20], [2, 2, 4, 4]], [False, False, True])
-    corners, labels = box_targets.within(some, Region(0, 0, 40, 20, mirrored=True))
-    np.testing.assert_allclose(corners, [[0.5, 0, 1, 0.5], [0, 0.5, 0.25, 1]])
-    assert labels.tolist() == [0, 1]
-    corners, labels = box_targets.within(some, Region(20, 0, 40, 20))  # the first one's centre is not shown
+    corners, labels, ignored = box_targets.within(some, Region(0, 0, 40, 20, mirrored=True))
+    np.testing.assert_allclose(corners, [[0.5, 0, 1, 0.5], [0, 0.5, 0.25, 1], [0.9, 0.1, 0.95, 0.2]], atol=1e-6)
+    assert (labels.tolist(), ignored.tolist()) == ([0, 1, 2], [False, False, True])
+    corners, labels, ignored = box_targets.within(some, Region(20, 0, 40, 20))  # the first one's centre is not shown
     np.testing.assert_allclose(corners, [[0.5, 0.5, 1, 1]])
-    assert labels.tolist() == [1]
+    assert (labels.tolist(), ignored.tolist()) == ([1], [False])
+    crowd = boxes([[0, 0, 26, 20]], [True])  # its centre is not shown, a part of it is
+    assert box_targets.within(crowd, Region(20, 0, 40, 20))[0].tolist() == pytest.approx(np.array([[0, 0, 0.3, 1]]))
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -42,8 +44,33 @@ def test_what_a_perfect_network_would_say_is_the_boxes_again(mirrored: bool) -> 
 
 def test_of_boxes_that_share_a_cell_the_smaller_is_learnt() -> None:
     corners = np.array([[0, 0, 1, 1], [0.4, 0.4, 0.6, 0.6]], np.float32)
-    learnt = box_targets.targets(corners, np.array([0, 0]), 1, (10, 10))
+    learnt = box_targets.targets(corners, np.array([0, 0]), np.zeros(2, bool), 1, (10, 10))
     np.testing.assert_allclose(learnt.corners[:, 5, 5], [4, 4, 6, 6], atol=1e-5)
+
+
+@pytest.mark.parametrize("ignored", [[0, 0, 0.5, 1], [0.02, 0.52, 0.04, 0.54]])  # the second smaller than a cell
+def test_an_ignored_box_is_neither_learnt_nor_taken_for_background(ignored: list[float]) -> None:
+    import torch
+
+    from icebox.pipeline.dense.networks import focal_loss
+
+    corners = np.array([[0.6, 0.6, 0.8, 0.8], ignored], np.float32)
+    learnt = box_targets.targets(corners, np.array([0, 0]), np.array([False, True]), 2, (10, 10))
+    assert (learnt.heat == 1).sum() == 1  # one object
+    assert not learnt.weights[:, :5].any()
+    loss = [focal_loss(torch.full((1, 2, 10, 10), -5.0), torch.from_numpy(learnt.heat)[None])]
+    for number in (0, 1):  # a peak inside it: of its class it costs nothing, of another it does
+        logits = torch.full((1, 2, 10, 10), -5.0)
+        logits[0, number, 5, 0] = 5
+        loss.append(focal_loss(logits, torch.from_numpy(learnt.heat)[None]))
+    assert loss[1] <= loss[0] < loss[2] - 1
+
+
+def test_an_object_inside_an_ignored_one_is_learnt() -> None:
+    corners = np.array([[0.3, 0.3, 0.7, 0.7], [0, 0, 1, 1]], np.float32)
+    learnt = box_targets.targets(corners, np.array([0, 0]), np.array([False, True]), 1, (10, 10))
+    assert np.argwhere(learnt.heat == 1).tolist() == [[0, 5, 5]]
+    assert learnt.weights[5, 5] > 0
 
 
 def test_boxes_of_one_class_that_overlap_leave_the_surest() -> None:

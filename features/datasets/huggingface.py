@@ -45,6 +45,7 @@ class Source(Dataset):
         slices: Sequence[str] = (),
         clean: Sequence[Step] = (),
         bits: Annotated[int, Ge(8), Le(16)] | None = None,
+        contrast: Literal["none", "equalize", "clahe"] = "none",
     ) -> None:
         """`name` is a dataset on the hub (downloaded, at `revision`; `subset` is its configuration) or `path` a folder
         that `save_to_disk` wrote.
@@ -52,7 +53,7 @@ class Source(Dataset):
         `splits` maps the dataset's splits to ours, `{train: train, validation_matched: test}`; None: all, by their
         names. The other keywords name columns: one of `image`, `text` (several are joined by newlines) or `first` and
         `second`. Labels of a ClassLabel are its names; `drop_labels`, `slices` and `clean` are those of csv_text,
-        `bits` is that of image_folder.
+        `bits` and `contrast` are those of image_folder.
         """
         if (name is None) == (path is None):
             raise IceboxError("datasets: expected either `name` (on the hub) or `path` (of a folder saved to disk)")
@@ -60,6 +61,7 @@ class Source(Dataset):
         self.path = None if path is None else Path(path)
         self.splits = splits
         self.bits = bits
+        self.contrast = contrast
         columns: dict[Modality, list[str | None]] = {
             "image": [image],
             "text": [text] if text is None or isinstance(text, str) else list(text),
@@ -112,8 +114,10 @@ class Source(Dataset):
         cells = self._tables[split][int(row)]
         if self.modality == "image":
             from icebox.features.images.bit_depth import scaled
+            from icebox.features.images.contrast import with_contrast
 
-            return scaled(self._image(cells[self.contents[0]], source), self.bits, source)
+            picture = scaled(self._image(cells[self.contents[0]], source), self.bits, source)
+            return with_contrast(picture, self.contrast)
         texts = [clean(as_text(cells[name], f"{self._where}, {source}", name), self.clean) for name in self.contents]
         return Pair(*texts) if self.modality == "pair" else "\n".join(texts)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
@@ -13,6 +13,7 @@ from icebox.features.datasets.readers.group_pattern import match_groups
 from icebox.features.datasets.readers.image_files import ImageFiles, list_image_files
 from icebox.features.errors import IceboxError, located
 from icebox.features.images.bit_depth import scaled
+from icebox.features.images.contrast import with_contrast
 from icebox.features.images.decoding import IMAGE_SUFFIXES
 from icebox.features.splits import canonical_split_name, is_split, split_within
 
@@ -24,17 +25,24 @@ class Source(Dataset):
     dev, test, testing, eval, or test-NAME for a further test set), these are the official splits and the classes lie
     one level deeper; where only some are, that is an error. `group` is a regular expression searched in each path: its
     first group, or else the whole match, names the items that must share a split (`person\\d+` for patients).
-    `bits` is how many the values of 16-bit pictures need, where not all: 12 of many cameras and scanners.
+    `bits` is how many the values of 16-bit pictures need, where not all: 12 of many cameras and scanners. `contrast`
+    spreads each picture's grey levels anew, as a whole (equalize) or tile by tile (clahe).
     """
 
     modality: Modality = "image"
 
     def __init__(
-        self, *, path: Path, group: str | None = None, bits: Annotated[int, Ge(8), Le(16)] | None = None
+        self,
+        *,
+        path: Path,
+        group: str | None = None,
+        bits: Annotated[int, Ge(8), Le(16)] | None = None,
+        contrast: Literal["none", "equalize", "clahe"] = "none",
     ) -> None:
         self.path = Path(path)
         self.group = group
         self.bits = bits
+        self.contrast = contrast
 
     def items(self) -> Iterator[Item]:
         """Items ordered by path, whatever the file system's own order.
@@ -72,7 +80,8 @@ class Source(Dataset):
 
     def read(self, source: str) -> Content:
         """The file's bytes; raises IceboxError for a file that is missing, unreadable or outside the folder."""
-        return scaled(files.read_contained(self.path, source), self.bits, source)
+        picture = scaled(files.read_contained(self.path, source), self.bits, source)
+        return with_contrast(picture, self.contrast)
 
     def elsewhere(self, path: Path, *, labelled: bool) -> "Source | None":
         """The images of another folder, in folders of classes (one is enough) where they are labelled."""

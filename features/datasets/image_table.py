@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
@@ -17,6 +17,7 @@ from icebox.features.datasets.readers.tables.table_files import folder_of, paths
 from icebox.features.datasets.readers.tables.table_items import TableItems
 from icebox.features.errors import IceboxError
 from icebox.features.images.bit_depth import scaled
+from icebox.features.images.contrast import with_contrast
 
 Column = str | int  # a name, or a number from 0
 
@@ -44,18 +45,20 @@ class Source(Dataset):
         escape: str | None = None,
         header: bool = True,
         bits: Annotated[int, Ge(8), Le(16)] | None = None,
+        contrast: Literal["none", "equalize", "clahe"] = "none",
     ) -> None:
         """`path` is the table (see csv_text), or {split: table}; `image` the column of the images' paths, or in Parquet
         of the images themselves, as bytes or {bytes, path}.
 
-        The paths are relative to `folder`, or else to the (first) table's own folder. `bits` is that of
-        image_folder; the other parameters are those of csv_text.
+        The paths are relative to `folder`, or else to the (first) table's own folder. `bits` and `contrast` are
+        those of image_folder; the other parameters are those of csv_text.
         """
         paths = paths_by_split(path)
         self.beside_table = folder is None
         self.folder = Path(folder) if folder is not None else folder_of(next(iter(paths.values()))[0])
         self.image = image
         self.bits = bits
+        self.contrast = contrast
         self.rows = TableItems(
             paths=paths,
             columns=named_columns(label=label, split=split, id=id, group=group),
@@ -88,9 +91,9 @@ class Source(Dataset):
                 raise IceboxError(f"datasets: {path} is none of the tables")
             picture = read_picture(path, self.image, row)
             if isinstance(picture, bytes):
-                return scaled(picture, self.bits, source)
+                return with_contrast(scaled(picture, self.bits, source), self.contrast)
             source = picture
-        return scaled(self._images.read(source), self.bits, source)
+        return with_contrast(scaled(self._images.read(source), self.bits, source), self.contrast)
 
     def _source(self, cells: list[str]) -> str:
         """The source of an item: the path of its image, or a reference to the cell that holds it."""

@@ -9,7 +9,7 @@ import os
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
@@ -20,6 +20,7 @@ from icebox.features.datasets.readers.split_names import splits_of_names
 from icebox.features.datasets.readers.tables.cells import as_text
 from icebox.features.errors import IceboxError
 from icebox.features.images.bit_depth import scaled
+from icebox.features.images.contrast import with_contrast
 
 Member = tuple[int, int]  # offset and size in the archive, in bytes
 LABEL_BYTES_MAX = 1 << 24  # of the member with the label, which may be JSON with much else in it
@@ -43,11 +44,12 @@ class Source(Dataset):
         key: str | None = None,
         group: str | None = None,
         bits: Annotated[int, Ge(8), Le(16)] | None = None,
+        contrast: Literal["none", "equalize", "clahe"] = "none",
     ) -> None:
         """`path` holds the archives. `image` are the extensions of images, `label` that of the member with the label.
 
         A member with the extension `json` is an object: `key` (default: label) names the value that is the label,
-        `group` the value that is the group. `bits` is that of image_folder.
+        `group` the value that is the group. `bits` and `contrast` are those of image_folder.
         """
         self.path = Path(path)
         self.pattern = "*"
@@ -56,6 +58,7 @@ class Source(Dataset):
         self.key = key
         self.group = group
         self.bits = bits
+        self.contrast = contrast
 
     def items(self) -> Iterator[Item]:
         """Items with ids `ARCHIVE/SAMPLE`, without `.tar`.
@@ -109,7 +112,8 @@ class Source(Dataset):
     def read(self, source: str) -> Content:
         """The image's bytes. Raises IceboxError for an archive that is missing, outside the folder or too short."""
         archive, offset, size = source.rsplit(":", 2)
-        return scaled(self._bytes(archive, (int(offset), int(size))), self.bits, source)
+        picture = scaled(self._bytes(archive, (int(offset), int(size))), self.bits, source)
+        return with_contrast(picture, self.contrast)
 
     def elsewhere(self, path: Path, *, labelled: bool) -> "Source | None":
         """The samples of one archive, or of those in another folder."""

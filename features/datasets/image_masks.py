@@ -85,7 +85,8 @@ class Source(DenseDataset):
         self.images, self.masks, self.group = Template(images), Template(masks), group
         self.splits, self.lists = splits, lists
         paths = paths_by_split(path)
-        self.folder = Path(folder) if folder is not None else folder_of(next(iter(paths.values()))[0])
+        first = next(iter(paths.values()))[0]
+        self.folder = first if is_folder(paths) else Path(folder) if folder is not None else folder_of(first)
         self.beside_table = folder is None
         self.contents = [("image", image), ("mask", mask)]
         self.rows = None if is_folder(paths) else TableItems(

@@ -266,6 +266,11 @@ def test_settings_that_do_not_fit_are_errors(settings, message):
         read(**settings)
 
 
+def test_a_folder_that_is_not_there_is_named():
+    with pytest.raises(IceboxError, match=r"there is no folder data/raw/streets/images \(looked in"):
+        read(path="data/raw/streets")
+
+
 def saved(kind: str) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(MASK).save(stream, kind)

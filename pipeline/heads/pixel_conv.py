@@ -13,20 +13,22 @@ from sklearn.base import BaseEstimator
 
 from icebox.features.abc.targets import IGNORED
 from icebox.pipeline.data.dense import Pictures
+from icebox.pipeline.dense import projection
+from icebox.pipeline.dense.projection import ProjectedPictures
 from icebox.pipeline.estimators import torch_settings
 from icebox.pipeline.evaluation import segmentation
 from icebox.pipeline.evaluation.segmentation import SegmentationSample
 
 TASKS = ("segmentation",)
 WHOLE_MAPS = True
-SEARCH = {"learning_rate": [0.001, 0.002]}  # the grid of an entry without settings
+SEARCH = {"learning_rate": [0.002]}  # the grid of an entry without settings
 FINER = 2  # times the map's size, at which its scores are compared with the mask
 WARM_UP = 0.1  # of all steps
-SCALED_BY = 64  # pictures of train, whose maps say by how much each feature varies
 
 
 def build(
     *,
+    components: Annotated[int, Ge(1), Le(65_536)] = 256,
     width: Annotated[int, Ge(1), Le(4096)] = 128,
     layers: Annotated[int, Ge(0), Le(20)] = 2,
     epochs: Annotated[int, Ge(1), Le(100_000)] = 15,
@@ -38,13 +40,14 @@ def build(
     stop_after: Annotated[int, Ge(1), Le(100_000)] | None = None,
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0,
 ) -> "PixelConv":
-    """A cell's features are projected to `width`; then follow `layers` 3×3 convolutions, each of which reaches twice as
-    far as the one before, and scores of both together, interpolated between cells. `learning_rate`: the peak of a
-    cosine schedule over `epochs` of batches of `batch_size` pictures, each in a view drawn at random; AdamW with
-    `weight_decay`. `dropout`: the share of the maps that is left out before the scores. With a val, training stops
-    after `patience` epochs without a better mIoU there, and the best epoch's weights are kept; `stop_after` stops it at
-    an epoch, the schedule unchanged."""
+    """The principal `components` of a cell's features are projected to `width`; then follow `layers` 3×3 convolutions,
+    each of which reaches twice as far as the one before, and scores of both together, interpolated between cells.
+    `learning_rate`: the peak of a cosine schedule over `epochs` of batches of `batch_size` pictures, each in a view
+    drawn at random; AdamW with `weight_decay`. `dropout`: the share of the maps that is left out before the scores.
+    With a val, training stops after `patience` epochs without a better mIoU there, and the best epoch's weights are
+    kept; `stop_after` stops it at an epoch, the schedule unchanged."""
     return PixelConv(
+        components=components,
         width=width,
         layers=layers,
         epochs=epochs,
@@ -67,6 +70,7 @@ class PixelConv(BaseEstimator):
     def __init__(
         self,
         *,
+        components: int = 256,
         width: int = 128,
         layers: int = 2,
         epochs: int = 15,
@@ -78,6 +82,7 @@ class PixelConv(BaseEstimator):
         stop_after: int | None = None,
         random_state: int = 0,
     ) -> None:
+        self.components = components
         self.width = width
         self.layers = layers
         self.epochs = epochs
@@ -102,11 +107,14 @@ class PixelConv(BaseEstimator):
     def _train(self, train: Pictures, val: Pictures | None, class_weights: np.ndarray, device: str) -> Self:
         import torch
 
-        from icebox.pipeline.dense.networks import PixelNetwork
+        from icebox.pipeline.dense.networks import PixelNetwork, Projected
 
         random = np.random.default_rng(self.random_state)
+        components = projection.fit(train, self.components)
+        pictures = ProjectedPictures(train, components)
+        to_stop_by = None if val is None else ProjectedPictures(val, components)
         network = PixelNetwork(
-            *feature_scale(train),
+            components.matrix.shape[1],
             width=self.width,
             layers=self.layers,
             dropout=self.dropout,
@@ -121,8 +129,8 @@ class PixelConv(BaseEstimator):
         best_score, self.n_epochs_, best_network = -1.0, 0, None
         for epoch in range(1, min(self.epochs, self.stop_after or self.epochs) + 1):
             network.train()
-            for pictures, maps in train.batches(self.batch_size, random):
-                classes = train.classes(pictures, finer(maps.shape[1:3]))
+            for batch, maps in pictures.batches(self.batch_size, random):
+                classes = train.classes(batch, finer(maps.shape[1:3]))
                 if (classes != IGNORED).any():
                     loss = self._loss(network(as_images(maps, device)), classes, weights)
                     if not torch.isfinite(loss):
@@ -131,15 +139,16 @@ class PixelConv(BaseEstimator):
                     loss.backward()
                     optimizer.step()
                 schedule.step()
-            if val is None:
+            if to_stop_by is None:
                 self.n_epochs_ = epoch
                 continue
-            score = self._score(network, val, device)
+            score = self._score(network, to_stop_by, device)
             if score > best_score:
                 best_score, self.n_epochs_, best_network = score, epoch, copy.deepcopy(network)
             elif epoch - self.n_epochs_ >= self.patience:
                 break
-        self.network_ = (best_network or network).to("cpu").eval()
+        first = Projected(components.mean, components.matrix)
+        self.network_ = torch.nn.Sequential(first, (best_network or network).to("cpu")).eval()
         self.stopped_ = best_network is not None
         return self
 
@@ -152,7 +161,7 @@ class PixelConv(BaseEstimator):
         targets = torch.from_numpy(classes.astype(np.int64)).to(logits.device)
         return cross_entropy(fine, targets, weights, ignore_index=IGNORED)
 
-    def _score(self, network: Any, val: Pictures, device: str) -> float:
+    def _score(self, network: Any, val: ProjectedPictures, device: str) -> float:
         """The mIoU on val, at the finer size."""
         import torch
         from torch.nn.functional import interpolate
@@ -160,11 +169,11 @@ class PixelConv(BaseEstimator):
         network.eval()
         counts = []
         with torch.inference_mode():
-            for pictures, maps in val.batches(self.batch_size, None):
+            for batch, maps in val.batches(self.batch_size, None):
                 size = finer(maps.shape[1:3])
                 logits = interpolate(network(as_images(maps, device)), size=size, mode="bilinear", align_corners=False)
                 predicted = logits.argmax(1).cpu().numpy()
-                truth = val.classes(pictures, size)
+                truth = val.pictures.classes(batch, size)
                 counts += [
                     segmentation.confusion(*pair, logits.shape[1]) for pair in zip(truth, predicted, strict=True)
                 ]
@@ -215,15 +224,3 @@ def as_images(maps: np.ndarray, device: str) -> Any:
     import torch
 
     return torch.from_numpy(maps).to(device).permute(0, 3, 1, 2)
-
-
-def feature_scale(train: Pictures) -> tuple[np.ndarray, np.ndarray]:
-    """The mean and the standard deviation (d,) of each feature, over SCALED_BY pictures that lie evenly in train."""
-    positions = np.unique(np.linspace(0, len(train) - 1, min(SCALED_BY, len(train))).astype(np.int64))
-    n, total, squares = 0, np.zeros(train.data.maps.depth), np.zeros(train.data.maps.depth)
-    for _, maps in train.data.maps.pieces(train.items[positions], train.data.views[0]):
-        cells = maps.reshape(-1, maps.shape[-1]).astype(np.float64)
-        n, total, squares = n + len(cells), total + cells.sum(axis=0), squares + (cells**2).sum(axis=0)
-    mean = total / n
-    deviation = np.sqrt(np.maximum(squares / n - mean**2, 0))
-    return mean, np.where(deviation > 1e-3 * deviation.max(initial=0), deviation, deviation.max(initial=0) or 1.0)

@@ -1,11 +1,13 @@
 """Every head that is for masks, fitted on maps of small pictures, chosen on val and scored at their own size."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
 import pytest
+import torch
 
 from icebox.features import plugins
 from icebox.pipeline.config import plugin_schema
@@ -28,6 +30,15 @@ QUICK: dict[str, dict[str, Any]] = {
     "pixel_linear": {"C": 1.0, "share": 0.5},
     "random_forest": {"n_estimators": 10},
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: on networks so small, several wait for each other most of the time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

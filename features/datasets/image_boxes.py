@@ -198,7 +198,7 @@ class Source(DenseDataset):
     @cached_property
     def _reader(self) -> BoxReader:
         if self._format == "coco":
-            return CocoFiles(root=self._root, files=self.paths)
+            return CocoFiles(root=self._root, files=self.paths, account=self.account)
         if self._format == "table":
             return BoxTable(
                 root=self._root,

@@ -94,6 +94,15 @@ def test_coco_has_a_file_for_each_split_and_pictures_beside_it_or_in_a_folder(fi
     assert source.target_file("val/2.jpg") == files[1]
 
 
+@pytest.mark.parametrize("name", ["elsewhere/train2017/1.jpg", "train2017\\1.jpg", "/home/me/train2017/1.jpg", "1"])
+def test_cocos_pictures_are_found_by_their_name_where_their_folders_are_others(name):
+    picture("d/p/1.jpg")
+    coco("d/a.json", name)
+    source = Source(path="d/a.json")
+    assert list(read(source)) == ["p/1.jpg"]
+    assert remarks(source)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

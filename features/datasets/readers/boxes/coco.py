@@ -1,7 +1,7 @@
 """Boxes in COCO's JSON: images, annotations and categories of a split, or of all pictures, in one file."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,71 +30,73 @@ class CocoFiles(BoxReader):
 
     root: Path
     files: Mapping[str, Sequence[Path]]
+    account: Account
 
     def pictures(self, account: Account) -> list[BoxedPicture]:
         """The images in the files' order."""
-        pictures = []
-        for split, path, document in self._documents:
-            for image in document["images"]:
-                pictures.append(BoxedPicture(self._place(path, image["file_name"], account), split))
-        return pictures
+        return self._content.pictures
 
     def names(self) -> list[str]:
         """The categories of all files, in the order of their ids."""
-        categories = [each for _, _, document in self._documents for each in by_id(document["categories"])]
-        return list(dict.fromkeys(category["name"] for category in categories))
+        return self._content.names
 
     def annotation(self, path: str) -> Annotation:
         """The objects of a picture; crowds are ignored."""
-        if path not in self._annotations:
-            raise IceboxError(f"datasets: {path} is in none of {', '.join(map(str, self._paths))}")
-        return self._annotations[path]
+        if path not in self._content.annotations:
+            files = ", ".join(str(file) for of_split in self.files.values() for file in of_split)
+            raise IceboxError(f"datasets: {path} is in none of {files}")
+        return self._content.annotations[path]
 
     def file(self, path: str) -> str:
         """The JSON file that lists a picture."""
-        return self._annotations[path].where if path in self._annotations else str(self._paths[0])
+        return self.annotation(path).where
 
-    @property
-    def _paths(self) -> list[Path]:
-        return [path for paths in self.files.values() for path in paths]
+    @cached_property
+    def _content(self) -> "CocoContent":
+        """All files, one at a time: their JSON takes ten times as much memory as what is kept of it."""
+        content, images = CocoContent(), ListedImages(self.root)
+        for split, paths in self.files.items():
+            for path in paths:
+                document = read_document(path)
+                of_id: dict[int, Annotation] = {}
+                for image in document["images"]:
+                    place = self._place(path, image["file_name"], images)
+                    if place in content.annotations or image["id"] in of_id:
+                        name = f"{in_line(image['file_name'])} (id {image['id']})"
+                        raise IceboxError(f"datasets: {path}: image {name} stands there twice")
+                    content.annotations[place] = of_id[image["id"]] = Annotation(where=str(path), size=size_of(image))
+                    content.pictures.append(BoxedPicture(place, canonical_split_name(split)))
+                names = {category["id"]: category["name"] for category in by_id(document["categories"])}
+                content.names += [name for name in dict.fromkeys(names.values()) if name not in content.names]
+                for number, each in enumerate(document["annotations"]):
+                    with located(f"datasets: {path}: annotation {number}"):
+                        add(of_id, names, each)
+        return content
 
-    def _place(self, file: Path, name: str, account: Account) -> str:
-        """The path of an image: relative to its file's folder, to the root, or found by its name."""
+    def _place(self, file: Path, name: str, images: ListedImages) -> str:
+        """The path of an image: relative to its file's folder, to the root, or found by its name.
+
+        Of a path with more folders than there are here the end is looked for, too.
+        """
         if self.root != file.parent and file.parent.is_relative_to(self.root):
             beside = (file.parent.relative_to(self.root) / name).as_posix()
-            if self._images.exists(beside):
+            if images.exists(beside):
                 return beside
-        return self._images.find(name, account)
+        parts = name.replace("\\", "/").split("/")
+        for end in (name, *("/".join(parts[start:]) for start in range(1, len(parts)))):
+            place = images.find(end, self.account)
+            if images.exists(place):
+                return place
+        return name
 
-    @cached_property
-    def _images(self) -> ListedImages:
-        return ListedImages(self.root)
 
-    @cached_property
-    def _documents(self) -> list[tuple[str, Path, Any]]:
-        return [
-            (canonical_split_name(split), path, read_document(path))
-            for split, paths in self.files.items()
-            for path in paths
-        ]
+@dataclass
+class CocoContent:
+    """What is kept of COCO's files."""
 
-    @cached_property
-    def _annotations(self) -> dict[str, Annotation]:
-        found: dict[str, Annotation] = {}
-        for _, path, document in self._documents:
-            of_id: dict[int, Annotation] = {}
-            for image in document["images"]:
-                place = self._place(path, image["file_name"], Account())
-                if place in found or image["id"] in of_id:
-                    raise IceboxError(
-                        f"datasets: {path}: image {in_line(image['file_name'])} (id {image['id']}) stands there twice"
-                    )
-                found[place] = of_id[image["id"]] = Annotation(where=str(path), size=size_of(image))
-            names = {category["id"]: category["name"] for category in document["categories"]}
-            for number, each in enumerate(document["annotations"]):
-                with located(f"datasets: {path}: annotation {number}"):
-                    add(of_id, names, each)
-        return found
+    pictures: list[BoxedPicture] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    annotations: dict[str, Annotation] = field(default_factory=dict)
 
 
 def read_document(path: Path) -> Any:

@@ -16,6 +16,7 @@ from icebox.pipeline.estimators.decision import OffsetHead, decide, levels
 from icebox.pipeline.evaluation.predictions import Predictions, ScoredSplit, score_head, score_predictions
 
 CANDIDATES_MAX = 1000  # thresholds that are tried of one class: the quantiles of all that differ
+FOLDS = 5  # of val, on which offsets must gain that were chosen on the others
 SWEEPS_MAX = 20  # over all classes; two or three are the rule
 BESIDE = "-argmax"  # of the name of a test's scores without these decisions
 SHORTFALL = 1e6  # how much a recall that is too small by 1 outweighs accuracy
@@ -49,7 +50,7 @@ def decided_head(head: Any, data: LabelledData, wanted: Decide) -> OffsetHead:
     if data.val is None:
         raise IceboxError(f"decide: {wanted}: expected items in val to choose by, found none")
     answers = score_head(head, data.val, data).predictions
-    return OffsetHead(head, choose_offsets(answers, data.val.labels, wanted, data.classes))
+    return OffsetHead(head, choose_offsets(answers, data.val.labels, wanted, data.classes, data.val.groups))
 
 
 def decided_tests(tests: Mapping[str, ScoredSplit], offsets: np.ndarray) -> dict[str, ScoredSplit]:
@@ -77,28 +78,66 @@ def undecided_tests(head: Any, tests: Mapping[str, ScoredSplit], data: LabelledD
     return {name: score_head(head.head, split, data) for name, split in beside.items()}
 
 
-def choose_offsets(answers: Predictions, labels: np.ndarray, wanted: Decide, classes: Sequence[str]) -> np.ndarray:
-    """Offsets (k,) under which answers for n items come nearest to the aim `wanted`; of equals those nearest to 0."""
+def choose_offsets(
+    answers: Predictions, labels: np.ndarray, wanted: Decide, classes: Sequence[str], groups: np.ndarray | None = None
+) -> np.ndarray:
+    """Offsets (k,) under which answers for n items come nearest to the aim `wanted`; of equals those nearest to 0.
+
+    Many offsets chosen on few items fit their chance. So what is to be maximized must also be higher on folds of the
+    items' groups (n,) whose offsets were chosen on the other folds, or else nothing is moved; recalls are had on val.
+    """
     k, counts = len(classes), np.bincount(labels, minlength=len(classes))
     aim = aim_of(wanted, classes, counts)
     for i in np.flatnonzero(aim.recalls).tolist():
         if not counts[i]:
             raise IceboxError(f"decide: recall: expected items of '{classes[i]}' in val to choose by, found none")
-    scores, offsets = levels(answers.scores, has_probabilities=answers.has_probabilities), np.zeros(k)
-    value = -np.inf
-    for _ in range(SWEEPS_MAX):
-        before = value
-        for number in range(k):
-            offsets[number], value = best_offset(number, scores, offsets, labels, counts, aim)
-        if value <= before + 1e-12:
-            break
-    offsets -= offsets.mean()
+    scores = levels(answers.scores, has_probabilities=answers.has_probabilities)
+    offsets = best_offsets(scores, labels, aim)
+    if not aim.recalls.any() and groups is not None and not holds_on_folds(scores, labels, groups, aim):
+        return np.zeros(k)
     predicted = (scores + offsets).argmax(axis=1)
     recalls = np.bincount(labels[predicted == labels], minlength=k) / np.maximum(counts, 1)
     if (recalls < aim.recalls).any():
         reached = ", ".join(f"{classes[i]} {recalls[i]:.3f}" for i in np.flatnonzero(aim.recalls).tolist())
         raise IceboxError(f"decide: recall: can't be had on val for all of these classes at once, only {reached}")
     return offsets
+
+
+def best_offsets(scores: np.ndarray, labels: np.ndarray, aim: Aim) -> np.ndarray:
+    """The offsets (k,) of scores (n, k) with the highest value of the aim, class by class in turn until none gains."""
+    k = scores.shape[1]
+    counts, offsets, value = np.bincount(labels, minlength=k), np.zeros(k), -np.inf
+    for _ in range(SWEEPS_MAX):
+        before = value
+        for number in range(k):
+            offsets[number], value = best_offset(number, scores, offsets, labels, counts, aim)
+        if value <= before + 1e-12:
+            break
+    centered: np.ndarray = offsets - offsets.mean()
+    return centered
+
+
+def holds_on_folds(scores: np.ndarray, labels: np.ndarray, groups: np.ndarray, aim: Aim) -> bool:
+    """Whether offsets gain on items of groups (n,) that they were not chosen on; True of a single group."""
+    names, first, units = np.unique(groups, return_index=True, return_inverse=True)
+    if len(names) < 2:
+        return True
+    fold_of_unit = np.empty(len(names), np.int64)
+    fold_of_unit[np.lexsort((names, labels[first]))] = np.arange(len(names)) % FOLDS  # each class in all folds
+    folds, decided = fold_of_unit[units], scores.argmax(axis=1)
+    for fold in range(min(FOLDS, len(names))):
+        held_out = folds == fold
+        offsets = best_offsets(scores[~held_out], labels[~held_out], aim)
+        decided[held_out] = (scores[held_out] + offsets).argmax(axis=1)
+    return value_of(labels, decided, aim) > value_of(labels, scores.argmax(axis=1), aim) + 1e-12
+
+
+def value_of(labels: np.ndarray, predicted: np.ndarray, aim: Aim) -> float:
+    """The value of the aim for predictions (n,)."""
+    k = len(aim.recalls)
+    hits, counts = (np.bincount(each, minlength=k) for each in (labels[labels == predicted], predicted))
+    utility = np.array([aim.utility[labels, predicted].sum()])
+    return float(aim.of(hits[None], counts[None], np.bincount(labels, minlength=k), utility)[0])
 
 
 def aim_of(wanted: Decide, classes: Sequence[str], counts: np.ndarray) -> Aim:

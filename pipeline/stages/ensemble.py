@@ -37,7 +37,9 @@ def run(config: Config, key: str) -> None:
     tests = {name: scored for name, scored in selected.splits.items() if name != "val"}
     if fit.decide != ARGMAX:
         val = selected.splits["val"]
-        head = OffsetHead(ensemble, decisions.choose_offsets(val.predictions, val.split.labels, fit.decide, classes))
+        head = OffsetHead(
+            ensemble, decisions.choose_offsets(val.predictions, val.split.labels, fit.decide, classes, val.split.groups)
+        )
         tests = decisions.decided_tests(tests, head.offsets)
     bundle.save(replace(bundles[0], head=head), input_name=key, head=paths.ENSEMBLE)
     results.write(

@@ -154,3 +154,31 @@ def test_the_scores_of_the_largest_stand_beside_those_that_were_decided():
     assert decisions.undecided_tests(head, tests, data) == {}
     with pytest.raises(IceboxError, match="split test-argmax: this name is kept"):
         decisions.undecided_tests(moved, {**tests, "test-argmax": tests["test"]}, data)
+
+
+def gain_elsewhere(seed: int, *, tilt: float, n: int = 150, k: int = 8, guarded: bool = True) -> float:
+    """The gain of macro-F1 on other items, of offsets that were chosen on n items of k classes."""
+    given, labels = answers(n, k, seed=seed, tilt=tilt)
+    groups = np.arange(n) if guarded else None
+    offsets = decisions.choose_offsets(given, labels, "f1_macro", [str(i) for i in range(k)], groups)
+    further, truth = answers(2000, k, seed=1000 + seed, tilt=tilt)
+    moved, largest = (f1_score(truth, each, average="macro") for each in (decided(further, offsets), further.predicted))
+    return float(moved - largest)
+
+
+def test_offsets_that_fit_the_chance_of_few_items_are_left_out():
+    unguarded, guarded = (
+        np.array([gain_elsewhere(seed, tilt=0.0, guarded=each) for seed in range(12)]) for each in (False, True)
+    )
+    assert guarded.mean() > unguarded.mean()
+    assert (guarded == 0).mean() >= 0.5
+    helped = np.array([gain_elsewhere(seed, tilt=2.5) for seed in range(5)])
+    assert (helped > 0).all()  # what is worth moving is moved all the same
+
+
+def test_groups_lie_in_one_fold():
+    given, labels = answers(60, 2)
+    one_group = np.zeros(60)
+    assert decisions.holds_on_folds(
+        given.scores, labels, one_group, decisions.aim_of("accuracy", "ab", np.array([9, 9]))
+    )

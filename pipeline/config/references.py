@@ -45,6 +45,7 @@ def check_references(config: Config) -> None:
         where = input_place(name)
         check_input(settings, config.stores[store_of(name)], where)
         check_fit(config, name, settings, where)
+    check_choose(config)
     for name in config.ensembles:
         check_known("input of a store", name, list(config.every_input()), "ensembles")
         if (task := config.task(name)) != "classification":
@@ -135,6 +136,16 @@ def check_fit(config: Config, name: str, entry: Input, where: str) -> None:
                 f"heads.{head}: is for {kind} only, and the task of {store_of(name)}'s dataset is {task}; "
                 "leave it out, or run that dataset by itself"
             )
+
+
+def check_choose(config: Config) -> None:
+    """Raise IceboxError for a `fit.choose` that no input's task has, unless it is one of classes, in whose place other
+    tasks take their first metric."""
+    tasks = dict.fromkeys(config.task(name) for name in config.every_input())
+    known = [metric for task in tasks for metric in metrics.choices(task)]
+    chosen_by = config.fit.choose
+    if chosen_by not in (*known, *metrics.choices("classification")):
+        raise IceboxError(f"fit.choose: expected one of {', '.join(known)}, found '{chosen_by}'")
 
 
 def check_shares(fit: Fit, where: str) -> None:

@@ -79,7 +79,8 @@ def test_heads_of_cells_are_fitted_scored_and_compared(project: Path, monkeypatc
         ("calibrate", "temperature", r"fit\.calibrate: needs one class an item"),
         ("folds", "5", r"fit\.folds: compares by folds"),
         ("adapt", "standardize", r"fit\.adapt: aligns one vector an item"),
-        ("choose", "ap50", r"fit\.choose: expected one of accuracy"),
+        ("choose", "ap50", r"fit\.choose: expected one of miou, pixel_accuracy, boundary_f1, found 'ap50'"),
+        ("choose", "rmse", r"fit\.choose: expected one of miou, pixel_accuracy, boundary_f1, found 'rmse'"),
     ],
 )
 def test_what_pictures_can_not_have_is_one_line(project: Path, key: str, value: str, expected: str) -> None:

@@ -12,7 +12,7 @@ from icebox.features.manifest.validation import DENSE_TASKS, SHOWN, Task, is_num
 from icebox.features.names import in_line
 from icebox.features.splits import side
 
-Leakage = Literal["error", "drop", "allow"]
+Leakage = Literal["error", "drop", "near", "allow"]
 Conflicts = Literal["keep", "drop"]
 SIDES = ("train", "val", "test")
 LISTED = 50  # clusters in the file of findings
@@ -67,6 +67,7 @@ def resolve_leakage(
     """(the rows that are kept, the findings in all rows).
 
     A content or group on two sides is an error, or is dropped from train (from val where test has it too), or stays.
+    `near` is `drop` here: near-duplicates are only known by features, when heads are fitted.
     Contents with conflicting labels stay, or are dropped from train and val. Test sets are never shortened, since
     others measure on the same ones. Raises IceboxError for leakage where `leakage` is "error".
     """
@@ -109,7 +110,7 @@ def resolve_leakage(
         named=named,
     )
     dropped: set[str] = set()
-    if leakage == "drop":
+    if leakage in ("drop", "near"):
         for leak in leaks:
             dropped |= drop(leak, lambda row, cluster: side(row.split) != last_side(cluster), dropped)
     if conflicts == "drop":

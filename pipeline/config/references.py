@@ -2,7 +2,7 @@
 
 from icebox.features import plugins
 from icebox.features.errors import IceboxError, located, suggestion
-from icebox.features.manifest.validation import Task
+from icebox.features.manifest.validation import DENSE_TASKS, Task
 from icebox.features.nn.output_names import refuse_large_grids
 from icebox.features.text.pairs import PAIR, TEXTS
 from icebox.pipeline.config import plugin_schema
@@ -122,6 +122,11 @@ def check_fit(config: Config, name: str, entry: Input, where: str) -> None:
     if fit.decide != ARGMAX and fit.refit == "train+val":
         raise IceboxError(f"{where}: decide: {fit.decide} is chosen on val, which refit: train+val has used up")
     check_shares(fit, where)
+    if config.without_near_duplicates(name) and task in DENSE_TASKS:
+        raise IceboxError(
+            f"datasets.{config.stores[store_of(name)].dataset}.split: leakage: near is for items of one label, not for "
+            f"{task}; take drop, and split by `group`"
+        )
     for key, (plain, reason) in REFUSED[task].items():
         if getattr(fit, key) != plain:
             place = where if getattr(entry, key) is not None else "fit"

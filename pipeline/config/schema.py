@@ -70,7 +70,8 @@ class Split(Section):
     """The `val` and `test` fractions of a dataset's items, drawn by a hash of each group or content and `seed`.
 
     `stratify`: exact within each class, at the price that new items may move old ones near a cut. `leakage`: what to
-    do about contents or groups on two sides; drop leaves them out of train. `conflicts`: about equal contents with
+    do about contents or groups on two sides; drop leaves them out of train, near also leaves items out whose
+    near-duplicates, by a store's features, lie on another side. `conflicts`: about equal contents with
     different labels; drop leaves them out of train and val.
     """
 
@@ -278,6 +279,11 @@ class Config:
                 **{name: entry for name, entry in self.inputs.items() if store_of(name) == store},
             }.items()
         }
+
+    def without_near_duplicates(self, input_name: str) -> bool:
+        """Whether heads on an input are fitted without the items that have near-duplicates on another side."""
+        split = self.dataset_of(input_name).split
+        return split is not None and split.leakage == "near"
 
     def fit_options(self, input_name: str) -> Fit:
         """Settings of the fits on an input: `fit`, with the input's own overrides.

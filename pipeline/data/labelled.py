@@ -100,12 +100,18 @@ def concatenate_features(
 
 
 def load(
-    store: FeatureStore, *, task: Task = "classification", selection: FeatureSelection | None = None
+    store: FeatureStore,
+    *,
+    task: Task = "classification",
+    selection: FeatureSelection | None = None,
+    leave_out: np.ndarray | None = None,
 ) -> LabelledData:
     """Load the selected features of every split; too large for memory, they stay on disk (`pipeline.data.on_disk`).
+    Items at the positions `leave_out` are in no split.
 
     Raises IceboxError where train or test is empty, there is one class only, or train lacks a class that others have.
     """
+    leave_out = np.empty(0, np.int64) if leave_out is None else leave_out
     selection = selection or feature_selection.select(store)
     refuse_maps(store, selection)
     labels, classes = regression_labels(store) if task == "regression" else class_labels(store)
@@ -114,6 +120,10 @@ def load(
     splits = {}
     for name in in_order(store.splits):
         items = store.items(name)
+        if len(leave_out):
+            items = np.setdiff1d(items, leave_out, assume_unique=True)
+            if not len(items):
+                continue
         features = (
             DiskFeatures(store, items, selection)
             if on_disk
@@ -124,6 +134,11 @@ def load(
     for name in ("train", "test"):
         if name not in splits:
             raise IceboxError(f"{store.folder}: expected items in {name}, found none; change the dataset's split")
+    if len(leave_out) and (absent := np.setdiff1d(np.arange(len(classes)), splits["train"].labels)).size:
+        names = ", ".join(classes[i] for i in absent[:5].tolist())
+        raise IceboxError(
+            f"{store.folder}: leakage: near leaves no item of {names} in train: all have near-duplicates in val or test"
+        )
     return LabelledData(classes, splits, task)
 
 

@@ -1,4 +1,4 @@
-"""Explore a store: a map of the test items, each one's nearest train items, and suspected label errors.
+"""Explore a store: a map of the test items, each one's nearest train items, near-duplicates, suspected label errors.
 
 It depends on the store alone, not on any head, and takes seconds: it is a stage of its own, so that the report need not
 do it again. `results.py` reads the document that is put together here.
@@ -12,16 +12,17 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from icebox.features.manifest.validation import DENSE_TASKS, Task
-from icebox.features.splits import in_order
+from icebox.features.splits import in_order, side
 from icebox.features.store.feature_store import FeatureStore
-from icebox.pipeline.data import two_sample
+from icebox.pipeline.data import near_duplicates, two_sample
 from icebox.pipeline.exploration import feature_space, label_errors
 
 MAPPED_MAX = 1000  # test items on the map: more dots hide each other
 JUDGED_MAX = 20_000  # items that are examined for label errors
 SUSPECTS_MAX = 60  # listed of each store
 ITEMS_PER_CLASS_MIN = 2  # with fewer a class can't be predicted out of fold
-STEPS = 3
+NEAR_MAX = 200  # pairs listed of each store
+STEPS = 4
 ReadFeatures = Callable[[np.ndarray], np.ndarray]  # positions in the manifest (n,) → features (n, d)
 NO_SUSPECTS: dict[str, Any] = {"suspects": [], "suspected": 0, "judged": 0, "agreement": None}
 
@@ -29,7 +30,7 @@ NO_SUSPECTS: dict[str, Any] = {"suspects": [], "suspected": 0, "judged": 0, "agr
 def explore(
     store: FeatureStore, *, task: Task, groups: Mapping[str, str], seed: int, on_step: Callable[[], Any]
 ) -> dict[str, Any]:
-    """The sections `map`, `nearest` and those of `suspected_labels`, as JSON; only classes have suspected labels.
+    """The sections `map`, `nearest`, `near` and those of `suspected_labels`, as JSON; only classes have suspects.
 
     Of a dense task's pictures the mean over each map is compared, so that no map need be in memory.
 
@@ -41,6 +42,8 @@ def explore(
         document["map"] = feature_map(store, read, seed)
         on_step()
         document["nearest"] = nearest_train_items(store, read)
+        on_step()
+        document["near"] = near_pairs(store, read)
         on_step()
         document |= suspected_labels(store, groups, seed) if task == "classification" else NO_SUSPECTS
         on_step()
@@ -90,6 +93,25 @@ def nearest_train_items(store: FeatureStore, read: ReadFeatures) -> dict[str, li
             for position, cosine in zip(positions[i], cosines[i], strict=True)
         ]
         for i, item in enumerate(tests)
+    }
+
+
+def near_pairs(store: FeatureStore, read: ReadFeatures) -> dict[str, Any]:
+    """Pairs of near-duplicates, those across splits first and of these the surest; how many were found, in all and
+    across splits, and how many items were compared with all."""
+    found = near_duplicates.of_store(store, read)
+    sides = [side(name) for name in store.splits.tolist()]
+    across = [pair for pair in found.pairs if sides[pair.first] != sides[pair.second]]
+    within = [pair for pair in found.pairs if sides[pair.first] == sides[pair.second]]
+    return {
+        "pairs": [
+            [str(store.item_ids[pair.first]), str(store.item_ids[pair.second]), round(pair.cosine, 4)]
+            for pair in [*across, *within][:NEAR_MAX]
+        ],
+        "found": len(found.pairs),
+        "across": len(across),
+        "compared": found.compared,
+        "items": found.items,
     }
 
 

@@ -58,6 +58,7 @@ def shown_items(
     maps = section.feature_maps.values()
     large = {mistake.item_id for row in section.rows for mistake in row.mistakes}
     large |= {suspect["item_id"] for feature_map in maps for suspect in feature_map.suspects}
+    large |= {item_id for feature_map in maps for *pair, _ in feature_map.near_shown for item_id in pair}
     small = {item_id for feature_map in maps for item_id in feature_map.item_ids}
     small |= {near for by_item in neighbors.values() for nearest in by_item.values() for near, _ in nearest}
     get = section.thumbnails.get

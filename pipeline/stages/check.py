@@ -86,6 +86,7 @@ def settings(config: Config) -> dict[str, dict[str, Any]]:
             "task": config.task(name),
             "fit": config.fit_options(name).settings,
             "input": entry.model_dump(include={"outputs", "views"}),
+            **({"leakage": "near"} if config.without_near_duplicates(name) else {}),
             "reads": {"source": (dataset := config.dataset_of(name)).family, **dataset.parameters},  # kept in bundles
         }
         for name, entry in config.every_input().items()

@@ -4,6 +4,7 @@ The stage `fit-input@STORE/NAME-HEAD` does the same on an entry of `inputs`.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from itertools import product
 from typing import Any
@@ -12,7 +13,7 @@ from icebox.features.errors import located
 from icebox.features.manifest.validation import DENSE_TASKS
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.config.schema import Config, store_of
-from icebox.pipeline.data import class_weights, dense, feature_selection, labelled
+from icebox.pipeline.data import class_weights, dense, feature_selection, labelled, near_duplicates
 from icebox.pipeline.data.feature_selection import FeatureSelection
 from icebox.pipeline.evaluation import formatting, peak_memory, results
 from icebox.pipeline.fitting import candidates, decisions, dense_fit, details, final_fit, head_factory, learning_curve
@@ -72,7 +73,8 @@ def fit_on_items(config: Config, input_name: str, head_name: str) -> None:
     store, fit = FeatureStore(paths.store(store_name)), config.fit_options(input_name)
     entry = config.every_input()[input_name]
     selection = feature_selection.select(store, outputs=entry.outputs, views=entry.expanded_views)
-    data = labelled.load(store, task=config.task(input_name), selection=selection)
+    leaked = near_duplicates.leaked(store, selection) if config.without_near_duplicates(input_name) else None
+    data = labelled.load(store, task=config.task(input_name), selection=selection, leave_out=leaked)
     weights = fit.class_weights
     weighter = class_weights.sample_weighter(weights, data.classes, f"{input_name}: class_weights")
     factory = head_factory.create(head_entry, data.task, f"heads.{head_name}", columns=selection.column_ranges(store))
@@ -113,6 +115,7 @@ def fit_on_items(config: Config, input_name: str, head_name: str) -> None:
         further={
             **details.decisions(first.fitted.head, fit, data.classes),
             **sets.details(first.fitted.head),
+            **({} if leaked is None else {"near_left_out": Counter(store.splits[leaked].tolist())}),
             "class_weights": weights if weights == "none" or factory.takes_weights(grid[0]) else "not taken",
             "seeds": details.scores_by_seed(result) if factory.has_randomness else [],
             "labels": curve,

@@ -6,6 +6,7 @@ import logging
 
 from icebox.features import files
 from icebox.features.manifest import manifest
+from icebox.features.names import in_line
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.exploration import explore
@@ -34,9 +35,22 @@ def run(config: Config, key: str) -> None:
     summary = {
         "mapped": len(document["map"]["item_ids"]),
         "suspected": document["suspected"],
+        "near_duplicates": {name: document["near"][name] for name in ("found", "across")},
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
         **({"apart": apart} if apart else {}),
     }
     files.write_text(paths.look(key), json.dumps(summary, indent=2) + "\n")
     mapped, suspected = (f"{summary[name]:,}" for name in ("mapped", "suspected"))
     logger.info("%s: %s test items mapped, %s labels suspected", key, mapped, suspected)
+    near = document["near"]
+    if near["across"]:
+        first, second, _ = near["pairs"][0]
+        logger.warning(
+            "%s: %s pairs of near-duplicates across splits (%s = %s%s); the report shows them, and leakage: near in "
+            "the dataset's split leaves them out of train",
+            key,
+            f"{near['across']:,}",
+            in_line(first),
+            in_line(second),
+            " …" if near["across"] > 1 else "",
+        )

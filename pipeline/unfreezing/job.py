@@ -10,7 +10,7 @@ from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.catalog import backbones, datasets
 from icebox.pipeline.config.schema import Config
-from icebox.pipeline.data import class_weights, feature_selection, labelled
+from icebox.pipeline.data import class_weights, feature_selection, labelled, near_duplicates
 from icebox.pipeline.estimators import torch_module
 from icebox.pipeline.evaluation.predictions import Predictions, ScoredSplit, score_predictions
 from icebox.pipeline.fitting import learning_curve
@@ -32,7 +32,9 @@ class FineTuningJob:
         features = FeatureStore(paths.store(self.options.store))
         self.input = config.every_input()[self.options.start_input]
         selection = feature_selection.select(features, outputs=self.input.outputs, views=self.input.expanded_views)
-        data = labelled.load(features, task=config.task(self.options.store), selection=selection)
+        near = config.without_near_duplicates(self.options.store)
+        leaked = near_duplicates.leaked(features, selection) if near else None
+        data = labelled.load(features, task=config.task(self.options.store), selection=selection, leave_out=leaked)
         labels_per_class = learning_curve.sorted_points(self.fit.labels_per_class)[-1]
         self.data = learning_curve.draw(data, labels_per_class, self.fit.seed)
         if self.data.val is None:

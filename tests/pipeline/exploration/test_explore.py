@@ -10,6 +10,8 @@ import pytest
 from icebox.features.extraction.extract import extract
 from icebox.features.manifest.validation import Task
 from icebox.features.store.feature_store import FeatureStore
+from icebox.pipeline.data import near_duplicates
+from icebox.pipeline.data.near_duplicates import NearDuplicates, NearPair
 from icebox.pipeline.exploration import explore
 from tests.tiny import Doubling, rows
 
@@ -64,3 +66,11 @@ def test_test_sets_that_lie_apart_from_train_are_found(tmp_path: Path):
     assert found["test-far"]["auc"] == 1.0
     assert found["test-far"]["p"] < 1e-4
     assert found["test"]["p"] > 0.01
+
+
+def test_near_duplicates_across_splits_come_first(store: FeatureStore, monkeypatch: pytest.MonkeyPatch):
+    pairs = [NearPair(1, 2, 0.99, 0.0), NearPair(0, 3, 0.98, 1e-9), NearPair(25, 7, 0.97, 1e-6)]
+    monkeypatch.setattr(near_duplicates, "of_store", lambda *_: NearDuplicates(pairs, 100, 100))
+    near = explore.explore(store, task="classification", groups={}, seed=0, on_step=lambda: None)["near"]
+    assert [pair[:2] for pair in near["pairs"]] == [["item0", "item3"], ["item25", "item7"], ["item1", "item2"]]
+    assert (near["found"], near["across"]) == (3, 2)

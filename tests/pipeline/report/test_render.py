@@ -308,6 +308,7 @@ def looked_at(store: str) -> None:
     found = {
         "map": {"item_ids": ids, "tsne": [[0, 0], [9, 900], [500, 5], [1000, 700]], "pca": [[0, 0]] * 4},
         "nearest": {item_id: [["t-0", 0.987], ["t-3", 0.5]] for item_id in ids},
+        "near": {"pairs": [["t-1", "t-3", 0.9871]], "found": 1, "across": 0, "compared": 50, "items": 90},
         "suspects": [suspect | {"of_label": 0.05}],
         "suspected": 1,
         "judged": 40,
@@ -531,3 +532,22 @@ def test_says_why_a_head_has_no_sets(project: Path) -> None:
     html = page()
     assert "No sets (coverage: sets are calibrated on val, which this head was fitted on" in html
     assert "Sets that hold" not in html
+
+
+def test_pairs_of_near_duplicates_are_shown_side_by_side(project: Path) -> None:
+    looked_at("words-minilm")
+    html = page()
+    assert "0 pairs across splits, 1 within one" in html
+    assert "50 of 90 items were compared with all." in html
+    (pair,) = re.findall(r'<ul class="shown twos texts">\s*<li>(.*?)</li>', html, re.DOTALL)
+    assert re.findall('data-item="([^"]*)"', pair) == ["t-1", "t-3"]
+    assert "near t-3, cosine 0.9871" in pair
+
+
+def test_a_map_of_an_earlier_version_has_no_near_duplicates(project: Path) -> None:
+    looked_at("words-minilm")
+    path = paths.feature_map("words-minilm")
+    content = json.loads(path.read_text())
+    del content["near"]
+    results.write_json(path, content)
+    assert "Near-duplicates" not in page()

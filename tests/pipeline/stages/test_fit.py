@@ -203,3 +203,22 @@ def test_margins_that_are_calibrated_are_probabilities_of_val_too(project, decid
     assert metrics["val"]["accuracy"] == pytest.approx(right / len(rows_of_val), abs=1e-6)
     assert "log_loss" not in metrics["val"]  # val chose by margins
     assert "log_loss" in metrics["test"]
+
+
+def test_with_leakage_near_copies_on_another_side_are_left_out_of_train(project):
+    words = ["amber", "birch", "cedar", "delta", "ember", "frost", "grove", "heath", "inlet", "jetty", "knoll", "larch"]
+    texts = [" ".join(words[(i * j + j * j) % 12] + str(i % (j + 2)) for j in range(1, 9)) for i in range(120)]
+    splits = [("train", "train", "val", "test")[i % 4] for i in range(120)]
+    lines = [f"{text},{i % 3},{split}" for i, (text, split) in enumerate(zip(texts, splits, strict=True))]
+    lines += [f"{texts[3]}!,0,train", f"{texts[7]}.,1,val", f"{texts[4]}?,1,train"]
+    Path("notes.csv").write_text("\n".join(["text,label,side", *lines]) + "\n")
+    split = "split: {column: side, leakage: LEAKAGE}}"
+    params = PARAMS.replace("split: {val: 0.3, test: 0.3}}", split)
+    left_out, train_n = {}, {}
+    for leakage in ("drop", "near"):
+        paths.PARAMS.write_text(params.replace("LEAKAGE", leakage))
+        fit.run(prepare(), "notes-hashing-ridge")
+        left_out[leakage] = json.loads(paths.details("notes-hashing", "ridge").read_text()).get("near_left_out")
+        train_n[leakage] = json.loads(paths.metrics("notes-hashing", "ridge").read_text())["train_n"]
+    assert left_out == {"drop": None, "near": {"train": 1, "val": 1}}
+    assert train_n == {"drop": 62, "near": 61}

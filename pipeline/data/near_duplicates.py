@@ -1,0 +1,209 @@
+"""Near-duplicates by features: items much nearer to each other than to all others, such as a picture saved twice.
+
+Features are whitened (principal components of equal variance) and compared by cosine. What counts as near is found from
+the data: of items that lie evenly about in D dimensions, the ratio of the distances to the (k+1)-th and k-th neighbour
+has the k·D-th power of a uniform number as its inverse (Facco et al. 2017), so that a gap behind the nearest neighbour
+has a p-value; D is that of the set itself. The threshold is Benjamini and Hochberg's.
+
+Letters: n items, m items whose neighbours are looked up, d features, c components.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from icebox.features import fingerprint
+from icebox.features.splits import side
+from icebox.features.store.feature_store import FeatureStore
+from icebox.pipeline.data.feature_selection import FeatureSelection
+
+COMPONENTS_MAX = 192  # of 1,250 photos and 120 copies 0.975 are found so at a precision of 0.9; with 128 0.96
+ITEMS_PER_COMPONENT = 4
+FITTED_MAX = 20_000  # items that the components are fitted on
+USUAL_MAX = 2000  # items whose gaps say how many dimensions there are
+NEIGHBORS = 5  # that are looked up of each item: copies up to four beside it have a gap behind them
+GAP_WEIGHTS = np.array([0.97, 0.01, 0.01, 0.01])  # of a gap behind 1, 2, 3, 4 neighbours, as they are expected
+CHANCE = 0.001  # share of pairs that may be chance; of what is found beyond copies, most are pictures of one scene
+COMPARISONS_MAX = 2_000_000_000  # of two items, in `look`: some ten seconds
+BLOCK_NUMBERS = 8_000_000  # similarities in memory at once: 32 MB
+BLOCK_ROWS = 4096  # items that are read at once
+ITEMS_MIN = 20  # with fewer, no distance is known to be usual
+SHORTEST = 1e-3  # a distance that float32 tells from none, between vectors of length 1
+
+Read = Callable[[np.ndarray], np.ndarray]  # positions (b,) → features (b, d)
+
+
+@dataclass(frozen=True)
+class NearPair:
+    """Two positions in the manifest, the cosine of their features, and the chance that no copies lie so near."""
+
+    first: int
+    second: int
+    cosine: float
+    p: float
+
+
+@dataclass(frozen=True)
+class NearDuplicates:
+    """Pairs, the surest first, among n `items`, of which `compared` were each compared with all."""
+
+    pairs: list[NearPair]
+    compared: int
+    items: int
+
+
+def of_store(store: FeatureStore, read: Read, *, comparisons: int | None = COMPARISONS_MAX) -> NearDuplicates:
+    """The near-duplicates of a store. Where all pairs are more than `comparisons`, items of test and val are compared
+    with all, a sample of them if need be, since across splits is where copies do harm."""
+    n = len(store)
+    sides = np.array([side(name) for name in store.splits])
+    queries = np.arange(n)
+    if comparisons is None or n * n > comparisons:
+        queries = np.flatnonzero(sides != "train")
+        if comparisons is not None and len(queries) * n > comparisons:
+            drawn = np.random.default_rng(0).permutation(len(queries))[: max(1, comparisons // n)]
+            queries = np.sort(queries[drawn])
+    return find(read, n, queries)
+
+
+def find(read: Read, n: int, queries: np.ndarray) -> NearDuplicates:
+    """The near-duplicates of the items at positions `queries` (m,) among n items. Items whose features are equal count
+    as one, and are pairs."""
+    if n < ITEMS_MIN:
+        return NearDuplicates([], 0, n)
+    with threadpool_limits(1):
+        points, originals = components(read, n)
+        copies = np.flatnonzero(originals != np.arange(n))
+        pairs = {(int(originals[i]), int(i)): 0.0 for i in copies if np.isin((originals[i], i), queries).any()}
+        kept = np.flatnonzero(originals == np.arange(n))
+        if len(kept) >= ITEMS_MIN:
+            position = np.full(n, -1)
+            position[kept] = np.arange(len(kept))
+            asked = position[np.unique(originals[queries])]
+            pairs |= {(int(kept[i]), int(kept[j])): p for (i, j), p in near(points[kept], asked).items()}
+        cosines = cosines_of(read, list(pairs))
+    found = [NearPair(i, j, cosine, p) for ((i, j), p), cosine in zip(pairs.items(), cosines, strict=True)]
+    found.sort(key=lambda pair: (pair.p, -pair.cosine, pair.first, pair.second))
+    return NearDuplicates(found, len(queries), n)
+
+
+def components(read: Read, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Whitened components (n, c) float32 of length 1, and of each item (n,) the first whose features are equal."""
+    from sklearn.decomposition import PCA
+
+    fitted = np.sort(np.random.default_rng(0).permutation(n)[:FITTED_MAX])
+    sample = read(fitted).astype(np.float32)
+    count = min(COMPONENTS_MAX, sample.shape[1], len(fitted) // ITEMS_PER_COMPONENT)
+    if not np.ptp(sample, axis=0).any():
+        return np.zeros((n, 1), np.float32), np.zeros(n, np.int64)
+    pca = PCA(count, whiten=True, random_state=0).fit(sample)
+    varied = pca.explained_variance_ > 1e-6 * pca.explained_variance_[0]  # others hold rounding alone
+    points, originals, first = np.empty((n, int(varied.sum())), np.float32), np.empty(n, np.int64), dict[str, int]()
+    for start in range(0, n, BLOCK_ROWS):
+        rows = np.arange(start, min(n, start + BLOCK_ROWS))
+        block = read(rows)
+        originals[rows] = [first.setdefault(fingerprint.of_content(row), i) for i, row in enumerate(block, start)]
+        projected = pca.transform(block.astype(np.float32))[:, varied]
+        points[rows] = projected / np.maximum(np.linalg.norm(projected, axis=1, keepdims=True), 1e-12)
+    return points, originals
+
+
+def near(points: np.ndarray, queries: np.ndarray) -> dict[tuple[int, int], float]:
+    """The p-values of pairs (i, j), i < j, that are near, of points (n, c) that all differ. Both items of a pair must
+    have a gap behind the other, and it is their evidence together that counts (Fisher's method)."""
+    usual = np.random.default_rng(0).permutation(len(points))[:USUAL_MAX]  # not of queries, which may all be copies
+    middle = float(np.median(neighbors_and_gaps(points, usual)[1][:, 0]))
+    if middle <= 0:
+        return {}
+    dimensions = np.log(2) / middle
+    neighbors, gaps = neighbors_and_gaps(points, queries)
+    evidence = of_items(queries, neighbors, gaps, dimensions)
+    partners = np.array(sorted({j for members, _ in evidence.values() for j in members} - evidence.keys()), np.int64)
+    if len(partners):
+        evidence |= of_items(partners, *neighbors_and_gaps(points, partners), dimensions)
+    pairs = {}
+    for i in queries.tolist():
+        members, log_p = evidence[i]
+        for j in members:
+            if i in evidence[j][0]:
+                both = -log_p - evidence[j][1]
+                pairs[min(i, j), max(i, j)] = float(np.exp(-both) * (1 + both))
+    ordered = np.sort(list(pairs.values()))
+    below = np.flatnonzero(ordered <= CHANCE * np.arange(1, len(ordered) + 1) / len(queries))
+    threshold = ordered[below[-1]] if len(below) else -1.0
+    return {pair: p for pair, p in pairs.items() if p <= threshold}
+
+
+def of_items(
+    queries: np.ndarray, neighbors: np.ndarray, gaps: np.ndarray, dimensions: float
+) -> dict[int, tuple[frozenset[int], float]]:
+    """By item of `queries` (m,): its neighbours before the least likely gap, and that gap's log p.
+
+    neighbors: (m, NEIGHBORS); gaps: (m, NEIGHBORS - 1), logs of ratios.
+    """
+    log_p = -gaps * dimensions * np.arange(1, NEIGHBORS) - np.log(GAP_WEIGHTS)
+    behind = log_p.argmin(axis=1)
+    least = np.minimum(np.take_along_axis(log_p, behind[:, None], axis=1)[:, 0], 0)
+    return {
+        int(i): (frozenset(members[: k + 1].tolist()), float(p))
+        for i, members, k, p in zip(queries, neighbors, behind, least, strict=True)
+    }
+
+
+def neighbors_and_gaps(points: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of the points at `queries` (m,) the nearest others (m, NEIGHBORS), and the logs of the ratios of each distance to
+    the one before (m, NEIGHBORS - 1)."""
+    neighbors = np.empty((len(queries), NEIGHBORS), np.int64)
+    distances = np.empty((len(queries), NEIGHBORS), np.float64)
+    rows = max(1, BLOCK_NUMBERS // len(points))
+    for start in range(0, len(queries), rows):
+        block = queries[start : start + rows]
+        similarities = points[block] @ points.T  # (b, n)
+        similarities[np.arange(len(block)), block] = -np.inf
+        best = np.argpartition(-similarities, NEIGHBORS - 1, axis=1)[:, :NEIGHBORS]
+        values = np.take_along_axis(similarities, best, axis=1)
+        order = np.argsort(-values, axis=1, kind="stable")
+        neighbors[start : start + rows] = np.take_along_axis(best, order, axis=1)
+        values = np.take_along_axis(values, order, axis=1).astype(np.float64)
+        distances[start : start + rows] = np.maximum(np.sqrt(np.maximum(2 - 2 * values, 0)), SHORTEST)
+    return neighbors, np.log(distances[:, 1:] / distances[:, :-1])
+
+
+def cosines_of(read: Read, pairs: Sequence[tuple[int, int]]) -> list[float]:
+    """The cosine of each pair's features, as they are."""
+    cosines: list[float] = []
+    for start in range(0, len(pairs), BLOCK_ROWS):
+        block = np.array(pairs[start : start + BLOCK_ROWS])
+        one, other = (read(block[:, i]).astype(np.float64) for i in (0, 1))
+        lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+        cosines += ((one * other).sum(axis=1) / np.maximum(lengths, 1e-12)).tolist()
+    return cosines
+
+
+def leaked(store: FeatureStore, selection: FeatureSelection) -> np.ndarray:
+    """Positions of items of train and val that have near-duplicates on another side, by the features that heads see,
+    as `left_out` says: every item of val and test is compared with all."""
+    found = of_store(store, lambda items: selection.load(store, items, every_view=False), comparisons=None)
+    return left_out(store, found.pairs)
+
+
+def left_out(store: FeatureStore, pairs: Sequence[NearPair]) -> np.ndarray:
+    """Positions of the items that copies elsewhere rule out: of train where val or test has one, of val where test has.
+    Copies of copies count too."""
+    parent = {i: i for pair in pairs for i in (pair.first, pair.second)}
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for pair in pairs:
+        parent[root(pair.first)] = root(pair.second)
+    sides = [side(name) for name in store.splits.tolist()]
+    kept: dict[int, str] = {}
+    for i in parent:
+        kept[root(i)] = max(kept.get(root(i), "train"), sides[i], key=("train", "val", "test").index)
+    return np.array(sorted(i for i in parent if sides[i] != kept[root(i)]), np.int64)

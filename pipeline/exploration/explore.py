@@ -68,7 +68,7 @@ def separations(store: FeatureStore, *, task: Task, seed: int) -> dict[str, dict
 
     Groups are those of the store; an item without one stands alone.
     """
-    groups, found = np.where(store.groups == "", store.item_ids, store.groups), {}
+    groups, by_split = np.where(store.groups == "", store.item_ids, store.groups), {}
     read = reader(store, task)
     train = feature_space.sample(store.items("train"), two_sample.ITEMS_MAX, seed=seed)
     features = read(train)
@@ -78,8 +78,8 @@ def separations(store: FeatureStore, *, task: Task, seed: int) -> dict[str, dict
             with threadpool_limits(1):
                 result = two_sample.separation(features, read(items), groups[train], groups[items], seed=seed)
             if result:
-                found[name] = {"auc": round(result.auc, 4), "p": float(f"{result.p:.3g}"), "n": result.n}
-    return found
+                by_split[name] = {"auc": round(result.auc, 4), "p": float(f"{result.p:.3g}"), "n": result.n}
+    return by_split
 
 
 def nearest_train_items(store: FeatureStore, read: ReadFeatures) -> dict[str, list[Any]]:

@@ -24,6 +24,7 @@ from icebox.features.datasets.readers.tables.table import Table, has_table_endin
 from icebox.features.datasets.readers.tables.table_files import folder_of, paths_by_split
 from icebox.features.errors import IceboxError, located
 from icebox.features.images.bit_depth import scaled
+from icebox.features.images.contrast import with_contrast
 from icebox.features.images.dimensions import upright_size
 from icebox.features.json_files import one_line
 
@@ -52,7 +53,7 @@ class Source(DenseDataset):
     labels are an error, or with `unknown: drop` are left out. A table has a row for each box: `image`, `label` and the
     columns of `box`, which `box_kind` calls corners (xyxy), left upper corner and size (xywh) or centre and size
     (cxcywh), in pixels, or `normalized` to shares of width and height; a row with a picture alone is one without boxes.
-    `bits` is that of image_folder; the other parameters are those of csv_text.
+    `bits` and `contrast` are those of image_folder; the other parameters are those of csv_text.
     """
 
     task = "detection"
@@ -83,11 +84,12 @@ class Source(DenseDataset):
         escape: str | None = None,
         header: bool = True,
         bits: Annotated[int, Ge(8), Le(16)] | None = None,
+        contrast: Literal["none", "equalize", "clahe"] = "none",
     ) -> None:
         self.paths, self.format = paths_by_split(path), format
         self.class_names, self.class_file, self.unknown, self.bits = classes, class_file, unknown, bits
         self.images, self.annotations, self.splits, self.lists = images, annotations, splits, lists
-        self.group = group
+        self.group, self.contrast = group, contrast
         self.own_folder = Path(folder) if folder is not None else None
         self.columns = named_columns(image=image, label=label, split=split, group=group)
         self.box, self.box_kind, self.normalized = box, box_kind, normalized
@@ -120,7 +122,7 @@ class Source(DenseDataset):
 
     def read(self, source: str) -> Content:
         """The picture's bytes; raises IceboxError for a file that is missing, unreadable or outside the folder."""
-        return scaled(self._listed.read(source), self.bits, source)
+        return with_contrast(scaled(self._listed.read(source), self.bits, source), self.contrast)
 
     def target(self, source: str) -> Boxes:
         """The boxes of a picture; raises IceboxError for a damaged file, and for labels that are no class."""

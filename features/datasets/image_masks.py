@@ -24,6 +24,7 @@ from icebox.features.datasets.readers.tables.table_files import folder_of, paths
 from icebox.features.datasets.readers.tables.table_items import TableItems
 from icebox.features.errors import IceboxError, located
 from icebox.features.images.bit_depth import scaled
+from icebox.features.images.contrast import with_contrast
 
 TASK = "segmentation"
 Column = str | int  # a name, or a number from 0
@@ -46,7 +47,8 @@ class Source(DenseDataset):
     `offset` is the value of the first class: 1 where 0 is unlabelled, as in ADE20K, with `ignore: 0`. `colors` are
     [r, g, b] in the order of the classes, or {name: [r, g, b]}, where masks are pictures of colours. `ignore` are
     values, or names of classes, that are neither learnt from nor scored. Other values are an error, or with
-    `unknown: ignore` are ignored, too. `bits` is that of image_folder; the other parameters are those of csv_text.
+    `unknown: ignore` are ignored, too. `bits` and `contrast` are those of image_folder; the other parameters are
+    those of csv_text.
     """
 
     task = "segmentation"
@@ -78,10 +80,11 @@ class Source(DenseDataset):
         escape: str | None = None,
         header: bool = True,
         bits: Annotated[int, Ge(8), Le(16)] | None = None,
+        contrast: Literal["none", "equalize", "clahe"] = "none",
     ) -> None:
         self.class_names, self.class_file, self.colors, self.offset = classes, class_file, colors, offset
         self.ignore = [ignore] if isinstance(ignore, int | str) else list(ignore)
-        self.unknown, self.bits = unknown, bits
+        self.unknown, self.bits, self.contrast = unknown, bits, contrast
         self.images, self.masks, self.group = Template(images), Template(masks), group
         self.splits, self.lists = splits, lists
         paths = paths_by_split(path)
@@ -126,7 +129,7 @@ class Source(DenseDataset):
 
     def read(self, source: str) -> Content:
         """The picture's bytes; raises IceboxError for a file that is missing, unreadable or outside the folder."""
-        return scaled(self._listed.read(source), self.bits, source)
+        return with_contrast(scaled(self._listed.read(source), self.bits, source), self.contrast)
 
     def target(self, source: str) -> Mask:
         """The mask of a picture; raises IceboxError for one that is missing, no PNG, or has values of no class."""

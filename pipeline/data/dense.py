@@ -117,24 +117,34 @@ class DenseData:
             counts += np.bincount(mask[mask != IGNORED], minlength=len(counts))
         return counts
 
+    def has_two_classes(self, items: np.ndarray) -> bool:
+        """Whether these pictures' masks have pixels of two classes or more; as a rule the first few have."""
+        present: set[int] = set()
+        for item in items.tolist():
+            present |= set(np.unique(self.mask(item)).tolist()) - {IGNORED}
+            if len(present) > 1:
+                return True
+        return False
+
     def draw_cells(self, items: np.ndarray, *, share: float, seed: int, every_view: bool = True) -> Cells:
         """A share of the cells of these pictures, in one pass over their maps.
 
-        Drawn by seed, id and view alone: a picture's cells are the same whatever others there are. Of each class that
-        a picture has, LEAST_OF_CLASS cells at least, which then weigh less. Fewer than the share where CELL_BYTES are
-        less.
+        Drawn by seed, id and view: a picture's cells are the same whatever others there are. Of each class that it
+        has, LEAST_OF_CLASS cells at least, which then weigh less. Fewer, where all would take more than CELL_BYTES.
         """
         views = self.views if every_view else self.scored_views
         h, w = self.maps.size
+        shown = len(items) * len(views)
         most = CELL_BYTES / (4 * self.maps.depth)
-        share = min(share, most / (len(items) * len(views) * h * w))
+        share = min(share, most / (shown * h * w))
+        least = min(LEAST_OF_CLASS, int(most / (2 * shown * len(self.classes)))) if share < 1 else 0
         pieces: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         for view in views:
             for positions, features in self.maps.pieces(items, view):
                 for item, cells in zip(positions.tolist(), features.reshape(len(positions), h * w, -1), strict=True):
                     classes = self.cell_classes(item, view, (h, w)).ravel()
                     random = np.random.default_rng(picture_seed(seed, self.item_ids[item], view))
-                    drawn, weights = draw(classes, share, random)
+                    drawn, weights = draw(classes, share, random, least=least)
                     pieces.append((cells[drawn], classes[drawn], weights))
         features, labels, weights = (np.concatenate(column) for column in zip(*pieces, strict=True))
         return Cells(features, labels.astype(np.int64), weights)
@@ -207,7 +217,7 @@ def load(store: FeatureStore, *, outputs: Sequence[str] | None = None, views: Se
         selected,
         scored,
     )
-    if data.task == "segmentation" and np.count_nonzero(data.class_pixels(data.train)) < 2:
+    if data.task == "segmentation" and not data.has_two_classes(data.train):
         raise IceboxError(
             f"{store.folder}: expected pixels of at least two classes in train; look at the masks' values"
         )
@@ -236,19 +246,24 @@ def picture_seed(seed: int, item_id: str, view: str) -> int:
     return int(fingerprint.of_content(f"{seed}:{view}:{item_id}")[:16], 16)
 
 
-def draw(classes: np.ndarray, share: float, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (m,) of a share of a picture's cells, whose classes are (c,), and weights (m,) float32 by which each
-    stands for as many of its class as were left out; ignored cells are never drawn."""
+def draw(
+    classes: np.ndarray, share: float, random: np.random.Generator, *, least: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (m,) of a share of a picture's cells, whose classes are (c,), and weights (m,) float32; ignored cells
+    are never drawn.
+
+    Of each class there are `least`, if it has as many; where those are more than the share, they weigh less.
+    """
     counted = np.flatnonzero(classes != IGNORED)
-    order = random.permutation(counted)
-    chances = random.random(len(np.unique(classes)) + 1)
+    order, present = random.permutation(counted), np.unique(classes[counted])
     drawn, weights = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
-    for chance, number in zip(chances, np.unique(classes[counted]), strict=False):
+    for chance, number in zip(random.random(len(present)), present, strict=True):
         of_class = order[classes[order] == number]
         expected = share * len(of_class)
-        count = min(len(of_class), max(int(expected + chance), LEAST_OF_CLASS if share < 1 else 0))
+        at_least = min(len(of_class), least)
+        count = at_least if expected < at_least else min(len(of_class), int(expected + chance))
         drawn.append(of_class[:count])
-        weights.append(np.full(count, expected / max(count, 1), np.float32))
+        weights.append(np.full(count, expected / count if expected < at_least else 1.0, np.float32))
     positions = np.concatenate(drawn)
     order = np.argsort(positions)
     return positions[order], np.concatenate(weights)[order]

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,20 +54,29 @@ def test_a_picture_has_the_same_cells_whatever_others_there_are(tmp_path: Path) 
 
 def test_rare_classes_are_drawn_all_the_same_and_weigh_what_they_are() -> None:
     classes = np.array([0] * 5000 + [1] * 10 + [IGNORED] * 90)
-    positions, weights = dense.draw(classes, 0.1, np.random.default_rng(0))
+    positions, weights = dense.draw(classes, 0.1, np.random.default_rng(0), least=4)
     drawn = classes[positions]
     assert IGNORED not in drawn
-    assert np.bincount(drawn).tolist() == [500, dense.LEAST_OF_CLASS]
-    assert weights[drawn == 0].sum() == pytest.approx(500)
+    assert np.bincount(drawn).tolist() == [500, 4]
+    assert (weights[drawn == 0] == 1).all()
     assert weights[drawn == 1].sum() == pytest.approx(1)
-    nothing, none = dense.draw(np.full(9, IGNORED), 0.5, np.random.default_rng(0))
+    nothing, none = dense.draw(np.full(9, IGNORED), 0.5, np.random.default_rng(0), least=4)
     assert len(nothing) == len(none) == 0
+
+
+@pytest.mark.parametrize("least", [0, 1, 4])
+def test_over_many_pictures_every_class_weighs_what_it_is(least: int) -> None:
+    classes, sums = np.array([0] * 30 + [1] * 3), np.zeros(2)
+    for seed in range(3000):
+        positions, weights = dense.draw(classes, 0.05, np.random.default_rng(seed), least=least)
+        sums += np.bincount(classes[positions], weights=weights, minlength=2)
+    assert sums / 3000 == pytest.approx([1.5, 0.15], rel=0.15)
 
 
 def test_no_more_cells_are_drawn_than_memory_is_meant_to_hold(tmp_path: Path, monkeypatch) -> None:
     data = dense.load(store(tmp_path))
     monkeypatch.setattr(dense, "CELL_BYTES", 4 * 6 * 60)  # of 60 cells
-    assert len(data.draw_cells(data.train, share=1.0, seed=0)) < 60 + 6 * 3 * dense.LEAST_OF_CLASS
+    assert 40 <= len(data.draw_cells(data.train, share=1.0, seed=0)) < 60 * 1.5
 
 
 @pytest.mark.parametrize(
@@ -115,11 +123,15 @@ def test_all_tiles_of_a_grid_are_scored_and_other_views_alone() -> None:
     assert dense.scoring_views("tile-1x2.2", stored) == ("tile-1x2.1", "tile-1x2.2")
 
 
-def test_a_store_without_test_or_with_one_class_only_is_one_line(tmp_path: Path) -> None:
+def test_a_store_without_test_or_with_one_class_only_is_one_line(tmp_path: Path, monkeypatch) -> None:
     with pytest.raises(IceboxError, match="expected pictures in test, found none"):
         dense.load(store(tmp_path, "rrvv"))
     data = dense.load(store(tmp_path / "other"))
-    assert replace(data).class_pixels(data.train).all()
+    assert data.class_pixels(data.train).all()
+    assert data.has_two_classes(data.train)
+    monkeypatch.setattr(dense.DenseData, "mask", lambda self, item: np.full((24, 32), IGNORED) + (item == 2))
+    with pytest.raises(IceboxError, match="expected pixels of at least two classes in train"):
+        dense.load(data.maps.store)
 
 
 def test_a_view_whose_part_of_the_picture_is_unknown_is_one_line(tmp_path: Path) -> None:

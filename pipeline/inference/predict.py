@@ -19,6 +19,7 @@ from icebox.features.extraction.extract import fingerprint_of
 from icebox.features.extraction.precision import to_storage_dtype
 from icebox.features.extraction.views import prepare
 from icebox.features.json_files import read_json
+from icebox.features.manifest.validation import DENSE_TASKS
 from icebox.features.ragged import flat
 from icebox.features.text.pairs import PAIR, TEXTS, combine_pairs
 from icebox.pipeline.catalog import backbones
@@ -112,10 +113,16 @@ class OpenHead:
 def open_head(name: str, *, trust: bool = False) -> OpenHead:
     """Open the head STORE/HEAD or STORE/NAME/HEAD.
 
-    Raises IceboxError where its bundle or backbone is missing, or where the backbone has changed since.
+    Raises IceboxError where its bundle or backbone is missing, where the backbone has changed since, and for heads of
+    masks and boxes.
     """
     input_name, head = head_names.find(name, head_names.on_disk())
     opened = bundle.load(paths.bundle(input_name, head), trust=trust)
+    if opened.task in DENSE_TASKS:
+        raise IceboxError(
+            f"predict {name}: new items have one answer each, and this is a head of {opened.task}; its answers for val "
+            f"and test stand in {paths.predictions(input_name, head)}"
+        )
     backbone = backbones.load(
         opened.backbone, opened.family, opened.outputs, precision=opened.precision, **opened.options
     )

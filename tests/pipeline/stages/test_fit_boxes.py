@@ -11,7 +11,7 @@ from icebox.features.abc.targets import Boxes
 from icebox.features.errors import IceboxError
 from icebox.pipeline.comparison import formats
 from icebox.pipeline.config import loader
-from icebox.pipeline.inference import bundle
+from icebox.pipeline.inference import bundle, predict
 from icebox.pipeline.project import paths
 from icebox.pipeline.stages import fit
 from tests import dense_boxes
@@ -80,6 +80,13 @@ def test_heads_of_boxes_are_fitted_scored_and_compared(project: Path) -> None:
     assert (first["metric"], first["reference"]) == ("ap", None)
     assert second["p"] is not None
     assert "AP on 4 test items" in formats.as_table([first, second])
+
+
+def test_new_pictures_for_a_head_of_whole_pictures_are_one_line(project: Path) -> None:
+    fit.run(loader.load(), "blobs-colors-near")
+    with pytest.raises(IceboxError, match=r"predict blobs-colors/near: .* detection") as caught:
+        predict.open_head("blobs-colors/near")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("ignored", [False, True])

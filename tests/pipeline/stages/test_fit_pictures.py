@@ -9,7 +9,7 @@ import pytest
 from icebox.features.errors import IceboxError
 from icebox.pipeline.comparison import formats
 from icebox.pipeline.config import loader
-from icebox.pipeline.inference import bundle
+from icebox.pipeline.inference import bundle, predict
 from icebox.pipeline.project import paths
 from icebox.pipeline.stages import fit
 from tests.dense import CLASSES, store
@@ -70,6 +70,15 @@ def test_heads_of_cells_are_fitted_scored_and_compared(project: Path, monkeypatc
     text = formats.as_table([first, second])
     assert "mIoU on 4 test items" in text
     assert "always “ground”" in text
+
+
+def test_new_pictures_for_a_head_of_whole_pictures_are_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle.datasets, "source", lambda config, name: bundle.datasets)
+    monkeypatch.setattr(bundle.datasets, "modality", "image", raising=False)
+    fit.run(loader.load(), "scenes-colors-gaussian_nb")
+    with pytest.raises(IceboxError, match=r"predict scenes-colors/gaussian_nb: .* segmentation") as caught:
+        predict.open_head("scenes-colors/gaussian_nb")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 
 from icebox.features import files, plugins
 from icebox.features.manifest import manifest
+from icebox.features.manifest.validation import DENSE_TASKS
 from icebox.pipeline.catalog import datasets
 from icebox.pipeline.config import json_schema, plugin_schema
 from icebox.pipeline.config.schema import NO_DATA, Config, PluginEntry
@@ -93,7 +94,9 @@ def settings(config: Config) -> dict[str, dict[str, Any]]:
     }
     return by_kind | {
         "extract": {
-            name: store.extraction | {"on_error": config.datasets[store.dataset].on_error}
+            name: store.extraction
+            | {"on_error": config.datasets[store.dataset].on_error}
+            | target_settings(config, store.dataset)
             for name, store in config.stores.items()
         },
         "fit": fit,
@@ -109,6 +112,14 @@ def settings(config: Config) -> dict[str, dict[str, Any]]:
     }
 
 
+def target_settings(config: Config, dataset: str) -> dict[str, Any]:
+    """All that determines the masks or boxes of a store: classes that are only renamed leave the manifest as it is."""
+    entry = config.datasets[dataset]
+    if entry.task not in DENSE_TASKS:
+        return {}
+    return {"targets": {"source": entry.family, **entry.parameters, "raw": raw_data_stamp(config, dataset)}}
+
+
 def ordered(value: Any) -> Any:
     """A JSON-able value with the keys of its dictionaries as text and in order, which may be numbers: labels are."""
     if isinstance(value, dict):
@@ -119,4 +130,6 @@ def ordered(value: Any) -> Any:
 def plugin_settings(entry: PluginEntry) -> dict[str, Any]:
     """The values of a plugin's entry."""
     split = entry.split.model_dump() if entry.split else None
-    return {"family": entry.family, "parameters": entry.parameters, "split": split, "data": entry.data}
+    # which pictures are left out for their targets is the manifest's matter, else that of the extraction
+    on_error = {"on_error": entry.on_error} if entry.task in DENSE_TASKS else {}
+    return {"family": entry.family, "parameters": entry.parameters, "split": split, "data": entry.data, **on_error}

@@ -13,7 +13,7 @@ from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.config import loader
 from icebox.pipeline.exploration import results
 from icebox.pipeline.project import paths
-from icebox.pipeline.stages import extract, fetch, look, manifest
+from icebox.pipeline.stages import check, extract, fetch, look, manifest
 from icebox.pipeline.stores import export, info
 
 PARAMS = """
@@ -109,3 +109,21 @@ def test_a_table_of_pictures_and_masks_is_watched_with_both(tmp_path):
     Image.fromarray(np.array([[1, 1, 0]] * 2, np.uint8)).save("raw/masks/train/0.png")
     manifest.run(config, "streets")
     assert json.loads(paths.dataset_summary("streets").read_text())["named"] != before["named"]
+
+
+def test_classes_that_are_renamed_or_raw_data_that_changes_reach_the_store_and_on_error_the_manifest():
+    def stamps(config: loader.Config) -> tuple[object, object]:
+        made = check.settings(config)
+        return made["datasets"]["streets"], made["extract"]["streets-pixels"]
+
+    config = params("pixel_linear", "streets-pixels")
+    manifest.run(config, "streets")
+    dataset, store = stamps(config)
+    assert stamps(config) == (dataset, store)
+    skipping, _ = stamps(params("pixel_linear", "streets-pixels", on_error="skip"))
+    assert skipping != dataset
+    config.datasets["streets"].parameters["classes"] = ["heaven", "pole"]
+    assert stamps(config)[1] != store
+    config.datasets["streets"].parameters["classes"] = ["sky", "pole"]
+    Path("raw/masks/notes.txt").write_text("new")
+    assert stamps(config)[1] != store

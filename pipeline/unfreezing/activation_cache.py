@@ -48,6 +48,8 @@ def skip_frozen_part(
         partial_forward = PartialForward(backbone.layer_outputs, str(schedule.last_frozen_block), sample)
         if backbone.modality == "text" and len(partial_forward.shape) != 2:
             raise IceboxError(f"what {partial_forward.block} gives of a text is not a vector a token")
+        if job.sees_whole_pictures and len(partial_forward.shape) != 3:
+            raise IceboxError(f"what {partial_forward.block} gives of a picture is no map")
         return partial_forward
     except IceboxError as reason:
         if options.cut == "on":
@@ -80,6 +82,8 @@ class ActivationCache:
         """Pass every item through the frozen part; where that gives a vector a token, (t, d), each one is stored."""
         folder = self.job.folder / "cut"
         pooling = EACH_TOKEN if len(partial_forward.shape) == 2 else "flatten"
+        if self.job.sees_whole_pictures:  # as a backbone without a map among its outputs would not
+            pooling = "map"
         extract(
             [row for rows in self.job.rows.values() for row in rows],
             read=self.job.source.read,

@@ -7,7 +7,6 @@ from typing import Any
 from icebox.features import files
 from icebox.features.extraction.extract import fingerprint_of
 from icebox.pipeline.catalog import backbones
-from icebox.pipeline.estimators.torch_module import ModuleClassifier, ModuleRegressor
 from icebox.pipeline.evaluation import peak_memory
 from icebox.pipeline.fitting.details import origin
 from icebox.pipeline.inference import bundle
@@ -26,12 +25,11 @@ def save(job: FineTuningJob, result: RunResult) -> None:
     summary = summarize(result.progress.curve, job.fit.choose)
     files.write_text(folder / METRICS_FILE, json.dumps(summary, indent=2) + "\n")
     loaded = backbones.load(job.key, start.family, start.head_outputs, precision="float32", **start.options)
-    head_class = ModuleClassifier if job.data.classes else ModuleRegressor
-    head = head_class(result.model.head.cpu().eval()).fit(job.data.train.features, job.data.train.labels)
+    head = job.trained_head(result.model.head.cpu().eval())
     saved = bundle.Bundle(
         head=head,
-        task=job.data.task,
-        classes=job.data.classes,
+        task=job.task,
+        classes=job.classes,
         store=job.options.store,
         fingerprint=fingerprint_of({**loaded.spec, "stored": "float32"}),
         backbone=job.key,
@@ -56,7 +54,7 @@ def details(job: FineTuningJob, results: list[RunResult]) -> dict[str, Any]:
     first = results[0]
     return {
         **origin(job.config, job.options.start_input),
-        "task": job.data.task,
+        "task": job.task,
         "chosen": job.options.model_dump(mode="json", exclude_defaults=True, exclude={"store"}),
         "settings": 1,
         "chosen_on": "val",

@@ -44,7 +44,10 @@ class CachedImages:
             rows = self.store.ragged_rows(positions, self.output).values
         else:
             rows = self.store.rows(positions, self.output)
-        activations = torch.from_numpy(rows).reshape(n, *self.partial_forward.shape)
+        activations = torch.from_numpy(rows)
+        if rows.ndim == 4:  # a map (b, h, w, d)
+            activations = activations.permute(0, 3, 1, 2)
+        activations = activations.reshape(n, *self.partial_forward.shape)
         args = tuple(arg[:1].expand(n, *arg.shape[1:]) for arg in self.like.args)
         return [self.partial_forward.inputs(activations.to(self.partial_forward.device), Inputs(args))]
 

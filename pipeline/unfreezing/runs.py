@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -12,18 +11,16 @@ from torch import nn
 
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.pipeline.config.schema import FRESH
-from icebox.pipeline.estimators import torch_conversion
 from icebox.pipeline.evaluation.predictions import ScoredSplit
-from icebox.pipeline.unfreezing import activation_cache, augmentation, initialization
+from icebox.pipeline.unfreezing import activation_cache, initialization
 from icebox.pipeline.unfreezing.activation_cache import ActivationCache
 from icebox.pipeline.unfreezing.end_to_end import EndToEndModel
 from icebox.pipeline.unfreezing.freezing_schedule import FreezingSchedule
 from icebox.pipeline.unfreezing.inputs import Items, PreparedItems
 from icebox.pipeline.unfreezing.job import FineTuningJob
-from icebox.pipeline.unfreezing.trainer import EpochCallback, FineTuner, Progress
+from icebox.pipeline.unfreezing.trainer import EpochCallback, Progress
 
 SAMPLE_ITEMS = 4  # passed to find the network's blocks
-STANDARDIZATION_ITEMS = 512  # whose features an unfitted head is standardized by
 
 
 @dataclass(frozen=True)
@@ -66,28 +63,16 @@ def run(job: FineTuningJob, cache: ActivationCache, seed: int, *, on_epoch: Epoc
         }
         train = prepared["train"]
         sample = train.inputs([train.item(i) for i in range(min(SAMPLE_ITEMS, len(train)))])[0]
-        model = EndToEndModel(backbone, start_head(job, backbone, train))
+        model = job.model(backbone, start_head(job, backbone, train))
         schedule = FreezingSchedule.for_backbone(backbone, options, sample)
         partial_forward = activation_cache.skip_frozen_part(job, schedule, backbone, sample)
         items: Mapping[str, Items] = prepared
         if partial_forward:
             items = cache.items(partial_forward, prepared)
             stack.enter_context(partial_forward.entered())
-        tuner = FineTuner(
-            model,
-            schedule,
-            options,
-            train=items["train"],
-            targets=job.data.train.labels,
-            val=items["val"],
-            score=lambda scores: job.score("val", scores).scores,
-            metric=job.fit.choose,
-            weights=job.sample_weighter(job.data.train.labels),
-            augment=partial(augmentation.augment, kinds=options.augment) if options.augment else None,
-            on_epoch=on_epoch,
-        )
+        tuner = job.tuner(model, schedule, options, items, on_epoch)
         progress = tuner.run(job.folder / f"seed-{seed}")
-        splits = {split: job.score(split, tuner.predict_scores(items[split])) for split in ("val", *job.data.tests)}
+        splits = {split: job.score_split(split, tuner, items[split]) for split in ("val", *job.tests)}
     return RunResult(
         seed, progress, splits, model, backbone, schedule, partial_forward.block if partial_forward else None
     )
@@ -95,13 +80,11 @@ def run(job: FineTuningJob, cache: ActivationCache, seed: int, *, on_epoch: Epoc
 
 def start_head(job: FineTuningJob, backbone: TorchBackbone, items: Items) -> nn.Module:
     """The store's fitted head as a torch module, scaling included; or, for `start: fresh`, an unfitted one."""
-    if job.options.start != FRESH:
-        device = next(backbone.layer_outputs.network.parameters()).device
-        return torch_conversion.as_torch(job.start_bundle.head).to(device)
-    order = np.random.default_rng(job.options.seed).permutation(len(items))[:STANDARDIZATION_ITEMS]
-    model = EndToEndModel(backbone, nn.Identity())
+    device = next(backbone.layer_outputs.network.parameters()).device
+    if job.options.start_head != FRESH:
+        return job.fitted_head().to(device)
+    order = np.random.default_rng(job.options.seed).permutation(len(items))[: job.standardization_items]
+    model = job.model(backbone, nn.Identity())
     with torch.inference_mode():
         batches = [model(items.inputs(prepared)) for _, prepared in items.batches(order, job.options.batch_size)]
-    features = torch.cat(batches).clone()
-    columns = len(job.data.classes) or 1  # a regression has one number and no classes
-    return initialization.FreshHead(features, job.data.train.labels, columns).to(features.device)
+    return job.fresh_head(torch.cat(batches).clone()).to(device)

@@ -236,13 +236,17 @@ class FineTuner:
     def evaluate(self, loss: float) -> None:
         """Score val, add a line to the curve, and keep the weights, or their average, if they are the best so far."""
         with self.average.applied() if self.average else nullcontext():
-            scores = self.score(self.predict_scores(self.val))
+            scores = self.scores_of_val()
             value = metrics.utility(scores, self.metric)
             self.progress.curve.append({"epoch": self.progress.epochs, "loss": loss, **scores})
             self.on_epoch(self.progress.curve[-1])
             if value > self.progress.best:
                 self.progress.best, self.progress.best_epoch = value, self.progress.epochs
                 self.best_state = copy.deepcopy(self.model.state_dict())
+
+    def scores_of_val(self) -> dict[str, float]:
+        """The metrics on val with the current weights."""
+        return self.score(self.predict_scores(self.val))
 
     def out_of_patience(self) -> bool:
         """Whether val has not improved for `patience` epochs."""

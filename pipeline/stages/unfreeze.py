@@ -21,7 +21,7 @@ def run(config: Config, key: str) -> None:
         curve = Curve(paths.curve(key))
         trained = runs.run_seeds(job, on_epoch=lambda line: curve.add(*artifacts.curve_line(line)))
     first = trained[0]
-    curve.add_summary(summarize(first.progress.curve, job.fit.choose))
+    curve.add_summary(summarize(first.progress.curve, job.choose))
     artifacts.save(job, first)
     results.write(
         job.options.store,

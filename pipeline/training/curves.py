@@ -103,8 +103,8 @@ def summarize(curve: Sequence[Mapping[str, float]], measure: str) -> dict[str, f
         "best_epoch": best_epoch,
         "near_best_epoch": near.index(True),
     }
-    if best_epoch > 0:
-        line = curve[best_epoch]
+    line = curve[best_epoch]
+    if best_epoch > 0 and ("rmse" in line or "log_loss" in line):  # of masks val has no loss
         val_loss = line["rmse"] ** 2 if "rmse" in line else line["log_loss"]
         summary["val_minus_train"] = round(val_loss - line["loss"], 6)
     return summary

@@ -2,14 +2,15 @@
 they are extracted."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import extract
+from icebox.features.nn import blocks
 from icebox.features.nn.backbone import TorchBackbone
-from icebox.features.nn.layer_outputs import Inputs
+from icebox.features.nn.layer_outputs import LAST, Inputs, split_output
 from icebox.features.nn.partial_forward import PartialForward
 from icebox.features.nn.pooling import EACH_TOKEN
 from icebox.features.store.feature_store import FeatureStore
@@ -31,8 +32,9 @@ def skip_frozen_part(
     IceboxError for those with `cut: on`.
     """
     options = job.options
+    block = last_block_to_store(schedule, backbone.outputs)
     conditions = {
-        "a block that is never freed": schedule.last_frozen_block is not None,
+        "a block that is never freed, in front of the layers that heads see": block is not None,
         "no augment": not options.augment,
         "init: pretrained": options.init == "pretrained",
         "pictures, texts or pairs: concat": backbone.modality in ("image", "text") and not job.siamese,
@@ -42,10 +44,10 @@ def skip_frozen_part(
             unmet = ", ".join(condition for condition, holds in conditions.items() if not holds)
             raise IceboxError(f"cut: on, but that needs {unmet}")
         return None
-    if options.cut == "auto" and backbone.modality == "text" and schedule.last_frozen_block == schedule.blocks[0]:
+    if options.cut == "auto" and backbone.modality == "text" and block == schedule.blocks[0]:
         return None  # embeddings: to look a token's vector up costs no more than to read it
     try:
-        partial_forward = PartialForward(backbone.layer_outputs, str(schedule.last_frozen_block), sample)
+        partial_forward = PartialForward(backbone.layer_outputs, str(block), sample)
         if backbone.modality == "text" and len(partial_forward.shape) != 2:
             raise IceboxError(f"what {partial_forward.block} gives of a text is not a vector a token")
         if job.sees_whole_pictures and len(partial_forward.shape) != 3:
@@ -56,6 +58,18 @@ def skip_frozen_part(
             raise
         logger.info("%s: %s; every epoch passes the whole network", job.key, reason)
         return None
+
+
+def last_block_to_store(schedule: FreezingSchedule, outputs: Sequence[str]) -> str | None:
+    """The last block that is never trained, and in front of all layers that heads see: those are not passed again from
+    what is stored behind them. None where there is no such block."""
+    if schedule.last_frozen_block is None:
+        return None
+    order = schedule.blocks
+    layers = [layer for layer, _ in map(split_output, outputs) if layer != LAST]
+    first = min((blocks.block_index(layer, order) for layer in layers), default=len(order))
+    last = min(order.index(schedule.last_frozen_block), first - 1)
+    return order[last] if last >= 0 else None
 
 
 class ActivationCache:

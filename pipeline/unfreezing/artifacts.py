@@ -22,7 +22,7 @@ def save(job: FineTuningJob, result: RunResult) -> None:
     folder, start = paths.backbone(job.key), job.start_bundle
     shutil.rmtree(folder, ignore_errors=True)
     result.backbone.save(folder)
-    summary = summarize(result.progress.curve, job.fit.choose)
+    summary = summarize(result.progress.curve, job.choose)
     files.write_text(folder / METRICS_FILE, json.dumps(summary, indent=2) + "\n")
     loaded = backbones.load(job.key, start.family, start.head_outputs, precision="float32", **start.options)
     head = job.trained_head(result.model.head.cpu().eval())
@@ -70,7 +70,7 @@ def details(job: FineTuningJob, results: list[RunResult]) -> dict[str, Any]:
             for result in results
         ],
         "unfrozen": {
-            "by_seed": [summarize(result.progress.curve, job.fit.choose) for result in results],
+            "by_seed": [summarize(result.progress.curve, job.choose) for result in results],
             "blocks": first.schedule.blocks,
             "parameters_free": [len(free) for free in first.schedule.free_parameters],
             "entered_behind": first.frozen_block,

@@ -52,6 +52,11 @@ class SegmentationJob(FineTuningJob):
         return self.pictures.classes
 
     @property
+    def choose(self) -> str:
+        """The metric that chooses the best epoch; boundaries would take longer than the epoch."""
+        return self.fit.choose if self.fit.choose != "boundary_f1" else "miou"
+
+    @property
     def tests(self) -> list[str]:
         """The test sets."""
         return list(self.pictures.tests)
@@ -85,7 +90,7 @@ class SegmentationJob(FineTuningJob):
             train=items["train"],
             val=items["val"],
             score=dict,
-            metric=self.fit.choose if self.fit.choose != "boundary_f1" else "miou",
+            metric=self.choose,
             on_epoch=on_epoch,
             data=self.pictures,
             pictures=self.pictures.train,

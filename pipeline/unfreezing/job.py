@@ -88,6 +88,11 @@ class FineTuningJob:
         return self.data.classes
 
     @property
+    def choose(self) -> str:
+        """The metric that chooses the best epoch."""
+        return self.fit.choose
+
+    @property
     def tests(self) -> list[str]:
         """The test sets."""
         return list(self.data.tests)
@@ -122,7 +127,7 @@ class FineTuningJob:
             targets=self.data.train.labels,
             val=items["val"],
             score=lambda scores: self.score("val", scores).scores,
-            metric=self.fit.choose,
+            metric=self.choose,
             weights=self.sample_weighter(self.data.train.labels),
             augment=partial(augmentation.augment, kinds=options.augment) if options.augment else None,
             on_epoch=on_epoch,

@@ -20,7 +20,6 @@ from icebox.features.images.regions import Region
 from icebox.features.nn.layer_outputs import Inputs
 from icebox.pipeline.data.dense import DenseData
 from icebox.pipeline.dense import segmenting
-from icebox.pipeline.dense.networks import Standardized
 from icebox.pipeline.estimators import torch_conversion
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 from icebox.pipeline.evaluation import dense, segmentation
@@ -158,6 +157,22 @@ class CellwiseHead(nn.Module):
         return logits
 
 
+class Standardized(nn.Module):
+    """Maps (b, d, h, w) less each feature's mean, divided by its deviation (d,); both stay fixed."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, mean: Tensor, deviation: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean[:, None, None])
+        self.register_buffer("deviation", deviation[:, None, None])
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """The same shape."""
+        return (maps - self.mean) / self.deviation
+
+
 def fresh_head(maps: Tensor, pixels: np.ndarray) -> nn.Module:
     """An unfitted head: standardization by these maps (b, d, h, w), then a linear layer of zeros, whose bias are the
     logarithms of the classes' shares of `pixels` (k,)."""
@@ -168,7 +183,7 @@ def fresh_head(maps: Tensor, pixels: np.ndarray) -> nn.Module:
         linear.weight.zero_()
         assert linear.bias is not None
         linear.bias.copy_(torch.from_numpy(np.log((pixels / max(pixels.sum(), 1)).clip(1e-9))))
-    return nn.Sequential(Standardized(mean.cpu().numpy(), spread.cpu().numpy()), linear)
+    return nn.Sequential(Standardized(mean, spread), linear)
 
 
 class TrainedMaps(BaseEstimator):

@@ -1,45 +1,63 @@
-"""Any text encoder of `transformers`, from files only: MiniLM, BERT, DistilBERT, RoBERTa, MPNet, T5, GPT-2, …
+"""Any text network of `transformers`, from files only: encoders (MiniLM, BERT, MPNet, T5, ModernBERT), language models
+(GPT-2, Llama, Qwen), networks of sentence-transformers, the text towers of CLIP and SigLIP, …
 
 Letters: b batch, t tokens, d features.
 """
 
+import functools
+import json
+import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from icebox.features import fingerprint
 from icebox.features.abc.backbone import read_settings, write_settings
 from icebox.features.abc.dataset import Content, Modality, Pair
-from icebox.features.errors import IceboxError, ItemError
+from icebox.features.errors import IceboxError, ItemError, located, suggestion
 from icebox.features.nn.backbone import TorchBackbone
+from icebox.features.nn.embeddings import EMBEDDING, Embedding, Projection, SentenceEmbedding
 from icebox.features.nn.layer_outputs import Inputs
 from icebox.features.nn.state import plain_state
 from icebox.features.nn.transfer import to_device_async
 from icebox.features.text.batching import token_budget_batches
-from icebox.features.weights import sources
+from icebox.features.weights import checkpoints, sentence_transformers, sources
 from icebox.features.weights.transformers_models import (
+    CONFIG_FILE,
     FAILURES,
     import_transformers,
+    is_causal,
     load_error,
     load_network,
+    random_parameters,
     refuse_untrained,
+    refuse_untrained_projection,
+    save_projection,
+    saved_projection,
     silence,
 )
 
 VERSION = 1
-DEFAULT_OUTPUTS: tuple[str, ...] = ("last:mean",)
+DEFAULT_OUTPUTS: tuple[str, ...] = ()  # the network's own: `default_outputs`
+ENCODER_OUTPUT, CAUSAL_OUTPUT = "last:mean", "last:final"  # of a causal network, the last token has seen all of a text
+RANDOM = "random"
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
 TOKENIZER_FILES = (*VOCABULARIES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 BATCH_TOKENS, BATCH_TOKENS_GPU = 1024, 16384  # of one forward pass, padding counted
 NO_LIMIT_TOKENS = 1_000_000  # transformers writes 1e30 where a tokenizer states no maximum
 SAVED = "model.safetensors"  # the name by which transformers looks for weights
+SENTENCE_FILE = "sentence.safetensors"  # the layers behind the pooling of a network of sentence-transformers
+TOWER = "text_model"  # the text encoder of CLIP and similar networks
+PADDED_FULLY = {"siglip_text_model", "siglip2_text_model"}  # trained on texts of one length, whose last token counts
+logger = logging.getLogger("icebox")
 
 
 def fetch(
@@ -50,42 +68,206 @@ def fetch(
     sha256: str | None = None,
     revision: str = "main",
     max_tokens: int | None = None,
+    max_memory: dict[str, str] | None = None,
+    config: Path | None = None,
+    network: dict[str, str | int | float | bool] | None = None,
+    tokenizer: str | None = None,
+    seed: int = 0,
 ) -> None:
     """Fill `folder` with weights, config and tokenizer; the only place where the network may be used.
 
     `weights` is `package:NAME` (an installed package), `hub:OWNER/NAME` (at `revision`) or a folder; or else `name` is
-    that of from_pretrained (`bert-base-uncased`). `sha256` pins the weights file.
-    Texts are cut after `max_tokens`; None: the maximum of the network.
+    that of from_pretrained (`bert-base-uncased`). `sha256` pins the weights file; of weights in shards it is that of
+    all of them. Texts are cut after `max_tokens`; None: the maximum of the network, or of its sentence-transformers
+    settings. `max_memory`, such as `{'0': 20GiB, cpu: 60GiB}`, spreads a network that is too large for one GPU over
+    several and the processor, by accelerate; it changes no feature.
+    With `weights: random` they are drawn from `seed` for the config.json in the folder `config`, or for `network`, the
+    settings in such a file (`model_type`, and numbers of layers and features); `tokenizer` (a folder, `package:NAME` or
+    `hub:OWNER/NAME`) is where the tokenizer comes from, by default that folder.
     """
     weights = sources.weights_of(weights, name)
-    files = ("config.json", *TOKENIZER_FILES)
-    source = sources.locate(weights, files=files, revision=revision)
-    for needed in (["config.json"], VOCABULARIES):
+    if weights == RANDOM:
+        copied = draw(folder, config=config, network=network, tokenizer=tokenizer, seed=seed, revision=revision)
+    elif (config, network, tokenizer) != (None, None, None):
+        raise IceboxError("`config`, `network` and `tokenizer` are for `weights: random`; leave them out")
+    else:
+        copied = copy(folder, weights, sha256=sha256, revision=revision)
+    placed = {} if max_memory is None else {"max_memory": max_memory}
+    write_settings(folder, {"family": "transformers", "max_tokens": max_tokens, **placed, **copied})
+
+
+def copy(folder: Path, weights: str, *, sha256: str | None, revision: str) -> dict[str, Any]:
+    """Copy a pretrained network → the settings that tell what was copied."""
+    files = (CONFIG_FILE, *TOKENIZER_FILES)
+    found = sources.locate(weights, files=(*files, *sentence_transformers.FILES), revision=revision)
+    source = sentence_transformers.network_folder(found)
+    for needed in ([CONFIG_FILE], VOCABULARIES):
         if not any((source / file).is_file() for file in needed):
             raise IceboxError(f"weights '{weights}': found no {' or '.join(needed)} in {source}")
-    copied = sources.copy_into(source, folder, files=files, sha256=sha256, called=weights)
-    write_settings(folder, {"family": "transformers", "max_tokens": max_tokens, **copied})
+    copied: dict[str, Any] = {}
+    with located(f"weights '{weights}'"):
+        if sentence := sentence_transformers.read(found):
+            copied["sentence"], layers = sentence
+    copied |= sources.copy_into(source, folder, files=files, sha256=sha256, called=weights)
+    if sentence and layers:
+        save_file(contiguous(layers), folder / SENTENCE_FILE)
+    return copied
+
+
+def draw(
+    folder: Path,
+    *,
+    config: Path | None,
+    network: Mapping[str, Any] | None,
+    tokenizer: str | None,
+    seed: int,
+    revision: str,
+) -> dict[str, Any]:
+    """Draw the weights of a new network, and write its config and tokenizer → the settings that tell of it."""
+    if (config is None) == (network is None) or (network is not None and tokenizer is None):
+        raise IceboxError(
+            "`weights: random` needs `config`, a folder with config.json and a tokenizer; or else `network`, the "
+            "settings of a config.json, and `tokenizer`, a folder, package:NAME or hub:OWNER/NAME"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    tokens = (
+        Path(config or "") if tokenizer is None else sources.locate(tokenizer, files=TOKENIZER_FILES, revision=revision)
+    )
+    if not any((tokens / file).is_file() for file in VOCABULARIES):
+        raise IceboxError(f"tokenizer: found no {' or '.join(VOCABULARIES)} in {tokens}")
+    for file in TOKENIZER_FILES:
+        if (tokens / file).is_file():
+            shutil.copyfile(tokens / file, folder / file)
+    if config is not None:
+        if not (config := Path(config) / CONFIG_FILE).is_file():
+            raise IceboxError(f"config: found no {config}")
+        shutil.copyfile(config, folder / CONFIG_FILE)
+    else:
+        settings = vocabulary_settings(load_tokenizer(folder)) | dict(network or {})
+        (folder / CONFIG_FILE).write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+    save_file(random_parameters(folder, seed), folder / SAVED, metadata={"format": "pt"})
+    return {"weights_file": SAVED, "sha256": fingerprint.of_file(folder / SAVED)}
+
+
+def vocabulary_settings(tokenizer: Any) -> dict[str, int]:
+    """The settings of a config.json that follow from the tokenizer."""
+    numbers = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    return {"vocab_size": len(tokenizer)} | {name: value for name, value in numbers.items() if value is not None}
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer in `folder`. Raises IceboxError where it can't be loaded."""
+    try:
+        with silence():
+            return import_transformers().AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except FAILURES as error:
+        raise load_error(folder, error, also="tokenizer") from error
 
 
 def load(
-    folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32"
+    folder: Path,
+    *,
+    outputs: Sequence[str],
+    device: str,
+    precision: str = "float32",
+    prompt: str | None = None,
 ) -> "TransformersTextBackbone":
-    """The encoder in `folder`, with outputs such as `last:mean`, `last:cls`, `encoder.layer.3:max`."""
-    try:
-        with silence():
-            tokenizer = import_transformers().AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except FAILURES as error:
-        raise load_error(folder, error, also="tokenizer") from error
-    network, missing = load_network(folder, also="tokenizer")
-    refuse_untrained(missing, outputs, folder)
+    """The network in `folder`, with outputs such as `last:mean`, `last:cls`, `encoder.layer.3:max`; none: its own.
+
+    `embedding` is the text's one vector as a network's makers have it: of a folder of sentence-transformers by its
+    modules, of CLIP's and SigLIP's text towers by their projection. `prompt` stands before each text: a name of the
+    prompts that the folder holds, or a text; "" is none. None: none, but for `embedding` the folder's default.
+    """
+    tokenizer = load_tokenizer(folder)
+    settings = read_settings(folder, weights_file=str)
+    network, missing = load_network(
+        folder, also="tokenizer", precision=precision, max_memory=settings.get("max_memory")
+    )
     parts = dict(network.named_children())
+    embedding: Embedding | None = None
+    sentence = settings.get("sentence")
     half = {"encoder", "decoder"} <= parts.keys()  # T5 and BART: features come from the encoder
     if half:
         network = parts["encoder"]
+    elif TOWER in parts:
+        network, projection = parts[TOWER], parts.get("text_projection")
+        refuse_untrained_projection(missing, "text_projection.", outputs, folder)
+        embedding = Projection(projection)
+        missing = [key.removeprefix(f"{TOWER}.") for key in missing if key.startswith(f"{TOWER}.")]
+    elif settings.get("tower"):
+        embedding = saved_projection(folder)
+    if sentence:
+        embedding = sentence_embedding(folder, sentence, wanted=EMBEDDING in outputs or not outputs)
+    refuse_untrained(missing, outputs, folder)
     network.config.use_cache = False  # GPT-2 would store keys and values for the next token
+    if not outputs:
+        outputs = default_outputs(network, sentence, half=half)
+        tell_once(f"{folder.name}: {adopted(outputs, sentence)}")
+    if settings.get("max_memory") is None:
+        network = network.to(device)
+    else:
+        device = str(next(network.parameters()).device)
     return TransformersTextBackbone(
-        folder, tokenizer, network.to(device), outputs, precision=precision, device=device, half=half
+        folder,
+        tokenizer,
+        network,
+        outputs,
+        precision=precision,
+        device=device,
+        half=half,
+        embedding=None if embedding is None else embedding.to(device),
+        sentence=sentence,
+        prompt=prompt,
     )
+
+
+@functools.cache
+def tell_once(line: str) -> None:
+    """Log a line, the first time in this process: a trial of precisions loads a network twice."""
+    logger.info(line)
+
+
+def makers_outputs(folder: Path) -> tuple[str, ...]:
+    """The outputs that the makers of the network in `folder` would give a text, where its files say which."""
+    sentence = read_settings(folder).get("sentence")
+    return (EMBEDDING,) if sentence and "unknown" not in sentence else ()
+
+
+def default_outputs(network: Any, sentence: Mapping[str, Any] | None, *, half: bool) -> tuple[str, ...]:
+    """The outputs of a network where none are asked for: what its sentence-transformers settings say, else the last
+    token of a causal network, or the mean of the tokens.
+
+    The mean with or without normalization has one direction: it stays `last:mean`.
+    """
+    if sentence and not sentence_transformers.is_plain_mean(sentence):
+        return (EMBEDDING,)
+    causal = not sentence and not half and is_causal(network.config)
+    return (CAUSAL_OUTPUT if causal else ENCODER_OUTPUT,)
+
+
+def adopted(outputs: Sequence[str], sentence: Mapping[str, Any] | None) -> str:
+    """The outputs that were taken where none are asked for, and why."""
+    taken = ", ".join(outputs)
+    if not sentence:
+        return f"{taken}, since this is a causal network" if CAUSAL_OUTPUT in outputs else taken
+    if EMBEDDING in outputs:
+        return f"{taken}: {sentence_transformers.in_words(sentence)}, as its modules.json says"
+    exact = sentence_transformers.in_words(sentence)
+    limit = f", of {sentence['max_tokens']} tokens at most" if sentence["max_tokens"] else ""
+    return f"{taken}, as its modules.json says; `outputs: [{EMBEDDING}]` is its very embedding ({exact}{limit})"
+
+
+def sentence_embedding(folder: Path, sentence: Mapping[str, Any], *, wanted: bool) -> Embedding | None:
+    """The embedding of a recipe. Raises IceboxError for modules that are not known where it is `wanted`."""
+    if "unknown" in sentence:
+        if wanted:
+            raise IceboxError(
+                f"{folder.name}: its modules.json has {sentence['unknown']}; known are Transformer → Pooling, and then "
+                f"Dense, Normalize, LayerNorm and Dropout; set outputs, such as ['{ENCODER_OUTPUT}']"
+            )
+        return None
+    layers = checkpoints.read_tensors(folder / SENTENCE_FILE) if (folder / SENTENCE_FILE).is_file() else {}
+    return SentenceEmbedding(sentence["poolings"], sentence["steps"], layers)
 
 
 @dataclass(frozen=True)
@@ -96,6 +278,7 @@ class TokenizedText:
     sides: list[int] | None = None
     cut: bool = False  # the text was longer
     unknown: bool = False  # more than half of the tokens are unknown, those around a text left out
+    prompt: int = 0  # the tokens at its beginning that are left out of the embedding
 
 
 class TransformersTextBackbone(TorchBackbone):
@@ -115,19 +298,42 @@ class TransformersTextBackbone(TorchBackbone):
         precision: str,
         device: str,
         half: bool,
+        embedding: Embedding | None = None,
+        sentence: Mapping[str, Any] | None = None,
+        prompt: str | None = None,
     ) -> None:
         settings = read_settings(folder, weights_file=str)
-        max_tokens = resolve_max_tokens(settings["max_tokens"], max_input_tokens(tokenizer, network), folder)
+        recipe = sentence if sentence and EMBEDDING in outputs else None
+        limit = max_input_tokens(tokenizer, network)
+        max_tokens = resolve_max_tokens(settings.get("max_tokens"), limit, folder)
+        if recipe and recipe["max_tokens"] and settings.get("max_tokens") is None:
+            max_tokens = min(max_tokens, recipe["max_tokens"])
+        self.prompt = resolve_prompt(prompt, sentence, default=recipe is not None)
         tokenizer_files = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
-        spec = {
+        spec: dict[str, Any] = {
             "family": "transformers",
             "version": VERSION,
-            "weights": fingerprint.of_file(folder / settings["weights_file"]),
-            "config": fingerprint.of_file(folder / "config.json"),
+            "weights": sources.sha256_of(folder / settings["weights_file"]),
+            "config": fingerprint.of_file(folder / CONFIG_FILE),
             "tokenizer": {name: fingerprint.of_file(folder / name) for name in tokenizer_files},
             "max_tokens": max_tokens,
         }
-        super().__init__(network, spec=spec, settings=settings, outputs=outputs, precision=precision, device=device)
+        if self.prompt:
+            spec["prompt"] = self.prompt
+        if recipe:
+            spec["sentence"] = {key: recipe[key] for key in ("poolings", "steps", "include_prompt", "lower")}
+            if (folder / SENTENCE_FILE).is_file():
+                spec["sentence"]["weights"] = fingerprint.of_file(folder / SENTENCE_FILE)
+        super().__init__(
+            network,
+            spec=spec,
+            settings=settings,
+            outputs=outputs,
+            precision=precision,
+            device=device,
+            embedding=embedding,
+            loaded_in_precision=True,
+        )
         config = network.config.to_dict()
         self.folder, self.tokenizer, self.max_tokens, self.half = folder, tokenizer, max_tokens, half
         self.takes_sides = config.get("type_vocab_size", 0) > 1
@@ -135,20 +341,31 @@ class TransformersTextBackbone(TorchBackbone):
         self.empty_text_id = first_not_none(tokenizer.eos_token_id, self.padding_id)
         unknown, framing = tokenizer.unk_token_id, (tokenizer.eos_token_id, tokenizer.bos_token_id)
         self.has_unknown = unknown is not None and unknown not in framing  # GPT-2's is its end of text, and never made
+        self.lower = recipe is not None and recipe["lower"]
+        self.padded_fully = network.config.model_type in PADDED_FULLY
+        self.prompt_tokens = 0
         self.prepare("")  # the first call sets the tokenizer's truncation; in threads it would fail, "Already borrowed"
+        if self.prompt and recipe and not recipe["include_prompt"]:
+            ids = self.prepare("").ids  # of the prompt alone
+            self.prompt_tokens = len(ids) - (ids[-1] in tokenizer.all_special_ids)
 
     def prepare(self, content: Content) -> TokenizedText:
         """Text or pair → token ids, at most `max_tokens`, at least one; of a pair the longer text is cut first."""
-        texts = (content.first, content.second) if isinstance(content, Pair) else (content,)
-        for text in texts:
+        texts: list[str] = []
+        for text in (content.first, content.second) if isinstance(content, Pair) else (content,):
             if not isinstance(text, str):
                 raise ItemError(f"transformers: expected a text or a pair, found {type(text).__name__}")
             try:
                 text.encode()
             except UnicodeEncodeError as error:  # a lone surrogate
                 raise ItemError(f"transformers: not Unicode text: {error}") from error
+            texts.append(text)
+        if self.prompt:
+            texts[0] = self.prompt + texts[0]
+        if self.lower:
+            texts = [text.lower() for text in texts]
         if len(texts) == 2 and not self.tokenizer.num_special_tokens_to_add(pair=True):
-            texts = ("\n".join(texts),)  # GPT-2 has no separator token
+            texts = ["\n".join(texts)]  # GPT-2 has no separator token
         sided = len(texts) == 2 and self.takes_sides
         tokens = self.tokenizer(*texts, truncation=True, max_length=self.max_tokens, return_token_type_ids=sided)
         ids = tokens["input_ids"]
@@ -159,6 +376,7 @@ class TransformersTextBackbone(TorchBackbone):
             tokens["token_type_ids"] if sided else None,
             bool(tokens.encodings and tokens.encodings[0].overflowing),
             unknown > 0 and 2 * unknown > len(ids) - framing,
+            self.prompt_tokens,
         )
 
     def was_cut(self, prepared: TokenizedText) -> bool:
@@ -177,11 +395,16 @@ class TransformersTextBackbone(TorchBackbone):
     def inputs(self, prepared: Sequence[TokenizedText]) -> Inputs:
         """Tokens of b texts → (b, t), padded, with a mask of the padding."""
         rows = [torch.tensor(tokens.ids) for tokens in prepared]
+        if self.padded_fully:
+            rows = [functional.pad(row, (0, self.max_tokens - len(row)), value=self.padding_id) for row in rows]
         padded = pad_sequence(rows, batch_first=True, padding_value=self.padding_id)
         tokens = to_device_async(padded, self.device)  # (b, t)
-        ones = [torch.ones_like(row) for row in rows]
-        mask = to_device_async(pad_sequence(ones, batch_first=True), self.device)  # (b, t)
-        kwargs = {"input_ids": tokens, "attention_mask": mask}
+        mask = to_device_async(lengths_mask([len(item.ids) for item in prepared], padded.shape[1]), self.device)
+        kwargs = {"input_ids": tokens} if self.padded_fully else {"input_ids": tokens, "attention_mask": mask}
+        if any(item.prompt for item in prepared):
+            mask = mask.clone()
+            for row, item in zip(mask, prepared, strict=True):
+                row[: min(item.prompt, len(item.ids) - 1)] = 0
         if any(tokens.sides for tokens in prepared):
             sides = [torch.tensor(tokens.sides or [0] * len(tokens.ids)) for tokens in prepared]
             kwargs["token_type_ids"] = to_device_async(pad_sequence(sides, batch_first=True), self.device)  # (b, t)
@@ -196,11 +419,42 @@ class TransformersTextBackbone(TorchBackbone):
         if self.half:
             raise IceboxError(f"{self.folder} is half a network, which can't be saved as a whole one")
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("config.json", *TOKENIZER_FILES):
+        for name in (CONFIG_FILE, *TOKENIZER_FILES, SENTENCE_FILE):
             if (self.folder / name).is_file():
                 shutil.copyfile(self.folder / name, folder / name)
-        save_file(plain_state(self.layer_outputs.network), folder / SAVED, metadata={"format": "pt"})
-        write_settings(folder, {**self.settings, "weights_file": SAVED, "sha256": fingerprint.of_file(folder / SAVED)})
+        network: Any = self.layer_outputs.network
+        settings = {**self.settings, "weights_file": SAVED}
+        if isinstance(self.layer_outputs.embedding, Projection):  # a tower: its config is a part of the whole one
+            network.config.save_pretrained(folder)
+            save_projection(self.layer_outputs.embedding, folder)
+            settings["tower"] = True
+        save_file(plain_state(network), folder / SAVED, metadata={"format": "pt"})
+        write_settings(folder, {**settings, "sha256": fingerprint.of_file(folder / SAVED)})
+
+
+def lengths_mask(lengths: Sequence[int], width: int) -> Tensor:
+    """(b, width) of 1 for so many positions of each row, and 0 behind them."""
+    return (torch.arange(width) < torch.tensor(lengths)[:, None]).long()
+
+
+def contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors as safetensors takes them: none shares memory with another."""
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+
+
+def resolve_prompt(prompt: str | None, sentence: Mapping[str, Any] | None, *, default: bool) -> str:
+    """The text before each text: that of the prompt's name, or the prompt itself; of None the folder's default one.
+
+    Raises IceboxError for one word that is no name, where there are names.
+    """
+    prompts: Mapping[str, str] = (sentence or {}).get("prompts", {})
+    if prompt is None:
+        return prompts.get((sentence or {}).get("default_prompt") or "", "") if default else ""
+    if prompts and prompt not in prompts and prompt.isidentifier():
+        raise IceboxError(
+            f"prompt: no prompt named '{prompt}'; {suggestion(prompt, list(prompts))}; or a text, such as '{prompt}: '"
+        )
+    return prompts.get(prompt, prompt)
 
 
 def first_not_none(*numbers: int | None) -> int:

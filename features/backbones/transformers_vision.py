@@ -33,6 +33,7 @@ from icebox.features.weights.transformers_models import (
     import_transformers,
     load_error,
     load_network,
+    random_parameters,
     refuse_untrained,
     silence,
 )
@@ -83,15 +84,6 @@ def fetch(
     else:
         copied = sources.copy_into(source, folder, files=["config.json"], sha256=sha256, called=weights)
     write_settings(folder, {"family": "transformers_vision", "preprocess": preprocess, **copied})
-
-
-def random_parameters(source: Path, seed: int) -> dict[str, Tensor]:
-    """The parameters of a new network, drawn from `seed` without touching the caller's random generator."""
-    with torch.random.fork_rng(devices=[]), silence():
-        torch.manual_seed(seed)
-        config = import_transformers().AutoConfig.from_pretrained(source, local_files_only=True)
-        network = import_transformers().AutoModel.from_config(config)
-    return plain_state(network)
 
 
 def preprocess_of(source: Path) -> dict[str, Any]:

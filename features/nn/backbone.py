@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from icebox.features.abc.backbone import WEIGHTS_FILE, Backbone, write_settings
+from icebox.features.nn.embeddings import Embedding
 from icebox.features.nn.layer_outputs import Inputs, LayerOutputs
 from icebox.features.nn.state import plain_state
 from icebox.features.ragged import ScatteredRows, Values
@@ -25,7 +26,8 @@ class TorchBackbone(Backbone):
     """A backbone around `layer_outputs.network`, frozen, in eval mode, until unfreezing frees parts of it.
 
     `spec` takes family, version and all else that determines a feature; outputs and precision are added here.
-    `settings` is what `load` reads besides the weights: `save` writes it.
+    `settings` is what `load` reads besides the weights: `save` writes it. `embedding` gives the output of that name;
+    `loaded_in_precision`: see LayerOutputs.
     """
 
     def __init__(
@@ -37,9 +39,13 @@ class TorchBackbone(Backbone):
         outputs: Sequence[str],
         precision: str,
         device: str,
+        embedding: Embedding | None = None,
+        loaded_in_precision: bool = False,
     ) -> None:
         self.outputs, self.settings, self.device = tuple(outputs), settings, device
-        self.layer_outputs = LayerOutputs(network, self.outputs, precision=precision)
+        self.layer_outputs = LayerOutputs(
+            network, self.outputs, precision=precision, embedding=embedding, loaded_in_precision=loaded_in_precision
+        )
         self._spec = {**spec, "outputs": list(outputs), "precision": precision}
         self._sub_batch_size: int | None = None
 

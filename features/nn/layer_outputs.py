@@ -1,7 +1,7 @@
 """The pooled outputs of any layers of a frozen network, from one forward pass.
 
-An output is named `LAYER` or `LAYER:POOLING`. `last` is what the network itself returns; any other layer is named
-as in `network.named_modules()`.
+An output is named `LAYER` or `LAYER:POOLING`. `last` is what the network itself returns, `embedding` the one vector
+that its makers compute from that, where they say how; any other layer is named as in `network.named_modules()`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from icebox.features.errors import IceboxError, suggestion
+from icebox.features.nn.embeddings import EMBEDDING, Embedding
 from icebox.features.nn.fusion import fuse_conv_batchnorm
 from icebox.features.nn.pooling import EACH_TOKEN, pool
 from icebox.features.nn.transfer import to_host_async
@@ -39,8 +40,20 @@ class LayerOutputs:
     `make_trainable` is called, and `network` itself from then on.
     """
 
-    def __init__(self, network: nn.Module, outputs: Sequence[str], *, precision: str = "float32") -> None:
-        """`outputs` are named `LAYER` or `LAYER:POOLING`. Raises IceboxError for a layer that is not in the network."""
+    def __init__(
+        self,
+        network: nn.Module,
+        outputs: Sequence[str],
+        *,
+        precision: str = "float32",
+        embedding: Embedding | None = None,
+        loaded_in_precision: bool = False,
+    ) -> None:
+        """`outputs` are named `LAYER` or `LAYER:POOLING`; `embedding` gives the output of that name.
+
+        `loaded_in_precision`: the network is in `precision` already, but for what has to stay in float32. Raises
+        IceboxError for a layer that is not in the network.
+        """
         self.dtype: torch.dtype = getattr(torch, precision)
         self.outputs = tuple(outputs)
         self._requested: dict[str, list[tuple[str, str]]] = {}  # layer → its (output, pooling) pairs
@@ -52,15 +65,19 @@ class LayerOutputs:
         self._frame: tuple[int, int] | None = None  # height and width of the pictures, where the input is some
         self._compiled: tuple[Callable[[Tensor], dict[str, Tensor]], int] | None = None  # and its one batch size
         modules = dict(network.named_modules())
-        for layer in self._requested.keys() - {LAST}:
+        self.embedding = embedding
+        computed = {LAST, EMBEDDING} if embedding is not None else {LAST}
+        for layer in self._requested.keys() - computed:
             if layer not in modules:
                 raise IceboxError(f"outputs: no layer named '{layer}'; {suggestion(layer, [m for m in modules if m])}")
         frozen = network.eval().requires_grad_(False)
         # fused before parameters are rounded to `dtype`
-        self.inference_network = fuse_conv_batchnorm(frozen, keep=self._requested).to(self.dtype)
-        self.network = frozen.to(self.dtype)
+        self.inference_network = fuse_conv_batchnorm(frozen, keep=self._requested)
+        self.network = frozen
+        if not loaded_in_precision:
+            self.inference_network, self.network = self.inference_network.to(self.dtype), frozen.to(self.dtype)
         for hooked in {self.network, self.inference_network}:
-            for layer in self._requested.keys() - {LAST}:
+            for layer in self._requested.keys() - computed:
                 hooked.get_submodule(layer).register_forward_hook(self._pooling_hook(layer))
         if precision == "float32":  # cuDNN would round convolutions to 10 bits (TF32) unasked
             torch.backends.cudnn.allow_tf32 = False
@@ -114,6 +131,8 @@ class LayerOutputs:
             returned = network(*args, **kwargs)
             if LAST in self._requested:
                 self._pool(LAST, returned)
+            if EMBEDDING in self._requested and self.embedding is not None:
+                self._pooled[EMBEDDING] = self.embedding(returned, mask).clone()
         except AllLayersCaptured:
             pass
         return {name: self._pooled[name] for name in self.outputs}
@@ -170,13 +189,14 @@ class LayerOutputs:
         In float32, since an average of many rounded numbers need not be rounded each time.
         """
         values = first_tensor(output).float()
+        mask = self._mask if self._mask is None else self._mask.to(values.device)
         for name, pooling in self._requested[layer]:
-            self._pooled[name] = pool(values, pooling, self._mask, self._frame).clone()
+            self._pooled[name] = pool(values, pooling, mask, self._frame).clone()
 
 
 def token_vectors(x: Tensor, mask: Tensor | None) -> Ragged:
     """(b, t, d) → b arrays (t, d) of the tokens for which the mask (b, t) is not 0."""
-    kept = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask.bool()
+    kept = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask.to(x.device).bool()
     return Ragged(x[kept].cpu().numpy(), offsets_of(kept.sum(1).cpu().numpy()))
 
 

@@ -68,7 +68,11 @@ def download(url: str) -> Path:
 
 def check_sha256(path: Path, expected: str | None) -> str:
     """The file's sha256; raises IceboxError where it differs from the pinned one."""
-    sha256 = fingerprint.of_file(path)
+    return refuse_other_sha256(path, fingerprint.of_file(path), expected)
+
+
+def refuse_other_sha256(path: Path, sha256: str, expected: str | None) -> str:
+    """The `sha256` of the weights at `path`; raises IceboxError where it differs from the pinned one."""
     if expected is not None and sha256 != expected.lower():
         raise IceboxError(
             f"weights: {path} is not the pinned file: expected sha256 {expected}, found {sha256}; "

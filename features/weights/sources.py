@@ -7,13 +7,21 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from icebox.features.errors import IceboxError
+from icebox.features import fingerprint
+from icebox.features.errors import IceboxError, located
 from icebox.features.json_files import read_json
 from icebox.features.weights import checkpoints
 
 # Each holds all parameters of one network; the first that exists is taken (safetensors can run no code).
 SNAPSHOTS = "snapshots"  # the folder in the hub's cache that holds each commit's files
-WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")
+SHARDED = ".index.json"  # what ends the name of a list of shards, which stands in for one file of weights
+WEIGHTS_FILES = (
+    "model.safetensors",
+    f"model.safetensors{SHARDED}",
+    "pytorch_model.bin",
+    f"pytorch_model.bin{SHARDED}",
+)
+WEIGHTS_EXPECTED = "model.safetensors or pytorch_model.bin, whole or in shards"
 logger = logging.getLogger("icebox")
 
 
@@ -62,7 +70,7 @@ def find_in_package(name: str) -> Path:
         for file in sorted(installed.files or [], key=lambda file: (len(file.parts), str(file))):
             if file.name == wanted:
                 return Path(str(installed.locate_file(file))).parent
-    raise IceboxError(f"weights 'package:{name}': the installed package holds no {' or '.join(WEIGHTS_FILES)}")
+    raise IceboxError(f"weights 'package:{name}': the installed package holds no {WEIGHTS_EXPECTED}")
 
 
 def download_from_hub(name: str, *, files: Sequence[str], revision: str) -> Path:
@@ -70,7 +78,7 @@ def download_from_hub(name: str, *, files: Sequence[str], revision: str) -> Path
     import huggingface_hub
 
     for weights in WEIGHTS_FILES:
-        wanted = [*files, weights]
+        wanted = [*files, weights, *shard_patterns(weights)]
         try:
             folder = Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=wanted))
         except Exception as error:  # no network, a proxy, a wrong name, no such revision: the way out is the same
@@ -79,7 +87,7 @@ def download_from_hub(name: str, *, files: Sequence[str], revision: str) -> Path
             ) from error
         if (folder / weights).is_file():
             return folder
-    raise IceboxError(manual_download_message(name, files, revision, why=f"it holds no {' or '.join(WEIGHTS_FILES)}"))
+    raise IceboxError(manual_download_message(name, files, revision, why=f"it holds no {WEIGHTS_EXPECTED}"))
 
 
 def read_config(weights: str, *, revision: str = "main") -> dict[str, Any]:
@@ -113,7 +121,8 @@ def manual_download_message(name: str, files: Sequence[str], revision: str, *, w
 
 
 def copy_into(source: Path, folder: Path, *, files: Collection[str], sha256: str | None, called: str) -> dict[str, str]:
-    """Copy the weights and those of `files` that exist into `folder` → {"weights_file", "sha256"}.
+    """Copy the weights and those of `files` that exist into `folder` → {"weights_file", "sha256"}; of weights in shards
+    these are the list of the shards, and `sha256_of` all of them.
 
     `called` is the user's name for the weights. Raises IceboxError, and copies nothing, where the weights are missing
     or not those that `sha256` pins. Without a pin, logs the one to write down, of a download from the hub with its
@@ -121,13 +130,55 @@ def copy_into(source: Path, folder: Path, *, files: Collection[str], sha256: str
     """
     name = next((name for name in WEIGHTS_FILES if (source / name).is_file()), None)
     if name is None:
-        raise IceboxError(f"weights '{called}': found no {' or '.join(WEIGHTS_FILES)} in {source}")
-    actual = checkpoints.check_sha256(source / name, sha256)
+        raise IceboxError(f"weights '{called}': found no {WEIGHTS_EXPECTED} in {source}")
+    with located(f"weights '{called}'"):
+        shards = shards_of(source / name)
+    actual = check_sha256(source / name, sha256)
     if sha256 is None:
         commit = f"\n    revision: {source.name}" if source.parent.name == SNAPSHOTS else ""
         logger.warning("%s: not pinned; to pin it, set\n    sha256: %s%s", called, actual, commit)
     folder.mkdir(parents=True, exist_ok=True)
-    for file in (name, *files):
+    for file in (name, *shards, *files):
         if (source / file).is_file():
             shutil.copyfile(source / file, folder / file)
     return {"weights_file": name, "sha256": actual}
+
+
+def shard_patterns(weights: str) -> list[str]:
+    """The names of the shards that a list of shards may name; none for one file of weights."""
+    stem, dot, ending = weights.removesuffix(SHARDED).rpartition(".")
+    return [f"{stem}-*-of-*{dot}{ending}"] if weights.endswith(SHARDED) else []
+
+
+def shards_of(weights: Path) -> list[str]:
+    """The names of the shards, in the folder of `weights`, where that is a list of shards; else none.
+
+    Raises IceboxError for a list that is damaged, and for shards that are missing or lie elsewhere.
+    """
+    if not weights.name.endswith(SHARDED):
+        return []
+    shards = sorted(set(read_json(weights, {"weight_map": dict})["weight_map"].values()), key=str)
+    for shard in shards:
+        if not isinstance(shard, str) or Path(shard).name != shard:
+            raise IceboxError(f"{weights}: expected names of files beside it, found {shard!r}")
+    if missing := [shard for shard in shards if not (weights.parent / shard).is_file()]:
+        raise IceboxError(
+            f"{weights}: expected {len(shards)} shards beside it, found none of {checkpoints.first_names(missing)}; "
+            "fetch the weights again, all of them"
+        )
+    return shards
+
+
+def sha256_of(weights: Path) -> str:
+    """The sha256 of a file of weights; of a list of shards that of the list and of each shard, by their names."""
+    shards = shards_of(weights)
+    if not shards:
+        return fingerprint.of_file(weights)
+    return fingerprint.of_settings(
+        {name: fingerprint.of_file(weights.parent / name) for name in [weights.name, *shards]}
+    )
+
+
+def check_sha256(weights: Path, expected: str | None) -> str:
+    """`sha256_of` the weights; raises IceboxError where it differs from the pinned one."""
+    return checkpoints.refuse_other_sha256(weights, sha256_of(weights), expected)

@@ -1,19 +1,28 @@
 """Load networks of `transformers` from a folder with config.json and weights; nothing is fetched, no code run."""
 
+import importlib.util
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from icebox.features.compat import allow_mismatched_torchvision
 from icebox.features.errors import IceboxError
+from icebox.features.nn.embeddings import EMBEDDING, Projection
 from icebox.features.nn.layer_outputs import split_output
+from icebox.features.nn.state import plain_state
+from icebox.features.weights import checkpoints
 
 UNUSED_PARTS = ("pooler.", "decoder.")  # may be missing from the weights: `last` does not depend on them
+CONFIG_FILE = "config.json"
+PROJECTION_FILE = "projection.safetensors"  # that of a tower that was saved by itself
+BOTH_WAYS = {"xlnet", "bert-generation"}  # language models whose tokens see those behind them, too
 FAILURES = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError)
 
 
@@ -25,19 +34,62 @@ def import_transformers() -> Any:
     return transformers
 
 
-def load_network(folder: Path, *, also: str) -> tuple[Any, list[str]]:
-    """The network in `folder`, float32, and the names of the parameters that its weights lack.
+def load_network(
+    folder: Path, *, also: str, precision: str = "float32", max_memory: Mapping[str, str] | None = None
+) -> tuple[Any, list[str]]:
+    """The network in `folder`, read in a precision, and the names of the parameters that its weights lack.
 
-    Raises IceboxError where it can't be loaded; `also` names the other file that has to be there, for that error.
+    With `max_memory` (`{"0": "20GiB", "cpu": "60GiB"}`), its layers lie on as many devices as that takes. Raises
+    IceboxError where it can't be loaded; `also` names the other file that has to be there, for that error.
     """
+    placed = {} if max_memory is None else {"device_map": "auto", "max_memory": device_limits(max_memory)}
     try:
         with silence():
             network, loading = import_transformers().AutoModel.from_pretrained(
-                folder, local_files_only=True, weights_only=True, dtype=torch.float32, output_loading_info=True
+                folder,
+                local_files_only=True,
+                weights_only=True,
+                dtype=getattr(torch, precision),
+                output_loading_info=True,
+                **placed,
             )
     except FAILURES as error:
         raise load_error(folder, error, also=also) from error
     return network, sorted(loading["missing_keys"])
+
+
+def device_limits(max_memory: Mapping[str, str]) -> dict[int | str, str]:
+    """`max_memory` as accelerate takes it. Raises IceboxError without accelerate."""
+    if importlib.util.find_spec("accelerate") is None:
+        raise IceboxError("max_memory: needs accelerate, which is not installed; pip install 'icebox[large]'")
+    return {int(name) if name.isdigit() else name: limit for name, limit in max_memory.items()}
+
+
+def random_parameters(source: Path, seed: int) -> dict[str, Tensor]:
+    """The parameters of a new network for the config.json in `source`, drawn from `seed` without touching the caller's
+    random generator. Raises IceboxError where there can be no such network."""
+    try:
+        with torch.random.fork_rng(devices=[]), silence():
+            torch.manual_seed(seed)
+            config = import_transformers().AutoConfig.from_pretrained(source, local_files_only=True)
+            network = import_transformers().AutoModel.from_config(config)
+    except (*FAILURES, TypeError, AttributeError) as error:
+        raise IceboxError(f"transformers can't make a network of {source / CONFIG_FILE}: {error}") from error
+    return plain_state(network)
+
+
+def is_causal(config: Any) -> bool:
+    """Whether tokens see only those before them, so that the last one alone has seen all of the text."""
+    from transformers.models.auto import modeling_auto
+
+    stated = config.to_dict()
+    if stated.get("is_causal") is False or stated.get("use_bidirectional_attention"):
+        return False
+    fills_gaps = config.model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    goes_on = config.model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    if fills_gaps or config.model_type in BOTH_WAYS:
+        return bool(stated.get("is_decoder"))
+    return goes_on
 
 
 def load_error(folder: Path, error: Exception, *, also: str) -> IceboxError:
@@ -57,6 +109,27 @@ def refuse_untrained(missing: Sequence[str], outputs: Sequence[str], folder: Pat
             f"the weights in {folder} lack {len(used)} parameters that the outputs {list(outputs)} need, "
             f"first '{used[0]}'; ask for other layers, or take weights that fit config.json"
         )
+
+
+def refuse_untrained_projection(missing: Sequence[str], prefix: str, outputs: Sequence[str], folder: Path) -> None:
+    """Raise IceboxError where `embedding` is asked for and the weights lack its projection."""
+    if EMBEDDING in outputs and (lacking := [key for key in missing if key.startswith(prefix)]):
+        raise IceboxError(f"the weights in {folder} lack '{lacking[0]}', which the output '{EMBEDDING}' needs")
+
+
+def save_projection(embedding: Projection, folder: Path) -> None:
+    """Write the projection of a tower that is saved by itself."""
+    save_file(plain_state(embedding), folder / PROJECTION_FILE)
+
+
+def saved_projection(folder: Path) -> Projection:
+    """The projection of a tower that was saved by itself."""
+    weight = checkpoints.read_tensors(folder / PROJECTION_FILE).get("projection.weight")
+    if weight is None:  # SigLIP has none
+        return Projection(None)
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+    linear.load_state_dict({"weight": weight})
+    return Projection(linear)
 
 
 @contextmanager

@@ -119,6 +119,7 @@ class Store(Section):
     (siamese) each text for itself. `size` is what pictures are resized for, in pixels, or [HEIGHT, WIDTH]; with an
     output that is a map the whole picture is stretched to it. `decode: exact` resizes just as torchvision does, slower
     and by 2 levels at most apart from `fast`, and `draft` decodes large JPEGs smaller.
+    `prompt` stands before each text: a name of the network's own prompts, or a text; "" is none.
     `input` is what heads see of it: everything, unless it says otherwise. More ways to see it stand under `inputs`.
     """
 
@@ -132,17 +133,20 @@ class Store(Section):
     pairs: Literal["concat", "siamese"] = "concat"
     size: Side | Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
     decode: Literal["fast", "exact", "draft"] = "fast"
+    prompt: str | None = None
     input: Input = Input()
 
     @property
     def extraction(self) -> dict[str, Any]:
         """The settings that determine its features, besides its dataset and backbone."""
-        return self.model_dump(exclude={"dataset", "backbone", "input"})
+        unset = {"prompt"} if self.prompt is None else set()
+        return self.model_dump(exclude={"dataset", "backbone", "input", *unset})
 
     @property
     def options(self) -> dict[str, Any]:
         """Keyword arguments with which a backbone is loaded besides outputs and precision; defaults are left out."""
-        keywords = {"size": self.size, "decode": self.decode if self.decode != "fast" else None}
+        decode = self.decode if self.decode != "fast" else None
+        keywords = {"size": self.size, "decode": decode, "prompt": self.prompt}
         return {name: value for name, value in keywords.items() if value is not None}
 
     @property

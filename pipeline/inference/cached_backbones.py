@@ -108,21 +108,36 @@ def identity_of(path: Path) -> str:
 
 
 def load(
-    stored: StoredBackbone, outputs: Sequence[str] | None, precision: str, *, device_name: str | None = None
+    stored: StoredBackbone,
+    outputs: Sequence[str] | None,
+    precision: str,
+    *,
+    device_name: str | None = None,
+    prompt: str | None = None,
 ) -> Backbone:
     """The backbone, frozen, in eval mode; kept in memory, so that clones of an encoder share one network."""
-    return load_shared(stored, None if outputs is None else tuple(outputs), precision, device_name)
+    return load_shared(stored, None if outputs is None else tuple(outputs), precision, device_name, prompt)
 
 
 @lru_cache(maxsize=LOADED_MAX)
 def load_shared(
-    stored: StoredBackbone, outputs: tuple[str, ...] | None, precision: str, device_name: str | None
+    stored: StoredBackbone,
+    outputs: tuple[str, ...] | None,
+    precision: str,
+    device_name: str | None,
+    prompt: str | None,
 ) -> Backbone:
-    """`load` with arguments that can be compared."""
+    """`load` with arguments that can be compared. Without outputs, those are taken that the network's makers mean."""
+    file = plugins.file(backbone_names.FAMILIES, stored.family)
+    if outputs is None and plugin_schema.defines(file, "makers_outputs"):
+        outputs = plugins.load(backbone_names.FAMILIES, stored.family).makers_outputs(stored.folder) or None
+    if prompt is not None and not plugin_schema.accepts(file, "load", "prompt"):
+        raise IceboxError(f"prompt: backbone family '{stored.family}' has no such option; leave it out")
     return backbones.load_from(
         stored.folder,
         stored.family,
         None if outputs is None else list(outputs),
         precision=precision,
         device_name=device_name,
+        **({} if prompt is None else {"prompt": prompt}),
     )

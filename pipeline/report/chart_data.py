@@ -71,7 +71,8 @@ def shown_items(
 def item_record(section: DatasetSection, item_id: str, thumbnail: Thumbnail) -> dict[str, Any]:
     """Label, split, and image or text of an item."""
     row = section.items.get(item_id)
-    record: dict[str, Any] = {"label": row.label if row else "", "split": row.split if row else ""}
+    label = row.label if row and not section.is_dense else ""
+    record: dict[str, Any] = {"label": label, "split": row.split if row else ""}
     if thumbnail.image:
         record |= {"image": thumbnail.image, "width": thumbnail.width, "height": thumbnail.height}
     if thumbnail.text:
@@ -84,7 +85,7 @@ def map_points(section: DatasetSection, store: str) -> dict[str, Any]:
     feature_map, best = section.feature_maps[store], section.rows_of(store)[0]
     test = best.predictions.get("test")
     pairs = {item_id: test.label_and_prediction(i) for i, item_id in enumerate(test.item_ids)} if test else {}
-    labels = {item_id: row.label for item_id, row in section.items.items()}
+    labels = {} if section.is_dense else {item_id: row.label for item_id, row in section.items.items()}
     labels |= {item_id: label for item_id, (label, _) in pairs.items()}
     return {
         "ids": feature_map.item_ids,

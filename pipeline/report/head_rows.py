@@ -30,7 +30,11 @@ from icebox.pipeline.comparison.test_predictions import (
 )
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import Config
+from icebox.pipeline.evaluation.dense import DensePredictions
 from icebox.pipeline.project import paths
+from icebox.pipeline.report import pictures
+from icebox.pipeline.report.pictures import DenseDetails
+from icebox.pipeline.report.thumbnails import Thumbnails
 
 MISTAKES_MAX = 12  # shown of each head
 CONFUSION_PAIRS_MAX = 15  # shown where a matrix would be too large
@@ -52,7 +56,8 @@ class HeadRow:
 
     `predictions` by test split; none where their file is missing or of another run. `further_intervals`: the 95 %
     intervals of the scores on further test sets. `class_scores`: recall with its
-    interval, precision and F1 of each class. `sets`: the scores of its conformal sets, of a classifier.
+    interval, precision and F1 of each class. `sets`: the scores of its conformal sets, of a classifier. `dense`: the
+    worst pictures and the scores by class of a head of masks or boxes.
     """
 
     entry: LeaderboardEntry
@@ -66,6 +71,7 @@ class HeadRow:
     further_intervals: dict[str, Interval]
     class_scores: list[dict[str, Any]]
     sets: SetScores | None
+    dense: DenseDetails | None
 
     @property
     def anchor(self) -> str:
@@ -122,7 +128,9 @@ class HeadRow:
         return "The predictions are not on this machine; to bring them", f"dvc pull {path} && dvc repro -sf report"
 
 
-def collect(config: Config, entries: Sequence[LeaderboardEntry], items: Mapping[str, ManifestRow]) -> list[HeadRow]:
+def collect(
+    config: Config, entries: Sequence[LeaderboardEntry], items: Mapping[str, ManifestRow], thumbnails: Thumbnails
+) -> list[HeadRow]:
     """A row for each entry, with its predictions where they are here."""
     metric = entries[0].metric
     ranks = statistics.ranks([entry.val_score for entry in entries])
@@ -139,15 +147,26 @@ def collect(config: Config, entries: Sequence[LeaderboardEntry], items: Mapping[
             on_folds=on_folds,
             predictions=splits,
             slices=slices.score_slices(splits["test"], items, metric) if splits else [],
-            mistakes=worst_mistakes(splits["test"]) if splits else [],
+            mistakes=worst_mistakes(splits["test"]) if splits and not is_dense(splits["test"]) else [],
             further_intervals=significance.further_intervals(entry, splits, groups),
             class_scores=scores_by_class(splits.get("test"), groups),
             sets=set_scores.of_entry(entry, groups) if splits else None,
+            dense=dense_details(splits.get("test"), entry.store, thumbnails),
         )
         for entry, rank, splits, result, on_folds in zip(
             entries, ranks, predictions, assessed, fold_comparisons, strict=True
         )
     ]
+
+
+def is_dense(predictions: SplitPredictions) -> bool:
+    """Whether they are masks or boxes."""
+    return isinstance(predictions, DensePredictions)
+
+
+def dense_details(test: SplitPredictions | None, store: str, thumbnails: Thumbnails) -> DenseDetails | None:
+    """The worst pictures of a head of masks or boxes whose predictions are here."""
+    return pictures.collect(test, store, thumbnails) if isinstance(test, DensePredictions) else None
 
 
 def scores_by_class(test: SplitPredictions | None, groups: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from icebox.features.manifest import manifest
 from icebox.features.manifest.manifest import ManifestRow
+from icebox.features.manifest.validation import DENSE_TASKS
 from icebox.pipeline.comparison import (
     cautions,
     leaderboard,
@@ -27,6 +28,7 @@ from icebox.pipeline.comparison.test_predictions import (
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.evaluation import metrics
+from icebox.pipeline.evaluation.dense import DensePredictions
 from icebox.pipeline.evaluation.metrics import Metric
 from icebox.pipeline.evaluation.sample import Sample
 from icebox.pipeline.exploration import results
@@ -72,6 +74,11 @@ class DatasetSection:
     def best_floor(self) -> HeadRow | None:
         """The best floor on val, unless it wins or there is none."""
         return None if self.best.is_floor else next((row for row in self.rows if row.is_floor), None)
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether masks or boxes are predicted: the manifest's labels are then hashes of them."""
+        return self.metric.task in DENSE_TASKS
 
     @property
     def is_regression(self) -> bool:
@@ -122,7 +129,8 @@ def collect_dataset(config: Config, name: str, entries: list[LeaderboardEntry]) 
     """The section of one dataset. `entries` stand best on val first."""
     path = paths.manifest(name)
     items = {row.item_id: row for row in manifest.read(path)} if path.exists() else {}
-    rows = head_rows.collect(config, entries, items)
+    thumbnails = Thumbnails(config, name, list(items.values()))
+    rows = head_rows.collect(config, entries, items, thumbnails)
     first_test = next((row.predictions["test"] for row in rows if row.predictions), None)
     stores = [store for store in config.stores if config.stores[store].dataset == name]
     best, floor = rows[0], next((row for row in rows if row.is_floor), None)
@@ -134,7 +142,7 @@ def collect_dataset(config: Config, name: str, entries: list[LeaderboardEntry]) 
         rows=rows,
         stores={store: provenance.collect(config, store) for store in stores},
         feature_maps={store: feature_map for store in stores if (feature_map := results.read(store))},
-        thumbnails=Thumbnails(config, name, list(items.values())),
+        thumbnails=thumbnails,
         axis=strip_axis(rows),
         recommendations=recommendations.recommend(
             [(row.entry, row.significance) for row in rows],
@@ -154,6 +162,8 @@ def class_names(
     """The labels' names, from the manifest or else from predictions; none of a regression."""
     if regression:
         return []
+    if isinstance(predictions, DensePredictions):  # in the manifest, labels are targets' hashes
+        return predictions.classes
     stored = predictions.classes if isinstance(predictions, ClassificationPredictions) else []
     return sorted({row.label for row in items.values()}) or stored
 
@@ -166,7 +176,7 @@ def baseline_of_test(
     if predictions:
         return test_predictions.constant_baseline(predictions.sample, predictions.classes, metric)
     labels = np.array([row.label for row in items.values() if row.split == "test"])
-    if not len(labels) or metric.task == "regression":
+    if not len(labels) or metric.task != "classification":
         return None
     classes, numbers = np.unique(labels, return_inverse=True)
     sample = Sample(numbers, numbers, len(classes))

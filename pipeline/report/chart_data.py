@@ -21,7 +21,7 @@ def collect(section: DatasetSection) -> dict[str, Any]:
     return {
         "score": f"test {section.metric.title}",
         "regression": section.is_regression,
-        "classes": section.classes,
+        "classes": [] if section.is_dense else section.classes,
         "items": shown_items(section, neighbors),
         "neighbors": neighbors,
         "heads": {
@@ -84,7 +84,10 @@ def map_points(section: DatasetSection, store: str) -> dict[str, Any]:
     """A store's map: ids, points by method, labels, and the predictions of the store's best head."""
     feature_map, best = section.feature_maps[store], section.rows_of(store)[0]
     test = best.predictions.get("test")
-    pairs = {item_id: test.label_and_prediction(i) for i, item_id in enumerate(test.item_ids)} if test else {}
+    answered = test if not section.is_dense else None  # masks and boxes are no words
+    pairs = (
+        {item_id: answered.label_and_prediction(i) for i, item_id in enumerate(answered.item_ids)} if answered else {}
+    )
     labels = {} if section.is_dense else {item_id: row.label for item_id, row in section.items.items()}
     labels |= {item_id: label for item_id, (label, _) in pairs.items()}
     return {

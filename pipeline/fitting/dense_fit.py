@@ -89,6 +89,12 @@ class DenseFitter:
         return self._drawn[key]
 
 
+def takes_weights(factory: HeadFactory, candidate: Candidate) -> bool:
+    """Whether a head is fitted with the weights of classes; heads of whole maps get them in any case."""
+    head = factory.with_seed(0)(**candidate)
+    return isinstance(head, MapHead) or "sample_weight" in base.fit_keywords(head)
+
+
 def fit_head(
     factory: HeadFactory, candidates: Sequence[Candidate], data: DenseData, fit: Fit, *, where: str
 ) -> FitResult:

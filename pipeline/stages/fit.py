@@ -61,7 +61,7 @@ def fit_on_pictures(config: Config, input_name: str, head_name: str) -> None:
         scored=({"val": result.val} if result.val else {}) | dict(result.seeds[0].tests),
         train_n=len(data.train),
         further={
-            "class_weights": fit.class_weights,
+            "class_weights": fit.class_weights if dense_fit.takes_weights(factory, grid[0]) else "not taken",
             "seeds": details.scores_by_seed(result) if factory.has_randomness else [],
         },
     )

@@ -85,3 +85,9 @@ def test_a_store_is_never_in_memory_as_a_whole(tmp_path: Path, monkeypatch: pyte
 def test_without_val_it_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(IceboxError, match="expected pictures in val, by which heads are chosen, found none"):
         fit(tmp_path, "pixel_linear", [{}], "rrrrtt")
+
+
+@pytest.mark.parametrize(("name", "takes"), [("pixel_linear", True), ("pixel_conv", True), ("knn", False)])
+def test_heads_without_weights_are_known(name: str, takes: bool) -> None:
+    factory = head_factory.create(PluginEntry(name, {}), "segmentation", "heads")
+    assert dense_fit.takes_weights(factory, {}) is takes

@@ -86,6 +86,7 @@ def extract(
         with ThreadPoolExecutor(workers) as pool:
             encoder = BatchEncoder(read, backbone, pool, batch_size, skip_unreadable)
             size = min(shard_rows, encoder.rows_within(SHARD_BYTES, missing, list(distinct.values())))
+            encoder.batch_size = min(batch_size, size)  # of large maps: what is timed, and compiled for, must fit
             was_compiled = (cache.folder / COMPILED_MARKER).exists()
             compiled = encoder.compile_if_faster(missing, wanted=compiling, was_compiled=was_compiled)
             if compiled:

@@ -11,8 +11,9 @@ from icebox.features import plugins
 from icebox.features.abc.backbone import SETTINGS_FILE, Backbone, damage_explained
 from icebox.features.abc.dataset import Content, Dataset
 from icebox.features.errors import IceboxError, located
-from icebox.features.extraction import consistency
+from icebox.features.extraction import consistency, projection
 from icebox.features.extraction.precision import TRIAL_ITEMS, Precision, resolve_auto_precision, resolve_for_device
+from icebox.features.extraction.projection import Basis, ProjectedBackbone
 from icebox.features.extraction.views import text_of
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.text.pairs import TEXTS
@@ -105,7 +106,26 @@ def load_for_store(config: Config, key: str, source: Dataset, rows: Sequence[Man
             f"backbone '{store.backbone}' takes {backbone.modality}s"
             + ("; perhaps with pairs: siamese" if (modality, backbone.modality) == ("pair", "text") else "")
         )
-    return backbone
+    if store.pca is None:
+        return backbone
+    with located(f"stores.{key}", separator="."):
+        return ProjectedBackbone(backbone, basis_of(config, key, backbone, source, rows))
+
+
+def basis_of(config: Config, key: str, backbone: Backbone, source: Dataset, rows: Sequence[ManifestRow]) -> Basis:
+    """The principal components of a store: those that it began with, or else fitted now, and kept."""
+    store = config.stores[key]
+    assert store.pca is not None
+    origin = projection.origin_of(backbone, store.pca, store.dataset)
+    own, kept = paths.store(key) / projection.FILE, paths.PROJECTIONS / f"{origin}.npz"
+    bases = [basis for path in (own, kept) if path.exists() and (basis := projection.read(path)).origin == origin]
+    if not bases:
+        view = store.expanded_views[0]
+        bases = [projection.fit(backbone, rows, source.read, view, k=store.pca, origin=origin)]
+        logger.info("%s: %d principal components of the cells of train, fitted", key, store.pca)
+    for path in (own, kept):
+        bases[0].write(path)
+    return bases[0]
 
 
 def sample_contents(rows: Sequence[ManifestRow], source: Dataset, view: str) -> list[Content]:
@@ -128,6 +148,8 @@ def draft_shift(config: Config, key: str, draft: Backbone, contents: Sequence[Co
         precision=draft.spec["precision"],
         **store.options | {"decode": "exact"},
     )
+    if isinstance(draft, ProjectedBackbone):
+        exact = ProjectedBackbone(exact, draft.basis)
     return consistency.draft_distance(draft, exact, contents)
 
 

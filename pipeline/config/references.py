@@ -3,7 +3,7 @@
 from icebox.features import plugins
 from icebox.features.errors import IceboxError, located, suggestion
 from icebox.features.manifest.validation import DENSE_TASKS, Task
-from icebox.features.nn.output_names import refuse_large_grids
+from icebox.features.nn.output_names import holds_map, refuse_large_grids
 from icebox.features.text.pairs import PAIR, TEXTS
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.decide import ARGMAX
@@ -179,6 +179,8 @@ def check_store(store: Store, family: str, where: str) -> None:
     for option in store.options:
         if not plugin_schema.accepts(file, "load", option):
             raise IceboxError(f"{where}.{option}: backbone family '{family}' has no such option; leave it out")
+    if store.pca is not None and not holds_map(store.outputs or []):
+        raise IceboxError(f"{where}.pca: is of maps, and the outputs hold none; store LAYER:map, or leave it out")
     if store.views and store.pairs == "siamese":
         raise IceboxError(f"{where}.views: siamese pairs have the views first and second; leave views out")
     with located(where, separator="."):
@@ -203,6 +205,11 @@ def check_unfreeze(config: Config) -> None:
         check_known("store", unfreeze.store, list(config.stores), f"{where}.store")
         check_known("head", unfreeze.start_head, list(config.heads), f"{where}.start")
         check_known("input of a store", unfreeze.start_input, list(config.every_input()), f"{where}.start")
+        if config.stores[unfreeze.store].pca is not None:
+            raise IceboxError(
+                f"{where}.store: a network gives whole maps, and '{unfreeze.store}' holds principal components; begin "
+                "from a store without `pca`"
+            )
         for kind, names in (("heads", config.heads), ("backbones", config.backbones), ("pretrain", config.pretrain)):
             if key in names:
                 raise IceboxError(f"{where}: this name stands under {kind}: too; give one of them another")

@@ -120,6 +120,7 @@ class Store(Section):
     output that is a map the whole picture is stretched to it. `decode: exact` resizes just as torchvision does, slower
     and by 2 levels at most apart from `fast`, and `draft` decodes large JPEGs smaller.
     `prompt` stands before each text: a name of the network's own prompts, or a text; "" is none.
+    `pca`: the number of principal components of train that are kept of each cell of a map.
     `input` is what heads see of it: everything, unless it says otherwise. More ways to see it stand under `inputs`.
     """
 
@@ -134,12 +135,15 @@ class Store(Section):
     size: Side | Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
     decode: Literal["fast", "exact", "draft"] = "fast"
     prompt: str | None = None
+    pca: Annotated[int, Field(ge=1, le=65_536)] | None = None
     input: Input = Input()
 
     @property
     def extraction(self) -> dict[str, Any]:
         """The settings that determine its features, besides its dataset and backbone."""
-        unset = {"prompt"} if self.prompt is None else set()
+        unset = {
+            name for name in ("prompt", "pca") if getattr(self, name) is None
+        }  # stamps of settings once lacked them
         return self.model_dump(exclude={"dataset", "backbone", "input", *unset})
 
     @property

@@ -18,7 +18,9 @@ import joblib
 
 from icebox.features import files, fingerprint, plugins
 from icebox.features.errors import IceboxError
+from icebox.features.extraction import projection
 from icebox.features.extraction.precision import Precision, Stored
+from icebox.features.extraction.projection import Basis
 from icebox.features.extraction.views import IDENTITY
 from icebox.features.manifest.validation import Task
 from icebox.features.store.feature_store import FeatureStore
@@ -39,10 +41,11 @@ DAMAGED = (  # errors of pickle, and of what it calls, at bytes that are no whol
 class Bundle:
     """A fitted head (a classifier over class numbers, or a regressor and no classes) and where its features come from.
 
-    The backbone is loaded with `outputs`, those of the store, and further `options`. The head takes `head_outputs` of
-    these (all where that is empty), side by side, in `view`. `pairs`: whether its items are pairs of texts. `clean`:
-    the steps of features/text/cleaning.py by which its texts were cleaned. `source` and `parameters` are those of the
-    dataset in params.yaml, by which further items are read ("" and None in bundles that did not keep them yet).
+    The backbone is loaded with `outputs`, those of the store, and further `options`; its maps are projected on the
+    `basis`, where there is one. The head takes `head_outputs` of these (all where that is empty), side by side, in
+    `view`. `pairs`: whether its items are pairs of texts. `clean`: the steps of features/text/cleaning.py by which its
+    texts were cleaned. `source` and `parameters` are those of the dataset in params.yaml, by which further items are
+    read ("" and None in bundles that did not keep them yet).
     """
 
     head: Any
@@ -56,6 +59,7 @@ class Bundle:
     precision: Precision
     stored: Stored
     options: dict[str, Any] = field(default_factory=dict)
+    basis: Basis | None = None
     head_outputs: list[str] = field(default_factory=list)
     view: str = IDENTITY
     pairs: bool = False
@@ -88,6 +92,7 @@ def for_store(
         precision=store.spec["precision"],
         stored=store.spec["stored"],
         options=entry.options,
+        basis=None if entry.pca is None else projection.read(store.folder / projection.FILE),
         head_outputs=list(selection.outputs),
         view=selection.views[0],
         pairs=datasets.source(config, entry.dataset).modality == "pair",

@@ -17,6 +17,7 @@ from icebox.features.abc.dataset import Content, Pair
 from icebox.features.errors import IceboxError, ItemError, located
 from icebox.features.extraction.extract import fingerprint_of
 from icebox.features.extraction.precision import to_storage_dtype
+from icebox.features.extraction.projection import ProjectedBackbone
 from icebox.features.extraction.views import prepare
 from icebox.features.json_files import read_json
 from icebox.features.manifest.validation import DENSE_TASKS
@@ -126,6 +127,8 @@ def open_head(name: str, *, trust: bool = False) -> OpenHead:
     backbone = backbones.load(
         opened.backbone, opened.family, opened.outputs, precision=opened.precision, **opened.options
     )
+    if opened.basis is not None:
+        backbone = ProjectedBackbone(backbone, opened.basis)
     if fingerprint_of({**backbone.spec, "stored": opened.stored}) != opened.fingerprint:
         raise IceboxError(
             f"predict {name}: the backbone in {paths.backbone(opened.backbone)} is not the one this head was fitted on "

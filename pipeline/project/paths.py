@@ -11,6 +11,7 @@ PARAMS = Path("params.yaml")
 SCHEMA = Path("params.schema.json")  # of params.yaml, for editors; kept in git, so that a clone has it
 STORES = Path("data/stores")
 PRECISIONS = Path(".icebox/plans")  # `precision: auto` as resolved; under its first name, since records must last
+PROJECTIONS = Path(".icebox/projections")  # principal components of stores, which outlive a store's folder
 UNFREEZE = Path(".icebox/unfreeze")
 TRAININGS = Path(".icebox/trainings")
 PLAN = Path("data/plan")

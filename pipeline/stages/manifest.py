@@ -9,7 +9,7 @@ from icebox.features import files
 from icebox.features.abc.account import Remark
 from icebox.features.abc.dataset import Dataset, DenseDataset
 from icebox.features.errors import IceboxError
-from icebox.features.extraction import precision
+from icebox.features.extraction import precision, projection
 from icebox.features.manifest import manifest
 from icebox.features.manifest.leakage import Finding, resolve_leakage
 from icebox.features.manifest.manifest import ManifestRow
@@ -100,12 +100,16 @@ def write_summary(config: Config, key: str, counts: Counter[str], *, classes: Se
 
 
 def keep_shards(store: str) -> None:
-    """Put a store's whole shards into the cache, and record the precision that `auto` was resolved to for them.
+    """Put a store's whole shards and its principal components into the cache, and record the precision that `auto`
+    was resolved to for them.
 
     A store that was pulled from elsewhere has no record on this machine yet. Raises IceboxError where a shard or the
     index can't be read now: DVC would then delete the only copy.
     """
     folder = paths.store(store)
+    if (folder / projection.FILE).exists():
+        basis = projection.read(folder / projection.FILE)
+        basis.write(paths.PROJECTIONS / f"{basis.origin}.npz")
     adopt(folder, paths.shards(), wait=paths.shared_cache() is not None)
     try:
         stored = index.read(folder)

@@ -3,8 +3,9 @@
 from itertools import chain
 
 from icebox.features.errors import IceboxError
-from icebox.features.extraction import consistency
+from icebox.features.extraction import consistency, projection
 from icebox.features.extraction.extract import fingerprint_of
+from icebox.features.extraction.projection import ProjectedBackbone
 from icebox.features.extraction.views import view_items
 from icebox.features.manifest import manifest
 from icebox.features.store.cache import RowLocation
@@ -26,6 +27,8 @@ def check(config: Config, name: str) -> int:
         precision=store.spec.get("precision", "float32"),
         **entry.options,
     )
+    if entry.pca is not None:
+        backbone = ProjectedBackbone(backbone, projection.read(store.folder / projection.FILE))
     if fingerprint_of({**backbone.spec, "stored": store.spec.get("stored")}) != store.fingerprint:
         raise IceboxError(
             f"stores.{name}: backbone, outputs or code are no longer those of the store; run: dvc repro extract@{name}"

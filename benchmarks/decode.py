@@ -21,7 +21,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from icebox.features.backbones.torchvision import DRAFT, EXACT, FAST, TorchvisionBackbone
+from icebox.features.backbones.torchvision import TorchvisionBackbone
+from icebox.features.nn.image_backbone import DRAFT, EXACT, FAST
 from icebox.features.weights import torchvision_models
 
 MODEL = "resnet18"

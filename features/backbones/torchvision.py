@@ -6,25 +6,20 @@ Letters: b batch, h height, w width.
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import safetensors.torch
 import torch
-from torch import Tensor
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from icebox.features import fingerprint
 from icebox.features.abc.backbone import WEIGHTS_FILE, read_settings, write_settings
-from icebox.features.abc.dataset import Content, Modality
 from icebox.features.errors import IceboxError, suggestion
-from icebox.features.images.decoding import to_pixels
 from icebox.features.images.input_size import Size, refuse_unsupported_size, scale_preprocess
-from icebox.features.images.resizing import resize, resize_and_crop
 from icebox.features.json_files import Shape
-from icebox.features.nn.backbone import TorchBackbone
-from icebox.features.nn.layer_outputs import LAST, Inputs
-from icebox.features.nn.normalization import normalize_images
+from icebox.features.nn.image_backbone import DECODES, FAST, ImageBackbone
+from icebox.features.nn.layer_outputs import LAST
 from icebox.features.nn.output_names import holds_map
 from icebox.features.weights import checkpoints, torchvision_models
 
@@ -32,9 +27,6 @@ VERSION = 4  # 3: batch norm folded into the convolutions; 4: resized by vector 
 DEFAULT_OUTPUTS = (LAST,)
 RANDOM = "random"
 PREPROCESS: Shape = {"resize": [int], "crop": [int], "interpolation": str, "mean": [float], "std": [float]}
-# exact: resized by Pillow, as torchvision does; fast: within 2 levels of that, three times as fast
-# (features/images/resizing.py); draft: fast, and a large JPEG is decoded at 1/2, 1/4 or 1/8 of its size
-FAST, EXACT, DRAFT = DECODES = ("fast", "exact", "draft")
 logger = logging.getLogger("icebox")
 
 
@@ -169,38 +161,5 @@ def load(
     return backbone
 
 
-class TorchvisionBackbone(TorchBackbone):
-    """Images are decoded, resized and cropped on the CPU; scaled, normalized and encoded on `device`."""
-
-    modality: ClassVar[Modality] = "image"
-
-    def prepare(self, content: Content) -> Tensor:
-        """One image → uint8 (3, h, w), equal to the output of the weights' own transforms before normalization."""
-        steps = self.spec["preprocess"]
-        if len(steps["resize"]) == 2:
-            return self.prepare_framed(content)
-        (shorter,), crop = steps["resize"], tuple((steps["crop"] * 2)[:2])
-        pixels = to_pixels(content, draft=shorter if steps["decode"] == DRAFT else None)
-        exact = steps["decode"] == EXACT
-        cropped = resize_and_crop(pixels, shorter=shorter, crop=crop, interpolation=steps["interpolation"], exact=exact)
-        return to_color_tensor(cropped)
-
-    def prepare_framed(self, content: Content) -> Tensor:
-        """One image → uint8 (3, h, w), all of it, stretched to the network's input."""
-        steps = self.spec["preprocess"]
-        size = tuple((steps["crop"] * 2)[:2])
-        exact = steps["decode"] == EXACT
-        return to_color_tensor(resize(to_pixels(content), size, interpolation=steps["interpolation"], exact=exact))
-
-    def inputs(self, prepared: Sequence[Tensor]) -> Inputs:
-        """b images, uint8 (3, h, w) each → (b, 3, h, w), normalized, in the network's precision."""
-        mean, std = (self.spec["preprocess"][name] for name in ("mean", "std"))
-        dtype = self.layer_outputs.dtype
-        return Inputs((normalize_images(prepared, mean=mean, std=std, dtype=dtype, device=self.device),))
-
-
-def to_color_tensor(pixels: np.ndarray) -> Tensor:
-    """uint8 (h, w) or (h, w, 3) → (3, h, w), grey repeated."""
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
-    return torch.from_numpy(np.require(pixels, requirements="W")).permute(2, 0, 1)
+class TorchvisionBackbone(ImageBackbone):
+    """Images are decoded, resized and cropped on the CPU as the weights' own transforms do."""

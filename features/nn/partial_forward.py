@@ -52,7 +52,7 @@ class PartialForward:
             try:
                 with self.entered():
                     outputs = layer_outputs.tensors(self.inputs(activations, inputs))
-            except (RuntimeError, ValueError, AssertionError, TypeError, AttributeError) as reason:
+            except (RuntimeError, ValueError, AssertionError, TypeError, AttributeError, KeyError) as reason:
                 raise IceboxError(f"this network can't be entered behind {block}: {reason}") from reason
         for name, values in expected.items():
             if not torch.allclose(outputs[name], values, rtol=TOLERANCE, atol=TOLERANCE * float(values.abs().max())):

@@ -95,6 +95,18 @@ def path_values(file: Path, function: str, parameters: dict[str, Any]) -> list[P
     return paths
 
 
+def function_names(file: Path, parameters: dict[str, Any]) -> list[str]:
+    """The project's own functions that the parameters of `fetch` name: those whose annotation names Function."""
+    if not defines(file, "fetch"):
+        return []
+    annotated = {
+        argument.arg
+        for argument in definition(file, "fetch").args.kwonlyargs
+        if argument.annotation is not None and "Function" in ast.unparse(argument.annotation)
+    }
+    return [value for name, value in parameters.items() if name in annotated and value is not None]
+
+
 def flattened(value: Any) -> list[str]:
     """The paths of an argument: one, several, or some for each split."""
     if isinstance(value, dict):

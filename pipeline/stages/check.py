@@ -7,11 +7,14 @@ key that has a default need not stand in params.yaml. What only says how to run 
 
 import json
 import shutil
+from pathlib import Path
 from typing import Any
 
-from icebox.features import files, plugins
+from icebox.features import files, fingerprint, plugins
+from icebox.features.errors import located
 from icebox.features.manifest import manifest
 from icebox.features.manifest.validation import DENSE_TASKS
+from icebox.features.weights import project_code
 from icebox.pipeline.catalog import datasets
 from icebox.pipeline.config import json_schema, plugin_schema
 from icebox.pipeline.config.schema import NO_DATA, Config, PluginEntry
@@ -33,7 +36,7 @@ def run(config: Config, key: str | None = None) -> None:
     files.write_text(paths.generated(NO_DATA), "{}\n")
     for kind, (package, entries) in plugin_entries(config).items():
         for name, entry in entries.items():
-            files.write_text(paths.code_stamp(kind, name), f"{stamps.code_of(plugins.file(package, entry.family))}\n")
+            files.write_text(paths.code_stamp(kind, name), f"{plugin_code(package, entry, f'{kind}.{name}')}\n")
     for name in config.datasets:
         files.write_text(paths.raw_stamp(name), f"{raw_data_stamp(config, name)}\n")
     for name, code in stages().items():
@@ -53,6 +56,17 @@ def raw_data_stamp(config: Config, name: str) -> str:
         record=paths.raw_record(name),
         summary=paths.dataset_summary(name),
     )
+
+
+def plugin_code(package: str, entry: PluginEntry, where: str) -> str:
+    """The stamp of a plugin's code and of the project's own functions that its parameters name; none is imported."""
+    file = plugins.file(package, entry.family)
+    code = stamps.code_of(file)
+    with located(where, separator="."):
+        named = [
+            project_code.code_hash(name, Path.cwd()) for name in plugin_schema.function_names(file, entry.parameters)
+        ]
+    return fingerprint.of_settings([code, *named]) if named else code
 
 
 def plugin_entries(config: Config) -> dict[str, tuple[str, dict[str, PluginEntry]]]:

@@ -3,6 +3,7 @@
 A new one needs a line in SETTINGS only where a keyword of its `fetch` or `pretraining` has no default.
 """
 
+import contextlib
 import inspect
 import io
 from pathlib import Path
@@ -41,6 +42,17 @@ def tiny_vit(folder: Path) -> None:
     family("transformers_vision").fetch(folder, weights="random", config=source)
 
 
+def own_network(folder: Path) -> None:
+    source = folder.parent / f"{folder.name}-source"
+    source.mkdir(exist_ok=True)
+    (source / "own_net.py").write_text(
+        "from torch import nn\n\n\ndef make(width):\n    pool = nn.AdaptiveAvgPool2d(1), nn.Flatten()\n"
+        "    return nn.Sequential(nn.Conv2d(3, width, 3), nn.ReLU(), *pool, nn.Linear(width, 5))\n"
+    )
+    with contextlib.chdir(source):
+        family("module").fetch(folder, build="own_net:make", arguments={"width": 6}, weights="random", size=16)
+
+
 def training(name: str) -> Pretraining:
     """A small training: of a family that takes a dataset, on the first of these whose content it takes."""
     pretraining = family(name).pretraining
@@ -58,6 +70,8 @@ def fill(name: str, folder: Path) -> None:
     """Make a backbone as small as can be."""
     if name == "transformers_vision":
         tiny_vit(folder)
+    elif name == "module":
+        own_network(folder)
     elif name in TRAINED:
         pretrain(training(name), folder, family=name)
     else:
@@ -80,10 +94,12 @@ TRAINED = [name for name in NAMES if hasattr(family(name), "pretraining")]
 OF_PAIRS = [name for name in NAMES if "takes_pairs" in plugins.file("icebox.features.backbones", name).read_text()]
 
 
-def contents(modality: str) -> list:
+def contents(modality: str, name: str = "") -> list:
     if modality == "text":
         return TEXTS
     random = np.random.default_rng(0)
+    if name == "as_is":
+        return list(random.normal(size=(3, 1, 10)).astype(np.float32))
     if modality == "sequence":
         return [random.normal(size=(length, 10)).astype(np.float32) for length in (3, 9, 5)]
     arrays = [random.integers(0, 256, shape, np.uint8) for shape in [(8, 8), (28, 28), (40, 30, 3), (300, 200, 3)]]
@@ -113,7 +129,7 @@ def load(name: str, folder: Path) -> Backbone:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_feature_does_not_depend_on_its_batch_mates(name, made):
     network = load(name, made(name))
-    prepared = [network.prepare(content) for content in contents(network.modality)]
+    prepared = [network.prepare(content) for content in contents(network.modality, name)]
     together = network.encode(prepared)
     for i, item in enumerate(prepared):
         for output, alone in network.encode([item]).items():
@@ -138,7 +154,7 @@ def test_pairs_pass_alone_as_with_others_and_turned_round_they_differ(name, made
 @pytest.mark.parametrize("name", NAMES)
 def test_it_gives_a_finite_float32_row_an_item_for_each_output(name, made):
     network = load(name, made(name))
-    items = contents(network.modality)
+    items = contents(network.modality, name)
     features = network.encode([network.prepare(content) for content in items])
     assert tuple(features) == tuple(network.outputs)
     assert tuple(family(name).DEFAULT_OUTPUTS) in (tuple(network.outputs), ())  # (): the network's own decide
@@ -154,7 +170,7 @@ def test_a_network_has_blocks_to_unfreeze(name, made):
     backbone = load(name, made(name))
     if not isinstance(backbone, TorchBackbone):
         pytest.skip("no network")
-    inputs = backbone.inputs([backbone.prepare(content) for content in contents(backbone.modality)[:2]])
+    inputs = backbone.inputs([backbone.prepare(content) for content in contents(backbone.modality, name)[:2]])
     backbone.layer_outputs.make_trainable()
     network = backbone.layer_outputs.network
     found = blocks.names(network, lambda: backbone.layer_outputs.tensors(inputs).values())
@@ -166,7 +182,7 @@ def test_a_network_has_blocks_to_unfreeze(name, made):
 def test_loaded_twice_it_is_the_same(name, made):
     first, second = load(name, made(name)), load(name, made(name))
     assert fingerprint_of(first.spec) == fingerprint_of(second.spec)
-    item = contents(first.modality)[1]
+    item = contents(first.modality, name)[1]
     for output, values in first.encode([first.prepare(item)]).items():
         np.testing.assert_array_equal(values, second.encode([second.prepare(item)])[output])
 
@@ -196,7 +212,7 @@ def test_a_network_saved_and_loaded_again_gives_the_same_features(name, made, tm
     if not isinstance(first, TorchBackbone):
         return
     first.save(tmp_path)
-    items = [first.prepare(content) for content in contents(first.modality)[:3]]
+    items = [first.prepare(content) for content in contents(first.modality, name)[:3]]
     for output, values in load(name, tmp_path).encode(items).items():
         np.testing.assert_array_equal(values, first.encode(items)[output])
 

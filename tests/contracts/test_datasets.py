@@ -104,10 +104,17 @@ def huggingface(folder: Path) -> Dataset:
     return source("huggingface")(path=str(folder / "saved"), first="first", second="second")
 
 
+def features(folder: Path) -> Dataset:
+    random = np.random.default_rng(0)
+    np.savez(folder / "own.npz", X=random.normal(size=(12, 4)), y=np.arange(12) % 3)
+    return source("features")(path=folder / "own.npz")
+
+
 MAKERS: dict[str, Callable[[Path], Dataset]] = {
     "csv_text": csv_text,
     "docstrings": lambda folder: source("docstrings")(libraries=("joblib", "h5py")),
     "fashion_mnist": lambda folder: idx_files("fashion_mnist", folder),
+    "features": features,
     "huggingface": huggingface,
     "image_arrays": image_arrays,
     "image_boxes": image_boxes,

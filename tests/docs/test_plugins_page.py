@@ -15,7 +15,7 @@ from icebox.pipeline.stages import extract, fetch, fit, manifest
 from tests.conftest import make_raw_data
 
 PAGE = (site.DOCS / "plugins.md").read_text()
-FILES = dict(re.findall(r"```python\n# (plugins/\S+)\n(.*?)```", PAGE, flags=re.DOTALL))
+FILES = dict(re.findall(r"```python\n# (\S+\.py)\n(.*?)```", PAGE, flags=re.DOTALL))
 PHOTOS = {"datasets": {"photos": {"source": "image_folder", "path": "raw/photos"}}}
 
 
@@ -35,11 +35,11 @@ def project(tmp_path, monkeypatch) -> Path:
     random = np.random.default_rng(0)
     y = np.arange(90) % 3
     (tmp_path / "data/raw").mkdir(parents=True)
-    np.savez(tmp_path / "data/raw/embeddings.npz", X=random.normal(size=(90, 16)) + 3 * y[:, None], labels=y)
+    np.savez(tmp_path / "data/raw/embeddings.npz", X=random.normal(size=(90, 16)) + 3 * y[:, None], y=y)
     torch.manual_seed(0)
     network = torch.nn.ModuleList([torch.nn.Conv2d(3, 16, 3), torch.nn.Identity(), torch.nn.Conv2d(16, 32, 3)])
     (tmp_path / "weights").mkdir()
-    state = network.state_dict() | {"classifier.weight": torch.zeros(2, 32)}
+    state = network.state_dict() | {"5.weight": torch.zeros(2, 32), "5.bias": torch.zeros(2)}
     torch.save(
         {"state_dict": {f"module.{name}": tensor for name, tensor in state.items()}}, tmp_path / "weights/small_net.pth"
     )
@@ -55,7 +55,7 @@ def test_each_plugin_runs_and_its_head_learns(project):
         manifest.run(config, entry.dataset)
         extract.run(config, store)
         fit.run(config, f"{store}-extra_trees")
-    assert icebox.FeatureStore("data/stores/embeddings-as_they_are").load().shape == (90, 16)
+    assert icebox.FeatureStore("data/stores/embeddings-as_is").load().shape == (90, 16)
     assert icebox.FeatureStore("data/stores/photos-small_net").load().shape == (60, 32)
     paths = [f"raw/photos/{name}" for name in ("bright/00.png", "dark/01.png")]
     assert icebox.load("photos-small_net/extra_trees").predict(paths).tolist() == ["bright", "dark"]

@@ -1,0 +1,169 @@
+"""Features made elsewhere: vectors from a tool, a simulation or another network, one a row, in arrays or a table."""
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from icebox.features.abc.dataset import Content, Dataset, Item, Modality
+from icebox.features.datasets.readers.npy import read_column, read_npy
+from icebox.features.datasets.readers.npz import array_names, read_arrays
+from icebox.features.datasets.readers.tables import parquet_rows
+from icebox.features.datasets.readers.tables.cells import as_text
+from icebox.features.errors import IceboxError
+from icebox.features.splits import canonical_split_name
+
+SUFFIXES = (".npz", ".npy", ".parquet")
+Part = Mapping[str, np.ndarray]  # `x` (n, d), and those there are of `y`, `split`, `ids` and `groups`, (n,) each
+
+
+class Source(Dataset):
+    """One item a row of `x`: a vector of d numbers, with a label or (`task: regression`) a number to predict.
+
+    `path` is an .npz, .npy or .parquet file, or one for each split ({train: …, test: …}). Of an .npz, `x`, `y`,
+    `split`, `ids` and `groups` are names of arrays, of Parquet names of columns; `x` is there a column of lists, or
+    else all columns of numbers that have no other name here. An .npy holds the vectors alone: their `labels` are an
+    .npy of its own, or a text file of one a line. All but the vectors and the labels may be missing.
+    """
+
+    modality: Modality = "sequence"
+
+    def __init__(
+        self,
+        *,
+        path: Path | dict[str, Path],
+        labels: Path | dict[str, Path] | None = None,
+        x: str = "X",
+        y: str = "y",
+        split: str = "split",
+        ids: str = "ids",
+        groups: str = "groups",
+    ) -> None:
+        self.path, self.labels = path, labels
+        self.names = {"x": x, "y": y, "split": split, "ids": ids, "groups": groups}
+
+    def items(self) -> Iterator[Item]:
+        """The rows in their order, by the id of `ids`, or else by their number, after the split of a file of its own.
+
+        Raises IceboxError for a file that is missing, of another kind or damaged, and for arrays that do not fit.
+        """
+        for part, arrays in self._parts.items():
+            n = len(arrays["x"])
+            columns = {name: self._texts(arrays.get(name), name, n, part) for name in ("y", "split", "ids", "groups")}
+            if self.labelled and columns["y"] is None:
+                raise IceboxError(
+                    f"datasets: {self._file(part)}: found no '{self.names['y']}'; name the labels by `y`, "
+                    "or give their file by `labels`"
+                )
+            labels, splits, ids, groups = columns.values()
+            for row in range(n):
+                yield Item(
+                    item_id=ids[row] if ids else f"{part}/{row}" if part else str(row),
+                    source=f"{part}/{row}",
+                    label=labels[row] if labels and self.labelled else "",
+                    split=canonical_split_name(part or (splits[row] if splits else "")),
+                    group=groups[row] if groups else "",
+                )
+
+    def read(self, source: str) -> Content:
+        """A vector, as a sequence of one step: float32 (1, d)."""
+        part, _, row = source.rpartition("/")
+        vectors = self._parts.get(part, {"x": np.empty((0, 0))})["x"]
+        if not row.isdecimal() or int(row) >= len(vectors):
+            raise IceboxError(f"datasets: {self._file(part)} has no row '{source}'")
+        vector: np.ndarray = vectors[int(row)][None].astype(np.float32)
+        return vector
+
+    def elsewhere(self, path: Path, *, labelled: bool) -> "Source | None":
+        """The vectors of another file; without labels it needs no `y`."""
+        if path.suffix.lower() not in SUFFIXES:
+            return None
+        return self._changed(path=path, labels=None, labelled=labelled)
+
+    def _file(self, part: str) -> Path:
+        return Path(self.path[part] if isinstance(self.path, Mapping) else self.path)
+
+    @cached_property
+    def _parts(self) -> dict[str, Part]:
+        """{split, or "": arrays}; all vectors have one length."""
+        parts = self.path if isinstance(self.path, Mapping) else {"": self.path}
+        labels = self.labels if isinstance(self.labels, Mapping) else {"": self.labels}
+        read = {part: self._read(Path(path), labels.get(part)) for part, path in parts.items()}
+        if len(widths := {arrays["x"].shape[1] for arrays in read.values()}) > 1:
+            raise IceboxError(f"datasets: {self.path}: vectors of different lengths: {sorted(widths)}")
+        return read
+
+    def _read(self, path: Path, labels: Path | None) -> Part:
+        """The arrays of one file, under our names."""
+        kind = path.suffix.lower()
+        if kind == ".parquet":
+            arrays = self._table(path)
+        elif kind == ".npy":
+            arrays = {"x": read_npy(path)}
+        elif kind == ".npz":
+            wanted = list(self.names.values())
+            stored = read_arrays(path, wanted, f"arrays {', '.join(wanted)}")
+            arrays = {ours: stored[name] for ours, name in self.names.items() if name in stored}
+        else:
+            raise IceboxError(f"datasets: {path}: expected one of {', '.join(SUFFIXES)}, found '{path.suffix}'")
+        if "x" not in arrays:
+            there = ", ".join(array_names(path, "vectors")[:20])
+            raise IceboxError(f"datasets: {path}: no array '{self.names['x']}'; `x` names it; there are: {there}")
+        if labels is not None:
+            arrays["y"] = read_column(Path(labels))
+        vectors = arrays["x"]
+        if vectors.ndim != 2 or vectors.dtype.kind not in "fiub" or not vectors.size:
+            raise IceboxError(
+                f"datasets: {path}: {self.names['x']}: expected numbers (n, d), found {vectors.dtype} {vectors.shape}"
+            )
+        bad = np.flatnonzero(~np.isfinite(vectors.astype(np.float32)).all(1))
+        if len(bad):
+            raise IceboxError(
+                f"datasets: {path}: {len(bad)} rows hold numbers that are not finite (or beyond float32), first row "
+                f"{bad[0]}; fill them in, or leave these rows out"
+            )
+        return arrays
+
+    def _table(self, path: Path) -> dict[str, np.ndarray]:
+        """Columns of a Parquet file."""
+        import pyarrow
+
+        with parquet_rows.damage_explained(path):
+            table = parquet_rows.open_file(path).read()
+            columns = {name: table.column(name) for name in table.column_names}
+            arrays = {
+                ours: np.array(columns[name].to_pylist(), object)
+                for ours, name in self.names.items()
+                if ours != "x" and name in columns
+            }
+            if self.names["x"] in columns:
+                arrays["x"] = np.array(columns[self.names["x"]].to_pylist(), np.float64)
+                return arrays
+            others = [name for name in columns if name not in self.names.values()]
+            kinds = {name: columns[name].type for name in others}
+            numbers = [n for n in others if pyarrow.types.is_integer(kinds[n]) or pyarrow.types.is_floating(kinds[n])]
+            if left := [name for name in others if name not in numbers]:
+                self.account.note("passed_over", "columns that hold no numbers, passed over", ", ".join(left))
+            if not numbers:
+                raise IceboxError(
+                    f"datasets: {path}: no column '{self.names['x']}' and none of numbers; "
+                    f"there are: {', '.join(columns)}"
+                )
+            arrays["x"] = np.stack([columns[name].to_numpy() for name in numbers], axis=1).astype(np.float64)
+            return arrays
+
+    def _texts(self, values: np.ndarray | None, name: str, n: int, part: str) -> list[str] | None:
+        """A column of one value a row as text; None where there is none."""
+        if values is None:
+            return None
+        flat: np.ndarray = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+        place = self._file(part)
+        if flat.shape != (n,):
+            raise IceboxError(
+                f"datasets: {place}: {self.names[name]}: expected {n} values, one a row of "
+                f"{self.names['x']}, found {values.shape}"
+            )
+        listed: list[Any] = flat.tolist()
+        return [as_text(value, f"{place}, row {row}", self.names[name]) for row, value in enumerate(listed)]

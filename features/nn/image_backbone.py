@@ -1,0 +1,70 @@
+"""The base class of backbones that take RGB or grey pictures, resized, cropped and normalized.
+
+Letters: b batch, c channels, h height, w width.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from icebox.features.abc.dataset import Content, Modality
+from icebox.features.images.decoding import to_image, to_pixels
+from icebox.features.images.resizing import resize, resize_and_crop
+from icebox.features.nn.backbone import TorchBackbone
+from icebox.features.nn.layer_outputs import Inputs
+from icebox.features.nn.normalization import normalize_images
+
+# exact: resized by Pillow, as torchvision does; fast: within 2 levels of that, three times as fast
+# (features/images/resizing.py); draft: fast, and a large JPEG is decoded at 1/2, 1/4 or 1/8 of its size
+FAST, EXACT, DRAFT = DECODES = ("fast", "exact", "draft")
+
+
+class ImageBackbone(TorchBackbone):
+    """Images are decoded, resized and cropped on the CPU; scaled, normalized and encoded on `device`.
+
+    `spec["preprocess"]` has `resize` ([shorter side] or [height, width]), `crop` (a side or both), `interpolation`,
+    `decode`, and a `mean` and `std` a channel: three, or one where the network takes grey pictures.
+    """
+
+    modality: ClassVar[Modality] = "image"
+
+    def prepare(self, content: Content) -> Tensor:
+        """One image → uint8 (c, h, w), equal to the output of the weights' own transforms before normalization."""
+        steps = self.spec["preprocess"]
+        if len(steps["resize"]) == 2:
+            return self.prepare_framed(content)
+        (shorter,), crop = steps["resize"], tuple((steps["crop"] * 2)[:2])
+        pixels = self.pixels(content, draft=shorter if steps["decode"] == DRAFT else None)
+        exact = steps["decode"] == EXACT
+        cropped = resize_and_crop(pixels, shorter=shorter, crop=crop, interpolation=steps["interpolation"], exact=exact)
+        return to_tensor(cropped, channels=len(steps["mean"]))
+
+    def prepare_framed(self, content: Content) -> Tensor:
+        """One image → uint8 (c, h, w), all of it, stretched to the network's input."""
+        steps = self.spec["preprocess"]
+        size = tuple((steps["crop"] * 2)[:2])
+        exact = steps["decode"] == EXACT
+        resized = resize(self.pixels(content), size, interpolation=steps["interpolation"], exact=exact)
+        return to_tensor(resized, channels=len(steps["mean"]))
+
+    def pixels(self, content: Content, *, draft: int | None = None) -> np.ndarray:
+        """One image as uint8 (h, w) or (h, w, 3); (h, w) always for a network of grey pictures."""
+        if len(self.spec["preprocess"]["mean"]) == 1:
+            return np.asarray(to_image(content).convert("L"))
+        return to_pixels(content, draft=draft)
+
+    def inputs(self, prepared: Sequence[Tensor]) -> Inputs:
+        """b images, uint8 (c, h, w) each → (b, c, h, w), normalized, in the network's precision."""
+        mean, std = (self.spec["preprocess"][name] for name in ("mean", "std"))
+        dtype = self.layer_outputs.dtype
+        return Inputs((normalize_images(prepared, mean=mean, std=std, dtype=dtype, device=self.device),))
+
+
+def to_tensor(pixels: np.ndarray, *, channels: int) -> Tensor:
+    """uint8 (h, w) or (h, w, 3) → (c, h, w), grey repeated."""
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], channels, axis=2)
+    return torch.from_numpy(np.require(pixels, requirements="W")).permute(2, 0, 1)

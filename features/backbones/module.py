@@ -40,7 +40,7 @@ def fetch(
     *,
     weights: str,
     build: Function | None = None,
-    arguments: dict[str, int | float | str | bool | list[Any] | None] | None = None,
+    arguments: dict[str, int | float | str | bool | list[int | float | str] | None] | None = None,
     size: Side | list[Side],
     resize: Side | None = None,
     mean: Annotated[list[float], MinLen(1)] | None = None,

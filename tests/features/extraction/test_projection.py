@@ -16,6 +16,8 @@ from icebox.features.extraction import projection
 from icebox.features.extraction.extract import extract
 from icebox.features.extraction.projection import ProjectedBackbone
 from icebox.features.store.feature_store import FeatureStore
+from icebox.pipeline.project import paths
+from icebox.pipeline.stages.manifest import keep_shards
 from tests.tiny import Doubling, rows
 
 
@@ -109,3 +111,13 @@ def test_a_row_does_not_depend_on_how_many_pass_with_it() -> None:
     np.testing.assert_array_equal(together, np.stack(alone))
     begun = dict(backbone.begin(prepared))
     np.testing.assert_array_equal(next(iter(begun.values()))()["deep:map"], together)
+
+
+def test_a_pulled_stores_basis_is_kept_before_its_folder_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    backbone = ProjectedBackbone(Cells(), fit(Cells()))
+    folder = paths.store("cells")
+    extract(ITEMS, backbone=backbone, cache_root=tmp_path / "elsewhere", store=folder, read=str)
+    backbone.basis.write(folder / projection.FILE)
+    keep_shards("cells")
+    assert projection.read(paths.PROJECTIONS / f"{backbone.basis.origin}.npz").digest == backbone.basis.digest

@@ -127,6 +127,8 @@ OF_CLASSES = ", ".join(metrics.choices("classification"))
         (["stores", "digits-pixels", "views"], ["hflop"], "stores.digits-pixels.views: no view 'hflop'; did you mean 'hflip'?"),
         (["stores", "digits-pixels", "views"], [], "stores.digits-pixels.views: List should have at least 1 item"),
         (["stores", "digits-pixels"], {"dataset": "digits", "backbone": "pixels", "views": ["hflip"], "pairs": "siamese"}, "stores.digits-pixels.views: siamese pairs have"),
+        (["stores", "digits-pixels", "pca"], 8, "stores.digits-pixels.pca: is of maps, and the outputs hold none"),
+        (["stores", "digits-pixels", "pca"], 0, "stores.digits-pixels.pca: Input should be greater than or equal to 1"),
         (["stores", "digits-pixels", "size"], 96, "stores.digits-pixels.size: backbone family 'pixels' has no such option"),
         (["stores", "docstrings-hashing", "decode"], "draft", "stores.docstrings-hashing.decode: backbone family 'hashing' has no"),
         (["stores", "digits-pixels", "input"], {"views": ["hflip"]}, "stores.digits-pixels.input.views: no view named 'hflip'; there are: identity"),

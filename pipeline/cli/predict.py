@@ -45,7 +45,11 @@ def predict(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write .csv, .jsonl or .parquet there, no CSV to stdout.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write .csv, .jsonl or .parquet there, no CSV to stdout; masks and boxes into this new folder.",
+        ),
     ] = None,
     on_error: OnError = "skip",  # a bad file among thousands costs its own row, and is listed
     safe_csv: SafeCsv = False,
@@ -81,7 +85,13 @@ def predict(
         lines=lines,
         stdin=stdin,
         encoding=encoding,
+        of_pictures=True,
     )
+    if opened.bundle.task in ("segmentation", "detection"):
+        if coverage is not None:
+            raise IceboxError(f"--coverage: sets are of classes, and {head} answers with masks or boxes; leave it out")
+        predict.to_folder(opened, inputs or [], out=out, on_error=on_error)
+        return
     sets = None if coverage is None else predict.set_predictor(opened, coverage=coverage, by_class=by_class)
     predict.to_table(opened, inputs or [], out=out, on_error=on_error, safe=safe_csv, sets=sets)
 

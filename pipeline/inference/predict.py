@@ -111,15 +111,15 @@ class OpenHead:
     adapt: Adapt | None = None  # of a head that aligns: to what
 
 
-def open_head(name: str, *, trust: bool = False) -> OpenHead:
+def open_head(name: str, *, trust: bool = False, of_pictures: bool = False) -> OpenHead:
     """Open the head STORE/HEAD or STORE/NAME/HEAD.
 
     Raises IceboxError where its bundle or backbone is missing, where the backbone has changed since, and for heads of
-    masks and boxes.
+    masks and boxes unless `of_pictures`.
     """
     input_name, head = head_names.find(name, head_names.on_disk())
     opened = bundle.load(paths.bundle(input_name, head), trust=trust)
-    if opened.task in DENSE_TASKS:
+    if opened.task in DENSE_TASKS and not of_pictures:
         raise IceboxError(
             f"predict {name}: new items have one answer each, and this is a head of {opened.task}; its answers for val "
             f"and test stand in {paths.predictions(input_name, head)}"
@@ -147,18 +147,19 @@ def open_for(
     source: str | None,
     settings: Sequence[str],
     adapt: Adapt | None = None,
+    of_pictures: bool = False,
     **reading: Any,
 ) -> OpenHead:
     """Open a head to read `inputs` by another source, other settings, or as `reading` has it; see `Reading`.
 
     Raises IceboxError for an `out` that would replace an input or the data that the head was fitted on.
     """
-    if out is not None:
+    if out is not None and not of_pictures:  # before anything is loaded, where the answer must be a table
         output.refuse_target(out, [Path(each) for each in inputs], safe=safe)
-    head = open_head(name, trust=trust)
+    head = open_head(name, trust=trust, of_pictures=of_pictures)
     alignment.require_alignment(head.bundle, adapt, name)
-    if out is not None:
-        output.refuse_target(out, own_files(head.bundle), safe=safe)
+    if out is not None and head.bundle.task not in DENSE_TASKS:
+        output.refuse_target(out, [*(Path(each) for each in inputs), *own_files(head.bundle)], safe=safe)
     return replace(head, adapt=adapt, reading=replace(head.reading.with_source(source, settings), **reading))
 
 
@@ -221,6 +222,18 @@ def to_table(
             f"{answered:,}",
             sets.coverage,
         )
+
+
+def to_folder(head: OpenHead, inputs: Sequence[str], *, out: Path | None, on_error: OnError) -> None:
+    """Write masks or boxes of the inputs, pictures or folders of them, into a new folder `out`."""
+    if out is None:
+        raise IceboxError(
+            f"predict {head.name}: answers of a {head.bundle.task} are pictures and boxes; say where: --out FOLDER"
+        )
+    from icebox.pipeline.inference import pictures
+
+    unread = Unread(on_error)
+    unread.report(pictures.predict(head.bundle, head.backbone, head.reading.items(inputs), unread, out))
 
 
 def reading_of(opened: Bundle, backbone: Backbone) -> Reading:

@@ -4,7 +4,6 @@ Letters: h height, w width in pixels, m boxes, k classes.
 """
 
 import base64
-import colorsys
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from PIL import Image
 from icebox.features.abc.targets import IGNORED, Boxes, Mask, Target
 from icebox.features.errors import IceboxError
 from icebox.features.store.feature_store import FeatureStore
+from icebox.pipeline.dense.colors import Color, class_colors
 from icebox.pipeline.evaluation.dense import DensePredictions
 from icebox.pipeline.evaluation.detection import RIGHT
 from icebox.pipeline.project import paths
@@ -28,7 +28,6 @@ SIDE_MAX = 320  # pixels
 BOXES_MAX = 60  # drawn of a picture
 OPACITY = 150  # of 255
 WRONG = (220, 40, 40, 200)
-Color = tuple[int, ...]  # red, green, blue and perhaps opacity, in 0..255
 
 
 @dataclass(frozen=True)
@@ -164,11 +163,3 @@ def rectangle(corners: np.ndarray, color: str, title: str, *, dashed: bool = Fal
         f'<rect x="{left}" y="{upper}" width="{right - left:.1f}" height="{lower - upper:.1f}" stroke="{color}"{dash}>'
         f"<title>{escape(title)}</title></rect>"
     )
-
-
-def class_colors(k: int) -> list[Color]:
-    """k colors that differ, red, green, blue in 0..255: hues by the golden ratio, in three degrees of brightness."""
-    return [
-        tuple(round(255 * part) for part in colorsys.hsv_to_rgb(0.61803 * i % 1, 0.75, (0.95, 0.7, 0.5)[i % 3]))
-        for i in range(k)
-    ]

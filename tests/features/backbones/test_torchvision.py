@@ -14,6 +14,7 @@ from icebox.features import fingerprint
 from icebox.features.abc.backbone import read_settings
 from icebox.features.backbones import torchvision
 from icebox.features.errors import IceboxError
+from icebox.features.nn import image_backbone
 from icebox.features.weights import torchvision_models
 
 MODELS = torchvision_models.library().models
@@ -92,7 +93,7 @@ def test_features_are_what_the_whole_network_gives_its_classifier(tmp_path):
 @pytest.mark.parametrize("model", ["resnet50", "efficientnet_b0", "inception_v3", "swin_t", "squeezenet1_1"])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize(
-    ("decode", "levels_max", "share_max"), [(torchvision.EXACT, 0, 0), (torchvision.FAST, 2, 0.01)]
+    ("decode", "levels_max", "share_max"), [(image_backbone.EXACT, 0, 0), (image_backbone.FAST, 2, 0.01)]
 )
 def test_a_prepared_picture_is_that_of_the_weights_own_transforms(model, mode, decode, levels_max, share_max):
     member = torchvision_models.published_weights(model)["DEFAULT"]
@@ -117,7 +118,7 @@ def test_a_draft_is_another_fingerprint_and_nearly_the_same_features(tmp_path):
     torchvision.fetch(tmp_path, model=SMALL, weights="random")
     exact, draft = (
         torchvision.load(tmp_path, outputs=["last"], device="cpu", decode=decode)
-        for decode in (torchvision.FAST, torchvision.DRAFT)
+        for decode in (image_backbone.FAST, image_backbone.DRAFT)
     )
     assert fingerprint.of_settings(exact.spec) != fingerprint.of_settings(draft.spec)
     picture = jpeg(1600, 1200)

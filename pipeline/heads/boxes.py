@@ -6,17 +6,15 @@ Letters: b pictures, h height, w width in cells, c components, k classes, m boxe
 """
 
 import copy
-import io
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
-from sklearn.base import BaseEstimator
 
 from icebox.pipeline.data.dense import Pictures
 from icebox.pipeline.dense import box_targets, projection
+from icebox.pipeline.dense.network_head import NetworkHead
 from icebox.pipeline.dense.projection import ProjectedPictures
-from icebox.pipeline.estimators import torch_settings
 
 TASKS = ("detection",)
 WHOLE_MAPS = True
@@ -70,7 +68,7 @@ def build(
     )
 
 
-class BoxesHead(BaseEstimator):
+class BoxesHead(NetworkHead):
     """Maps (b, h, w, d) → boxes of each picture. Trained on the run's device (`features/nn/devices.py`).
 
     The fitted `network_` takes maps (b, d, h, w) as they are stored to heat (b, k, h, w) and sides (b, 4, h, w).
@@ -111,17 +109,7 @@ class BoxesHead(BaseEstimator):
         self.stop_after = stop_after
         self.random_state = random_state
 
-    def fit_maps(self, train: Pictures, val: Pictures | None, class_weights: np.ndarray) -> Self:
-        """Train on the pictures of train; `val` to stop by. `class_weights` are not taken."""
-        import torch
-
-        from icebox.features.nn.devices import default_device
-
-        with torch.random.fork_rng(), torch_settings.flush_denormals():
-            torch.manual_seed(self.random_state)
-            return self._train(train, val, default_device())
-
-    def _train(self, train: Pictures, val: Pictures | None, device: str) -> Self:
+    def _train(self, train: Pictures, val: Pictures | None, class_weights: np.ndarray, device: str) -> Self:
         import torch
 
         from icebox.pipeline.dense.networks import BoxNetwork, Projected
@@ -210,24 +198,3 @@ class BoxesHead(BaseEstimator):
         h, w = maps.shape[1:3]
         shares = sides.permute(0, 2, 3, 1).cpu().numpy() / np.array([w, h, w, h], np.float32)
         return heat.sigmoid().permute(0, 2, 3, 1).cpu().numpy(), shares
-
-    def refit_parameters(self) -> dict[str, Any]:
-        """The epoch that was best on val."""
-        return {"stop_after": self.n_epochs_} if self.stopped_ else {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        if "network_" in state:  # pickled directly, a network holds addresses: equal ones would give other files
-            import torch
-
-            stream = io.BytesIO()
-            torch.save(self.network_, stream)
-            state["network_"] = stream.getvalue()
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        if "network_" in state:
-            import torch
-
-            state = state | {"network_": torch.load(io.BytesIO(state["network_"]), weights_only=False)}
-        super().__setstate__(state)

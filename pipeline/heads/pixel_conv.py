@@ -4,16 +4,15 @@ Letters: b batch, d features of a cell, c width, k classes, h height, w width in
 """
 
 import copy
-import io
 from typing import Annotated, Any, Self
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
-from sklearn.base import BaseEstimator
 
 from icebox.features.abc.targets import IGNORED
 from icebox.pipeline.data.dense import Pictures
 from icebox.pipeline.dense import projection
+from icebox.pipeline.dense.network_head import NetworkHead
 from icebox.pipeline.dense.projection import ProjectedPictures
 from icebox.pipeline.estimators import torch_settings
 from icebox.pipeline.evaluation import segmentation
@@ -61,7 +60,7 @@ def build(
     )
 
 
-class PixelConv(BaseEstimator):
+class PixelConv(NetworkHead):
     """Maps (b, h, w, d) → probabilities (b, h, w, k). Trained on the run's device (`features/nn/devices.py`).
 
     The fitted `network_` takes maps (b, d, h, w) as they are stored to logits (b, k, h, w).
@@ -93,16 +92,6 @@ class PixelConv(BaseEstimator):
         self.patience = patience
         self.stop_after = stop_after
         self.random_state = random_state
-
-    def fit_maps(self, train: Pictures, val: Pictures | None, class_weights: np.ndarray) -> Self:
-        """Train on the pictures of train; `val` to stop by. `class_weights`: (k,)."""
-        import torch
-
-        from icebox.features.nn.devices import default_device
-
-        with torch.random.fork_rng(), torch_settings.flush_denormals():
-            torch.manual_seed(self.random_state)
-            return self._train(train, val, class_weights, default_device())
 
     def _train(self, train: Pictures, val: Pictures | None, class_weights: np.ndarray, device: str) -> Self:
         import torch
@@ -191,27 +180,6 @@ class PixelConv(BaseEstimator):
             probabilities: np.ndarray = logits.softmax(1).permute(0, 2, 3, 1).cpu().numpy()
         self.network_.to("cpu")
         return probabilities
-
-    def refit_parameters(self) -> dict[str, Any]:
-        """The epoch that was best on val."""
-        return {"stop_after": self.n_epochs_} if self.stopped_ else {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        if "network_" in state:  # pickled directly, a network holds addresses: equal ones would give other files
-            import torch
-
-            stream = io.BytesIO()
-            torch.save(self.network_, stream)
-            state["network_"] = stream.getvalue()
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        if "network_" in state:
-            import torch
-
-            state = state | {"network_": torch.load(io.BytesIO(state["network_"]), weights_only=False)}
-        super().__setstate__(state)
 
 
 def finer(size: tuple[int, ...]) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
@@ -14,10 +14,19 @@ from icebox.features.manifest.validation import NAME_BYTES_MAX
 from icebox.features.names import in_line
 from icebox.features.splits import in_order
 
-if TYPE_CHECKING:
-    from icebox.features.manifest.manifest import ManifestRow
-
 FEW_PICTURES = 5  # with a class
+
+
+class Reviewed(Protocol):
+    """A manifest's row, by its label and split."""
+
+    @property
+    def label(self) -> str:
+        """The digest of its target."""
+
+    @property
+    def split(self) -> str:
+        """The split that it was assigned."""
 
 
 class TargetReview:
@@ -79,7 +88,7 @@ class TargetReview:
                 f"expected pixels of two classes at least, found {found} in all masks; there is nothing to learn"
             )
 
-    def remarks(self, rows: Iterable["ManifestRow"]) -> list[Remark]:
+    def remarks(self, rows: Iterable[Reviewed]) -> list[Remark]:
         """Remarks on classes in no picture of train, and on those in few pictures of a split."""
         pictures: dict[str, Counter[int]] = {}  # {split: {class number: pictures with it}}
         for row in rows:

@@ -27,9 +27,10 @@ from icebox.pipeline.evaluation.metrics import METRICS
 from icebox.pipeline.evaluation.predictions import Predictions
 from icebox.pipeline.evaluation.sample import Sample
 from icebox.pipeline.inference import alignment, output, predict
+from icebox.pipeline.inference.batch import Batch
 from icebox.pipeline.inference.bundle import Bundle
 from icebox.pipeline.inference.new_items import NewItem
-from icebox.pipeline.inference.predict import Batch, OnError, OpenHead, Unread
+from icebox.pipeline.inference.predict import OnError, OpenHead, Unread
 from icebox.pipeline.project import paths
 
 ACTUAL = "actual"  # the column of labels in a table of predictions

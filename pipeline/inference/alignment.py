@@ -2,16 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from icebox.features.errors import IceboxError
 from icebox.pipeline.estimators.alignment import AlignedHead, change_aligned, is_aligned
+from icebox.pipeline.inference.batch import Batch
 from icebox.pipeline.inference.bundle import Bundle
-
-if TYPE_CHECKING:
-    from icebox.pipeline.inference.predict import Batch
 
 Adapt = Literal["saved", "items", "none"]
 
@@ -30,7 +28,7 @@ def unaligned(opened: Bundle) -> Bundle:
     return replace(opened, head=change_aligned(opened.head, lambda head: head.head))
 
 
-def aligned(opened: Bundle, batches: Iterator["Batch"], adapt: Adapt | None) -> tuple[Bundle, Iterator["Batch"]]:
+def aligned(opened: Bundle, batches: Iterator[Batch], adapt: Adapt | None) -> tuple[Bundle, Iterator[Batch]]:
     """The head as it answers these items, and the items.
 
     `saved` (and None): each is taken for one of the test set that the head was fitted beside, by statistics of that.

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -13,11 +12,9 @@ from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.data import labelled, two_sample
 from icebox.pipeline.data.feature_selection import FeatureSelection
 from icebox.pipeline.data.two_sample import Separation
+from icebox.pipeline.inference.batch import Batch
 from icebox.pipeline.inference.bundle import Bundle
 from icebox.pipeline.project import paths
-
-if TYPE_CHECKING:
-    from icebox.pipeline.inference.predict import Batch
 
 logger = logging.getLogger("icebox")
 
@@ -29,7 +26,7 @@ class Newcomers:
     features: list[np.ndarray] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
 
-    def watch(self, batches: Iterator["Batch"]) -> Iterator["Batch"]:
+    def watch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The batches, of which the first are kept."""
         for batch in batches:
             if len(self.groups) < two_sample.ITEMS_MAX and batch.features.ndim == 2:  # not of maps
@@ -44,7 +41,7 @@ class Newcomers:
         """
         if (result := self.separation(opened)) is not None:
             level = logging.WARNING if result.is_certain else logging.INFO
-            logger.log(level, "%s", result.sentence("What was predicted"))
+            logger.log(level, "%s", result.sentence("The new data"))
 
     def separation(self, opened: Bundle) -> Separation | None:
         """How well the items are told from train; None where that can't be said."""

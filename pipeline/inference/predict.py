@@ -30,6 +30,7 @@ from icebox.pipeline.evaluation.conformal import SetPredictor
 from icebox.pipeline.evaluation.predictions import Predictions
 from icebox.pipeline.inference import alignment, bundle, output
 from icebox.pipeline.inference.alignment import Adapt
+from icebox.pipeline.inference.batch import Batch
 from icebox.pipeline.inference.bundle import Bundle
 from icebox.pipeline.inference.new_items import NewItem, Reading, printable
 from icebox.pipeline.inference.origin import Newcomers
@@ -87,16 +88,6 @@ class EmptyTexts:
         """Log the counts."""
         for kind, count in self.counts.items():
             logger.info("%s %s; they are answered all the same", f"{count:,}", kind)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Items that could be read, the texts that show them, and their features (b, d)."""
-
-    items: list[NewItem]
-    shown: list[str]
-    contents: list[Content]
-    features: np.ndarray
 
 
 @dataclass(frozen=True)

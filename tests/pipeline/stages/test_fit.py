@@ -171,10 +171,10 @@ def test_new_items_are_compared_with_train(project, caplog, capsys):
         told[name] = [(record.levelname, record.message) for record in caplog.records if "train" in record.message]
     ((level, sentence),) = told["other"]
     assert level == "WARNING"
-    assert "What was predicted lies elsewhere than train: of an item of each, a linear classifier tells" in sentence
+    assert "The new data lies elsewhere than train: of an item of each, a linear classifier tells" in sentence
     ((level, sentence),) = told["alike"]
     assert level == "INFO"
-    assert "What was predicted can't be told from train by features (AUC 0." in sentence
+    assert "The new data can't be told from train by features (AUC 0." in sentence
     assert told["few"] == []
     shutil.rmtree(paths.store("notes-hashing"))
     caplog.clear()

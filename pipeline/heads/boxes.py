@@ -5,23 +5,20 @@ CenterNet's form (Zhou et al. 2019), trained as TTFNet is (Liu et al. 2020).
 Letters: b pictures, h height, w width in cells, c components, k classes, m boxes.
 """
 
-import copy
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
-from icebox.pipeline.data.dense import Pictures
-from icebox.pipeline.dense import box_targets, projection
-from icebox.pipeline.dense.network_head import NetworkHead
+from icebox.pipeline.data.dense import Pictures, PictureView
+from icebox.pipeline.dense import box_targets
+from icebox.pipeline.dense.network_head import NetworkHead, as_images
 from icebox.pipeline.dense.projection import ProjectedPictures
 
 TASKS = ("detection",)
 WHOLE_MAPS = True
 SEARCH = {"learning_rate": [0.002]}  # the grid of an entry without settings
-WARM_UP = 0.1  # of all steps
-CLIP = 10.0  # the largest norm of a gradient
-PEAKS = 3  # cells a side in which a peak is the largest
 
 
 def build(
@@ -74,6 +71,8 @@ class BoxesHead(NetworkHead):
     The fitted `network_` takes maps (b, d, h, w) as they are stored to heat (b, k, h, w) and sides (b, 4, h, w).
     """
 
+    CLIP = 10.0
+
     def __init__(
         self,
         *,
@@ -109,60 +108,13 @@ class BoxesHead(NetworkHead):
         self.stop_after = stop_after
         self.random_state = random_state
 
-    def _train(self, train: Pictures, val: Pictures | None, class_weights: np.ndarray, device: str) -> Self:
-        import torch
+    def _network(self, depth: int, classes: int) -> Any:
+        from icebox.pipeline.dense.networks import BoxNetwork
 
-        from icebox.pipeline.dense.networks import BoxNetwork, Projected
+        return BoxNetwork(depth, width=self.width, layers=self.layers, dropout=self.dropout, classes=classes)
 
-        components = projection.fit(train, self.components)
-        pictures = ProjectedPictures(train, components)
-        to_stop_by = ProjectedPictures(val, components) if val is not None else None
-        network = BoxNetwork(
-            components.matrix.shape[1],
-            width=self.width,
-            layers=self.layers,
-            dropout=self.dropout,
-            classes=len(train.data.classes),
-        ).to(device)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
-        steps = self.epochs * -(-len(train) // self.batch_size)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.learning_rate, total_steps=steps + 1, pct_start=WARM_UP
-        )
-        random = np.random.default_rng(self.random_state)
-        least_loss, self.n_epochs_, best_network = float("inf"), 0, None
-        for epoch in range(1, min(self.epochs, self.stop_after or self.epochs) + 1):
-            network.train()
-            for batch, maps in pictures.batches(self.batch_size, random):
-                loss = self._loss(network, train, batch, maps, device)
-                if not torch.isfinite(loss):
-                    raise ValueError("training diverged: its loss is no number; lower the learning_rate")
-                optimizer.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP)
-                optimizer.step()
-                schedule.step()
-            if to_stop_by is None or val is None:
-                self.n_epochs_ = epoch
-                continue
-            network.eval()
-            with torch.inference_mode():
-                losses = [
-                    float(self._loss(network, val, batch, maps, device)) * len(batch)
-                    for batch, maps in to_stop_by.batches(self.batch_size, None)
-                ]
-            loss_on_val = sum(losses) / len(val)
-            if loss_on_val < least_loss:
-                least_loss, self.n_epochs_, best_network = loss_on_val, epoch, copy.deepcopy(network)
-            elif epoch - self.n_epochs_ >= self.patience:
-                break
-        first = Projected(components.mean, components.matrix)
-        self.network_ = torch.nn.Sequential(first, (best_network or network).to("cpu")).eval()
-        self.stopped_ = best_network is not None
-        return self
-
-    def _loss(self, network: Any, pictures: Pictures, batch: Any, maps: np.ndarray, device: str) -> Any:
-        """The loss of a batch of pictures in their views, by their projected maps (b, h, w, c)."""
+    def _loss(self, network: Any, train: Pictures, batch: Sequence[PictureView], maps: np.ndarray, weights: Any) -> Any:
+        """The focal loss of the heat maps and the loss of the boxes' overlap; weights of classes are not taken."""
         import torch
 
         from icebox.pipeline.dense.networks import box_corners, focal_loss, overlap_loss
@@ -170,31 +122,32 @@ class BoxesHead(NetworkHead):
         size = maps.shape[1], maps.shape[2]
         learnt = [
             box_targets.targets(
-                *box_targets.within(pictures.data.boxes(item), pictures.data.region(item, view)),
-                len(pictures.data.classes),
+                *box_targets.within(train.data.boxes(item), train.data.region(item, view)),
+                len(train.data.classes),
                 size,
             )
             for item, view in batch
         ]
-        heat, corners, weights = (
-            torch.from_numpy(np.stack([getattr(each, name) for each in learnt])).to(device)
+        heat, corners, box_weights = (
+            torch.from_numpy(np.stack([getattr(each, name) for each in learnt])).to(weights.device)
             for name in ("heat", "corners", "weights")
         )
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            predicted, sides = network(torch.from_numpy(maps).to(device).permute(0, 3, 1, 2))
-        return focal_loss(predicted, heat) + self.box_weight * overlap_loss(box_corners(sides), corners, weights)
+        with torch.autocast(weights.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            predicted, sides = network(as_images(maps, weights.device))
+        return focal_loss(predicted, heat) + self.box_weight * overlap_loss(box_corners(sides), corners, box_weights)
+
+    def _score(self, network: Any, val: ProjectedPictures, weights: Any) -> float:
+        """The loss on val, negated."""
+        losses = [
+            float(self._loss(network, val.pictures, batch, maps, weights)) * len(batch)
+            for batch, maps in val.batches(self.batch_size, None)
+        ]
+        return -sum(losses) / len(val)
 
     def predict_maps(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Of maps (b, h, w, d) the heat (b, h, w, k) in 0..1, and how far each cell's box reaches to the left, up,
         right and down of its centre, as shares of the map's width and height (b, h, w, 4)."""
-        import torch
-
-        from icebox.features.nn.devices import default_device
-
-        device = default_device()
-        with torch.inference_mode():
-            heat, sides = self.network_.to(device)(torch.from_numpy(maps).to(device).permute(0, 3, 1, 2))
-        self.network_.to("cpu")
+        heat, sides = self._forward(maps)
         h, w = maps.shape[1:3]
         shares = sides.permute(0, 2, 3, 1).cpu().numpy() / np.array([w, h, w, h], np.float32)
         return heat.sigmoid().permute(0, 2, 3, 1).cpu().numpy(), shares

@@ -3,18 +3,16 @@
 Letters: b batch, d features of a cell, c width, k classes, h height, w width in cells.
 """
 
-import copy
-from typing import Annotated, Any, Self
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
 from icebox.features.abc.targets import IGNORED
-from icebox.pipeline.data.dense import Pictures
-from icebox.pipeline.dense import projection
-from icebox.pipeline.dense.network_head import NetworkHead
+from icebox.pipeline.data.dense import Pictures, PictureView
+from icebox.pipeline.dense.network_head import NetworkHead, as_images
 from icebox.pipeline.dense.projection import ProjectedPictures
-from icebox.pipeline.estimators import torch_settings
 from icebox.pipeline.evaluation import segmentation
 from icebox.pipeline.evaluation.segmentation import SegmentationSample
 
@@ -22,7 +20,6 @@ TASKS = ("segmentation",)
 WHOLE_MAPS = True
 SEARCH = {"learning_rate": [0.002]}  # the grid of an entry without settings
 FINER = 2  # times the map's size, at which its scores are compared with the mask
-WARM_UP = 0.1  # of all steps
 
 
 def build(
@@ -93,102 +90,43 @@ class PixelConv(NetworkHead):
         self.stop_after = stop_after
         self.random_state = random_state
 
-    def _train(self, train: Pictures, val: Pictures | None, class_weights: np.ndarray, device: str) -> Self:
-        import torch
+    def _network(self, depth: int, classes: int) -> Any:
+        from icebox.pipeline.dense.networks import PixelNetwork
 
-        from icebox.pipeline.dense.networks import PixelNetwork, Projected
+        return PixelNetwork(depth, width=self.width, layers=self.layers, dropout=self.dropout, classes=classes)
 
-        random = np.random.default_rng(self.random_state)
-        components = projection.fit(train, self.components)
-        pictures = ProjectedPictures(train, components)
-        to_stop_by = None if val is None else ProjectedPictures(val, components)
-        network = PixelNetwork(
-            components.matrix.shape[1],
-            width=self.width,
-            layers=self.layers,
-            dropout=self.dropout,
-            classes=len(train.data.classes),
-        ).to(device)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
-        steps = self.epochs * -(-len(train) // self.batch_size)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.learning_rate, total_steps=steps + 1, pct_start=WARM_UP
-        )
-        weights = torch_settings.float_tensor(class_weights, device)
-        best_score, self.n_epochs_, best_network = -1.0, 0, None
-        for epoch in range(1, min(self.epochs, self.stop_after or self.epochs) + 1):
-            network.train()
-            for batch, maps in pictures.batches(self.batch_size, random):
-                classes = train.classes(batch, finer(maps.shape[1:3]))
-                if (classes != IGNORED).any():
-                    loss = self._loss(network(as_images(maps, device)), classes, weights)
-                    if not torch.isfinite(loss):
-                        raise ValueError("training diverged: its loss is no number; lower the learning_rate")
-                    optimizer.zero_grad()
-                    loss.backward()
-                    optimizer.step()
-                schedule.step()
-            if to_stop_by is None:
-                self.n_epochs_ = epoch
-                continue
-            score = self._score(network, to_stop_by, device)
-            if score > best_score:
-                best_score, self.n_epochs_, best_network = score, epoch, copy.deepcopy(network)
-            elif epoch - self.n_epochs_ >= self.patience:
-                break
-        first = Projected(components.mean, components.matrix)
-        self.network_ = torch.nn.Sequential(first, (best_network or network).to("cpu")).eval()
-        self.stopped_ = best_network is not None
-        return self
-
-    def _loss(self, logits: Any, classes: np.ndarray, weights: Any) -> Any:
-        """The weighted cross-entropy of logits (b, k, h, w) at the finer classes (b, h', w')."""
+    def _loss(self, network: Any, train: Pictures, batch: Sequence[PictureView], maps: np.ndarray, weights: Any) -> Any:
+        """The weighted cross-entropy at the finer size; None where all is ignored."""
         import torch
         from torch.nn.functional import cross_entropy, interpolate
 
+        classes = train.classes(batch, finer(maps.shape[1:3]))
+        if not (classes != IGNORED).any():
+            return None
+        logits = network(as_images(maps, weights.device))
         fine = interpolate(logits, size=classes.shape[1:], mode="bilinear", align_corners=False)
         targets = torch.from_numpy(classes.astype(np.int64)).to(logits.device)
         return cross_entropy(fine, targets, weights, ignore_index=IGNORED)
 
-    def _score(self, network: Any, val: ProjectedPictures, device: str) -> float:
+    def _score(self, network: Any, val: ProjectedPictures, weights: Any) -> float:
         """The mIoU on val, at the finer size."""
-        import torch
         from torch.nn.functional import interpolate
 
-        network.eval()
         counts = []
-        with torch.inference_mode():
-            for batch, maps in val.batches(self.batch_size, None):
-                size = finer(maps.shape[1:3])
-                logits = interpolate(network(as_images(maps, device)), size=size, mode="bilinear", align_corners=False)
-                predicted = logits.argmax(1).cpu().numpy()
-                truth = val.pictures.classes(batch, size)
-                counts += [
-                    segmentation.confusion(*pair, logits.shape[1]) for pair in zip(truth, predicted, strict=True)
-                ]
+        for batch, maps in val.batches(self.batch_size, None):
+            size = finer(maps.shape[1:3])
+            logits = network(as_images(maps, weights.device))
+            fine = interpolate(logits, size=size, mode="bilinear", align_corners=False)
+            predicted, truth = fine.argmax(1).cpu().numpy(), val.pictures.classes(batch, size)
+            counts += [segmentation.confusion(*pair, fine.shape[1]) for pair in zip(truth, predicted, strict=True)]
         return float(segmentation.mean_iou(SegmentationSample(np.stack(counts))))
 
     def predict_maps(self, maps: np.ndarray) -> np.ndarray:
         """Probabilities (b, h, w, k) of maps (b, h, w, d)."""
-        import torch
-
-        from icebox.features.nn.devices import default_device
-
-        device = default_device()
-        with torch.inference_mode():
-            logits = self.network_.to(device)(as_images(maps, device))
-            probabilities: np.ndarray = logits.softmax(1).permute(0, 2, 3, 1).cpu().numpy()
-        self.network_.to("cpu")
+        probabilities: np.ndarray = self._forward(maps).softmax(1).permute(0, 2, 3, 1).cpu().numpy()
         return probabilities
 
 
 def finer(size: tuple[int, ...]) -> tuple[int, int]:
     """The height and width at which scores are compared with masks, for maps of this size."""
     return FINER * size[0], FINER * size[1]
-
-
-def as_images(maps: np.ndarray, device: str) -> Any:
-    """Maps (b, h, w, d) as torch's convolutions take them: (b, d, h, w)."""
-    import torch
-
-    return torch.from_numpy(maps).to(device).permute(0, 3, 1, 2)

@@ -74,8 +74,10 @@ class NetworkHead(BaseEstimator):
         network = self._network(components.matrix.shape[1], len(train.data.classes)).to(device)
         optimizer = torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
         steps = self.epochs * -(-len(train) // self.batch_size)
+        # a warm-up of one step has no slope: of nine steps a tenth is one, and OneCycleLR divides by zero
+        warm_up = max(WARM_UP, 2 / (steps + 1))
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.learning_rate, total_steps=steps + 1, pct_start=WARM_UP
+            optimizer, self.learning_rate, total_steps=steps + 1, pct_start=warm_up
         )
         weights = torch_settings.float_tensor(class_weights, device)
         best_score, self.n_epochs_, best_network = -float("inf"), 0, None

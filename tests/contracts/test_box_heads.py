@@ -52,3 +52,12 @@ def test_the_same_seed_gives_the_same_file(name: str, data: DenseData, tmp_path:
         head = fitted(name, data, QUICK | {"epochs": 2}, refit="train+val", seeds=1).seeds[0].fitted.head
         joblib.dump(head, tmp_path / str(i))
     assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+@pytest.mark.parametrize("name", HEADS)
+def test_a_training_of_few_steps_has_a_schedule_too(name: str, epochs: int, data: DenseData) -> None:
+    head = fitted(name, data, QUICK | {"epochs": epochs, "batch_size": 4}, seeds=1).seeds[0].fitted.head
+    assert head.n_epochs_ <= epochs
+    head = fitted(name, data, QUICK | {"epochs": epochs, "batch_size": 100}, seeds=1).seeds[0].fitted.head
+    assert head.n_epochs_ <= epochs

@@ -53,7 +53,7 @@ class Dataset(ABC):
 
     @cached_property
     def account(self) -> Account:
-        """What `items` passed over or doubts, by reason; whole once its last item was taken."""
+        """Items that `items` passed over or doubts, by reason; whole once its last item was taken."""
         return Account()
 
     @abstractmethod

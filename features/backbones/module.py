@@ -22,7 +22,7 @@ from icebox.features.json_files import one_line
 from icebox.features.nn.image_backbone import DECODES, FAST, ImageBackbone
 from icebox.features.nn.layer_outputs import LAST
 from icebox.features.nn.output_names import holds_map
-from icebox.features.nn.state import plain_state
+from icebox.features.nn.transfer import plain_state
 from icebox.features.weights import archives, checkpoints, project_code
 
 VERSION = 1

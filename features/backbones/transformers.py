@@ -26,8 +26,7 @@ from icebox.features.errors import IceboxError, ItemError, located, suggestion
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.embeddings import EMBEDDING, Embedding, Projection, SentenceEmbedding
 from icebox.features.nn.layer_outputs import Inputs
-from icebox.features.nn.state import plain_state
-from icebox.features.nn.transfer import to_device_async
+from icebox.features.nn.transfer import plain_state, to_device_async
 from icebox.features.text.batching import token_budget_batches
 from icebox.features.weights import checkpoints, sentence_transformers, sources
 from icebox.features.weights.transformers_models import (

@@ -25,8 +25,7 @@ from icebox.features.images.resizing import resize_and_crop
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import Inputs, first_tensor
 from icebox.features.nn.output_names import holds_map
-from icebox.features.nn.state import plain_state
-from icebox.features.nn.transfer import to_device_async
+from icebox.features.nn.transfer import plain_state, to_device_async
 from icebox.features.weights import sources
 from icebox.features.weights.transformers_models import (
     FAILURES,

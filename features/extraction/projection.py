@@ -84,7 +84,7 @@ def read(path: Path) -> Basis:
 
 
 def origin_of(backbone: Backbone, k: int, dataset: str) -> str:
-    """What a basis is fitted for: see `Basis`."""
+    """The origin of a basis, that for which it is fitted: see `Basis`."""
     return fingerprint.of_settings({**backbone.spec, "pca": k, "dataset": dataset})
 
 

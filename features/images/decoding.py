@@ -108,7 +108,7 @@ def open_image(content: Content, draft: int | None) -> tuple[Image.Image, np.nda
 
 
 def foreign_kind(content: bytes) -> str:
-    """What bytes that none of FORMATS fits are: by their name where that is known."""
+    """The kind of bytes that none of FORMATS fits: by its name where that is known."""
     start = content[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     kind = next((kind for begin, kind in FOREIGN_KINDS.items() if start.startswith(begin)), "")
     if content[4:8] == b"ftyp":

@@ -22,8 +22,7 @@ from icebox.features.images.decoding import to_image
 from icebox.features.manifest.reading import Examples
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import Inputs
-from icebox.features.nn.state import plain_state
-from icebox.features.nn.transfer import to_device_async
+from icebox.features.nn.transfer import plain_state, to_device_async
 from icebox.features.seeds import step_seed
 
 SIDE = 28

@@ -14,7 +14,7 @@ from torch import nn
 from icebox.features.abc.backbone import WEIGHTS_FILE, Backbone, write_settings
 from icebox.features.nn.embeddings import Embedding
 from icebox.features.nn.layer_outputs import Inputs, LayerOutputs
-from icebox.features.nn.state import plain_state
+from icebox.features.nn.transfer import plain_state
 from icebox.features.ragged import ScatteredRows, Values
 
 # A layer's output should still be in the processor's cache when the next layer reads it. With 32 images of 224×224 at

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def to_device_async(tensor: Tensor, device: torch.device | str) -> Tensor:
@@ -49,3 +49,8 @@ def to_host_async(tensors: Mapping[str, Tensor]) -> Callable[[], dict[str, Tenso
 def copy_stream(device: torch.device) -> torch.cuda.Stream:
     """The one stream of this process that copies to `device`."""
     return torch.cuda.Stream(device)
+
+
+def plain_state(network: nn.Module) -> dict[str, Tensor]:
+    """{name: tensor} of all parameters and buffers, on the CPU and contiguous: safetensors refuses channels-last."""
+    return {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}

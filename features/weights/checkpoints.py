@@ -188,7 +188,7 @@ def first_names(keys: Iterable[str]) -> str:
 
 
 def advice_for(path: Path) -> str:
-    """What a file that is no checkpoint may be."""
+    """A guess of the kind of a file that is no checkpoint."""
     with path.open("rb") as stream:
         start = stream.read(64).lstrip().lower()
     if start.startswith(b"version https://git-lfs"):

@@ -16,7 +16,7 @@ from icebox.features.compat import allow_mismatched_torchvision
 from icebox.features.errors import IceboxError
 from icebox.features.nn.embeddings import EMBEDDING, Projection
 from icebox.features.nn.layer_outputs import split_output
-from icebox.features.nn.state import plain_state
+from icebox.features.nn.transfer import plain_state
 from icebox.features.weights import checkpoints
 
 UNUSED_PARTS = ("pooler.", "decoder.")  # may be missing from the weights: `last` does not depend on them

@@ -129,7 +129,7 @@ class AlignedHead(BaseEstimator):
         self.target = target
 
     def onto(self, features: np.ndarray, groups: np.ndarray | Sequence[str], where: str) -> "AlignedHead":
-        """The same head for another target: that of these features (n, d), all of it together.
+        """This head for another target: that of these features (n, d), all of it together.
 
         Raises IceboxError for too few items.
         """

@@ -56,6 +56,6 @@ def decide(scores: np.ndarray, offsets: np.ndarray, *, has_probabilities: bool) 
 
 
 def levels(scores: np.ndarray, *, has_probabilities: bool) -> np.ndarray:
-    """What offsets are added to (n, k) float64: logs of probabilities, or margins as they are."""
+    """Values to which offsets are added (n, k) float64: logs of probabilities, or margins as they are."""
     scores = scores.astype(np.float64)
     return np.log(np.maximum(scores, np.finfo(np.float64).tiny)) if has_probabilities else scores

@@ -17,7 +17,7 @@ from icebox.pipeline.evaluation.segmentation import SegmentationSample
 
 
 class DenseSample(Scorable, Protocol):
-    """What metrics need of n pictures' answers beside the truth."""
+    """The counts of n pictures' answers beside the truth, from which metrics are computed."""
 
     @property
     def item_scores(self) -> np.ndarray:

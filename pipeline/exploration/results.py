@@ -44,7 +44,7 @@ class NearDuplicates(Document):
 
 
 class MapDocument(Document):
-    """What `look` writes of a store."""
+    """The file that `look` writes of a store."""
 
     map: MapPoints
     nearest: dict[str, list[tuple[str, int | float]]]

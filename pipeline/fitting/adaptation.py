@@ -155,7 +155,7 @@ class Adaptation:
 
     @property
     def by(self) -> str:
-        """What estimates shares: `fit.shares` or, where it assumes those of train, confusions on a val that the head
+        """The estimator of shares: `fit.shares` or, where it assumes those of train, confusions on a val that the head
         has not seen, else expectation."""
         if self.fit.shares != "train":
             return self.fit.shares
@@ -201,7 +201,7 @@ class Adaptation:
         return [] if ends is None else np.flatnonzero((self.of_train < ends[0]) | (self.of_train > ends[1])).tolist()
 
     def unadapted_tests(self, head: Any) -> dict[str, ScoredSplit]:
-        """The same head's scores of each test without alignment, as NAME-unadapted; none where nothing is aligned.
+        """Scores of each test by this head without alignment, as NAME-unadapted; none where nothing is aligned.
 
         Raises IceboxError where the dataset has a split of that name.
         """

@@ -76,7 +76,7 @@ def estimate(target: AnsweredItems, val: AnsweredItems | None, prior: np.ndarray
 def drawn_estimate(
     target: AnsweredItems, val: AnsweredItems | None, prior: np.ndarray, weights: np.ndarray, of_val: np.ndarray | None
 ) -> np.ndarray:
-    """The same for items of these weights (n,)."""
+    """The shares by items of these weights (n,)."""
     if val is None or val.labels is None or of_val is None:
         return by_expectation(target.answers, prior, weights)
     mean = weights @ target.answers / weights.sum()

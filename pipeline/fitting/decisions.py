@@ -24,7 +24,7 @@ SHORTFALL = 1e6  # how much a recall that is too small by 1 outweighs accuracy
 
 @dataclass(frozen=True)
 class Aim:
-    """What to maximize on n items: the mean of `utility` (k, k) of actual and predicted class, macro-F1 instead, and
+    """The aim to maximize on n items: the mean of `utility` (k, k) of actual and predicted class, macro-F1 instead, and
     before both the recalls (k,) that classes must have, 0 where they must have none."""
 
     utility: np.ndarray

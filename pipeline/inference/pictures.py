@@ -151,7 +151,7 @@ def predict(opened: Bundle, backbone: Backbone, items: Iterator[NewItem], unread
 def maps_by_view(
     opened: Bundle, backbone: Backbone, content: Content, image: Image.Image
 ) -> Iterator[tuple[Region, np.ndarray]]:
-    """What each scored view shows, and its maps (1, h, w, d) as the head was fitted on them."""
+    """The part that each scored view shows, and its maps (1, h, w, d) as the head was fitted on them."""
     for view in scored_views(opened.view):
         features = backbone.encode([views.prepare(backbone, content, view)])
         outputs = [

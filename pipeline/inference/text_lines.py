@@ -111,7 +111,7 @@ def decoded_lines(stream: IO[bytes], encoding: str, place: str) -> Iterator[str]
 
 
 def other_kind(start: bytes) -> str:
-    """What a file is by its first line, where it is no text in an encoding that knows no NUL; else ""."""
+    """The kind of a file by its first line, where it is no text in an encoding that knows no NUL; else ""."""
     kind = next((name for signature, name in SIGNATURES if start.startswith(signature)), "")
     if kind == UTF_16 or (len(start) >= ENOUGH_BYTES and 4 * start.count(0) > len(start)):
         return f"{kind or 'NUL characters'}; name its encoding: --encoding utf-16"

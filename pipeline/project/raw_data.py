@@ -46,7 +46,7 @@ def stamp(places: Sequence[Path], *, record: Path, summary: Path, named: Mapping
 
 
 def contents_of(places: Sequence[Path], named: Mapping[str, Path], *, record: Path) -> dict[str, str]:
-    """What the summary keeps of the files at `places` and of those that items name: a hash of each."""
+    """A summary of the files at `places` and of those that items name: a hash of each."""
     content_of_named = content_of_files(list_named(named), record=record_of_named(record))
     return {
         "content": content_of(places, record=record),

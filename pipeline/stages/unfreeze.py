@@ -43,7 +43,7 @@ def job_of(config: Config, key: str) -> FineTuningJob:
     if task == "detection":
         raise IceboxError("boxes can't be unfrozen yet; take a dataset of classes, numbers or masks")
     if task == "segmentation":
-        from icebox.pipeline.unfreezing.dense_job import SegmentationJob
+        from icebox.pipeline.unfreezing.segmentation import SegmentationJob
 
         return SegmentationJob(config, key)
     return FineTuningJob(config, key)

@@ -13,7 +13,7 @@ from icebox.features import files
 from icebox.features.abc.backbone import SETTINGS_FILE, WEIGHTS_FILE, Pretraining, write_settings
 from icebox.features.errors import IceboxError
 from icebox.features.nn.devices import default_device
-from icebox.features.nn.state import plain_state
+from icebox.features.nn.transfer import plain_state
 from icebox.features.seeds import step_seed
 from icebox.pipeline.project import progress
 from icebox.pipeline.training.checkpoint import Checkpoint

@@ -4,7 +4,7 @@ Letters: b batch, d features, h height, w width in cells, k classes.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,12 @@ from icebox.features.abc.targets import IGNORED
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.views import HFLIP, IDENTITY
 from icebox.features.images.regions import Region
+from icebox.features.manifest.validation import Task
+from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import Inputs
+from icebox.pipeline.config.unfreeze import UnfreezeOptions
+from icebox.pipeline.data import dense as dense_data
+from icebox.pipeline.data.class_weights import factors
 from icebox.pipeline.data.dense import DenseData
 from icebox.pipeline.dense import segmenting
 from icebox.pipeline.estimators import torch_conversion
@@ -26,9 +31,11 @@ from icebox.pipeline.evaluation import dense, segmentation
 from icebox.pipeline.evaluation.dense import DensePredictions, ScoredPictures
 from icebox.pipeline.evaluation.segmentation import SegmentationSample
 from icebox.pipeline.unfreezing.end_to_end import EndToEndModel
+from icebox.pipeline.unfreezing.freezing_schedule import FreezingSchedule
 from icebox.pipeline.unfreezing.initialization import SPREAD_MIN
 from icebox.pipeline.unfreezing.inputs import Items
-from icebox.pipeline.unfreezing.trainer import FineTuner
+from icebox.pipeline.unfreezing.job import FineTuningJob
+from icebox.pipeline.unfreezing.trainer import EpochCallback, FineTuner
 
 FINER = 2  # times the map's size, at which scores are compared with masks: as heads/pixel_conv.py does
 AUGMENTATIONS = ("flip",)  # those that a mask follows
@@ -169,7 +176,7 @@ class Standardized(nn.Module):
         self.register_buffer("deviation", deviation[:, None, None])
 
     def forward(self, maps: Tensor) -> Tensor:
-        """The same shape."""
+        """(b, d, h, w) → standardized (b, d, h, w)."""
         return (maps - self.mean) / self.deviation
 
 
@@ -207,3 +214,89 @@ class TrainedMaps(BaseEstimator):
         logits = self.module.cpu().eval()(torch.from_numpy(maps).permute(0, 3, 1, 2))
         probabilities: np.ndarray = logits.softmax(1).permute(0, 2, 3, 1).numpy()
         return probabilities
+
+
+class SegmentationJob(FineTuningJob):
+    """A training on masks."""
+
+    standardization_items = 16  # a picture's maps take megabytes
+    sees_whole_pictures = True
+
+    def _load(self) -> dict[str, np.ndarray]:
+        self.pictures = dense_data.load(self.features, outputs=self.input.outputs, views=self.input.expanded_views)
+        if odd := [view for view in self.pictures.views if view not in (IDENTITY, HFLIP)]:
+            raise IceboxError(
+                f"training sees whole pictures, and '{self.options.start_input}' also {odd[0]}; begin from an input of "
+                f"`views: [{IDENTITY}]` or `[{IDENTITY}, {HFLIP}]`"
+            )
+        if other := [kind for kind in self.options.augment if kind not in AUGMENTATIONS]:
+            raise IceboxError(
+                f"augment: masks follow {', '.join(AUGMENTATIONS)}, found {', '.join(other)}; take it out"
+            )
+        return {split: self.pictures.item_ids[items] for split, items in self.pictures.splits.items()}
+
+    @property
+    def task(self) -> Task:
+        """The dataset's task."""
+        return "segmentation"
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes."""
+        return self.pictures.classes
+
+    @property
+    def choose(self) -> str:
+        """The metric that chooses the best epoch; boundaries would take longer than the epoch."""
+        return self.fit.choose if self.fit.choose != "boundary_f1" else "miou"
+
+    @property
+    def tests(self) -> list[str]:
+        """The test sets."""
+        return list(self.pictures.tests)
+
+    def model(self, backbone: TorchBackbone, head: nn.Module) -> EndToEndSegmenter:
+        """Backbone and head as one."""
+        return EndToEndSegmenter(backbone, head)
+
+    def fitted_head(self) -> nn.Module:
+        """The head to start from as a module, its scaling included."""
+        return head_module(self.start_bundle.head)
+
+    def fresh_head(self, features: Tensor) -> nn.Module:
+        """An unfitted head, standardized by maps (b, d, h, w) of some pictures of train."""
+        return fresh_head(features, self.pictures.class_pixels(self.pictures.train))
+
+    def tuner(
+        self,
+        model: Any,
+        schedule: FreezingSchedule,
+        options: UnfreezeOptions,
+        items: Mapping[str, Items],
+        on_epoch: EpochCallback | None,
+    ) -> FineTuner:
+        """The training of a model on these pictures, by split."""
+        pixels = self.pictures.class_pixels(self.pictures.train)
+        return SegmentationTuner(
+            model,
+            schedule,
+            options,
+            train=items["train"],
+            val=items["val"],
+            score=dict,
+            metric=self.choose,
+            on_epoch=on_epoch,
+            data=self.pictures,
+            pictures=self.pictures.train,
+            class_weights=factors(self.fit.class_weights, self.classes, pixels, "class_weights"),
+        )
+
+    def score_split(self, split: str, tuner: FineTuner, items: Items) -> ScoredPictures:
+        """The trained network's masks for a split, and their scores."""
+        assert isinstance(tuner, SegmentationTuner)
+        pictures = self.pictures.splits[split]
+        return score_masks(self.pictures, pictures, tuner.predict_masks(items, pictures))
+
+    def trained_head(self, module: nn.Module) -> TrainedMaps:
+        """The trained head as an estimator, for the bundle."""
+        return TrainedMaps(module)

@@ -42,7 +42,7 @@ SIGNATURES = (
 
 
 def kind_of(path: Path) -> str:
-    """What a file is by its first bytes, as a noun; "" where they are none of those known.
+    """The kind of a file by its first bytes, as a noun; "" where they are none of those known.
 
     Raises IceboxError for a file that can't be read. A workbook of Excel is a zip archive that holds a sheet.
     """

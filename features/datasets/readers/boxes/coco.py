@@ -92,7 +92,7 @@ class CocoFiles(BoxReader):
 
 @dataclass
 class CocoContent:
-    """What is kept of COCO's files."""
+    """The parts of COCO's files that are kept."""
 
     pictures: list[BoxedPicture] = field(default_factory=list)
     names: list[str] = field(default_factory=list)

@@ -38,7 +38,7 @@ def position(path: Path, key: str, column: Column, columns: Sequence[str], *, na
 
 
 def advice_for(columns: Sequence[str]) -> str:
-    """What to do about a first line that holds no names of columns, or ""."""
+    """Advice on a first line that holds no names of columns, or ""."""
     start = columns[0].strip().lower() if columns else ""
     if start.startswith(("<!doctype html", "<html")):
         return "; this is a page of the web in the table's place: fetch the table itself"

@@ -54,14 +54,15 @@ def apply(network: nn.Module, free: set[str]) -> None:
 
 
 def set_modes(network: nn.Module, free: set[str], order: Sequence[str], *, norm_statistics_frozen: bool) -> None:
-    """Training mode (dropout, batch statistics) in blocks with a free parameter, eval mode elsewhere.
+    """Training mode (dropout, batch statistics) in blocks with a free parameter, eval mode in the other blocks.
 
-    With `norm_statistics_frozen` batch norms stay in eval mode too: small batches would spoil their statistics.
+    What lies in no block, as GPT-2's dropout of embeddings does, is in training mode where no block is frozen. With
+    `norm_statistics_frozen` batch norms stay in eval mode too: small batches would spoil their statistics.
     """
-    network.eval()
-    for block in order:
-        if any(blocks.is_within(name, block) for name in free):
-            network.get_submodule(block).train()
+    trained = [block for block in order if any(blocks.is_within(name, block) for name in free)]
+    network.train(len(trained) == len(order))
+    for block in trained:
+        network.get_submodule(block).train()
     for module in network.modules():
         if norm_statistics_frozen and isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()

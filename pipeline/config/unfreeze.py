@@ -29,6 +29,9 @@ class UnfreezeOptions(Section):
     clip: Positive = 1.0  # the gradient's largest length
     average: Annotated[float, Field(gt=0, lt=1)] | None = None  # share of the weights' running mean that a step keeps
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of each label spread over all classes
+    # of two images that are laid over each other, the share of the first is drawn from Beta(mixup, mixup); 0: none are
+    mixup: Annotated[float, Field(ge=0, le=100)] = 0.0
+    r_drop: Annotated[float, Field(ge=0, le=100)] = 0.0  # weight of how far two passes under other dropout are apart
     norm_statistics: Literal["frozen", "updated"] = "frozen"  # of batch norms
     augment: list[Literal["flip", "crop", "turn"]] = Field(default_factory=list)  # other versions in every epoch
     precision: Literal["float32", "bfloat16", "float16"] = "float32"  # below 32 bits: mixed

@@ -36,6 +36,7 @@ def skip_frozen_part(
     conditions = {
         "a block that is never freed, in front of the layers that heads see": block is not None,
         "no augment": not options.augment,
+        "no mixup": not options.mixup,
         "init: pretrained": options.init == "pretrained",
         "pictures, texts or pairs: concat": backbone.modality in ("image", "text") and not job.siamese,
     }

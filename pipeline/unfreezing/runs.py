@@ -12,7 +12,7 @@ from torch import nn
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.pipeline.config.schema import FRESH
 from icebox.pipeline.evaluation.predictions import ScoredSplit
-from icebox.pipeline.unfreezing import activation_cache, initialization
+from icebox.pipeline.unfreezing import activation_cache, initialization, losses
 from icebox.pipeline.unfreezing.activation_cache import ActivationCache
 from icebox.pipeline.unfreezing.end_to_end import EndToEndModel
 from icebox.pipeline.unfreezing.freezing_schedule import FreezingSchedule
@@ -64,6 +64,7 @@ def run(job: FineTuningJob, cache: ActivationCache, seed: int, *, on_epoch: Epoc
         train = prepared["train"]
         sample = train.inputs([train.item(i) for i in range(min(SAMPLE_ITEMS, len(train)))])[0]
         model = job.model(backbone, start_head(job, backbone, train))
+        losses.check(options, sample, model, classes=len(job.classes))
         schedule = FreezingSchedule.for_backbone(backbone, options, sample)
         partial_forward = activation_cache.skip_frozen_part(job, schedule, backbone, sample)
         items: Mapping[str, Items] = prepared

@@ -233,6 +233,9 @@ class SegmentationJob(FineTuningJob):
             raise IceboxError(
                 f"augment: masks follow {', '.join(AUGMENTATIONS)}, found {', '.join(other)}; take it out"
             )
+        for key in ("mixup", "r_drop"):
+            if getattr(self.options, key):
+                raise IceboxError(f"{key}: expected labels, found masks; take {key} out")
         return {split: self.pictures.item_ids[items] for split, items in self.pictures.splits.items()}
 
     @property

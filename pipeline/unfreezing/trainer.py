@@ -20,7 +20,6 @@ import lightning_fabric
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from icebox.features.errors import IceboxError
 from icebox.features.nn import freezing
@@ -31,7 +30,7 @@ from icebox.pipeline.config.unfreeze import UnfreezeOptions
 from icebox.pipeline.evaluation import formatting, metrics
 from icebox.pipeline.project import progress
 from icebox.pipeline.training.checkpoint import CheckpointFiles, unchanged_on_failure
-from icebox.pipeline.unfreezing import optimizer
+from icebox.pipeline.unfreezing import losses, optimizer
 from icebox.pipeline.unfreezing.end_to_end import EndToEndModel
 from icebox.pipeline.unfreezing.freezing_schedule import FreezingSchedule
 from icebox.pipeline.unfreezing.inputs import Items
@@ -209,16 +208,26 @@ class FineTuner:
         inputs = self.train.inputs(prepared)
         if self.augment:
             inputs = [self.augment(part, generator=generator) for part in inputs]
-        losses = self.losses(self.wrapped_model(inputs), self.targets[positions].to(self.fabric.device))
-        loss = (losses * self.weights[positions].to(losses)).sum() / batch_size
+        targets = self.targets[positions].to(self.fabric.device)
+        weights = self.weights[positions].to(self.fabric.device)
+        loss = self.losses(inputs, targets, weights, generator).sum() / batch_size
         self.fabric.backward(loss)
         return float(loss.detach())
 
-    def losses(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """Each item's cross-entropy (b,) from scores (b, k); of floats to regress, its squared error."""
-        if targets.is_floating_point():
-            return (scores.reshape(len(targets)).float() - targets) ** 2
-        return F.cross_entropy(scores.float(), targets, reduction="none", label_smoothing=self.options.label_smoothing)
+    def losses(self, inputs: Sequence[Inputs], targets: Tensor, weights: Tensor, generator: torch.Generator) -> Tensor:
+        """Each item's loss (b,), by its weight (b,)."""
+        smoothing = self.options.label_smoothing
+        if self.options.mixup:
+            mixture = losses.draw_mixture(len(targets), self.options.mixup, generator)
+            scores = self.wrapped_model([mixture.images(part) for part in inputs])
+            return mixture.losses(scores, targets, weights, label_smoothing=smoothing)
+        scores = self.wrapped_model(inputs)
+        of_items = losses.of_items(scores, targets, label_smoothing=smoothing)
+        if self.options.r_drop:
+            again = self.wrapped_model(inputs)
+            both = of_items + losses.of_items(again, targets, label_smoothing=smoothing)
+            of_items = (both + self.options.r_drop * losses.divergence(scores, again)) / 2
+        return of_items * weights
 
     @torch.inference_mode()
     def predict_scores(self, items: Items) -> np.ndarray:

@@ -65,3 +65,11 @@ def test_only_blocks_that_learn_are_in_training_mode_and_norms_keep_their_statis
     freezing.set_modes(net, free, ORDER, norm_statistics_frozen=False)
     net(torch.ones(5, 3))
     assert not torch.equal(net[3][1].running_mean, before)
+
+
+def test_dropout_that_lies_in_no_block_drops_where_no_block_is_frozen():
+    net = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5), nn.Linear(3, 3))
+    order = ["0", "2"]
+    for free, dropping in (("all", True), ("last 1", False), ("none", False)):
+        freezing.set_modes(net, freezing.free_parameters(free, net, order), order, norm_statistics_frozen=True)
+        assert net[1].training == dropping

@@ -128,6 +128,13 @@ def test_equal_runs_are_equal_bit_for_bit_and_another_seed_is_another_run(tmp_pa
     assert not same(state(first), state(other))
 
 
+def test_two_passes_that_must_agree_learn_as_well_and_end_elsewhere(tmp_path):
+    progress, whole = run(tmp_path / "r-drop", epochs=12, learning_rate=0.02, r_drop=1.0)
+    _, plain = run(tmp_path / "plain", epochs=12, learning_rate=0.02)
+    assert progress.best > progress.curve[0]["accuracy"] + 0.1
+    assert not same(state(whole), state(plain))
+
+
 @pytest.mark.parametrize("average", [None, 0.9])
 def test_a_run_killed_after_any_epoch_ends_with_the_same_weights(tmp_path, monkeypatch, average):
     whole_run, expected = run(tmp_path / "whole", average=average)

@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,7 @@ def network_of(kind: str, work: Path):  # type: ignore[no-untyped-def]
 
 def ours(kind: str, source: Path, way: str) -> Clock:
     """Time from files to a finished store, the manifest counted; compiling, which takes 10 to 30 s, is not."""
-    from icebox.features.abc.dataset import Item
+    from icebox.features.abc.dataset import Content, Dataset, Item
     from icebox.features.extraction.extract import extract
     from icebox.features.manifest import manifest
 
@@ -78,21 +79,23 @@ def ours(kind: str, source: Path, way: str) -> Clock:
     network = network_of(kind, work)
     items = [Item(item_id=str(i), source=name, label="ab"[i % 2]) for i, name in enumerate(contents_of(kind, source))]
 
-    class Source:
-        def items(self):  # type: ignore[no-untyped-def]
+    class Source(Dataset):
+        modality = "image" if kind == "images" else "text"
+
+        def items(self) -> Iterator[Item]:
             return iter(items)
 
-        @staticmethod
-        def read(name: str):  # type: ignore[no-untyped-def]
-            return Path(name).read_bytes() if kind == "images" else name
+        def read(self, source: str) -> Content:
+            return Path(source).read_bytes() if kind == "images" else source
 
-    first = [network.prepare(Source.read(item.source)) for item in items[:BATCH]]
+    dataset = Source()
+    first = [network.prepare(dataset.read(item.source)) for item in items[:BATCH]]
     network.encode(first)
     network.compile(BATCH if way == "compiled" else None)
     network.encode(first)
     with Clock() as clock:
-        rows = list(manifest.build(Source(), val=0.2, test=0.2, seed=0))  # type: ignore[arg-type]
-        extract(rows, read=Source.read, backbone=network, cache_root=work / "cache", store=work / "store",
+        rows = list(manifest.build(dataset, val=0.2, test=0.2, seed=0))
+        extract(rows, read=dataset.read, backbone=network, cache_root=work / "cache", store=work / "store",
                 batch_size=BATCH, workers=1, stored="float16")  # fmt: skip
     return clock
 

@@ -3,8 +3,8 @@
     python -m benchmarks.gpu [ITEMS [ROUNDS [WORKERS]]]
 
 JPEGs of 500×375 through resnet50 and vit_b_16, sentences of 3 to 60 words through a network of BERT-base's shape;
-random weights, `precision: auto`, stored as float16, batches of 256. Ours counts reading, hashing, decoding or tokenizing,
-and the finished store. Interleaved; the ratio is the median of the rounds' own, by the clock.
+random weights, `precision: auto`, stored as float16, batches of 256. Ours counts reading, hashing, decoding or
+tokenizing, and the finished store. Interleaved; the ratio is the median of the rounds' own, by the clock.
 """
 
 import json

@@ -16,6 +16,7 @@ Hint = Literal[
     "extract",
     "extract again",
     "extract or restore",
+    "join",
     "make the backbone again",
     "make the manifest again",
     "name more views",

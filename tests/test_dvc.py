@@ -59,6 +59,7 @@ def test_every_stage_writes_where_the_code_says():
             str(paths.plot(*seen, "confusion")),
             str(paths.plot(*seen, "roc")),
         },
+        "join": {str(paths.store("${key}"))},
         "unfreeze": {
             str(paths.backbone("${key}")),
             str(paths.bundle(*tuned)),
@@ -82,7 +83,7 @@ def test_every_stage_writes_where_the_code_says():
             str(paths.plot("${key}", paths.ENSEMBLE, "roc")),
         },
         "report": {str(paths.REPORT)},
-    }
+    } | {f"{name}-joined": found[name] for name in ("fit", "look")}
 
 
 def test_every_stage_hangs_on_a_stamp_of_its_code_and_names_no_source_file():
@@ -105,5 +106,5 @@ def test_every_stage_is_a_command():
 
 
 def command_of(stage: str) -> str:
-    """The command of a stage: fit has two stages, on a store and on an entry of inputs."""
-    return "fit" if stage == "fit-input" else stage
+    """The command of a stage: fit has three stages, on a store, on an entry of inputs and on a joined store."""
+    return stage.removesuffix("-input").removesuffix("-joined")

@@ -23,17 +23,20 @@ STAGES = {  # name → its purpose; a module of icebox.pipeline.stages
     "fetch": "Fetch a backbone's weights from a hub, a package or a path.",
     "pretrain": "Train a backbone of our own from scratch.",
     "extract": "Pass a dataset through a backbone, once, into a feature store.",
+    "join": "Lay two stores side by side, item by item.",
     "look": "Map a store's features, with nearest items and suspected label errors.",
     "fit": "Fit a head on a store's features.",
     "ensemble": "Let a store's best heads answer together.",
     "unfreeze": "Train a store's backbone on, end to end, from a fitted head.",
     "report": "Write the HTML report of all that params.yaml names.",
 }
-SECTIONS = {  # stages that run on an entry of params.yaml → its section
-    "manifest": "datasets", "fetch": "backbones", "pretrain": "pretrain", "extract": "stores", "look": "stores",
-    "unfreeze": "unfreeze",
+SECTIONS = {  # stages that run on an entry of params.yaml → its section, or those it may stand in
+    "manifest": ("datasets",), "fetch": ("backbones",), "pretrain": ("pretrain",), "extract": ("stores",),
+    "join": ("joined",), "look": ("stores", "joined"), "unfreeze": ("unfreeze",),
 }  # fmt: skip
-STAGES_OF_INPUTS = {"fit-input": "fit"}  # further stages of dvc.yaml → their command
+STAGES_OF_INPUTS = {  # further stages of dvc.yaml → their command
+    "fit-input": "fit", "fit-joined": "fit", "look-joined": "look",
+}  # fmt: skip
 KEY_HELP = "The entry of params.yaml. In a stage of DVC: the one of the stage, where none is given."
 DEVICE = "ICEBOX_DEVICE"  # features.nn.devices reads it; importing that would load torch
 WITHOUT_KEY = ("check", "report")
@@ -137,12 +140,12 @@ def common(
 
 def run_stage(name: str, key: str | None = None) -> None:
     """Run one stage of dvc.yaml on the entry `key` of params.yaml."""
-    from icebox.pipeline.config import loader, references
+    from icebox.pipeline.config import loader, names
 
     config = loader.load()
     if key is not None and name in SECTIONS:
-        section = SECTIONS[name]
-        references.check_known(f"entry of {section}", key, list(getattr(config, section)), f"{name} {key}")
+        known = [entry for section in SECTIONS[name] for entry in getattr(config, section)]
+        names.check_known(f"entry of {SECTIONS[name][0]}", key, known, f"{name} {key}")
     named = DEVICE in os.environ
     os.environ.setdefault(DEVICE, config.run.device)
     try:

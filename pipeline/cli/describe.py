@@ -11,7 +11,7 @@ from icebox.features.abc.backbone import Backbone
 from icebox.features.errors import IceboxError
 from icebox.features.ragged import flat
 from icebox.pipeline.catalog import backbones
-from icebox.pipeline.config import loader, references
+from icebox.pipeline.config import loader, names
 
 if TYPE_CHECKING:  # a floor without a network must not cost the two seconds of importing torch
     from icebox.features.nn.layer_outputs import LayerOutputs
@@ -44,7 +44,7 @@ def layer_table(name: str, *, size: int | None = None, batch: int = 1, length: i
         if value is not None and value < 1:
             raise IceboxError(f"--{option}: expected 1 or more, found {value}")
     settings = loader.load()
-    references.check_known("backbone", name, [*settings.backbones, *settings.pretrain], "describe")
+    names.check_known("backbone", name, [*settings.backbones, *settings.pretrain], "describe")
     network = backbones.load(name, settings.backbone(name).family, None, precision="float32")
     for option, value, kind in (("size", size, "image"), ("length", length, "text")):
         if value is not None and network.modality != kind:

@@ -26,26 +26,26 @@ def list_stores() -> None:
 
     from icebox.pipeline.config import loader
 
-    names = [folder.name for folder in finished()]
+    names = [folder.name for folder in [*finished(), *joined()]]
     if not names:
         raise IceboxError(f"{paths.STORES}: no finished feature store here; run: dvc repro")
-    stores = loader.load().stores if paths.PARAMS.exists() else {}
-    print(tabulate([row(name, stores) for name in names], headers="keys", floatfmt=".1f", missingval="–"))
+    config = loader.load() if paths.PARAMS.exists() else None
+    print(tabulate([row(name, config) for name in names], headers="keys", floatfmt=".1f", missingval="–"))
 
 
-def row(name: str, stores: dict[str, "schema.Store"]) -> dict[str, Any]:
+def row(name: str, config: "schema.Config | None") -> dict[str, Any]:
     """The columns of one store in the list."""
-    from icebox.features.store.feature_store import FeatureStore
+    from icebox.features.joining.joined_store import open_store
     from icebox.pipeline.stores import info
 
-    entry = stores.get(name)
+    in_params = config is not None and (name in config.stores or name in config.joined)
     columns = {
         "store": name,
-        "dataset": entry.dataset if entry else None,
-        "backbone": entry.backbone if entry else None,
+        "dataset": config.dataset_name(name) if config and in_params else None,
+        "backbone": config.backbone_name(name) if config and in_params else None,
     }
     try:
-        store = FeatureStore(paths.store(name))
+        store = open_store(paths.store(name))
     except IceboxError as error:  # of those errors only one of damage has a hint
         problem = "damaged" if error.hint else "not readable now"
         return {**columns, "outputs": f"{problem}; see: icebox store verify {name}"}
@@ -63,7 +63,7 @@ def print_info(name: Name) -> None:
     """Tell how a store was made and what it holds."""
     from icebox.pipeline.stores import info
 
-    print(info.describe(existing(name).name))
+    print(info.describe(existing(name, or_joined=True).name))
 
 
 @app.command()
@@ -142,10 +142,10 @@ def export_store(
     output: Annotated[list[str] | None, typer.Option(help="Only this output; may be given several times.")] = None,
 ) -> None:
     """Write features, ids, labels and splits for other programs."""
-    from icebox.features.store.feature_store import FeatureStore
+    from icebox.features.joining.joined_store import open_store
     from icebox.pipeline.stores import export
 
-    export.export(FeatureStore(existing(name)), to, split=split, outputs=output or None, view=view)
+    export.export(open_store(existing(name, or_joined=True)), to, split=split, outputs=output or None, view=view)
 
 
 @app.command()
@@ -204,8 +204,20 @@ def finished() -> list[Path]:
     return sorted(folder for folder in files.folders(paths.STORES) if files.exists(folder / index.FILE))
 
 
-def existing(name: str) -> Path:
-    """The folder of a finished store, or an IceboxError that names those that are here."""
+def joined() -> list[Path]:
+    """The folders of the joined stores, which hold no features of their own."""
+    from icebox.features import files
+    from icebox.features.joining.joined_store import is_joined
+
+    return sorted(folder for folder in files.folders(paths.STORES) if is_joined(folder)) if finished() else []
+
+
+def existing(name: str, *, or_joined: bool = False) -> Path:
+    """The folder of a finished store (or of a joined one), or an IceboxError that names those that are here."""
+    if paths.store(name) in joined():
+        if or_joined:
+            return paths.store(name)
+        raise IceboxError(f"{paths.store(name)}: a joined store holds no features; name the stores that it is made of")
     if paths.store(name) not in finished():
         names = [folder.name for folder in finished()]
         raise IceboxError(

@@ -27,9 +27,8 @@ from icebox.pipeline.evaluation.metrics import METRICS
 from icebox.pipeline.evaluation.predictions import Predictions
 from icebox.pipeline.evaluation.sample import Sample
 from icebox.pipeline.inference import alignment, output, predict
-from icebox.pipeline.inference.batch import Batch
 from icebox.pipeline.inference.bundle import Bundle
-from icebox.pipeline.inference.new_items import NewItem
+from icebox.pipeline.inference.new_items import Batch, NewItem
 from icebox.pipeline.inference.predict import OnError, OpenHead, Unread
 from icebox.pipeline.project import paths
 

@@ -156,10 +156,10 @@ def read_entry(config: Config, input_name: str, head: str, *, in_params: bool = 
     scores = result_files.read_metrics(paths.metrics(input_name, head), remedy=remedy)
     details = result_files.read_details(paths.details(input_name, head), scored=scores["test"], remedy=remedy)
     store, _, short = input_name.partition("/")
-    settings = config.stores.get(store)
+    named = store in config.stores or store in config.joined
     return LeaderboardEntry(
-        dataset=settings.dataset if settings else details.get("dataset", store),
-        backbone=settings.backbone if settings else details.get("backbone", store),
+        dataset=config.dataset_name(store) if named else details.get("dataset", store),
+        backbone=config.backbone_name(store) if named else details.get("backbone", store),
         store=store,
         head=head,
         val=scores["val"],

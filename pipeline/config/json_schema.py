@@ -29,6 +29,7 @@ from icebox.pipeline.config.schema import (
     Fit,
     Generate,
     Input,
+    Joined,
     OnError,
     Run,
     Split,
@@ -42,7 +43,7 @@ Schema = dict[str, Any]
 TITLE = "params.yaml of Icebox"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SECTIONS: tuple[type[Section], ...] = (
-    Split, Store, Input, Ensemble, Generate, Unfreeze, Fit, Run,
+    Split, Store, Joined, Input, Ensemble, Generate, Unfreeze, Fit, Run,
 )  # fmt: skip
 logger = logging.getLogger("icebox")
 NAME = names.PATTERN
@@ -125,6 +126,7 @@ def schema() -> Schema:
         "pretrain": catalog(definitions, "pretrain", "icebox.features.backbones", "pretraining"),
         "generate": entries({"$ref": "#/$defs/Generate"}),
         "stores": entries({"$ref": "#/$defs/Store"}),
+        "joined": entries({"$ref": "#/$defs/Joined"}),
         "inputs": entries(or_nothing("Input"), names={"pattern": f"^(?:{NAME})/(?:{NAME})$"}),
         "heads": heads,
         "ensembles": entries(or_nothing("Ensemble"), names={"pattern": f"^(?:{NAME})(/(?:{NAME}))?$"}),

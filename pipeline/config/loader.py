@@ -16,6 +16,7 @@ from icebox.pipeline.config.schema import (
     Fit,
     Generate,
     Input,
+    Joined,
     OnError,
     PluginEntry,
     Run,
@@ -28,7 +29,8 @@ from icebox.pipeline.config.yaml_file import errors_in_one_line, read_yaml
 from icebox.pipeline.project import paths
 
 SECTIONS = (
-    "datasets", "backbones", "pretrain", "stores", "inputs", "heads", "ensembles", "unfreeze", "generate", "fit", "run",
+    "datasets", "backbones", "pretrain", "stores", "joined", "inputs", "heads", "ensembles", "unfreeze", "generate",
+    "fit", "run",
 )  # fmt: skip
 GONE = {  # sections of earlier versions → what to do instead
     "select": "what stands in params.yaml runs: take out of `stores` and `heads` what should not",
@@ -57,6 +59,7 @@ def load(path: Path = paths.PARAMS) -> Config:
         unfreeze=sections(Unfreeze, raw, "unfreeze"),
         fit=parse_section(Fit, raw.get("fit", {}), "fit"),
         run=parse_section(Run, raw.get("run", {}), "run"),
+        joined=sections(Joined, raw, "joined"),
     )
     check_references(config)
     return config

@@ -7,7 +7,7 @@ from itertools import product
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.resolver import VersionedResolver
 
-from icebox.features.errors import IceboxError
+from icebox.features.errors import IceboxError, suggestion
 
 LENGTH_MAX = 64
 PATTERN = r"[A-Za-z0-9][A-Za-z0-9_]*(?:-[A-Za-z0-9_]+)*"
@@ -39,3 +39,9 @@ def refuse_collisions(inputs: Iterable[str], heads: Iterable[str]) -> None:
                 "give a head or a store another name"
             )
         pairs[joined] = pair
+
+
+def check_known(kind: str, name: str, known: list[str], where: str) -> None:
+    """Raise IceboxError unless `name` is known."""
+    if name not in known:
+        raise IceboxError(f"{where}: no {kind} named '{name}'; {suggestion(name, known)}")

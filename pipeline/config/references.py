@@ -1,13 +1,14 @@
 """Checks across sections of params.yaml: every name refers to an entry, and no option contradicts another."""
 
 from icebox.features import plugins
-from icebox.features.errors import IceboxError, located, suggestion
+from icebox.features.errors import IceboxError, located
 from icebox.features.manifest.validation import DENSE_TASKS, Task
 from icebox.features.nn.output_names import holds_map, refuse_large_grids
 from icebox.features.text.pairs import PAIR, TEXTS
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.decide import ARGMAX
-from icebox.pipeline.config.names import refuse_collisions
+from icebox.pipeline.config.joined import check_joined, check_joined_input
+from icebox.pipeline.config.names import check_known, refuse_collisions
 from icebox.pipeline.config.schema import FRESH, NO_DATA, Config, Fit, Input, Store, store_of
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.project import paths
@@ -33,6 +34,7 @@ def check_references(config: Config) -> None:
     for section, least in (("datasets", "dataset"), ("stores", "store"), ("heads", "head")):
         if not getattr(config, section):
             raise IceboxError(f"{section}: expected a {least} or more, found none")
+    check_joined(config)
     if paths.ENSEMBLE in config.heads:
         raise IceboxError(f"heads.{paths.ENSEMBLE}: this name is kept for the ensembles; give the head another")
     for name in config.inputs:
@@ -43,7 +45,10 @@ def check_references(config: Config) -> None:
         check_store(store, config.backbone(store.backbone).family, f"stores.{key}")
     for name, settings in config.every_input().items():
         where = input_place(name)
-        check_input(settings, config.stores[store_of(name)], where)
+        if store_of(name) in config.joined:
+            check_joined_input(config, settings, store_of(name), where)
+        else:
+            check_input(settings, config.stores[store_of(name)], where)
         check_fit(config, name, settings, where)
     check_choose(config)
     for name in config.ensembles:
@@ -84,7 +89,7 @@ def check_input_name(config: Config, name: str) -> None:
         raise IceboxError(
             f"inputs.{name}: expected STORE/NAME; what heads see by default stands in stores.{name}.input"
         )
-    check_known("store", store, list(config.stores), f"inputs.{name}")
+    check_known("store", store, [*config.stores, *config.joined], f"inputs.{name}")
     if short in (*config.heads, *config.unfreeze, paths.ENSEMBLE):
         raise IceboxError(f"inputs.{name}: '{short}' is the name of a head too; give the input another")
 
@@ -124,7 +129,7 @@ def check_fit(config: Config, name: str, entry: Input, where: str) -> None:
     check_shares(fit, where)
     if config.without_near_duplicates(name) and task in DENSE_TASKS:
         raise IceboxError(
-            f"datasets.{config.stores[store_of(name)].dataset}.split: leakage: near is for items of one label, not for "
+            f"datasets.{config.dataset_name(name)}.split: leakage: near is for items of one label, not for "
             f"{task}; take drop, and split by `group`"
         )
     for key, (plain, reason) in REFUSED[task].items():
@@ -202,6 +207,11 @@ def check_unfreeze(config: Config) -> None:
     """Raise IceboxError for an unfreezing that could not begin, or whose name another result has."""
     for key, unfreeze in config.unfreeze.items():
         where = f"unfreeze.{key}"
+        if unfreeze.store in config.joined:
+            raise IceboxError(
+                f"{where}.store: '{unfreeze.store}' is joined of several networks' features; unfreeze the network of "
+                f"one of them: {', '.join(config.members(unfreeze.store))}"
+            )
         check_known("store", unfreeze.store, list(config.stores), f"{where}.store")
         check_known("head", unfreeze.start_head, list(config.heads), f"{where}.start")
         check_known("input of a store", unfreeze.start_input, list(config.every_input()), f"{where}.start")
@@ -245,9 +255,3 @@ def unfrozen_ancestors(config: Config, store: str) -> set[str]:
         ancestors.add(name)
         store = config.unfreeze[name].store
     return ancestors
-
-
-def check_known(kind: str, name: str, known: list[str], where: str) -> None:
-    """Raise IceboxError unless `name` is known."""
-    if name not in known:
-        raise IceboxError(f"{where}: no {kind} named '{name}'; {suggestion(name, known)}")

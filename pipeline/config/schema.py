@@ -1,6 +1,6 @@
 """The sections of params.yaml: the keys of each, their types, defaults and meaning."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from icebox.features.extraction import views
 from icebox.features.extraction.compilation import Compile
 from icebox.features.extraction.precision import Precision, Stored
+from icebox.features.joining.join import Missing
 from icebox.features.manifest.leakage import Conflicts, Leakage
 from icebox.features.manifest.validation import Task
 from icebox.features.text.pairs import PAIR, TEXTS
@@ -161,6 +162,18 @@ class Store(Section):
         return views.expand_names(self.views or [views.IDENTITY], "views")
 
 
+class Joined(Section):
+    """Two `stores` side by side, their rows joined by the items' ids: heads are fitted on both as on one store.
+
+    Either may be a joined one itself. Splits, labels and groups are the first one's. `missing: drop` leaves items out
+    that the second store lacks. Outputs are called STORE/OUTPUT in its `input`, which is as that of a store.
+    """
+
+    stores: Annotated[list[str], Field(min_length=2, max_length=2)]
+    missing: Missing = "error"
+    input: Input = Input()
+
+
 class Fit(Section):
     """Settings of every fit.
 
@@ -262,6 +275,7 @@ class Config:
     unfreeze: dict[str, Unfreeze]
     fit: Fit
     run: Run
+    joined: dict[str, Joined] = field(default_factory=dict)
 
     def backbone(self, name: str) -> PluginEntry:
         """The entry of a backbone, fetched or trained here; of an unfrozen one, that of the backbone it began from."""
@@ -270,18 +284,33 @@ class Config:
         return self.backbones[name] if name in self.backbones else self.pretrain[name]
 
     def dataset_of(self, input_name: str) -> PluginEntry:
-        """The entry of the dataset behind an input, or behind a store."""
-        return self.datasets[self.stores[store_of(input_name)].dataset]
+        """The entry of the dataset behind an input, or behind a store; of a joined one, that of its first member."""
+        return self.datasets[self.dataset_name(input_name)]
+
+    def members(self, store: str) -> list[str]:
+        """The stores that a joined one is made of, in order; any other's own name."""
+        if store not in self.joined:
+            return [store]
+        return [member for part in self.joined[store].stores for member in self.members(part)]
+
+    def dataset_name(self, input_name: str) -> str:
+        """The name of the dataset behind an input, or behind a store; of a joined one, that of its first member."""
+        return self.stores[self.members(store_of(input_name))[0]].dataset
+
+    def backbone_name(self, store: str) -> str:
+        """The name of a store's backbone; of a joined one, those of all its members."""
+        return " + ".join(dict.fromkeys(self.stores[member].backbone for member in self.members(store)))
 
     def task(self, input_name: str) -> Task:
         """The task of the dataset behind an input, or behind a store."""
         return self.dataset_of(input_name).task
 
     def every_input(self) -> dict[str, Input]:
-        """All inputs by name: each store's own, followed by its entries of `inputs`."""
+        """All inputs by name: each store's own, followed by its entries of `inputs`; joined stores come last."""
+        every_store: dict[str, Store | Joined] = {**self.stores, **self.joined}
         return {
             name: entry
-            for store, settings in self.stores.items()
+            for store, settings in every_store.items()
             for name, entry in {
                 store: settings.input,
                 **{name: entry for name, entry in self.inputs.items() if store_of(name) == store},

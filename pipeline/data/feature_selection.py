@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from icebox.features.joining.joined_store import Block, JoinedStore
 from icebox.features.store.feature_store import FeatureStore
 from icebox.features.text.pairs import PAIR, PARTS
 
@@ -32,6 +33,8 @@ class FeatureSelection:
 
     def column_ranges(self, store: FeatureStore) -> ColumnRanges:
         """The columns of each output in the features; of pairs, those in each of (u, v, |u − v|, u · v)."""
+        if isinstance(store, JoinedStore):
+            return store.column_ranges(self.outputs, self.views[0])
         parts = PARTS if self.views[0] == PAIR else 1
         widths = [math.prod(store.row_shape(output)) for output in self.outputs]
         ends = list(itertools.accumulate(widths))
@@ -39,6 +42,10 @@ class FeatureSelection:
             output: [(part * ends[-1] + end - width, part * ends[-1] + end) for part in range(parts)]
             for output, width, end in zip(self.outputs, widths, ends, strict=True)
         }
+
+    def blocks(self, store: FeatureStore) -> list[Block] | None:
+        """The columns of each member of a joined store, which are scaled apart; of any other store None."""
+        return store.blocks(self.outputs, self.views[0]) if isinstance(store, JoinedStore) else None
 
 
 def select(

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from icebox.pipeline.data.on_disk import DiskFeatures, apply_transform, validate_fit_data
 from icebox.pipeline.estimators.classification import of_known_classes
-from icebox.pipeline.estimators.scaling import Scale, scaler
+from icebox.pipeline.estimators.scaling import Blocks, BlockScaler, Scale, scaler
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,16 +42,20 @@ class PreprocessedHead(BaseEstimator):
     """`estimator` on features (n, d) that were scaled and, with `pca`, projected and whitened.
 
     `scale`: each | overall | l2 | none, see pipeline/estimators/scaling.py. `pca`: how many components to keep, at most
-    as many as there are; or, below 1, the share of variance to keep. float32 features stay float32.
+    as many as there are; or, below 1, the share of variance to keep. float32 features stay float32. `blocks` of columns
+    (first, last + 1), those of joined stores, are scaled each by itself (`BlockScaler`).
 
     A regressor sees its targets with mean 0 and variance 1, and `predict` gives values in their unit (`targets_` is the
     scaler). A classifier's `val` is without the items of classes that its labels lack, of which it can learn nothing.
     """
 
-    def __init__(self, estimator: Any, *, scale: Scale = "each", pca: float | None = None) -> None:
+    def __init__(
+        self, estimator: Any, *, scale: Scale = "each", pca: float | None = None, blocks: Blocks | None = None
+    ) -> None:
         self.estimator = estimator
         self.scale = scale
         self.pca = pca
+        self.blocks = blocks
 
     def fit(self, X: Any, y: Any, **fit_params: Any) -> Self:
         """Fit on features (n, d) and labels (n,). `fit_params`: of `sample_weight` (n,) and `val` (features (m, d),
@@ -116,7 +120,7 @@ class PreprocessedHead(BaseEstimator):
 
     def _steps(self, shape: tuple[int, int]) -> Pipeline:
         """The unfitted steps for features of this shape."""
-        steps = [scaler(self.scale)]
+        steps = [scaler(self.scale) if self.blocks is None else BlockScaler(self.blocks, self.scale)]
         if self.pca is not None:
             if self.pca <= 0 or (self.pca >= 1 and self.pca != int(self.pca)):
                 raise ValueError(f"pca: expected a number of components, or a share below 1, found {self.pca}")

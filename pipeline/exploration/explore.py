@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from icebox.features.joining.joined_store import JoinedStore
 from icebox.features.manifest.validation import DENSE_TASKS, Task
 from icebox.features.splits import in_order, side
 from icebox.features.store.feature_store import FeatureStore
@@ -51,7 +52,10 @@ def explore(
 
 
 def reader(store: FeatureStore, task: Task) -> ReadFeatures:
-    """A function that reads a store's features, of a dense task's pictures the mean over each map."""
+    """A function that reads a store's features, of a dense task's pictures the mean over each map, of a joined store
+    those of each member in its own scale."""
+    if isinstance(store, JoinedStore):
+        return partial(feature_space.of_members, store)
     return partial(feature_space.pooled, store) if task in DENSE_TASKS else store.load_items
 
 

@@ -12,8 +12,8 @@ from icebox.pipeline.fitting.final_fit import FitResult
 def origin(config: Config, input_name: str) -> dict[str, Any]:
     """Names of the dataset, backbone, store and input behind a result, for when params.yaml no longer holds them."""
     store = store_of(input_name)
-    entry = config.stores[store]
-    return {"dataset": entry.dataset, "backbone": entry.backbone, "store": store, "input": input_name}
+    dataset, backbone = config.dataset_name(store), config.backbone_name(store)
+    return {"dataset": dataset, "backbone": backbone, "store": store, "input": input_name}
 
 
 def selection_details(result: FitResult, fit: Fit, task: str) -> dict[str, Any]:

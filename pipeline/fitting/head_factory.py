@@ -1,16 +1,20 @@
 """The factory of a head of params.yaml: its family's `build`, with the keywords that the stage fills in."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from icebox.features import plugins
 from icebox.features.errors import IceboxError
+from icebox.features.joining.joined_store import Block
 from icebox.features.manifest.validation import Task
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import PluginEntry
 from icebox.pipeline.data.feature_selection import ColumnRanges
 from icebox.pipeline.estimators import base
 from icebox.pipeline.estimators.base import Build, FilledIn
+from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 from icebox.pipeline.fitting.candidates import Candidate
 
 
@@ -22,6 +26,7 @@ class HeadFactory:
     task: Task = "classification"
     keywords: frozenset[str] = frozenset()
     columns: ColumnRanges | None = None
+    blocks: Sequence[Block] | None = None
 
     @property
     def has_randomness(self) -> bool:
@@ -32,18 +37,33 @@ class HeadFactory:
         """`build` with its keywords filled in; a candidate's own seed takes precedence."""
         task: Task = "classification" if self.task == "segmentation" else self.task  # of a picture's cells
         values = FilledIn(seed=seed, task=task, columns=self.columns)
-        return partial(self.build, **{name: value for name, value in values.items() if name in self.keywords})
+        build = partial(self.build, **{name: value for name, value in values.items() if name in self.keywords})
+        return build if self.blocks is None else partial(with_blocks, build, self.blocks)
 
     def takes_weights(self, candidate: Candidate) -> bool:
         """Whether the head's `fit` takes `sample_weight`."""
         return "sample_weight" in base.fit_keywords(self.with_seed(0)(**candidate))
 
 
-def create(entry: PluginEntry, task: Task, where: str, *, columns: ColumnRanges | None = None) -> HeadFactory:
-    """The factory of a catalogued head. Raises IceboxError for a task that the head is not for."""
+def with_blocks(build: Build, blocks: Sequence[Block], **parameters: Any) -> Any:
+    """A head that scales each of these blocks of columns by itself; one without our preprocessing is as it is."""
+    head = build(**parameters)
+    return head.set_params(blocks=list(blocks)) if isinstance(head, PreprocessedHead) else head
+
+
+def create(
+    entry: PluginEntry,
+    task: Task,
+    where: str,
+    *,
+    columns: ColumnRanges | None = None,
+    blocks: Sequence[Block] | None = None,
+) -> HeadFactory:
+    """The factory of a catalogued head; `blocks` of columns are scaled apart. Raises IceboxError for a task that the
+    head is not for."""
     file = plugins.file("icebox.pipeline.heads", entry.family)
     keywords = frozenset(name for name in FilledIn.__annotations__ if plugin_schema.accepts(file, "build", name))
     if task not in (tasks := plugin_schema.head_tasks(entry.family)):
         kind = "classes" if "classification" in tasks else " and ".join(tasks)
         raise IceboxError(f"{where}: '{entry.family}' is for {kind} only, and the dataset's task is {task}")
-    return HeadFactory(plugins.load("icebox.pipeline.heads", entry.family).build, task, keywords, columns)
+    return HeadFactory(plugins.load("icebox.pipeline.heads", entry.family).build, task, keywords, columns, blocks)

@@ -12,7 +12,7 @@ from icebox.features import files, plugins
 from icebox.features.abc.backbone import SETTINGS_FILE, Generator, ImageJudge, TextJudge, damage_explained
 from icebox.features.errors import IceboxError
 from icebox.pipeline.catalog import backbones
-from icebox.pipeline.config import loader, plugin_schema, references
+from icebox.pipeline.config import loader, names, plugin_schema
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.generation import contact_sheet
 from icebox.pipeline.project import paths
@@ -28,7 +28,7 @@ def write_items(name: str, *, n: int, label: str | None, seed: int, out: Path) -
     if n < 1:
         raise IceboxError(f"--n: expected 1 or more, found {n}")
     config = loader.load()
-    references.check_known("backbone that is trained here", name, list(config.pretrain), "generate")
+    names.check_known("backbone that is trained here", name, list(config.pretrain), "generate")
     generator = load_generator(config, name)
     labels = labels_to_generate(generator, n, label, name)
     digits = len(str(n - 1))
@@ -77,7 +77,7 @@ def labels_to_generate(generator: Generator, n: int, label: str | None, name: st
         return [generator.classes[i % len(generator.classes)] if generator.classes else "" for i in range(n)]
     if not generator.classes:
         raise IceboxError(f"--label: backbone '{name}' can't be told what to make; leave the label out")
-    references.check_known("class", label, list(generator.classes), "--label")
+    names.check_known("class", label, list(generator.classes), "--label")
     return [label] * n
 
 

@@ -22,6 +22,7 @@ from icebox.features.extraction import projection
 from icebox.features.extraction.precision import Precision, Stored
 from icebox.features.extraction.projection import Basis
 from icebox.features.extraction.views import IDENTITY
+from icebox.features.joining.joined_store import JoinedStore
 from icebox.features.manifest.validation import Task
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.catalog import datasets
@@ -30,6 +31,7 @@ from icebox.pipeline.data.feature_selection import FeatureSelection
 from icebox.pipeline.project import paths
 
 FORMAT = 2  # of the card and of what is pickled beside it: raised when the classes inside have moved or changed
+JOINED = "joined"  # in place of a family, of several backbones
 LIBRARIES = ("scikit-learn", "lightgbm", "torch", "numpy")
 DAMAGED = (  # errors of pickle, and of what it calls, at bytes that are no whole pickle
     pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, ArithmeticError, OSError, MemoryError,
@@ -45,7 +47,8 @@ class Bundle:
     `basis`, where there is one. The head takes `head_outputs` of these (all where that is empty), side by side, in
     `view`. `pairs`: whether its items are pairs of texts. `clean`: the steps of features/text/cleaning.py by which its
     texts were cleaned. `source` and `parameters` are those of the dataset in params.yaml, by which further items are
-    read ("" and None in bundles that did not keep them yet).
+    read ("" and None in bundles that did not keep them yet). `members` of a joined store: bundles without a head, one
+    for each part of the features; `backbone`, `outputs` and `fingerprint` are then those of the whole.
     """
 
     head: Any
@@ -67,6 +70,7 @@ class Bundle:
     dataset: str = ""
     source: str = ""
     parameters: dict[str, Any] | None = None
+    members: tuple["Bundle", ...] = ()
 
 
 def for_store(
@@ -79,6 +83,8 @@ def for_store(
     selection: FeatureSelection,
 ) -> Bundle:
     """The bundle of a head that was fitted on a selection of features of the store called `name`."""
+    if isinstance(store, JoinedStore):
+        return for_joined(config, name, store, head, classes=classes, selection=selection)
     entry = config.stores[name]
     return Bundle(
         head=head,
@@ -103,6 +109,44 @@ def for_store(
     )
 
 
+def for_joined(
+    config: Config, name: str, store: JoinedStore, head: Any, *, classes: list[str], selection: FeatureSelection
+) -> Bundle:
+    """The bundle of a head that was fitted on a joined store: how each member's part of the features is made."""
+    members = tuple(
+        for_store(
+            config,
+            member,
+            store.members[member],
+            None,
+            classes=[],
+            selection=FeatureSelection(tuple(outputs), (store.view_of(member, selection.views[0]),)),
+        )
+        for member, outputs in store.outputs_by_member(selection.outputs)
+    )
+    first = members[0]
+    return Bundle(
+        head=head,
+        task=config.task(name),
+        classes=classes,
+        store=name,
+        fingerprint=store.fingerprint,
+        backbone=config.backbone_name(name),
+        family=JOINED,
+        outputs=list(store.outputs),
+        precision=first.precision,
+        stored=first.stored,
+        head_outputs=list(selection.outputs),
+        view=selection.views[0],
+        pairs=first.pairs,
+        clean=first.clean,
+        dataset=first.dataset,
+        source=first.source,
+        parameters=first.parameters,
+        members=members,
+    )
+
+
 def save(bundle: Bundle, *, input_name: str, head: str) -> None:
     """Write the bundle and its card, each whole or not at all."""
     path = paths.bundle(input_name, head)
@@ -116,19 +160,35 @@ def save(bundle: Bundle, *, input_name: str, head: str) -> None:
         "head": head,
         "task": bundle.task,
         "classes": bundle.classes,
-        "backbone": {
-            "name": bundle.backbone,
-            "family": bundle.family,
-            "outputs": bundle.outputs,
-            "precision": bundle.precision,
-            **bundle.options,
-        },
+        "backbone": backbone_card(bundle),
+        **({"joined": [member_card(each) for each in bundle.members]} if bundle.members else {}),
         "sees": {"outputs": bundle.head_outputs or bundle.outputs, "view": bundle.view},
-        "dataset": {"name": bundle.dataset, "source": bundle.source, **(bundle.parameters or {})},
+        "dataset": dataset_card(bundle),
         "fingerprint": bundle.fingerprint,
         "libraries": {name: version(name) for name in LIBRARIES},
     }
     files.write_text(paths.card(input_name, head), json.dumps(card, indent=2) + "\n")
+
+
+def backbone_card(bundle: Bundle) -> dict[str, Any]:
+    """The card's entry of the backbone."""
+    return {
+        "name": bundle.backbone,
+        "family": bundle.family,
+        "outputs": bundle.outputs,
+        "precision": bundle.precision,
+        **bundle.options,
+    }
+
+
+def dataset_card(bundle: Bundle) -> dict[str, Any]:
+    """The card's entry of the dataset."""
+    return {"name": bundle.dataset, "source": bundle.source, **(bundle.parameters or {})}
+
+
+def member_card(bundle: Bundle) -> dict[str, Any]:
+    """The card's entry of a joined store's member."""
+    return {"store": bundle.store, "backbone": backbone_card(bundle), "dataset": dataset_card(bundle)}
 
 
 def load(path: Path, *, trust: bool = False) -> Bundle:

@@ -16,6 +16,7 @@ from icebox.features.errors import IceboxError
 from icebox.pipeline.evaluation.predictions import Predictions
 from icebox.pipeline.inference import predict
 from icebox.pipeline.inference.bundle import Bundle
+from icebox.pipeline.inference.joined_reading import JoinedReading
 from icebox.pipeline.inference.new_items import NewItem
 from icebox.pipeline.inference.predict import OpenHead
 from icebox.pipeline.inference.raw_items import RawItems, RawItemsEstimator
@@ -58,6 +59,8 @@ class FittedHead(RawItemsEstimator):
     def _answers(self, X: Any) -> Iterator[Predictions]:
         """The head's answers, a batch at a time. Raises IceboxError for an item that can't be read."""
         head = self._open()
+        if isinstance(head.reading, JoinedReading):
+            head.reading.require_read(X)
         items = RawItems(X, head.reading.modality, clean=head.bundle.clean).new_items()
         batches = predict.batches(head.bundle, head.backbone, items, refuse)
         return (predict.answer(head.bundle, batch) for batch in batches)

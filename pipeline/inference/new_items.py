@@ -17,6 +17,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -60,6 +61,16 @@ class NewItem:
     label: str = ""
     group: str = ""
     split: str = ""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Items that could be read and were encoded together: the texts that show them, and their features (b, d)."""
+
+    items: list[NewItem]
+    shown: list[str]
+    contents: list[Content]
+    features: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)

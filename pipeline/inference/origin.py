@@ -8,12 +8,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from icebox.features.errors import IceboxError
-from icebox.features.store.feature_store import FeatureStore
+from icebox.features.joining.joined_store import open_store
 from icebox.pipeline.data import labelled, two_sample
 from icebox.pipeline.data.feature_selection import FeatureSelection
 from icebox.pipeline.data.two_sample import Separation
-from icebox.pipeline.inference.batch import Batch
 from icebox.pipeline.inference.bundle import Bundle
+from icebox.pipeline.inference.new_items import Batch
 from icebox.pipeline.project import paths
 
 logger = logging.getLogger("icebox")
@@ -48,7 +48,7 @@ class Newcomers:
         if len(set(self.groups)) < two_sample.UNITS_MIN:
             return None
         try:
-            store = FeatureStore(paths.store(opened.store))
+            store = open_store(paths.store(opened.store))
         except IceboxError:
             return None  # a head may be used without its store
         if store.fingerprint != opened.fingerprint or not len(store.items("train")):

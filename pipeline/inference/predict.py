@@ -30,9 +30,9 @@ from icebox.pipeline.evaluation.conformal import SetPredictor
 from icebox.pipeline.evaluation.predictions import Predictions
 from icebox.pipeline.inference import alignment, bundle, output
 from icebox.pipeline.inference.alignment import Adapt
-from icebox.pipeline.inference.batch import Batch
 from icebox.pipeline.inference.bundle import Bundle
-from icebox.pipeline.inference.new_items import NewItem, Reading, printable
+from icebox.pipeline.inference.joined_reading import JoinedContent, JoinedReading
+from icebox.pipeline.inference.new_items import Batch, NewItem, Reading, printable
 from icebox.pipeline.inference.origin import Newcomers
 from icebox.pipeline.inference.output import Cell, Columns
 from icebox.pipeline.project import head_names, paths
@@ -41,6 +41,7 @@ BATCH_SIZE = 64
 SET = "set"  # the column of sets: JSON lists of classes
 SHOWN = 20  # unreadable items that are listed one by one
 
+Network = Backbone | Sequence[Backbone]
 OnError = Literal["fail", "skip"]
 Unreadable = Callable[[NewItem, IceboxError], None]  # called with an item that can't be read
 logger = logging.getLogger("icebox")
@@ -92,13 +93,14 @@ class EmptyTexts:
 
 @dataclass(frozen=True)
 class OpenHead:
-    """A head by its name, its bundle, the backbone that it was fitted on, and how further items are read for it."""
+    """A head by its name, its bundle, the backbone that it was fitted on (of a joined store one for each member), and
+    how further items are read for it."""
 
     name: str
     place: tuple[str, str]  # that `paths` takes: STORE or STORE/NAME, and HEAD
     bundle: Bundle
-    backbone: Backbone
-    reading: Reading
+    backbone: Network
+    reading: Reading | JoinedReading
     adapt: Adapt | None = None  # of a head that aligns: to what
 
 
@@ -115,17 +117,25 @@ def open_head(name: str, *, trust: bool = False, of_pictures: bool = False) -> O
             f"predict {name}: new items have one answer each, and this is a head of {opened.task}; its answers for val "
             f"and test stand in {paths.predictions(input_name, head)}"
         )
-    backbone = backbones.load(
-        opened.backbone, opened.family, opened.outputs, precision=opened.precision, **opened.options
-    )
-    if opened.basis is not None:
-        backbone = ProjectedBackbone(backbone, opened.basis)
-    if fingerprint_of({**backbone.spec, "stored": opened.stored}) != opened.fingerprint:
-        raise IceboxError(
-            f"predict {name}: the backbone in {paths.backbone(opened.backbone)} is not the one this head was fitted on "
-            f"(fingerprints differ); run: dvc repro {paths.fit_stage(input_name, head)}"
-        )
-    return OpenHead(name, (input_name, head), opened, backbone, reading_of(opened, backbone))
+    networks = []
+    for part in parts_of(opened):
+        backbone = backbones.load(part.backbone, part.family, part.outputs, precision=part.precision, **part.options)
+        if part.basis is not None:
+            backbone = ProjectedBackbone(backbone, part.basis)
+        if fingerprint_of({**backbone.spec, "stored": part.stored}) != part.fingerprint:
+            raise IceboxError(
+                f"predict {name}: the backbone in {paths.backbone(part.backbone)} is not the one this head was fitted "
+                f"on (fingerprints differ); run: dvc repro {paths.fit_stage(input_name, head)}"
+            )
+        networks.append(backbone)
+    readings = [reading_of(*pair) for pair in zip(parts_of(opened), networks, strict=True)]
+    reading = JoinedReading.of(readings) if opened.members else readings[0]
+    return OpenHead(name, (input_name, head), opened, networks if opened.members else networks[0], reading)
+
+
+def parts_of(opened: Bundle) -> Sequence[Bundle]:
+    """The bundles that say how each part of the features is made: of a joined store its members'."""
+    return opened.members or [opened]
 
 
 def open_for(
@@ -224,6 +234,7 @@ def to_folder(head: OpenHead, inputs: Sequence[str], *, out: Path | None, on_err
     from icebox.pipeline.inference import pictures
 
     unread = Unread(on_error)
+    assert isinstance(head.backbone, Backbone)  # no store of a dense task is joined
     unread.report(pictures.predict(head.bundle, head.backbone, head.reading.items(inputs), unread, out))
 
 
@@ -238,8 +249,13 @@ def reading_of(opened: Bundle, backbone: Backbone) -> Reading:
 
 
 def own_files(opened: Bundle) -> list[Path]:
-    """The files of the dataset that the head was fitted on, which no predictions may replace."""
-    return plugin_schema.dataset_paths(opened.source, opened.parameters or {}) if opened.source else []
+    """The files of the datasets that the head was fitted on, which no predictions may replace."""
+    return [
+        path
+        for part in parts_of(opened)
+        if part.source
+        for path in plugin_schema.dataset_paths(part.source, part.parameters or {})
+    ]
 
 
 def columns(opened: Bundle, *, sets: bool = False) -> Columns:
@@ -278,33 +294,57 @@ def answer(opened: Bundle, batch: Batch) -> Predictions:
     return predictions.predict(opened.head, batch.features, len(opened.classes))
 
 
-def batches(opened: Bundle, backbone: Backbone, items: Iterator[NewItem], unreadable: Unreadable) -> Iterator[Batch]:
+def batches(opened: Bundle, backbone: Network, items: Iterator[NewItem], unreadable: Unreadable) -> Iterator[Batch]:
     """Items with their features in the form in which the head was fitted on them, BATCH_SIZE at a time.
 
-    `unreadable` is called with each item that can't be read, or gives features that are no numbers.
+    `backbone` is a list of a joined store's, whose features stand side by side. `unreadable` is called with each item
+    that can't be read, or gives features that are no numbers.
     """
-    views = TEXTS if opened.view == PAIR else (opened.view,)
+    networks = [backbone] if isinstance(backbone, Backbone) else backbone
+    makers = list(zip(parts_of(opened), networks, strict=True))
 
-    def prepared() -> Iterator[tuple[NewItem, Content, list[Any]]]:
+    def prepared() -> Iterator[tuple[NewItem, Content, list[list[Any]]]]:
         for item in items:
             try:
                 content = item.read()
-                yield item, content, [prepare(backbone, content, view) for view in views]
+                contents = content.parts if isinstance(content, JoinedContent) else [content] * len(makers)
+                yield (
+                    item,
+                    contents[0],
+                    [
+                        [prepare(network, each, view) for view in views_of(part)]
+                        for each, (part, network) in zip(contents, makers, strict=True)
+                    ],
+                )
             except IceboxError as error:
                 unreadable(item, error)
 
     queue = prepared()
     while batch := list(islice(queue, BATCH_SIZE)):
-        by_view = [encode(backbone, [parts[i] for _, _, parts in batch], opened) for i in range(len(views))]
-        features = combine_pairs(*by_view) if opened.view == PAIR else by_view[0]
+        sides = [
+            features_of(part, network, [ready[i] for _, _, ready in batch]) for i, (part, network) in enumerate(makers)
+        ]
+        features = sides[0] if len(sides) == 1 else np.concatenate(sides, axis=1)
         finite = np.isfinite(features).all(axis=1)
         for (item, _, _), sound in zip(batch, finite, strict=True):
             if not sound:
-                unreadable(item, ItemError(f"{backbone.spec['family']} gave a feature that is no finite number"))
+                families = " or ".join(network.spec["family"] for network in networks)
+                unreadable(item, ItemError(f"{families} gave a feature that is no finite number"))
         read = [(item, content) for (item, content, _), sound in zip(batch, finite, strict=True) if sound]
         if read:
             shown = [show(content, item) for item, content in read]
             yield Batch([item for item, _ in read], shown, [content for _, content in read], features[finite])
+
+
+def views_of(opened: Bundle) -> tuple[str, ...]:
+    """The views of an item that the features are made of."""
+    return TEXTS if opened.view == PAIR else (opened.view,)
+
+
+def features_of(opened: Bundle, backbone: Backbone, prepared: Sequence[list[Any]]) -> np.ndarray:
+    """Features (b, d) float32 of items that were prepared in each of `views_of`."""
+    by_view = [encode(backbone, [ready[i] for ready in prepared], opened) for i in range(len(views_of(opened)))]
+    return combine_pairs(*by_view) if opened.view == PAIR else by_view[0]
 
 
 def encode(backbone: Backbone, prepared: Sequence[Any], opened: Bundle) -> np.ndarray:

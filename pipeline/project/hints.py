@@ -16,6 +16,7 @@ WORDING: dict[Hint, str] = {
     "extract": "run: dvc repro extract@{store}",
     "extract again": "run: dvc repro -f extract@{store}",
     "extract or restore": "run: dvc repro -f extract@{store} (or dvc checkout, or dvc pull)",
+    "join": "run: dvc repro -f join@{store} (or dvc checkout, or dvc pull)",
     "make the backbone again": (
         "run: dvc repro -f fetch@{backbone} (or pretrain@{backbone}, or unfreeze@{backbone}), or: dvc pull"
     ),

@@ -95,7 +95,9 @@ def fit_stage(input_name: str, head: str) -> str:
     """The stage of dvc.yaml that writes a head's results, unless the head was unfrozen."""
     if head == ENSEMBLE:
         return f"ensemble@{input_name}"
-    return f"{'fit-input' if '/' in input_name else 'fit'}@{input_name}-{head}"
+    if "/" in input_name:
+        return f"fit-input@{input_name}-{head}"
+    return f"{'fit-joined' if settings_stamp('join', input_name).exists() else 'fit'}@{input_name}-{head}"
 
 
 def bundle(input_name: str, head: str) -> Path:

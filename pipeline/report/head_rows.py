@@ -142,7 +142,7 @@ def collect(
         HeadRow(
             entry=entry,
             rank=rank,
-            is_floor=is_floor(config, entry.backbone),
+            is_floor=is_floor(config, entry.store),
             significance=result,
             on_folds=on_folds,
             predictions=splits,
@@ -176,10 +176,11 @@ def scores_by_class(test: SplitPredictions | None, groups: Mapping[str, str]) ->
     return significance.class_scores(test, bootstrap.units_of(test.item_ids, groups))
 
 
-def is_floor(config: Config, backbone: str) -> bool:
-    """Whether the backbone's family declares that it has no network."""
-    family = plugins.file("icebox.features.backbones", config.backbone(backbone).family)
-    return plugin_schema.constant(family, "FLOOR") is True
+def is_floor(config: Config, store: str) -> bool:
+    """Whether the family of a store's backbone, or of all that it is joined of, declares that it has no network."""
+    families = {config.backbone(config.stores[member].backbone).family for member in config.members(store)}
+    files = [plugins.file("icebox.features.backbones", family) for family in families]
+    return all(plugin_schema.constant(file, "FLOOR") is True for file in files)
 
 
 def worst_mistakes(predictions: SplitPredictions) -> list[Mistake]:

@@ -132,7 +132,7 @@ def collect_dataset(config: Config, name: str, entries: list[LeaderboardEntry]) 
     thumbnails = Thumbnails(config, name, list(items.values()))
     rows = head_rows.collect(config, entries, items, thumbnails)
     first_test = next((row.predictions["test"] for row in rows if row.predictions), None)
-    stores = [store for store in config.stores if config.stores[store].dataset == name]
+    stores = [store for store in (*config.stores, *config.joined) if config.dataset_name(store) == name]
     best, floor = rows[0], next((row for row in rows if row.is_floor), None)
     return DatasetSection(
         name=name,

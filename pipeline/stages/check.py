@@ -17,7 +17,7 @@ from icebox.features.manifest.validation import DENSE_TASKS
 from icebox.features.weights import project_code
 from icebox.pipeline.catalog import datasets
 from icebox.pipeline.config import json_schema, plugin_schema
-from icebox.pipeline.config.schema import NO_DATA, Config, PluginEntry
+from icebox.pipeline.config.schema import NO_DATA, Config, PluginEntry, store_of
 from icebox.pipeline.project import paths, raw_data, stamps
 
 SETTINGS_CODE = frozenset(
@@ -103,6 +103,7 @@ def settings(config: Config) -> dict[str, dict[str, Any]]:
             "input": entry.model_dump(include={"outputs", "views"}),
             **({"leakage": "near"} if config.without_near_duplicates(name) else {}),
             "reads": {"source": (dataset := config.dataset_of(name)).family, **dataset.parameters},  # kept in bundles
+            **({"joined": joined_settings(config, name)} if store_of(name) in config.joined else {}),
         }
         for name, entry in config.every_input().items()
     }
@@ -122,8 +123,24 @@ def settings(config: Config) -> dict[str, dict[str, Any]]:
             name: entry.model_dump() | {"fit": fit[entry.start_input]} for name, entry in config.unfreeze.items()
         },
         "generate": {name: entry.model_dump() for name, entry in config.generate.items()},
-        "look": {name: {"seed": config.fit.seed} for name in config.stores},
+        "join": {
+            name: entry.model_dump(include={"stores", "missing"}) | {"learnt": joined_settings(config, name)}
+            for name, entry in config.joined.items()
+        },
+        "look": {name: {"seed": config.fit.seed} for name in (*config.stores, *config.joined)},
     }
+
+
+def joined_settings(config: Config, name: str) -> list[dict[str, Any]]:
+    """The settings of a joined store's members that bundles keep, and by which it is told whose network has learnt."""
+    members = [config.stores[member] for member in config.members(store_of(name))]
+    return [
+        {
+            "store": store.model_dump(exclude={"input"}),
+            "reads": {"source": config.datasets[store.dataset].family, **config.datasets[store.dataset].parameters},
+        }
+        for store in members
+    ]
 
 
 def target_settings(config: Config, dataset: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from itertools import product
 from typing import Any
 
 from icebox.features.errors import located
+from icebox.features.joining.joined_store import open_store
 from icebox.features.manifest.validation import DENSE_TASKS
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.config.schema import Config, store_of
@@ -70,14 +71,20 @@ def fit_on_pictures(config: Config, input_name: str, head_name: str) -> None:
 def fit_on_items(config: Config, input_name: str, head_name: str) -> None:
     """Fit, score and save a head of a task with one label an item."""
     store_name, head_entry = store_of(input_name), config.heads[head_name]
-    store, fit = FeatureStore(paths.store(store_name)), config.fit_options(input_name)
+    store, fit = open_store(paths.store(store_name)), config.fit_options(input_name)
     entry = config.every_input()[input_name]
     selection = feature_selection.select(store, outputs=entry.outputs, views=entry.expanded_views)
     leaked = near_duplicates.leaked(store, selection) if config.without_near_duplicates(input_name) else None
     data = labelled.load(store, task=config.task(input_name), selection=selection, leave_out=leaked)
     weights = fit.class_weights
     weighter = class_weights.sample_weighter(weights, data.classes, f"{input_name}: class_weights")
-    factory = head_factory.create(head_entry, data.task, f"heads.{head_name}", columns=selection.column_ranges(store))
+    factory = head_factory.create(
+        head_entry,
+        data.task,
+        f"heads.{head_name}",
+        columns=selection.column_ranges(store),
+        blocks=selection.blocks(store),
+    )
     grid = candidates.generate(head_entry.parameters, fit.search, seed=fit.seed)
     points = learning_curve.sorted_points(fit.labels_per_class)
     with located(f"stores.{store_name}"):

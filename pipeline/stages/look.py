@@ -5,9 +5,9 @@ import json
 import logging
 
 from icebox.features import files
+from icebox.features.joining.joined_store import open_store
 from icebox.features.manifest import manifest
 from icebox.features.names import in_line
-from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.exploration import explore
 from icebox.pipeline.project import paths, progress
@@ -17,12 +17,12 @@ logger = logging.getLogger("icebox")
 
 def run(config: Config, key: str) -> None:
     """Write `results/maps/KEY.json` (the report shows it), and a summary of it, which git keeps."""
-    dataset = config.stores[key].dataset
+    dataset = config.dataset_name(key)
     path = paths.manifest(dataset)
     groups = {row.item_id: row.group or row.item_key for row in manifest.read(path)} if path.exists() else {}
     with progress.bar(total=explore.STEPS, desc=f"look {key}", unit="step") as bar:
         document = explore.explore(
-            FeatureStore(paths.store(key)),
+            open_store(paths.store(key)),
             task=config.datasets[dataset].task,
             groups=groups,
             seed=config.fit.seed,
@@ -31,7 +31,7 @@ def run(config: Config, key: str) -> None:
     text = json.dumps({"store": key, **document}, ensure_ascii=False, separators=(",", ":")) + "\n"
     files.write_text(paths.feature_map(key), text)
     task = config.datasets[dataset].task
-    apart = explore.separations(FeatureStore(paths.store(key)), task=task, seed=config.fit.seed)
+    apart = explore.separations(open_store(paths.store(key)), task=task, seed=config.fit.seed)
     summary = {
         "mapped": len(document["map"]["item_ids"]),
         "suspected": document["suspected"],

@@ -4,6 +4,8 @@ from collections import Counter
 
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.views import IDENTITY
+from icebox.features.joining.joined_store import FILE as JOIN
+from icebox.features.joining.joined_store import JoinedStore, open_store
 from icebox.features.store import index
 from icebox.features.store.feature_store import FeatureStore
 from icebox.features.store.targets import FILE
@@ -14,7 +16,7 @@ from icebox.pipeline.stores import provenance
 
 def describe(name: str) -> str:
     """A line for each property of a store and, where params.yaml still has it, for each entry that it was made from."""
-    store = FeatureStore(paths.store(name))
+    store = open_store(paths.store(name))
     lines = {
         "store": str(store.folder),
         "items": f"{len(store):,} ({format_counts(store.splits.tolist())})",
@@ -22,7 +24,7 @@ def describe(name: str) -> str:
         "skipped": f"{len(store.skipped):,} that could not be read",
         "outputs": ", ".join(format_output(store, output) for output in store.outputs),
         **({"views": ", ".join(store.views)} if store.views != (IDENTITY,) else {}),
-        "shards": f"{len(store.index.shards):,}, {sum(entry.rows for entry in store.index.shards):,} distinct contents",
+        **shards_of(store),
         "size": f"{size_bytes(store) / 1e6:,.1f} MB",
         "fingerprint": store.fingerprint,
     }
@@ -30,6 +32,14 @@ def describe(name: str) -> str:
     lines |= params_entries(name)
     width = max(map(len, lines))
     return "\n".join(f"{key:{width}}  {value}" for key, value in lines.items())
+
+
+def shards_of(store: FeatureStore) -> dict[str, str]:
+    """How many shards there are; of a joined store, its members."""
+    if isinstance(store, JoinedStore):
+        return {"joined": ", ".join(store.members)}
+    entries = store.index.shards
+    return {"shards": f"{len(entries):,}, {sum(entry.rows for entry in entries):,} distinct contents"}
 
 
 def labels_of(store: FeatureStore) -> dict[str, str]:
@@ -49,7 +59,7 @@ def params_entries(name: str) -> dict[str, str]:
         config = loader.load()
     except IceboxError as reason:
         return {"params.yaml": f"can't be read: {reason}"}
-    return provenance.collect(config, name).params if name in config.stores else {}
+    return provenance.params_of(config, name) if name in config.stores or name in config.joined else {}
 
 
 def format_output(store: FeatureStore, name: str) -> str:
@@ -59,7 +69,9 @@ def format_output(store: FeatureStore, name: str) -> str:
 
 
 def size_bytes(store: FeatureStore) -> int:
-    """The size of shards, index and targets."""
+    """The size of shards, index and targets; of a joined store, of what says where its rows lie."""
+    if isinstance(store, JoinedStore):
+        return (store.folder / JOIN).stat().st_size
     others = [store.folder / name for name in (index.FILE, FILE) if (store.folder / name).exists()]
     return sum(entry.size_bytes for entry in store.index.shards) + sum(path.stat().st_size for path in others)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from icebox.features.errors import IceboxError
-from icebox.features.store.feature_store import FeatureStore
+from icebox.features.joining.joined_store import open_store
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.data import feature_selection
 from icebox.pipeline.project import hints, paths
@@ -34,22 +34,15 @@ class Provenance:
 
 def collect(config: Config, name: str) -> Provenance:
     """Look a store up in params.yaml and, where it is here, in its index."""
-    store = config.stores[name]
-    backbone = config.backbone(store.backbone)
-    kind = "backbones" if store.backbone in config.backbones else "pretrain"
-    dataset = config.datasets[store.dataset]
-    split = {"split": dataset.split.model_dump()} if dataset.split else {}
-    params = {
-        f"stores.{name}": to_flow_yaml(store.model_dump(exclude_none=True)),
-        f"datasets.{store.dataset}": to_flow_yaml({"source": dataset.family, **dataset.parameters, **split}),
-        f"{kind}.{store.backbone}": to_flow_yaml({"family": backbone.family, **backbone.parameters}),
-    }
-    labels, outputs = str(config.fit_options(name).labels_per_class), store.outputs or []
+    params = params_of(config, name)
+    seen = config.every_input()[name]
+    labels = str(config.fit_options(name).labels_per_class)
+    outputs = (config.stores[name].outputs or []) if name in config.stores else []
     try:
-        features = FeatureStore(paths.store(name))
+        features = open_store(paths.store(name))
     except IceboxError as error:
         return Provenance(params, labels, outputs, absent=hints.with_hint(error))
-    selection = feature_selection.select(features, outputs=store.input.outputs, views=store.input.expanded_views)
+    selection = feature_selection.select(features, outputs=seen.outputs, views=seen.expanded_views)
     return Provenance(
         params,
         labels,
@@ -60,6 +53,25 @@ def collect(config: Config, name: str) -> Provenance:
         skipped=features.skipped,
         odd=features.odd,
     )
+
+
+def params_of(config: Config, name: str) -> dict[str, str]:
+    """The entries of params.yaml behind a store, or behind all members of a joined one."""
+    params = {}
+    if name in config.joined:
+        params[f"joined.{name}"] = to_flow_yaml(config.joined[name].model_dump(exclude_none=True))
+    for member in config.members(name):
+        store = config.stores[member]
+        backbone = config.backbone(store.backbone)
+        kind = "backbones" if store.backbone in config.backbones else "pretrain"
+        dataset = config.datasets[store.dataset]
+        split = {"split": dataset.split.model_dump()} if dataset.split else {}
+        params |= {
+            f"stores.{member}": to_flow_yaml(store.model_dump(exclude_none=True)),
+            f"datasets.{store.dataset}": to_flow_yaml({"source": dataset.family, **dataset.parameters, **split}),
+            f"{kind}.{store.backbone}": to_flow_yaml({"family": backbone.family, **backbone.parameters}),
+        }
+    return params
 
 
 def to_flow_yaml(value: object) -> str:

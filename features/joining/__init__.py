@@ -1,0 +1,1 @@
+"""Stores made of stores: the rows of two, joined by item, read side by side."""

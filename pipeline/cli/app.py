@@ -223,12 +223,33 @@ def compare(
 
 @app.command()
 def describe(
-    backbone: Annotated[str, typer.Argument(help="An entry of backbones: or pretrain:, once it is made.")],
+    backbone: Annotated[
+        str, typer.Argument(help="An entry of backbones: or pretrain:, once it is made; or `attention`, by numbers.")
+    ],
     size: Annotated[int | None, typer.Option(metavar="N", help="For images of N×N pixels, not as extracted.")] = None,
     batch: Annotated[int, typer.Option(metavar="B", help="For B items at once.")] = 1,
     length: Annotated[int | None, typer.Option(metavar="L", help="For texts of L tokens.")] = None,
+    hidden: Annotated[int | None, typer.Option(metavar="D", help="attention: features of a token.")] = None,
+    heads: Annotated[int | None, typer.Option(metavar="H", help="attention: heads, a divisor of D.")] = None,
+    kv_heads: Annotated[
+        int | None, typer.Option(metavar="G", help="attention: heads of keys and values, where they are fewer.")
+    ] = None,
+    memory: Annotated[
+        int | None, typer.Option(metavar="S", help="attention: S other tokens give keys and values.")
+    ] = None,
+    feed_forward: Annotated[
+        int | None, typer.Option(metavar="F", help="attention: a whole encoder layer, with F features inside.")
+    ] = None,
+    bias: Annotated[bool, typer.Option(help="attention: linear maps with bias.")] = True,
+    causal: Annotated[bool, typer.Option("--causal", help="attention: tokens see those before them only.")] = False,
 ) -> None:
-    """List a backbone's layers, which `outputs:` may name, with shapes, parameters and poolings."""
+    """List a backbone's layers, which `outputs:` may name, with shapes, parameters and poolings; of a transformer also
+    what happens inside its layers of attention. `describe attention --hidden 20 --heads 5` does so for a layer that is
+    given by numbers alone."""
     from icebox.pipeline.cli import describe
 
-    print(describe.layer_table(backbone, size=size, batch=batch, length=length))
+    numbers = {"hidden": hidden, "heads": heads, "kv_heads": kv_heads, "memory": memory, "feed_forward": feed_forward}
+    layer = {**{name: value for name, value in numbers.items() if value is not None}}
+    layer |= {"bias": False} if not bias else {}
+    layer |= {"causal": True} if causal else {}
+    print(describe.text(backbone, size=size, batch=batch, length=length, layer=layer))

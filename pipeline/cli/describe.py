@@ -1,6 +1,7 @@
-"""`python -m pipeline describe BACKBONE`: every layer that `outputs:` may name, as one forward pass shows it."""
+"""`icebox describe BACKBONE`: every layer that `outputs:` may name, as one forward pass shows it, and the attention of
+a transformer's layers; `icebox describe attention`: a layer of attention that is given by numbers alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -11,11 +12,14 @@ from icebox.features.abc.backbone import Backbone
 from icebox.features.errors import IceboxError
 from icebox.features.ragged import flat
 from icebox.pipeline.catalog import backbones
+from icebox.pipeline.cli import attention
 from icebox.pipeline.config import loader, names
+from icebox.pipeline.project import paths
 
 if TYPE_CHECKING:  # a floor without a network must not cost the two seconds of importing torch
     from icebox.features.nn.layer_outputs import LayerOutputs
 
+ATTENTION = "attention"  # in place of a backbone's name
 LENGTH = 16  # tokens, unless said otherwise
 Shape = tuple[int, ...]
 
@@ -35,14 +39,50 @@ class Tokenized(Protocol):
     ids: list[int]
 
 
+def text(
+    name: str,
+    *,
+    size: int | None = None,
+    batch: int = 1,
+    length: int | None = None,
+    layer: Mapping[str, Any] | None = None,
+) -> str:
+    """The text of the command: `layer` are the numbers of `attention`, by the names of `attention.layer_text`.
+
+    Raises IceboxError for a number below 1, and for options of the other kind.
+    """
+    numbers = {"size": size, "batch": batch, "length": length, **(layer or {})}
+    for option, value in numbers.items():
+        if value is not None and value is not False and value < 1:
+            raise IceboxError(f"--{option.replace('_', '-')}: expected 1 or more, found {value}")
+    if name == ATTENTION and (layer or not is_entry(name)):
+        if missing := [f"--{option}" for option in ("hidden", "heads") if option not in (layer or {})]:
+            raise IceboxError(
+                f"describe {name}: expected --hidden and --heads, found no {' and no '.join(missing)}; "
+                f"try: icebox describe {name} --batch 10 --length 90 --hidden 20 --heads 5"
+            )
+        if size is not None:
+            raise IceboxError("--size: is for backbones that take images; a layer of attention has --length tokens")
+        return attention.layer_text(batch=batch, length=length or LENGTH, **(layer or {}))
+    if layer:
+        option = next(iter(layer)).replace("_", "-").replace("bias", "no-bias")
+        raise IceboxError(f"--{option}: is for `describe {ATTENTION}`; backbone '{name}' has numbers of its own")
+    return layer_table(name, size=size, batch=batch, length=length)
+
+
+def is_entry(name: str) -> bool:
+    """Whether the project here, if there is one, has a backbone of this name."""
+    if not paths.PARAMS.exists():
+        return False
+    settings = loader.load()
+    return name in settings.backbones or name in settings.pretrain
+
+
 def layer_table(name: str, *, size: int | None = None, batch: int = 1, length: int | None = None) -> str:
-    """A table of the layers, for grey pictures or for texts of one word over and over.
+    """A table of the layers, for grey pictures or for texts of one word over and over, and of their attention.
 
     Raises IceboxError for a backbone that is not there, and for an input that it can't take.
     """
-    for option, value in (("size", size), ("batch", batch), ("length", length)):
-        if value is not None and value < 1:
-            raise IceboxError(f"--{option}: expected 1 or more, found {value}")
     settings = loader.load()
     names.check_known("backbone", name, [*settings.backbones, *settings.pretrain], "describe")
     network = backbones.load(name, settings.backbone(name).family, None, precision="float32")
@@ -77,8 +117,9 @@ def word_text(network: Backbone, length: int) -> Any:
 
 
 def format_layers(network: Any, items: Sequence[Any]) -> str:
-    """One line a layer, in the network's own order, `last` at the end."""
+    """One line a layer, in the network's own order, `last` at the end; below it the layers of attention."""
     from icebox.features.nn.layer_outputs import LAST
+    from icebox.pipeline.cli import attention_layers
 
     modules = {name or LAST: module for name, module in network.layer_outputs.network.named_modules()}
     run = {name or LAST: module for name, module in network.layer_outputs.inference_network.named_modules()}
@@ -106,7 +147,8 @@ def format_layers(network: Any, items: Sequence[Any]) -> str:
         intfmt=",",
         disable_numparse=[0, 1, 3],
     )
-    return lines
+    inside = attention_layers.texts(modules, shapes, items=len(items))
+    return "\n\n".join([lines, *inside])
 
 
 def applicable_poolings(shape: Shape, batch: int, *, image: bool) -> list[str]:

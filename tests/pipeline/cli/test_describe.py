@@ -51,7 +51,7 @@ def describe(made, monkeypatch, capsys):
     def run(*arguments: str, fails: bool = False):
         assert main(["describe", *arguments]) == (1 if fails else 0)
         printed = capsys.readouterr()
-        lines = (printed.err if fails else printed.out).splitlines()
+        lines = (printed.err if fails else printed.out).partition("\n\n")[0].splitlines()
         if len(lines) < 3:
             return lines[0]
         starts = [0, *(i + 2 for i in range(len(lines[1]) - 2) if lines[1][i : i + 2] == "  ")]
@@ -84,6 +84,17 @@ def test_length_and_batch_are_those_of_the_texts(describe):
     assert layers["embeddings.position_embeddings"][::2] == ("(1, 7, 384)", "none")  # no row an item
     assert layers["last"][0] == "(3, 7, 384)"
     assert describe("minilm")["last"][0] == "(1, 16, 384)"
+
+
+def test_a_transformers_attention_stands_below_its_layers(made, monkeypatch, capsys):
+    monkeypatch.chdir(made)
+    assert main(["describe", "minilm", "--batch", "3", "--length", "7"]) == 0
+    (table,) = capsys.readouterr().out.split("\n\n", 1)[1:]
+    assert table.startswith("encoder.layer.0, encoder.layer.1, encoder.layer.2, …, encoder.layer.5 (6 layers alike)\n")
+    assert "b = 3 of t = 7 tokens, d = 384 features, h = 12 heads of e = 32" in table
+    assert "6 layers of 1,774,464 parameters: 10,646,784." in table
+    assert main(["describe", "squeezenet"]) == 0
+    assert "\n\n" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["glyphnet", "squeezenet", "minilm"])
@@ -121,6 +132,8 @@ def test_a_backbone_without_a_network_has_only_its_last_output(describe):
         (["pixels", "--length", "4"], "--length: is for texts; backbone 'pixels' takes images"),
         (["glyphnet", "--size", "64"], "--size: glyphnet takes pictures of one size only"),
         (["minilm", "--length", "21"], "--length: expected at most 20 tokens, found 21"),
+        (["minilm", "--heads", "4"], "--heads: is for `describe attention`; backbone 'minilm' has numbers of its own"),
+        (["minilm", "--no-bias"], "--no-bias: is for `describe attention`"),
         (["minilm", "--batch", "0"], "--batch: expected 1 or more, found 0"),
         (["squeezenet", "--size", "8"], "the network can't take this input"),
     ],

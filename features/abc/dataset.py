@@ -49,6 +49,7 @@ class Dataset(ABC):
 
     modality: Modality  # of the class, or of the instance where its arguments decide
     labelled: bool = True  # whether items have labels
+    label_sets: bool = False  # whether each label is a set of names, as `features.label_sets` writes it
     further: bool = False  # whether items are others than the dataset's own: they need not have all of its classes
 
     @cached_property

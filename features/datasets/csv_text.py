@@ -8,6 +8,7 @@ from typing import Literal
 
 from icebox.features.abc.dataset import Content, Dataset, Item, Pair
 from icebox.features.datasets.readers.tables.columns import column_list, named_columns
+from icebox.features.datasets.readers.tables.label_columns import label_columns
 from icebox.features.datasets.readers.tables.table import Table
 from icebox.features.datasets.readers.tables.table_files import paths_by_split
 from icebox.features.datasets.readers.tables.table_items import TableItems
@@ -28,7 +29,7 @@ class Source(Dataset):
         text: Column | Sequence[Column] | None = None,
         first: Column | None = None,
         second: Column | None = None,
-        label: Column = "label",
+        label: Column | list[Column] | dict[str, Column] = "label",
         drop_labels: Sequence[str | int] = (),
         split: Column | None = None,
         id: Column | None = None,
@@ -45,8 +46,10 @@ class Source(Dataset):
         `data/*.parquet`; several go by the split that each holds, `{train: …}`, or that all their names tell.
 
         `text` is the column of the texts (default "text"), or several columns; `first` and `second` instead make pairs.
-        Rows whose label is one of `drop_labels` are left out ("" for rows without a label). `slices` are columns by
-        which results are broken down. `clean` names steps of features/text/cleaning.py.
+        `label` is the column of the labels; of sets of labels (`task: multilabel`) it is several columns of 0 and 1,
+        `[a, b]`, or one of joined names, `{column: labels, sep: '|'}`, or one of lists, `{column: labels}`.
+        Rows whose label is one of `drop_labels` are left out ("" for rows without a label); of sets the label is.
+        `slices` are columns by which results are broken down. `clean` names steps of features/text/cleaning.py.
         How files are read: features/datasets/readers/tables/table.py.
         """
         self.modality = "text" if first is None and second is None else "pair"
@@ -56,11 +59,14 @@ class Source(Dataset):
                 raise IceboxError("datasets: pairs of texts need both `first` and `second`, and no `text`")
             self.texts = [("first", first), ("second", second)]
         self.clean = tuple(clean)
+        column, sets = label_columns(label)
+        self.label_sets = sets is not None
         self.rows = TableItems(
             paths=paths_by_split(path),
-            columns=named_columns(label=label, split=split, id=id, group=group),
+            columns=named_columns(label=column, split=split, id=id, group=group),
             slices=slices,
             drop_labels=drop_labels,
+            sets=sets,
             table=partial(Table, encoding=encoding, delimiter=delimiter, quotes=quotes, escape=escape, header=header),
         )
 

@@ -13,7 +13,8 @@ from annotated_types import Ge, Le
 from icebox.features import files
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality, Pair
 from icebox.features.datasets.readers.dropped_labels import DroppedLabels, note_dropped
-from icebox.features.datasets.readers.tables.cells import as_text
+from icebox.features.datasets.readers.tables.cells import LIST, as_text, cell_text
+from icebox.features.datasets.readers.tables.label_columns import label_columns, without_dropped
 from icebox.features.errors import IceboxError
 from icebox.features.splits import PUBLISHED_NAMES, canonical_split_name
 from icebox.features.text.cleaning import clean
@@ -39,7 +40,7 @@ class Source(Dataset):
         text: str | Sequence[str] | None = None,
         first: str | None = None,
         second: str | None = None,
-        label: str = "label",
+        label: str | list[str] | dict[str, str] = "label",
         drop_labels: Sequence[str | int] = (),
         group: str | None = None,
         slices: Sequence[str] = (),
@@ -52,8 +53,8 @@ class Source(Dataset):
 
         `splits` maps the dataset's splits to ours, `{train: train, validation_matched: test}`; None: all, by their
         names. The other keywords name columns: one of `image`, `text` (several are joined by newlines) or `first` and
-        `second`. Labels of a ClassLabel are its names; `drop_labels`, `slices` and `clean` are those of csv_text,
-        `bits` and `contrast` are those of image_folder.
+        `second`. Labels of a ClassLabel are its names; `label`, `drop_labels`, `slices` and `clean` are those of
+        csv_text, `bits` and `contrast` are those of image_folder.
         """
         if (name is None) == (path is None):
             raise IceboxError("datasets: expected either `name` (on the hub) or `path` (of a folder saved to disk)")
@@ -72,7 +73,8 @@ class Source(Dataset):
             raise IceboxError("datasets: expected `image`, or `text`, or `first` and `second`, and only one of these")
         self.modality = modalities[0]
         self.contents = [column for column in columns[self.modality] if column is not None]
-        self.label = label
+        self.label, self.sets = label_columns(label)
+        self.label_sets = self.sets is not None
         self.drop_labels = list(drop_labels)
         self.group = group
         self.slices = list(slices)
@@ -83,11 +85,13 @@ class Source(Dataset):
         self.account.clear()
         dropped_labels = DroppedLabels(self.drop_labels)
         for split, table in self._tables.items():
-            labels = self._column(table, self.label) if self.labelled else [""] * len(table)
+            labels = self._labels(split, table, dropped_labels)
             groups = self._column(table, self.group) if self.group else [""] * len(labels)
             slices = {name: self._column(table, name) for name in self.slices}
             for row, label in enumerate(labels):
-                if self.labelled and dropped_labels.drops(label):
+                if label is None:
+                    continue
+                if self.labelled and not self.sets and dropped_labels.drops(label):
                     note_dropped(self.account, label, f"{split}/{row}")
                     continue
                 if self.labelled and not label:
@@ -157,7 +161,7 @@ class Source(Dataset):
             )
         columns = {
             *self.contents,
-            *([self.label] if self.labelled else []),
+            *(self._label_columns if self.labelled else []),
             *self.slices,
             *([self.group] if self.group else []),
         }
@@ -189,12 +193,36 @@ class Source(Dataset):
             )
             raise IceboxError(f"datasets: can't load {self._where}: {' '.join(str(error).split())}; {hint}") from error
 
+    @property
+    def _label_columns(self) -> list[str]:
+        """The columns of the labels."""
+        return [str(column) for column in (self.sets.columns if self.sets else [self.label])]
+
+    def _labels(self, split: str, table: Any, dropped: DroppedLabels) -> Sequence[str | None]:
+        """The label of each row; None for a row without one that is to be left out, where labels are sets."""
+        if not self.labelled:
+            return [""] * len(table)
+        columns = [self._column(table, name) for name in self._label_columns]
+        if not self.sets:
+            return columns[0]
+        rows = [f"{self._where}, {split}/{row}" for row in range(len(table))]
+        return [
+            without_dropped(self.sets.names(cells, row, self.account), dropped, row, self.account)
+            for row, cells in zip(rows, zip(*columns, strict=True), strict=True)
+        ]
+
     def _column(self, table: Any, name: str) -> list[str]:
-        """A column as text; the numbers of a ClassLabel become its names."""
+        """A column as text; the numbers of a ClassLabel become its names, and lists of names JSON where labels are
+        sets."""
         values, feature = list(table[name]), table.features[name]
-        if isinstance(feature, import_datasets().ClassLabel):
+        class_label = import_datasets().ClassLabel
+        if isinstance(feature, class_label):
             return ["" if value is None or value < 0 else feature.names[value] for value in values]
-        return [as_text(value, f"{self._where}, row {row}", name) for row, value in enumerate(values)]
+        of_elements = getattr(feature, "feature", None)
+        if isinstance(of_elements, class_label):
+            values = [value if value is None else [of_elements.names[number] for number in value] for value in values]
+        key = LIST if self.sets and name in self._label_columns else ""
+        return [cell_text(value, f"{self._where}, row {row}", name, key) for row, value in enumerate(values)]
 
 
 def is_known_split(split: str) -> bool:

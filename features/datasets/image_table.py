@@ -11,6 +11,7 @@ from icebox.features.abc.account import Account
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
 from icebox.features.datasets.readers.listed_images import ListedImages
 from icebox.features.datasets.readers.tables.columns import named_columns
+from icebox.features.datasets.readers.tables.label_columns import label_columns
 from icebox.features.datasets.readers.tables.parquet_rows import read_picture, reference
 from icebox.features.datasets.readers.tables.table import Table
 from icebox.features.datasets.readers.tables.table_files import folder_of, paths_by_split
@@ -33,7 +34,7 @@ class Source(Dataset):
         path: Path | Sequence[Path] | dict[str, Path | Sequence[Path]],
         folder: Path | None = None,
         image: Column = "path",
-        label: Column = "label",
+        label: Column | list[Column] | dict[str, Column] = "label",
         drop_labels: Sequence[str | int] = (),
         split: Column | None = None,
         id: Column | None = None,
@@ -59,11 +60,14 @@ class Source(Dataset):
         self.image = image
         self.bits = bits
         self.contrast = contrast
+        column, sets = label_columns(label)
+        self.label_sets = sets is not None
         self.rows = TableItems(
             paths=paths,
-            columns=named_columns(label=label, split=split, id=id, group=group),
+            columns=named_columns(label=column, split=split, id=id, group=group),
             slices=slices,
             drop_labels=drop_labels,
+            sets=sets,
             table=partial(
                 Table,
                 encoding=encoding,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from icebox.features import label_sets
 from icebox.features.errors import IceboxError
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.manifest.validation import DENSE_TASKS, SHOWN, Task, is_number
@@ -122,7 +123,8 @@ def resolve_leakage(
         clusters=[cluster for cluster in contents if not straddles(cluster)],
         named=named,
     )
-    findings = [*leaks, similar, conflicting, repeated, *(doubtful_classes(kept) if task == "classification" else ())]
+    doubts = {"classification": doubtful_classes, "multilabel": doubtful_names}
+    findings = [*leaks, similar, conflicting, repeated, *(doubts[task](kept) if task in doubts else ())]
     return kept, [finding for finding in findings if finding.clusters]
 
 
@@ -173,13 +175,43 @@ def doubtful_classes(rows: Sequence[ManifestRow]) -> list[Finding]:
         ),
         Finding(
             kind="joined_labels",
-            description="classes that look like several labels of a row, each combination a class of its own",
+            description="classes that look like several labels of a row, each combination a class of its own (sets of "
+            "labels are task: multilabel, label: {sep: …})",
             clusters=[[first[label]] for label in joined_labels(first)],
         ),
         Finding(
             kind="classes_not_in_train",
             description=f"classes without an item in train, which no head can learn{advice}",
             clusters=[[row for row in rows if row.label == label] for label in sorted(first.keys() - trained)],
+        ),
+    ]
+
+
+def doubtful_names(rows: Sequence[ManifestRow]) -> list[Finding]:
+    """Of sets of labels: names that are nearly the same, and names without an item in train."""
+    first = {name: row for row in reversed(rows) for name in label_sets.split(row.label)}
+    by_form: dict[str, list[str]] = {}
+    for name in sorted(first):
+        by_form.setdefault(normalized_label(name), []).append(name)
+    trained = set(label_sets.names_of(row.label for row in rows if row.split == "train"))
+    return [
+        Finding(
+            kind="similar_classes",
+            description="labels that differ only in case, spaces or the form of their letters",
+            clusters=[[first[name] for name in names] for names in by_form.values() if len(names) > 1],
+        ),
+        Finding(
+            kind="missing_labels",
+            description="labels called as other programs call a missing value (drop_labels takes them out of sets)",
+            clusters=[[first[name]] for name in sorted(first.keys() & MISSING)],
+        ),
+        Finding(
+            kind="classes_not_in_train",
+            description="labels without an item in train, which no head can learn (take them out by drop_labels, move "
+            "some into train, or, where splits are drawn, try split.stratify)",
+            clusters=[
+                [row for row in rows if name in label_sets.split(row.label)] for name in sorted(first.keys() - trained)
+            ],
         ),
     ]
 

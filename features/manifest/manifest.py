@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from icebox.features import files, fingerprint, splits
+from icebox.features import files, fingerprint, label_sets, splits, stratification
 from icebox.features.abc.account import Account
 from icebox.features.abc.dataset import Content, Dataset, Item
 from icebox.features.errors import IceboxError
 from icebox.features.manifest.doubtful_texts import note_doubtful_text
 from icebox.features.manifest.spellings import merge_spellings
 from icebox.features.manifest.targets import TargetReview
-from icebox.features.manifest.validation import Task, require_two_labels, validate_items
+from icebox.features.manifest.validation import Task, require_task, require_two_labels, validate_items
 from icebox.features.names import in_line
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def build(
     target that can't be used are left out. `progress` may watch the items pass. Doubts are added to the dataset's
     account. Raises IceboxError for items that no later step could use.
     """
+    require_task(task, label_sets=dataset.label_sets)
     listed = list(dataset.items())
     validate_items(listed, task)
     listed = merge_spellings(listed, task, dataset.account)
@@ -85,13 +86,12 @@ def build(
     identities = [item.group or key for item, key in zip(items, keys, strict=True)]
     official = {item.split for item in items}
     free = [i for i, item in enumerate(items) if item.split in ("", "train")]
-    drawn = splits.draw(
-        splits.split_units((identities[i], items[i].label) for i in free),
-        val=0 if "val" in official else val,
-        test=0 if "test" in official else test,
-        seed=seed,
-        stratify=stratify,
-    )
+    shares = {"val": 0.0 if "val" in official else val, "test": 0.0 if "test" in official else test}
+    pairs = [(identities[i], items[i].label) for i in free]
+    if stratify and task == "multilabel":
+        drawn = draw_sets(pairs, shares, seed=seed)
+    else:
+        drawn = splits.draw(splits.split_units(pairs), **shares, seed=seed, stratify=stratify)
     assigned = [item.split for item in items]
     for i in free:
         assigned[i] = drawn[identities[i]]
@@ -108,6 +108,13 @@ def build(
         )
         for item, key, split in zip(items, keys, assigned, strict=True)
     ]
+
+
+def draw_sets(pairs: Iterable[tuple[str, str]], shares: Mapping[str, float], *, seed: int) -> dict[str, str]:
+    """A split for each identity of (identity, set of labels) items, so that each label has its share of every split."""
+    units = stratification.units_of((identity, label_sets.split(label)) for identity, label in pairs)
+    drawn = {name: share for name, share in shares.items() if share}
+    return stratification.divide(units, {"train": 1 - sum(drawn.values()), **drawn}, seed=seed)
 
 
 def labelled(

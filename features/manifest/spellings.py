@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from icebox.features import label_sets
 from icebox.features.abc.account import Account
 from icebox.features.abc.dataset import Item
 from icebox.features.manifest.validation import Task
@@ -12,7 +13,12 @@ from icebox.features.names import merged_spellings
 def merge_spellings(items: Sequence[Item], task: Task, account: Account) -> list[Item]:
     """The items with one name for each label, group and slice value that is spelled in several ways."""
     # the labels of a regression are numbers, and are compared as such
-    labels = merge("labels", (item.label for item in items if task == "classification"), account)
+    if task == "multilabel":
+        names = merge("labels", label_sets.names_of(item.label for item in items), account)
+        sets = {item.label: label_sets.split(item.label) for item in items} if names else {}
+        labels = {label: label_sets.join(names.get(name, name) for name in each) for label, each in sets.items()}
+    else:
+        labels = merge("labels", (item.label for item in items if task == "classification"), account)
     groups = merge("groups", (item.group for item in items), account)
     slices = {
         name: merge(f"values of {name}", (item.slices.get(name, "") for item in items), account)

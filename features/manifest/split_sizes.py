@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from icebox.features import label_sets
 from icebox.features.abc.account import Account, Remark
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.manifest.validation import DENSE_TASKS, Task
@@ -25,7 +26,29 @@ def split_remarks(rows: Sequence[ManifestRow], task: Task) -> list[Remark]:
             account.note("small_split", f"items in {split}, few to compare heads by{points}", count=counts[split])
         elif task == "classification":
             note_small_classes(account, rows, split)
+    if task == "multilabel":
+        note_sets(account, rows)
     return account.remarks()
+
+
+def note_sets(account: Account, rows: Sequence[ManifestRow]) -> None:
+    """Note items without a label, and labels that few items of a split have, or lack."""
+    empty = Counter(row.split for row in rows if not label_sets.split(row.label))
+    for split in in_order(empty):
+        account.note(
+            "empty_sets", f"items of {split} without a label, which count as examples of none", count=empty[split]
+        )
+    items = Counter(row.split for row in rows)
+    having = Counter((row.split, name) for row in rows for name in label_sets.split(row.label))
+    for split in in_order(items):
+        for name in label_sets.names_of(row.label for row in rows):
+            count = having[split, name]
+            if count < FEW_OF_CLASS:
+                description = f"labels that fewer than {FEW_OF_CLASS} items of {split} have"
+                account.note("small_classes", description, f"{name} ({count})")
+            elif items[split] - count < FEW_OF_CLASS:
+                description = f"labels that fewer than {FEW_OF_CLASS} items of {split} lack"
+                account.note("small_classes", description, f"{name} (all but {items[split] - count})")
 
 
 def note_small_classes(account: Account, rows: Sequence[ManifestRow], split: str) -> None:

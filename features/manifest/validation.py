@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from icebox.features import splits
+from icebox.features import label_sets, splits
 from icebox.features.abc.dataset import Item
 from icebox.features.errors import IceboxError
 from icebox.features.names import canonical_name, in_line
 
-LabelTask = Literal["classification", "regression"]  # one label an item
+LabelTask = Literal["classification", "regression", "multilabel"]  # one label an item, or a set of them
 DenseTask = Literal["segmentation", "detection"]  # a mask, or boxes: see features/abc/targets.py
 Task = LabelTask | DenseTask
 DENSE_TASKS = get_args(DenseTask)
@@ -70,6 +70,8 @@ def validate_item(item: Item, task: Task) -> None:
         )
     if task == "regression":
         require_target(item.label)
+    if task == "multilabel":
+        require_set(item.label)
 
 
 def require_target(label: str) -> None:
@@ -80,6 +82,28 @@ def require_target(label: str) -> None:
         raise IceboxError(
             f"expected a label of size {TARGET_MAX:g} at most (task: regression), found '{in_line(label)}'; "
             "take logarithms, or another unit"
+        )
+
+
+def require_set(label: str) -> None:
+    """Raise IceboxError for a label that is no set of names."""
+    try:
+        label_sets.split(label)
+    except ValueError:
+        raise IceboxError(
+            f"expected a set of labels (task: multilabel), found '{in_line(label)}'; name its columns: label: [a, b], "
+            "or {column: labels, sep: '|'}; or leave the task out"
+        ) from None
+
+
+def require_task(task: Task, *, label_sets: bool) -> None:
+    """Raise IceboxError where a dataset has sets of labels and its task is of one label, or the other way round."""
+    if label_sets and task != "multilabel":
+        raise IceboxError(f"its labels are sets of names, and its task is {task}; say task: multilabel")
+    if not label_sets and task == "multilabel":
+        raise IceboxError(
+            "task: multilabel: expected sets of labels, found one label an item; name their columns: label: [a, b], "
+            "or {column: labels, sep: '|'} (`features`: y, classes or sep)"
         )
 
 

@@ -138,7 +138,9 @@ def dataset_keys(parameters: dict[str, Any], where: str, file: Path) -> dict[str
         parameters["split"] = column
     split = parse_section(Split, keys, f"{where}.split")
     own_task = plugin_schema.constant(file, "TASK")
-    tasks = [str(own_task)] if own_task else list(get_args(LabelTask))
+    tasks = (
+        [str(own_task)] if own_task else [each for each in get_args(LabelTask) if each != "multilabel"]
+    )  # no head yet
     task = parameters.pop("task", tasks[0])
     if task not in tasks:
         known = f"{file.stem} is for {own_task} only; leave it out" if own_task else suggestion(str(task), tasks)
@@ -150,7 +152,7 @@ def dataset_keys(parameters: dict[str, Any], where: str, file: Path) -> dict[str
         raise IceboxError(
             f"{where}.split: expected val + test below 1, so that train gets items, found {split.val} + {split.test}"
         )
-    if split.stratify and task != "classification":
+    if split.stratify and task not in ("classification", "multilabel"):
         raise IceboxError(f"{where}.split.stratify: needs a class of each item, which {task} has not; leave it out")
     return {"split": split, "task": task, "on_error": on_error}
 

@@ -5,7 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 
-from icebox.features import files
+from icebox.features import files, label_sets
 from icebox.features.abc.account import Remark
 from icebox.features.abc.dataset import Dataset, DenseDataset
 from icebox.features.errors import IceboxError
@@ -73,6 +73,8 @@ def class_names(rows: Sequence[ManifestRow], source: Dataset, task: Task) -> Seq
     """The names of the classes; none of a regression."""
     if isinstance(source, DenseDataset):
         return source.classes
+    if task == "multilabel":
+        return label_sets.names_of(row.label for row in rows)
     return sorted({row.label for row in rows}) if task == "classification" else ()
 
 

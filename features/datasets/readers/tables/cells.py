@@ -1,9 +1,19 @@
 """Cells of tables as text."""
 
+import json
 import math
 from typing import Any
 
 from icebox.features.errors import IceboxError
+
+LIST = "label: {column}"  # the parameter whose cells may be lists
+
+
+def cell_text(value: Any, where: str, column: str, key: str) -> str:
+    """A cell as text, a list of names as JSON where the parameter `key` may have one."""
+    if key == LIST and isinstance(value, list):
+        return json.dumps([as_text(each, where, column) for each in value], ensure_ascii=False)
+    return as_text(value, where, column)
 
 
 def as_text(value: Any, where: str, column: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from icebox.features.datasets.readers.tables.cells import as_text
+from icebox.features.datasets.readers.tables.cells import cell_text
 from icebox.features.datasets.readers.tables.columns import Column, TableRow, empty_table, position
 from icebox.features.datasets.readers.tables.text_files import LONGEST_LINE_CHARACTERS, lines, open_text, refuse_long
 from icebox.features.errors import IceboxError
@@ -28,9 +28,9 @@ def read_json_rows(
     columns = list(dict.fromkeys(key for _, values in objects for key in values))
     if not columns:
         raise empty_table(path)
-    names = [columns[position(path, key, column, columns)] for key, column in requested]
+    named = [(key, columns[position(path, key, column, columns)]) for key, column in requested]
     for where, values in objects:
-        yield TableRow(where, [as_text(values.get(name), where, name) for name in names])
+        yield TableRow(where, [cell_text(values.get(name), where, name, key) for key, name in named])
 
 
 def parse_objects(stream: TextIO, path: Path, characters_max: int) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from icebox.features.datasets.readers.tables.cells import as_text
+from icebox.features.datasets.readers.tables.cells import cell_text
 from icebox.features.datasets.readers.tables.columns import Column, TableRow, position
 from icebox.features.errors import IceboxError
 from icebox.features.json_files import one_line
@@ -35,7 +35,10 @@ def read_parquet_rows(
     for batch in batches(path, list(dict.fromkeys(name for name, refer in columns if not refer)), characters_max):
         for values in batch:
             where = f"{path}, row {row}"
-            cells = [f"cell:{row}:{path}" if refer else as_text(values[name], where, name) for name, refer in columns]
+            cells = [
+                f"cell:{row}:{path}" if refer else cell_text(values[name], where, name, key)
+                for key, (name, refer) in zip(keys, columns, strict=True)
+            ]
             yield TableRow(where, cells)
             row += 1
 

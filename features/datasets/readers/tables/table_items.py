@@ -8,6 +8,7 @@ from icebox.features.abc.account import Account
 from icebox.features.abc.dataset import Item
 from icebox.features.datasets.readers.dropped_labels import DroppedLabels, note_dropped
 from icebox.features.datasets.readers.tables.columns import Column, TableRow
+from icebox.features.datasets.readers.tables.label_columns import LabelColumns, without_dropped
 from icebox.features.datasets.readers.tables.parquet_rows import reference
 from icebox.features.datasets.readers.tables.table import Table, has_table_ending
 from icebox.features.datasets.readers.tables.table_files import table_files
@@ -21,7 +22,9 @@ class TableItems:
     """One item per row, in the order of the files and of their rows.
 
     The keys of `columns` are label (absent where items need none) and, optionally, split, id, group. `slices` are
-    columns by which results are broken down. Rows whose label is one of `drop_labels` are left out.
+    columns by which results are broken down. Rows whose label is one of `drop_labels` are left out. `sets` are the
+    columns of sets of labels, in place of label; `drop_labels` are then taken out of the sets, and "" leaves out rows
+    without a label.
     """
 
     paths: Mapping[str, Sequence[Path]]  # {split: files, folders or patterns}
@@ -29,6 +32,7 @@ class TableItems:
     slices: Sequence[Column]
     drop_labels: Sequence[str | int]
     table: Callable[..., Table]  # path → Table, with the options by which each file is read
+    sets: LabelColumns | None = None
     further: bool = False  # whether the rows are others than the dataset's own, where no label to drop need be
 
     def items(
@@ -48,11 +52,19 @@ class TableItems:
         """
         places_by_id: dict[str, str] = {}
         dropped_labels = DroppedLabels(self.drop_labels)
-        columns = [*self.columns.items(), *(("slices", column) for column in self.slices), *contents]
+        of_sets = self.sets.requested if self.sets else []
+        columns = [*self.columns.items(), *(("slices", column) for column in self.slices), *of_sets, *contents]
+        needs_label = "label" in self.columns or self.sets is not None
         for split, number, row in self._rows(columns, account):
             cells = dict(zip(self.columns, row.cells, strict=False))  # cells of slices and contents follow these
             label = cells.get("label", "").strip()
-            if "label" in cells and dropped_labels.drops(label):
+            if self.sets:
+                names = self.sets.names(row.cells[-len(of_sets) - len(contents) : -len(contents)], row.where, account)
+                kept = without_dropped(names, dropped_labels, row.where, account)
+                if kept is None:
+                    continue
+                label = kept
+            elif "label" in cells and dropped_labels.drops(label):
                 note_dropped(account, label, row.where)
                 continue
             if not label and "label" in cells:
@@ -66,7 +78,7 @@ class TableItems:
             with located(f"datasets: {row.where}"):
                 made = source(own)
             yield Item(
-                item_id=unique_id(name, split, row, places_by_id) if "label" in cells else name,
+                item_id=unique_id(name, split, row, places_by_id) if needs_label else name,
                 source=made,
                 label=label,
                 split=split or canonical_split_name(cells.get("split", "")),
@@ -95,7 +107,8 @@ class TableItems:
             for key, column in self.columns.items()
             if (key == "label" and labelled) or (key in optional and table.has(column))
         }
-        return replace(self, paths={"": [path]}, columns=columns, slices=(), further=True)
+        sets = self.sets if labelled else None
+        return replace(self, paths={"": [path]}, columns=columns, slices=(), sets=sets, further=True)
 
     def _rows(self, columns: Sequence[tuple[str, Column]], account: Account) -> Iterator[tuple[str, int, TableRow]]:
         """(split, the row's number in the split, row) of all files."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # a family without a network must not cost the two seconds of
 
 SETTINGS_FILE = "backbone.json"
 WEIGHTS_FILE = "weights.safetensors"
+TORCH = "torch"  # the runtime of every network unless another is asked for
 
 
 class Backbone(ABC):
@@ -36,6 +37,7 @@ class Backbone(ABC):
     modality: ClassVar[Modality]
     takes_pairs: ClassVar[bool] = False  # prepare also takes a Pair of texts, as one input
     whole_shards: ClassVar[bool] = False  # encode wants all items of a shard at once, to batch them by their length
+    runtimes: ClassVar[tuple[str, ...]] = ()  # besides torch, by which encode can run
     outputs: tuple[str, ...]  # the names under which encode returns its arrays
 
     @property
@@ -73,6 +75,12 @@ class Backbone(ABC):
         """
         features = self.encode(prepared)
         yield range(len(prepared)), lambda: features
+
+    def use_runtime(self, runtime: str) -> None:
+        """Run `encode` by this runtime from now on, and say so in `spec`. Raises IceboxError where it can't."""
+        if runtime != TORCH and runtime not in self.runtimes:
+            family = self.spec["family"]
+            raise IceboxError(f"runtime: {runtime} is not for backbones of family '{family}'; take torch or auto")
 
     def compile(self, batch_size: int | None) -> bool:
         """Compile `encode` for batches of this size → True; False where that can't be done. None undoes it → False."""

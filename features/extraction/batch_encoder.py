@@ -12,7 +12,7 @@ import numpy as np
 from icebox.features.abc.backbone import Backbone
 from icebox.features.errors import IceboxError, ItemError
 from icebox.features.extraction import views
-from icebox.features.extraction.compilation import Compile, compile_if_faster
+from icebox.features.extraction.compilation import Compile, compile_if_faster, compile_or_fail
 from icebox.features.extraction.views import ViewItem
 from icebox.features.images import remarks
 from icebox.features.manifest.reading import Read, content_of
@@ -132,6 +132,15 @@ class BatchEncoder:
         return compile_if_faster(
             self.backbone, outcomes, items_left=len(items), wanted=wanted, was_compiled=was_compiled
         )
+
+    def compile_or_fail(self, items: Sequence[ViewItem]) -> bool:
+        """Compile the backbone if any of these items can be read, however few there are; returns whether it is."""
+        for start in range(0, len(items), self.batch_size):
+            outcomes = self.pool.map(self.prepare, items[start : start + self.batch_size])
+            if prepared := [outcome for outcome in outcomes if not isinstance(outcome, ItemError)]:
+                compile_or_fail(self.backbone, prepared, self.batch_size)
+                return True
+        return False
 
     def rows_within(self, budget_bytes: int, missing: Sequence[ViewItem], distinct: Sequence[ViewItem]) -> int:
         """Number of feature rows that fit into the budget, found by encoding the first missing readable item.

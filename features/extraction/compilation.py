@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from icebox.features.abc.backbone import Backbone
+from icebox.features.errors import IceboxError
 from icebox.features.extraction.consistency import row_cosines
 from icebox.features.extraction.precision import COSINE_MIN
 from icebox.features.ragged import Values
@@ -53,6 +54,24 @@ def compile_if_faster(
         logger.warning("compiled network dropped: %s", changed if cosine < COSINE_MIN else slow)
         return False
     return True
+
+
+def compile_or_fail(backbone: Backbone, prepared: Sequence[Any], batch_size: int) -> None:
+    """Compile `backbone` for batches of this size and pass a batch. Raises IceboxError where that fails."""
+    try:
+        plain = backbone.encode(prepared)
+        backbone.compile(batch_size)
+        compiled = backbone.encode(prepared)
+    except FAILURES as reason:
+        raise IceboxError(
+            f"runtime: inductor: torch.compile failed: {first_line(reason)}; take torch or auto"
+        ) from reason
+    cosine = min(float(row_cosines(plain[output], compiled[output]).min()) for output in plain)
+    if cosine < COSINE_MIN:
+        raise IceboxError(
+            f"runtime: inductor changes this network's features: those least alike have a cosine of {cosine:.6f}, less "
+            f"than {COSINE_MIN}; take torch or auto"
+        )
 
 
 def time_batch(backbone: Backbone, prepared: Sequence[Any]) -> tuple[Mapping[str, Values], float]:

@@ -11,7 +11,7 @@ from typing import Any
 from icebox.features import files, fingerprint
 from icebox.features.abc.backbone import Backbone
 from icebox.features.errors import IceboxError
-from icebox.features.extraction import consistency
+from icebox.features.extraction import consistency, runtime
 from icebox.features.extraction.batch_encoder import BatchEncoder, ReportDone, Timings, unreadable_item
 from icebox.features.extraction.compilation import Compile
 from icebox.features.extraction.precision import Stored, values_to_storage_dtype
@@ -87,8 +87,11 @@ def extract(
             encoder = BatchEncoder(read, backbone, pool, batch_size, skip_unreadable)
             size = min(shard_rows, encoder.rows_within(SHARD_BYTES, missing, list(distinct.values())))
             encoder.batch_size = min(batch_size, size)  # of large maps: what is timed, and compiled for, must fit
-            was_compiled = (cache.folder / COMPILED_MARKER).exists()
-            compiled = encoder.compile_if_faster(missing, wanted=compiling, was_compiled=was_compiled)
+            if runtime.of_spec(backbone.spec) == "inductor":
+                compiled = encoder.compile_or_fail(missing)
+            else:
+                was_compiled = (cache.folder / COMPILED_MARKER).exists()
+                compiled = encoder.compile_if_faster(missing, wanted=compiling, was_compiled=was_compiled)
             if compiled:
                 files.write_text(cache.folder / COMPILED_MARKER, "features here are a compiled network's\n")
             parts = shard_parts(missing, size)

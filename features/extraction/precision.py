@@ -111,7 +111,7 @@ def record_precision(spec: dict[str, Any], precision: str, folder: Path) -> None
 
 def record_path(spec: dict[str, Any], folder: Path) -> Path:
     """The record of a backbone's spec: one file, whatever its precision and whatever format features are stored in."""
-    settings = {key: value for key, value in spec.items() if key not in ("precision", "stored")}
+    settings = {key: value for key, value in spec.items() if key not in ("precision", "stored", "runtime")}
     return folder / f"{fingerprint.of_settings(settings)}.json"
 
 

@@ -83,9 +83,9 @@ def read(path: Path) -> Basis:
         ) from reason
 
 
-def origin_of(backbone: Backbone, k: int, dataset: str) -> str:
-    """The origin of a basis, that for which it is fitted: see `Basis`."""
-    return fingerprint.of_settings({**backbone.spec, "pca": k, "dataset": dataset})
+def origin_of(spec: Mapping[str, Any], k: int, dataset: str) -> str:
+    """The origin of a basis, that for which it is fitted: see `Basis`. `spec` is the backbone's."""
+    return fingerprint.of_settings({**spec, "pca": k, "dataset": dataset})
 
 
 def fit(backbone: Backbone, rows: Sequence[ManifestRow], reading: Read, view: str, *, k: int, origin: str) -> Basis:
@@ -139,6 +139,7 @@ class ProjectedBackbone(Backbone):
         self.modality = backbone.modality  # type: ignore[misc]  # of the family that is wrapped
         self.takes_pairs = backbone.takes_pairs  # type: ignore[misc]
         self.whole_shards = backbone.whole_shards  # type: ignore[misc]
+        self.runtimes = backbone.runtimes  # type: ignore[misc]
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -165,6 +166,10 @@ class ProjectedBackbone(Backbone):
     def projected(self, features: Mapping[str, Values]) -> dict[str, Values]:
         """Features by output, maps projected."""
         return {output: self.basis.project(output, values) for output, values in features.items()}
+
+    def use_runtime(self, runtime: str) -> None:
+        """Run the backbone by this runtime."""
+        self.backbone.use_runtime(runtime)
 
     def compile(self, batch_size: int | None) -> bool:
         """Compile the backbone."""

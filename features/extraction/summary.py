@@ -29,12 +29,13 @@ def lines(
         texts, distinct = views * items, extracted.distinct
         yield f"{items:,} pairs hold {texts:,} texts, {distinct:,} distinct: {texts - distinct:,} passes saved"
     in_views = f" in {views} views" if views > 1 else ""
-    compiled = ", compiled" if extracted.compiled else ""
+    runtime = f" by {backbone.spec['runtime']}" if "runtime" in backbone.spec else ""
+    compiled = ", compiled" if extracted.compiled and not runtime else ""
     spent = extracted.timings
     yield (
         f"{items:,} items{in_views}, {passed:,} distinct ones passed through {name} "
         f"in {seconds:.1f} s ({passed / seconds:,.0f} items/s); {len(extracted.skipped)} skipped; "
-        f"{backbone.spec['precision']}{compiled}, stored as {stored}; "
+        f"{backbone.spec['precision']}{runtime}{compiled}, stored as {stored}; "
         f"waited for decode {spent.waiting / seconds:.0%}, forward {spent.forward / seconds:.0%}, "
         f"waited for write {spent.writing / seconds:.0%}"
     )

@@ -5,21 +5,27 @@ import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from icebox.features.abc.backbone import WEIGHTS_FILE, Backbone, write_settings
+from icebox.features.abc.backbone import TORCH, WEIGHTS_FILE, Backbone, write_settings
+from icebox.features.errors import IceboxError
 from icebox.features.nn.embeddings import Embedding
 from icebox.features.nn.layer_outputs import Inputs, LayerOutputs
+from icebox.features.nn.runtimes import onnxruntime, openvino
+from icebox.features.nn.runtimes.graph import Session
 from icebox.features.nn.transfer import plain_state
 from icebox.features.ragged import ScatteredRows, Values
 
 # A layer's output should still be in the processor's cache when the next layer reads it. With 32 images of 224×224 at
 # once instead of 8, ResNet-18 takes a sixth longer for each, ResNet-50 and ConvNeXt a quarter, EfficientNet-B0 a half.
 CACHE_BYTES = 24 << 20
+
+INDUCTOR = "inductor"
+OUTSIDE_TORCH = {"openvino": openvino, "onnxruntime": onnxruntime}
 
 
 class TorchBackbone(Backbone):
@@ -29,6 +35,8 @@ class TorchBackbone(Backbone):
     `settings` is what `load` reads besides the weights: `save` writes it. `embedding` gives the output of that name;
     `loaded_in_precision`: see LayerOutputs.
     """
+
+    runtimes: ClassVar[tuple[str, ...]] = (INDUCTOR, *OUTSIDE_TORCH)
 
     def __init__(
         self,
@@ -48,11 +56,13 @@ class TorchBackbone(Backbone):
         )
         self._spec = {**spec, "outputs": list(outputs), "precision": precision}
         self._sub_batch_size: int | None = None
+        self._runtime = TORCH
+        self._sessions: dict[str, Session] = {}  # a conversion takes seconds
 
     @property
     def spec(self) -> dict[str, Any]:
-        """All that determines a feature, as JSON."""
-        return self._spec
+        """All that determines a feature, as JSON; a runtime only where it is not torch itself."""
+        return self._spec if self._runtime == TORCH else {**self._spec, "runtime": self._runtime}
 
     @abstractmethod
     def inputs(self, prepared: Sequence[Any]) -> Inputs:
@@ -90,11 +100,40 @@ class TorchBackbone(Backbone):
         if self._sub_batch_size is None:
             items = sys.maxsize
             inputs = self.inputs(sample)
-            if next(self.layer_outputs.network.parameters()).device.type == "cpu":
+            if self._network_device().type == "cpu":
                 items = CACHE_BYTES // max(self.layer_outputs.largest_output_bytes(inputs), 1)
             self._sub_batch_size = 1 << int(math.log2(max(items, 1)))
         return self._sub_batch_size
 
+    def use_runtime(self, runtime: str) -> None:
+        """Run the network by `runtime` from now on, and say so in `spec`; "inductor" is what `compile` does, later.
+
+        Networks of pictures take batches of one size, others any number of items of any length. Raises IceboxError for
+        a runtime that this network, device or precision is not for.
+        """
+        super().use_runtime(runtime)
+        if runtime == INDUCTOR and not self.compile(1):
+            raise IceboxError("runtime: inductor is for networks of pictures; take torch or auto")
+        self.layer_outputs.compile(None)
+        if runtime in OUTSIDE_TORCH and runtime not in self._sessions:
+            if self._network_device().type != "cpu":
+                raise IceboxError(f"runtime: {runtime} runs on the processor, not on {self.device}; take torch or auto")
+            module, precision = OUTSIDE_TORCH[runtime], str(self._spec["precision"])
+            module.refuse(precision)
+            self._sessions[runtime] = Session(
+                runtime, module.BUILDS, self.layer_outputs, precision=precision, batch_size=self._fixed_batch_size
+            )
+        self.layer_outputs.session = self._sessions.get(runtime)
+        self._runtime = runtime
+
+    def _fixed_batch_size(self) -> int | None:
+        return self._sub_batch_size if self.modality == "image" else None
+
+    def _network_device(self) -> torch.device:
+        return next(self.layer_outputs.network.parameters()).device
+
     def compile(self, batch_size: int | None) -> bool:
         """Compile the network for batches of at most this size (see LayerOutputs.compile); False where it can't."""
+        if self.layer_outputs.session:
+            return False
         return self.layer_outputs.compile(batch_size and min(batch_size, self._sub_batch_size or batch_size))

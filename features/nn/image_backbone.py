@@ -59,7 +59,7 @@ class ImageBackbone(TorchBackbone):
     def inputs(self, prepared: Sequence[Tensor]) -> Inputs:
         """b images, uint8 (c, h, w) each → (b, c, h, w), normalized, in the network's precision."""
         mean, std = (self.spec["preprocess"][name] for name in ("mean", "std"))
-        dtype = self.layer_outputs.dtype
+        dtype = self.layer_outputs.input_dtype
         return Inputs((normalize_images(prepared, mean=mean, std=std, dtype=dtype, device=self.device),))
 
 

@@ -20,6 +20,8 @@ from icebox.features.nn.transfer import to_host_async
 from icebox.features.ragged import Ragged, Values, offsets_of
 
 LAST = "last"
+ARGUMENT, MASK = "argument", "pooling_mask"  # names of a network's inputs that have none of their own
+Session = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]  # a pass by another runtime: named inputs → outputs
 
 
 @dataclass
@@ -29,6 +31,18 @@ class Inputs:
     args: tuple[Tensor, ...] = ()
     kwargs: Mapping[str, Tensor] = field(default_factory=dict)
     mask: Tensor | None = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All by name, arguments without a name by their place: `inputs_of` takes them apart again."""
+        named = {f"{ARGUMENT}{place}": arg for place, arg in enumerate(self.args)} | dict(self.kwargs)
+        return named if self.mask is None else named | {MASK: self.mask}
+
+
+def inputs_of(tensors: Mapping[str, Tensor]) -> Inputs:
+    """The inputs whose `tensors()` these are."""
+    args = tuple(tensor for name, tensor in tensors.items() if name.startswith(ARGUMENT))
+    kwargs = {name: t for name, t in tensors.items() if not name.startswith(ARGUMENT) and name != MASK}
+    return Inputs(args, kwargs, tensors.get(MASK))
 
 
 class LayerOutputs:
@@ -64,6 +78,8 @@ class LayerOutputs:
         self._mask: Tensor | None = None
         self._frame: tuple[int, int] | None = None  # height and width of the pictures, where the input is some
         self._compiled: tuple[Callable[[Tensor], dict[str, Tensor]], int] | None = None  # and its one batch size
+        self.session: Session | None = None  # instead of torch
+        self.ends_early = True  # a pass ends with the last requested layer
         modules = dict(network.named_modules())
         self.embedding = embedding
         computed = {LAST, EMBEDDING} if embedding is not None else {LAST}
@@ -89,7 +105,7 @@ class LayerOutputs:
     @torch.inference_mode()
     def begin(self, inputs: Inputs) -> Callable[[], dict[str, Values]]:
         """Start one inference pass. Returns a function that waits for it and returns its features."""
-        outputs = self._run(self.inference_network, inputs)
+        outputs = self.session(inputs.tensors()) if self.session else self._run(self.inference_network, inputs)
         each_token = [name for name in outputs if split_output(name)[1] == EACH_TOKEN]
         pooled = to_host_async({name: values for name, values in outputs.items() if name not in each_token})
 
@@ -105,25 +121,33 @@ class LayerOutputs:
     def make_trainable(self) -> None:
         """Run `network` in every later pass: once it is trained, a fused or compiled copy would hold old parameters."""
         self.inference_network = self.network
-        self._compiled = None
+        self._compiled = self.session = None
 
     def tensors(self, inputs: Inputs) -> dict[str, Tensor]:
         """One pass through `network` → {output: (b, …)}, with gradients for parameters that require them.
 
         Only after `make_trainable`; raises RuntimeError before.
         """
-        if self.inference_network is not self.network or self._compiled:
+        if self.inference_network is not self.network or self._compiled or self.session:
             raise RuntimeError("call make_trainable() first, so that inference follows what is trained")
         return self._run(self.network, inputs)
+
+    @property
+    def input_dtype(self) -> torch.dtype:
+        """The number format in which inputs are best made: that of the network, or float32 for another runtime."""
+        return self.dtype if self.session is None else torch.float32
 
     def _run(self, network: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
         cast = [arg.to(self.dtype) if arg.is_floating_point() else arg for arg in inputs.args]
         if self._compiled:
             return self._run_compiled(*cast)
-        return self._outputs(network, *cast, mask=inputs.mask, **inputs.kwargs)
+        return self.one_pass(network, *cast, mask=inputs.mask, **inputs.kwargs)
 
-    def _outputs(self, network: nn.Module, *args: Tensor, mask: Tensor | None, **kwargs: Tensor) -> dict[str, Tensor]:
-        """The pooled outputs of one pass. torch.compile takes this whole: hooks, exception and poolings included."""
+    def one_pass(self, network: nn.Module, *args: Tensor, mask: Tensor | None, **kwargs: Tensor) -> dict[str, Tensor]:
+        """The pooled outputs of one pass through `network`, whose hooks are this object's.
+
+        Compilers and exporters take this whole: hooks, exception and poolings included.
+        """
         self._pooled = {}
         self._mask = mask
         self._frame = (args[0].shape[2], args[0].shape[3]) if args and args[0].ndim == 4 else None
@@ -142,7 +166,7 @@ class LayerOutputs:
         self._compiled = None
         if batch_size is None:
             return False
-        one_pass = partial(self._outputs, self.inference_network, mask=None)
+        one_pass = partial(self.one_pass, self.inference_network, mask=None)
         self._compiled = torch.compile(one_pass, dynamic=False, options={"freezing": True}), batch_size
         return True
 
@@ -178,7 +202,7 @@ class LayerOutputs:
 
         def hook(_module: nn.Module, _args: Any, output: Any) -> None:
             self._pool(layer, output)
-            if len(self._pooled) == len(self.outputs):
+            if self.ends_early and len(self._pooled) == len(self.outputs):
                 raise AllLayersCaptured  # deeper layers need not be computed
 
         return hook

@@ -11,12 +11,13 @@ from icebox.features import plugins
 from icebox.features.abc.backbone import SETTINGS_FILE, Backbone, damage_explained
 from icebox.features.abc.dataset import Content, Dataset
 from icebox.features.errors import IceboxError, located
-from icebox.features.extraction import consistency, projection
+from icebox.features.extraction import consistency, projection, runtime
 from icebox.features.extraction.precision import TRIAL_ITEMS, Precision, resolve_auto_precision, resolve_for_device
 from icebox.features.extraction.projection import Basis, ProjectedBackbone
 from icebox.features.extraction.views import text_of
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.text.pairs import TEXTS
+from icebox.pipeline.catalog import runtimes
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.project import paths
 from icebox.pipeline.project.backbone_names import FAMILIES
@@ -80,7 +81,8 @@ def load_in_precision(
 
 
 def load_for_store(config: Config, key: str, source: Dataset, rows: Sequence[ManifestRow]) -> Backbone:
-    """The backbone of a store in the precision that its entry asks for; `auto` is resolved on a sample of `rows`.
+    """The backbone of a store in the precision and runtime that its entry asks for; `auto` is resolved on a sample of
+    `rows`.
 
     `source` and `rows` are the store's dataset. Raises IceboxError where the backbone can't take its items.
     """
@@ -96,7 +98,9 @@ def load_for_store(config: Config, key: str, source: Dataset, rows: Sequence[Man
         return load(store.backbone, family, store.outputs, precision=number_format, **store.options)
 
     sample = partial(sample_contents, rows, source, store.expanded_views[0])
-    backbone, reason = load_in_precision(family, store.precision, load_in, sample, paths.PRECISIONS)
+    only_float32 = store.runtime == "onnxruntime" and store.precision == "auto"
+    precision: Precision = "float32" if only_float32 else store.precision
+    backbone, reason = load_in_precision(family, precision, load_in, sample, paths.PRECISIONS)
     if reason:
         logger.info("%s: %s (%s)", store.backbone, backbone.spec["precision"], reason)
     modality = "text" if siamese else source.modality
@@ -106,6 +110,14 @@ def load_for_store(config: Config, key: str, source: Dataset, rows: Sequence[Man
             f"backbone '{store.backbone}' takes {backbone.modality}s"
             + ("; perhaps with pairs: siamese" if (modality, backbone.modality) == ("pair", "text") else "")
         )
+    runtimes.choose(
+        config,
+        key,
+        backbone,
+        exact=lambda: load_in("float32"),
+        contents=sample,
+        items=len(rows) * len(store.expanded_views),
+    )
     if store.pca is None:
         return backbone
     with located(f"stores.{key}", separator="."):
@@ -116,7 +128,7 @@ def basis_of(config: Config, key: str, backbone: Backbone, source: Dataset, rows
     """The principal components of a store: those that it began with, or else fitted now, and kept."""
     store = config.stores[key]
     assert store.pca is not None
-    origin = projection.origin_of(backbone, store.pca, store.dataset)
+    origin = projection.origin_of(backbone.spec, store.pca, store.dataset)
     own, kept = paths.store(key) / projection.FILE, paths.PROJECTIONS / f"{origin}.npz"
     bases = [basis for path in (own, kept) if path.exists() and (basis := projection.read(path)).origin == origin]
     if not bases:
@@ -148,6 +160,7 @@ def draft_shift(config: Config, key: str, draft: Backbone, contents: Sequence[Co
         precision=draft.spec["precision"],
         **store.options | {"decode": "exact"},
     )
+    exact.use_runtime(runtime.of_spec(draft.spec))
     if isinstance(draft, ProjectedBackbone):
         exact = ProjectedBackbone(exact, draft.basis)
     return consistency.draft_distance(draft, exact, contents)

@@ -74,7 +74,7 @@ def torch_pair(problems: list[str]) -> str:
 
 
 def hardware(problems: list[str]) -> Iterator[tuple[str, str]]:
-    """Processor, device, the precision that `auto` takes there, cores and memory."""
+    """Processor, device, the precision that `auto` takes there, the installed runtimes, cores and memory."""
     yield "processor", processor()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield "cores", f"{cores} of {os.cpu_count()}"
@@ -82,7 +82,7 @@ def hardware(problems: list[str]) -> Iterator[tuple[str, str]]:
     try:
         import torch
 
-        from icebox.features.extraction import precision
+        from icebox.features.extraction import precision, runtime
         from icebox.features.nn import devices
     except (ImportError, OSError):  # named as a problem above
         return
@@ -93,6 +93,7 @@ def hardware(problems: list[str]) -> Iterator[tuple[str, str]]:
         return
     yield "device", f"{device}: {torch.cuda.get_device_name(device)}" if device.startswith("cuda") else device
     yield "precision: auto", precision.resolve_for_device("auto", device)
+    yield "runtimes", ", ".join(filter(runtime.is_installed, runtime.RUNTIMES))
 
 
 def processor() -> str:

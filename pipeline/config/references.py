@@ -186,6 +186,8 @@ def check_store(store: Store, family: str, where: str) -> None:
             raise IceboxError(f"{where}.{option}: backbone family '{family}' has no such option; leave it out")
     if store.pca is not None and not holds_map(store.outputs or []):
         raise IceboxError(f"{where}.pca: is of maps, and the outputs hold none; store LAYER:map, or leave it out")
+    if store.compile == "on" and store.runtime != "auto":
+        raise IceboxError(f"{where}.compile: on is for runtime: auto, and runtime is {store.runtime}; leave one out")
     if store.views and store.pairs == "siamese":
         raise IceboxError(f"{where}.views: siamese pairs have the views first and second; leave views out")
     with located(where, separator="."):

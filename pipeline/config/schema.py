@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from icebox.features.extraction import views
 from icebox.features.extraction.compilation import Compile
 from icebox.features.extraction.precision import Precision, Stored
+from icebox.features.extraction.runtime import Runtime
 from icebox.features.joining.join import Missing
 from icebox.features.manifest.leakage import Conflicts, Leakage
 from icebox.features.manifest.validation import Task
@@ -115,7 +116,9 @@ class Store(Section):
 
     `outputs` are LAYER or LAYER:POOLING; without any, the family's own default. `precision` is what the network
     computes in: auto is bfloat16 where the hardware does that, else float32. `stored` is the format on disk.
-    `compile` the network (images): auto where that pays for what is left to extract.
+    `runtime` is what computes the network: torch, its compiler (inductor, pictures only) or another library; auto is
+    what the store began with, and for a new one the fastest that is installed and agrees with torch. `compile` the
+    network (images) where torch runs it: auto where that pays for what is left to extract.
     `views` of each image: features/extraction/views.py says which there are. `pairs` of texts pass in one input, or
     (siamese) each text for itself. `size` is what pictures are resized for, in pixels, or [HEIGHT, WIDTH]; with an
     output that is a map the whole picture is stretched to it. `decode: exact` resizes just as torchvision does, slower
@@ -130,6 +133,7 @@ class Store(Section):
     outputs: Annotated[list[str], Field(min_length=1)] | None = None
     precision: Precision = "auto"
     stored: Stored = "float16"
+    runtime: Runtime = "auto"
     compile: Compile = "auto"
     views: Annotated[list[StoredView], Field(min_length=1)] | None = None
     pairs: Literal["concat", "siamese"] = "concat"
@@ -142,9 +146,8 @@ class Store(Section):
     @property
     def extraction(self) -> dict[str, Any]:
         """The settings that determine its features, besides its dataset and backbone."""
-        unset = {
-            name for name in ("prompt", "pca") if getattr(self, name) is None
-        }  # stamps of settings once lacked them
+        # stamps of settings once lacked them
+        unset = {name for name in ("prompt", "pca", "runtime") if getattr(self, name) in (None, "auto")}
         return self.model_dump(exclude={"dataset", "backbone", "input", *unset})
 
     @property

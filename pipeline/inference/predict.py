@@ -15,6 +15,7 @@ from icebox.features import fingerprint
 from icebox.features.abc.backbone import Backbone
 from icebox.features.abc.dataset import Content, Pair
 from icebox.features.errors import IceboxError, ItemError, located
+from icebox.features.extraction import runtime
 from icebox.features.extraction.extract import fingerprint_of
 from icebox.features.extraction.precision import to_storage_dtype
 from icebox.features.extraction.projection import ProjectedBackbone
@@ -122,7 +123,9 @@ def open_head(name: str, *, trust: bool = False, of_pictures: bool = False) -> O
         backbone = backbones.load(part.backbone, part.family, part.outputs, precision=part.precision, **part.options)
         if part.basis is not None:
             backbone = ProjectedBackbone(backbone, part.basis)
-        if fingerprint_of({**backbone.spec, "stored": part.stored}) != part.fingerprint:
+        # torch's features stand for those of any runtime, which was chosen for agreeing with it
+        specs = runtime.in_every_runtime({**backbone.spec, "stored": part.stored})
+        if part.fingerprint not in map(fingerprint_of, specs):
             raise IceboxError(
                 f"predict {name}: the backbone in {paths.backbone(part.backbone)} is not the one this head was fitted "
                 f"on (fingerprints differ); run: dvc repro {paths.fit_stage(input_name, head)}"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
+from icebox.features.abc.backbone import TORCH
 from icebox.features.abc.dataset import DenseDataset
 from icebox.features.errors import located
 from icebox.features.extraction import consistency, summary
@@ -47,7 +48,7 @@ def run(config: Config, key: str) -> None:
             batch_size=config.run.batch_size,
             workers=config.run.workers,
             stored=store.stored,
-            compiling=store.compile,
+            compiling="off" if store.runtime == TORCH else store.compile,
             wait=paths.shared_cache() is not None,
             skip_unreadable=config.datasets[store.dataset].on_error == "skip",
             progress=begin,

@@ -9,7 +9,7 @@ from icebox.features import files, label_sets
 from icebox.features.abc.account import Remark
 from icebox.features.abc.dataset import Dataset, DenseDataset
 from icebox.features.errors import IceboxError
-from icebox.features.extraction import precision, projection
+from icebox.features.extraction import precision, projection, runtime
 from icebox.features.manifest import manifest
 from icebox.features.manifest.leakage import Finding, resolve_leakage
 from icebox.features.manifest.manifest import ManifestRow
@@ -66,7 +66,7 @@ def run(config: Config, key: str) -> None:
     # DVC is about to delete these stores, since their manifest changed; what they hold must outlive that
     for name, store in config.stores.items():
         if store.dataset == key and files.exists(paths.store(name)):
-            keep_shards(name)
+            keep_shards(name, dataset=key)
 
 
 def class_names(rows: Sequence[ManifestRow], source: Dataset, task: Task) -> Sequence[str]:
@@ -101,9 +101,9 @@ def write_summary(config: Config, key: str, counts: Counter[str], *, classes: Se
     files.write_text(paths.dataset_summary(key), json.dumps(summary, indent=2) + "\n")
 
 
-def keep_shards(store: str) -> None:
-    """Put a store's whole shards and its principal components into the cache, and record the precision that `auto`
-    was resolved to for them.
+def keep_shards(store: str, *, dataset: str) -> None:
+    """Put a store's whole shards and its principal components into the cache, and record the precision and the runtime
+    that `auto` was resolved to for them.
 
     A store that was pulled from elsewhere has no record on this machine yet. Raises IceboxError where a shard or the
     index can't be read now: DVC would then delete the only copy.
@@ -121,3 +121,5 @@ def keep_shards(store: str) -> None:
         return  # unfinished or damaged
     if precision.recorded_precision(stored.spec, paths.PRECISIONS) is None:
         precision.record_precision(stored.spec, stored.spec["precision"], paths.PRECISIONS)
+    if runtime.recorded(stored.spec, dataset, paths.PRECISIONS) is None:
+        runtime.record(stored.spec, dataset, runtime.of_spec(stored.spec), paths.PRECISIONS)

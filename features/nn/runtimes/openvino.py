@@ -1,0 +1,60 @@
+"""OpenVINO: networks on Intel's and AMD's processors, without a compiler."""
+
+import sys
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from icebox.features.errors import IceboxError
+from icebox.features.nn.runtimes.graph import Graph, Run, export
+
+
+@cache
+def library() -> Any:
+    """The library, imported without its telemetry, which would report each import and conversion to its makers."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it can then not be imported
+    import openvino
+
+    return openvino
+
+
+def from_trace(graph: Graph) -> Run:
+    """The graph as recorded from one pass."""
+    traced = torch.jit.trace(graph.module, graph.example, check_trace=False, strict=False)
+    axes = [[-1, -1, *tensor.shape[2:]] if graph.dynamic else list(tensor.shape) for tensor in graph.example]
+    return compiled(library().convert_model(traced, example_input=graph.example, input=axes), graph)
+
+
+def from_export(graph: Graph) -> Run:
+    """The graph by torch.export, which takes what a recording can't (attention of ViT)."""
+    return compiled(library().convert_model(export(graph)), graph)
+
+
+def compiled(model: Any, graph: Graph) -> Run:
+    """The converted model as this processor runs it, with as many threads as torch would take."""
+    openvino = library()
+    core = openvino.Core()
+    hint = {"float32": "f32", "bfloat16": "bf16"}[graph.precision]
+    options = {
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_PRECISION_HINT": hint,
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    model = core.compile_model(model, "CPU", options)
+
+    def run(inputs: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        return list(model(list(inputs)).values())
+
+    return run
+
+
+def refuse(precision: str) -> None:
+    """Raise IceboxError for a precision that OpenVINO would not compute in here: it takes another without a word."""
+    if precision == "bfloat16" and "BF16" not in library().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise IceboxError("runtime: openvino: this processor has no units for bfloat16; take precision: float32")
+
+
+BUILDS = (from_trace, from_export)

@@ -12,7 +12,7 @@ import numpy as np
 from icebox.features import files
 from icebox.features.errors import IceboxError
 from icebox.features.fingerprint import canonical_json
-from icebox.features.joining.joined_store import FILE, ROW, JoinedStore, MemberEntry, digest_of, open_store
+from icebox.features.joining.joined_store import FILE, ROW, JoinedStore, MemberEntry, open_store
 from icebox.features.names import canonical_name, in_line
 from icebox.features.store import hdf5, index, virtual_datasets
 from icebox.features.store.feature_store import FeatureStore
@@ -119,7 +119,7 @@ def write(target: Path, members: Mapping[str, Member], first: FeatureStore, kept
     """Write the folder of a joined store."""
     folders = {name: os.path.relpath(member.store.folder, target) for name, member in members.items()}
     entries = [
-        MemberEntry(name, folders[name], member.store.fingerprint, digest_of(member.store.folder))
+        MemberEntry(name, folders[name], member.store.fingerprint, member.store.digest)
         for name, member in members.items()
     ]
     columns = {

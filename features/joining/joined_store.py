@@ -51,7 +51,7 @@ class JoinedStore(FeatureStore):
         entries, columns = read(self.folder)
         self.members = {entry.name: FeatureStore(self.folder / entry.folder) for entry in entries}
         for entry in entries:
-            if digest_of(self.members[entry.name].folder) != entry.digest:
+            if self.members[entry.name].digest != entry.digest:
                 raise broken(self.folder, f"'{entry.name}', which it is joined of, changed since")
         self._positions = {name: columns[f"{ROW}{name}"] for name in self.members}
         self.item_ids, self.labels, self.splits, self.groups = (
@@ -69,6 +69,24 @@ class JoinedStore(FeatureStore):
 
     def __len__(self) -> int:
         return len(self.item_ids)
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of all that it holds, the members included."""
+        with h5py.File(self.folder / FILE) as file:
+            return str(file.attrs["sha256"])
+
+    def load_of_length_1(
+        self, items: np.ndarray, *, outputs: Sequence[str] | None = None, view: str | None = None
+    ) -> np.ndarray:
+        """Features (len(items), d) float32, those of each member with length 1: the cosine of two items is then the
+        mean of the members'."""
+        outputs, view = outputs or self.outputs, view or self.default_view
+        features = self.load_items(items, outputs=outputs, view=view).astype(np.float32)
+        for start, end in self.blocks(outputs, view):
+            lengths = np.linalg.norm(features[:, start:end], axis=1, keepdims=True)
+            features[:, start:end] /= np.maximum(lengths, 1e-12)
+        return features
 
     def items(self, split: str | None = None) -> np.ndarray:
         """Positions (n,) of one split's items, or of all."""
@@ -176,13 +194,6 @@ def open_store(folder: Path | str) -> FeatureStore:
 def is_joined(folder: Path) -> bool:
     """Whether a finished joined store lies there."""
     return files.exists(folder / FILE)
-
-
-def digest_of(store: Path) -> str:
-    """The sha256 that the index of a store holds of itself: other items, labels, splits or shards have another."""
-    path = store / index.FILE
-    with index.broken_index_explained(path), h5py.File(path) as file:
-        return str(file.attrs["sha256"])
 
 
 def read(folder: Path) -> tuple[list[MemberEntry], Mapping[str, np.ndarray]]:

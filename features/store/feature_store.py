@@ -55,6 +55,11 @@ class FeatureStore:
     def __len__(self) -> int:
         return self.index.items
 
+    @property
+    def digest(self) -> str:
+        """The sha256 of all that the store holds: items, labels, splits and shards."""
+        return index.digest(self.folder)
+
     @cached_property
     def item_ids(self) -> np.ndarray:
         """The items' ids (n,) str, in manifest order."""

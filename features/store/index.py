@@ -126,6 +126,13 @@ def read(store: Path) -> Index:
         )
 
 
+def digest(store: Path) -> str:
+    """The sha256 that an index holds of itself: other items, labels, splits or shards have another."""
+    path = store / FILE
+    with broken_index_explained(path), h5py.File(path) as file:
+        return str(file.attrs["sha256"])
+
+
 @contextmanager
 def broken_index_explained(path: Path) -> Iterator[None]:
     """Turn the errors that h5py raises for a broken index, or for one that can't be read now, into an IceboxError."""

@@ -55,7 +55,7 @@ def reader(store: FeatureStore, task: Task) -> ReadFeatures:
     """A function that reads a store's features, of a dense task's pictures the mean over each map, of a joined store
     those of each member in its own scale."""
     if isinstance(store, JoinedStore):
-        return partial(feature_space.of_members, store)
+        return store.load_of_length_1
     return partial(feature_space.pooled, store) if task in DENSE_TASKS else store.load_items
 
 

@@ -6,7 +6,6 @@ Letters: n items, m items of train, d features.
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from icebox.features.joining.joined_store import JoinedStore
 from icebox.features.store.feature_store import FeatureStore
 
 NEIGHBORS = 3
@@ -36,15 +35,6 @@ def pooled(store: FeatureStore, items: np.ndarray) -> np.ndarray:
             first += width[output]
         store.release()
     return result
-
-
-def of_members(store: JoinedStore, items: np.ndarray) -> np.ndarray:
-    """Features (len(items), d) float32 of a joined store, those of each member with length 1: the cosine of two items
-    is then the mean of the members'."""
-    features = store.load_items(items).astype(np.float32)
-    for start, end in store.blocks(store.outputs, store.default_view):
-        features[:, start:end] /= np.maximum(np.linalg.norm(features[:, start:end], axis=1, keepdims=True), 1e-12)
-    return features
 
 
 def principal_components(features: np.ndarray, *, seed: int) -> np.ndarray:

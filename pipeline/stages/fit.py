@@ -74,7 +74,9 @@ def fit_on_items(config: Config, input_name: str, head_name: str) -> None:
     store, fit = open_store(paths.store(store_name)), config.fit_options(input_name)
     entry = config.every_input()[input_name]
     selection = feature_selection.select(store, outputs=entry.outputs, views=entry.expanded_views)
-    leaked = near_duplicates.leaked(store, selection) if config.without_near_duplicates(input_name) else None
+    leaked = None
+    if config.without_near_duplicates(input_name):
+        leaked = near_duplicates.leaked(store, selection, kept=paths.NEAR_DUPLICATES)
     data = labelled.load(store, task=config.task(input_name), selection=selection, leave_out=leaked)
     weights = fit.class_weights
     weighter = class_weights.sample_weighter(weights, data.classes, f"{input_name}: class_weights")

@@ -64,7 +64,7 @@ class FineTuningJob:
         """Load labels, features and weights of items; the ids of each split's."""
         selection = feature_selection.select(self.features, outputs=self.input.outputs, views=self.input.expanded_views)
         near = self.config.without_near_duplicates(self.options.store)
-        leaked = near_duplicates.leaked(self.features, selection) if near else None
+        leaked = near_duplicates.leaked(self.features, selection, kept=paths.NEAR_DUPLICATES) if near else None
         task = self.config.task(self.options.store)
         data = labelled.load(self.features, task=task, selection=selection, leave_out=leaked)
         labels_per_class = learning_curve.sorted_points(self.fit.labels_per_class)[-1]

@@ -1,6 +1,8 @@
 """Copies hidden among points of several dimensions, and what of a store they leave out of train."""
 
+import csv
 import os
+import shutil
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from PIL import Image
 
 import icebox
+from benchmarks import near_duplicate_texts
 from benchmarks.near_duplicates import hidden_copies
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import extract
@@ -56,6 +59,18 @@ def test_nothing_is_found_where_there_are_no_copies(kind: str) -> None:
         "few levels": lambda: random.integers(0, 3, (1500, 30)).astype(float),
     }[kind]()
     assert len(found(points)) <= 2
+
+
+def test_items_that_share_a_rare_feature_are_no_copies() -> None:
+    """Whitening makes much of what is rare: by gaps alone 40 pairs that have one large feature in common are found."""
+    random = np.random.default_rng(0)
+    points = random.normal(size=(1500, 12))
+    rare = np.zeros((1500, 40))
+    rare[np.arange(80), np.arange(80) // 2] = 3
+    points = np.concatenate([points, rare], axis=1)
+    by_gaps = near_duplicates.near(near_duplicates.components(lambda items: points[items], 1500)[0], np.arange(1500))
+    assert len(by_gaps) >= 35
+    assert len(found(points)) <= 4
 
 
 def test_equal_features_are_pairs_and_all_equal_ones_no_finding_of_distances() -> None:
@@ -120,11 +135,43 @@ def test_copies_on_another_side_are_left_out_of_train_and_of_val_but_never_of_te
     assert len(data.val) == len(made.items("val")) - 1
 
 
+def test_all_pairs_are_compared_once_a_store_and_selection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = store(tmp_path, {0: ("train", "test"), 1: ("val", "train")})
+    selection, kept = feature_selection.select(made), tmp_path / "kept"
+    compared = []
+    find = near_duplicates.find
+    monkeypatch.setattr(near_duplicates, "find", lambda *args: compared.append(1) or find(*args))
+    first = near_duplicates.leaked(made, selection, kept=kept)
+    assert near_duplicates.leaked(made, selection, kept=kept).tolist() == first.tolist() == [0, 101]
+    assert len(compared) == 1
+    (path,) = kept.glob("*.npy")
+    path.write_bytes(path.read_bytes()[:20])  # a damaged one is made anew
+    assert near_duplicates.leaked(made, selection, kept=kept).tolist() == [0, 101]
+    shutil.rmtree(tmp_path / "store")
+    other = store(tmp_path, {0: ("train", "train"), 1: ("val", "train")})  # a store that has changed has others
+    assert near_duplicates.leaked(other, selection, kept=kept).tolist() == [101]
+    assert len(compared) == 3
+
+
 def test_a_class_that_is_all_copies_is_one_line(tmp_path: Path) -> None:
     made = store(tmp_path, {})
     of_b = np.array([i for i in made.items("train") if made.labels[i] == "b"])
     with pytest.raises(IceboxError, match="leakage: near leaves no item of b in train"):
         labelled.load(made, leave_out=of_b)
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif("ICEBOX_REAL_DATA" not in os.environ, reason="ICEBOX_REAL_DATA names no folder")
+def test_copies_of_tweets_are_found_in_other_case_punctuation_and_words(tmp_path: Path) -> None:
+    table = Path(os.environ["ICEBOX_REAL_DATA"]) / "medical_tweets" / "tweets.csv"
+    with table.open(encoding="utf-8", newline="") as stream:
+        texts = list(dict.fromkeys(row["text"] for row in csv.DictReader(stream)))[:2000]
+    copies, originals = near_duplicate_texts.hidden_copies(texts, 100)
+    pairs = found(near_duplicate_texts.encoded([*texts, *copies], "minilm", cache=tmp_path))
+    hidden = {(int(i), len(texts) + number) for number, i in enumerate(originals)}
+    recall, precision = near_duplicate_texts.recall_and_precision([*texts, *copies], hidden, pairs)
+    assert recall >= 0.95
+    assert precision >= 0.9
 
 
 @pytest.mark.real_data

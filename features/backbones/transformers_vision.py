@@ -23,6 +23,7 @@ from icebox.features.images.decoding import to_image
 from icebox.features.images.input_size import Size, explain_size_errors, refuse_unsupported_size, scale_preprocess
 from icebox.features.images.resizing import resize_and_crop
 from icebox.features.nn.backbone import TorchBackbone
+from icebox.features.nn.embeddings import Projection
 from icebox.features.nn.layer_outputs import Inputs, first_tensor
 from icebox.features.nn.output_names import holds_map
 from icebox.features.nn.transfer import plain_state, to_device_async
@@ -34,6 +35,9 @@ from icebox.features.weights.transformers_models import (
     load_network,
     random_parameters,
     refuse_untrained,
+    refuse_untrained_projection,
+    save_projection,
+    saved_projection,
     silence,
 )
 
@@ -43,6 +47,8 @@ RANDOM = "random"
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")  # the preprocessing of images
 FILES = ("config.json", *PROCESSORS)
 SAVED = "model.safetensors"  # the name by which transformers looks for weights
+POOLED_TOWERS = {"clip_vision_model", "siglip_vision_model", "siglip2_vision_model"}  # that have an `embedding`
+PROJECTION = "visual_projection"
 TOWER = "vision_model"  # the image encoder of CLIP and similar networks
 SUPPORTED_STEPS = {"do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb"}
 
@@ -122,20 +128,28 @@ def preprocess_of(source: Path) -> dict[str, Any]:
 def load(
     folder: Path, *, outputs: Sequence[str], device: str, precision: str = "float32", size: Size | None = None
 ) -> "TransformersVisionBackbone":
-    """The network in `folder`, with outputs such as `last:cls`, `last:avg` (of the patches), `encoder.layer.3:max`.
+    """The network in `folder`, with outputs such as `last:cls`, `last:avg` (of the patches), `encoder.layer.3:max`; of
+    CLIP and SigLIP also `embedding`, the image's vector in the space that it shares with texts.
 
     Images are resized to `size`; None: the size of the weights' preprocessing. With an output that is a map, the whole
     image is stretched to it. Raises IceboxError for a size that the network does not support: DINOv2 takes any multiple
     of its patch size, ViT and CLIP only their own size.
     """
     network, missing = load_network(folder, also="image processor")
-    if TOWER in dict(network.named_children()):
-        network = network.get_submodule(TOWER)
+    parts = dict(network.named_children())
+    embedding: Projection | None = None
+    if TOWER in parts:
+        network = parts[TOWER]
+        if network.config.model_type in POOLED_TOWERS:
+            refuse_untrained_projection(missing, PROJECTION, outputs, folder)
+            embedding = Projection(parts.get(PROJECTION)).to(device)
         missing = [key.removeprefix(f"{TOWER}.") for key in missing if key.startswith(f"{TOWER}.")]
+    elif read_settings(folder).get("tower"):
+        embedding = saved_projection(folder).to(device)
     refuse_untrained(missing, outputs, folder)
     with explain_size_errors(size):
         backbone = TransformersVisionBackbone(
-            folder, network.to(device), outputs, precision=precision, device=device, size=size
+            folder, network.to(device), outputs, precision=precision, device=device, size=size, embedding=embedding
         )
     refuse_unsupported_size(backbone, size)
     return backbone
@@ -158,6 +172,7 @@ class TransformersVisionBackbone(TorchBackbone):
         precision: str,
         device: str,
         size: Size | None,
+        embedding: Projection | None = None,
     ) -> None:
         settings = read_settings(folder, weights_file=str, preprocess=dict)
         self.folder, self.device = folder, device
@@ -172,7 +187,15 @@ class TransformersVisionBackbone(TorchBackbone):
             "config": fingerprint.of_file(folder / "config.json"),
             "preprocess": self.preprocess,
         }
-        super().__init__(network, spec=spec, settings=settings, outputs=outputs, precision=precision, device=device)
+        super().__init__(
+            network,
+            spec=spec,
+            settings=settings,
+            outputs=outputs,
+            precision=precision,
+            device=device,
+            embedding=embedding,
+        )
 
     def prepare(self, content: Content) -> Tensor:
         """One image → uint8 (3, h, w)."""
@@ -219,6 +242,9 @@ class TransformersVisionBackbone(TorchBackbone):
         network.config.save_pretrained(folder)
         save_file(plain_state(network), folder / SAVED, metadata={"format": "pt"})
         saved = {"preprocess": self.preprocess, "weights_file": SAVED, "sha256": fingerprint.of_file(folder / SAVED)}
+        if isinstance(self.layer_outputs.embedding, Projection):
+            save_projection(self.layer_outputs.embedding, folder)
+            saved["tower"] = True
         write_settings(folder, self.settings | saved)
 
 

@@ -119,14 +119,15 @@ def refuse_untrained_projection(missing: Sequence[str], prefix: str, outputs: Se
 
 def save_projection(embedding: Projection, folder: Path) -> None:
     """Write the projection of a tower that is saved by itself."""
-    save_file(plain_state(embedding), folder / PROJECTION_FILE)
+    if state := plain_state(embedding):  # SigLIP has none
+        save_file(state, folder / PROJECTION_FILE)
 
 
 def saved_projection(folder: Path) -> Projection:
     """The projection of a tower that was saved by itself."""
-    weight = checkpoints.read_tensors(folder / PROJECTION_FILE).get("projection.weight")
-    if weight is None:  # SigLIP has none
+    if not (folder / PROJECTION_FILE).is_file():
         return Projection(None)
+    weight = checkpoints.read_tensors(folder / PROJECTION_FILE)["projection.weight"]
     linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
     linear.load_state_dict({"weight": weight})
     return Projection(linear)

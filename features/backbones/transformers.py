@@ -23,12 +23,13 @@ from icebox.features import fingerprint
 from icebox.features.abc.backbone import read_settings, write_settings
 from icebox.features.abc.dataset import Content, Modality, Pair
 from icebox.features.errors import IceboxError, ItemError, located, suggestion
+from icebox.features.json_files import read_json
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.embeddings import EMBEDDING, Embedding, Projection, SentenceEmbedding
 from icebox.features.nn.layer_outputs import Inputs
 from icebox.features.nn.transfer import plain_state, to_device_async
 from icebox.features.text.batching import token_budget_batches
-from icebox.features.weights import checkpoints, sentence_transformers, sources
+from icebox.features.weights import checkpoints, sentence_transformers, sources, towers
 from icebox.features.weights.transformers_models import (
     CONFIG_FILE,
     FAILURES,
@@ -38,9 +39,6 @@ from icebox.features.weights.transformers_models import (
     load_network,
     random_parameters,
     refuse_untrained,
-    refuse_untrained_projection,
-    save_projection,
-    saved_projection,
     silence,
 )
 
@@ -54,7 +52,7 @@ BATCH_TOKENS, BATCH_TOKENS_GPU = 1024, 16384  # of one forward pass, padding cou
 NO_LIMIT_TOKENS = 1_000_000  # transformers writes 1e30 where a tokenizer states no maximum
 SAVED = "model.safetensors"  # the name by which transformers looks for weights
 SENTENCE_FILE = "sentence.safetensors"  # the layers behind the pooling of a network of sentence-transformers
-TOWER = "text_model"  # the text encoder of CLIP and similar networks
+TOKENIZER_OF = "tokenizer_of"  # the setting that names the whole network of a tower, which its tokenizer is made for
 PADDED_FULLY = {"siglip_text_model", "siglip2_text_model"}  # trained on texts of one length, whose last token counts
 logger = logging.getLogger("icebox")
 
@@ -154,11 +152,14 @@ def vocabulary_settings(tokenizer: Any) -> dict[str, int]:
     return {"vocab_size": len(tokenizer)} | {name: value for name, value in numbers.items() if value is not None}
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer in `folder`. Raises IceboxError where it can't be loaded."""
+def load_tokenizer(folder: Path, network: str | None = None) -> Any:
+    """The tokenizer in `folder`, of the class that is right for this kind of `network`, by default for that in the
+    folder. Raises IceboxError where it can't be loaded."""
+    auto = import_transformers()
     try:
         with silence():
-            return import_transformers().AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            kind = {} if network is None else {"config": auto.AutoConfig.for_model(network)}
+            return auto.AutoTokenizer.from_pretrained(folder, local_files_only=True, **kind)
     except FAILURES as error:
         raise load_error(folder, error, also="tokenizer") from error
 
@@ -177,10 +178,11 @@ def load(
     modules, of CLIP's and SigLIP's text towers by their projection. `prompt` stands before each text: a name of the
     prompts that the folder holds, or a text; "" is none. None: none, but for `embedding` the folder's default.
     """
-    tokenizer = load_tokenizer(folder)
     settings = read_settings(folder, weights_file=str)
+    tokenizer = load_tokenizer(folder, settings.get(TOKENIZER_OF))
+    saved = settings.get("tower")
     network, missing = load_network(
-        folder, also="tokenizer", precision=precision, max_memory=settings.get("max_memory")
+        folder, also="tokenizer", precision=precision, max_memory=settings.get("max_memory"), tower=saved
     )
     parts = dict(network.named_children())
     embedding: Embedding | None = None
@@ -188,15 +190,13 @@ def load(
     half = {"encoder", "decoder"} <= parts.keys()  # T5 and BART: features come from the encoder
     if half:
         network = parts["encoder"]
-    elif TOWER in parts:
-        network, projection = parts[TOWER], parts.get("text_projection")
-        refuse_untrained_projection(missing, "text_projection.", outputs, folder)
-        embedding = Projection(projection)
-        missing = [key.removeprefix(f"{TOWER}.") for key in missing if key.startswith(f"{TOWER}.")]
-    elif settings.get("tower"):
-        embedding = saved_projection(folder)
+    elif saved:
+        embedding = towers.saved(network, folder)
+    elif tower := towers.take(network, missing, "text", outputs=outputs, folder=folder):
+        network, missing, embedding = tower.network, tower.missing, tower.embedding
     if sentence:
         embedding = sentence_embedding(folder, sentence, wanted=EMBEDDING in outputs or not outputs)
+    towers.refuse_unsupported(network, folder)
     refuse_untrained(missing, outputs, folder)
     network.config.use_cache = False  # GPT-2 would store keys and values for the next token
     if not outputs:
@@ -341,7 +341,8 @@ class TransformersTextBackbone(TorchBackbone):
         unknown, framing = tokenizer.unk_token_id, (tokenizer.eos_token_id, tokenizer.bos_token_id)
         self.has_unknown = unknown is not None and unknown not in framing  # GPT-2's is its end of text, and never made
         self.lower = recipe is not None and recipe["lower"]
-        self.padded_fully = network.config.model_type in PADDED_FULLY
+        padded_fully = network.config.model_type in PADDED_FULLY
+        self.padded_tokens = limit or max_tokens if padded_fully else None
         self.prompt_tokens = 0
         self.prepare("")  # the first call sets the tokenizer's truncation; in threads it would fail, "Already borrowed"
         if self.prompt and recipe and not recipe["include_prompt"]:
@@ -394,12 +395,16 @@ class TransformersTextBackbone(TorchBackbone):
     def inputs(self, prepared: Sequence[TokenizedText]) -> Inputs:
         """Tokens of b texts → (b, t), padded, with a mask of the padding."""
         rows = [torch.tensor(tokens.ids) for tokens in prepared]
-        if self.padded_fully:
-            rows = [functional.pad(row, (0, self.max_tokens - len(row)), value=self.padding_id) for row in rows]
-        padded = pad_sequence(rows, batch_first=True, padding_value=self.padding_id)
+        width = self.padded_tokens or max(map(len, rows))
+        left = self.padded_tokens and self.tokenizer.padding_side == "left"  # elsewhere the side makes no difference
+        ends = [(width - len(row), 0) if left else (0, width - len(row)) for row in rows]
+        padded = torch.stack(
+            [functional.pad(row, end, value=self.padding_id) for row, end in zip(rows, ends, strict=True)]
+        )
         tokens = to_device_async(padded, self.device)  # (b, t)
-        mask = to_device_async(lengths_mask([len(item.ids) for item in prepared], padded.shape[1]), self.device)
-        kwargs = {"input_ids": tokens} if self.padded_fully else {"input_ids": tokens, "attention_mask": mask}
+        mask = lengths_mask([len(row) for row in rows], width)
+        mask = to_device_async(mask.flip(1) if left else mask, self.device)
+        kwargs = {"input_ids": tokens} if self.padded_tokens else {"input_ids": tokens, "attention_mask": mask}
         if any(item.prompt for item in prepared):
             mask = mask.clone()
             for row, item in zip(mask, prepared, strict=True):
@@ -424,9 +429,8 @@ class TransformersTextBackbone(TorchBackbone):
         network: Any = self.layer_outputs.network
         settings = {**self.settings, "weights_file": SAVED}
         if isinstance(self.layer_outputs.embedding, Projection):  # a tower: its config is a part of the whole one
-            network.config.save_pretrained(folder)
-            save_projection(self.layer_outputs.embedding, folder)
-            settings["tower"] = True
+            settings.setdefault(TOKENIZER_OF, read_json(self.folder / CONFIG_FILE, dict).get("model_type"))
+            settings["tower"] = towers.save(network, self.layer_outputs.embedding, folder)
         save_file(plain_state(network), folder / SAVED, metadata={"format": "pt"})
         write_settings(folder, {**settings, "sha256": fingerprint.of_file(folder / SAVED)})
 

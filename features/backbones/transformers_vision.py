@@ -27,7 +27,7 @@ from icebox.features.nn.embeddings import Projection
 from icebox.features.nn.layer_outputs import Inputs, first_tensor
 from icebox.features.nn.output_names import holds_map
 from icebox.features.nn.transfer import plain_state, to_device_async
-from icebox.features.weights import sources
+from icebox.features.weights import sources, towers
 from icebox.features.weights.transformers_models import (
     FAILURES,
     import_transformers,
@@ -35,9 +35,6 @@ from icebox.features.weights.transformers_models import (
     load_network,
     random_parameters,
     refuse_untrained,
-    refuse_untrained_projection,
-    save_projection,
-    saved_projection,
     silence,
 )
 
@@ -47,9 +44,6 @@ RANDOM = "random"
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")  # the preprocessing of images
 FILES = ("config.json", *PROCESSORS)
 SAVED = "model.safetensors"  # the name by which transformers looks for weights
-POOLED_TOWERS = {"clip_vision_model", "siglip_vision_model", "siglip2_vision_model"}  # that have an `embedding`
-PROJECTION = "visual_projection"
-TOWER = "vision_model"  # the image encoder of CLIP and similar networks
 SUPPORTED_STEPS = {"do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb"}
 
 
@@ -135,21 +129,25 @@ def load(
     image is stretched to it. Raises IceboxError for a size that the network does not support: DINOv2 takes any multiple
     of its patch size, ViT and CLIP only their own size.
     """
-    network, missing = load_network(folder, also="image processor")
-    parts = dict(network.named_children())
-    embedding: Projection | None = None
-    if TOWER in parts:
-        network = parts[TOWER]
-        if network.config.model_type in POOLED_TOWERS:
-            refuse_untrained_projection(missing, PROJECTION, outputs, folder)
-            embedding = Projection(parts.get(PROJECTION)).to(device)
-        missing = [key.removeprefix(f"{TOWER}.") for key in missing if key.startswith(f"{TOWER}.")]
-    elif read_settings(folder).get("tower"):
-        embedding = saved_projection(folder).to(device)
+    saved = read_settings(folder).get("tower")
+    network, missing = load_network(folder, also="image processor", tower=saved)
+    if saved:
+        embedding = towers.saved(network, folder)
+    elif tower := towers.take(network, missing, "vision", outputs=outputs, folder=folder):
+        network, missing, embedding = tower.network, tower.missing, tower.embedding
+    else:
+        embedding = None
+    towers.refuse_unsupported(network, folder)
     refuse_untrained(missing, outputs, folder)
     with explain_size_errors(size):
         backbone = TransformersVisionBackbone(
-            folder, network.to(device), outputs, precision=precision, device=device, size=size, embedding=embedding
+            folder,
+            network.to(device),
+            outputs,
+            precision=precision,
+            device=device,
+            size=size,
+            embedding=None if embedding is None else embedding.to(device),
         )
     refuse_unsupported_size(backbone, size)
     return backbone
@@ -241,10 +239,13 @@ class TransformersVisionBackbone(TorchBackbone):
         network: Any = self.layer_outputs.network
         network.config.save_pretrained(folder)
         save_file(plain_state(network), folder / SAVED, metadata={"format": "pt"})
-        saved = {"preprocess": self.preprocess, "weights_file": SAVED, "sha256": fingerprint.of_file(folder / SAVED)}
+        saved: dict[str, Any] = {
+            "preprocess": self.preprocess,
+            "weights_file": SAVED,
+            "sha256": fingerprint.of_file(folder / SAVED),
+        }
         if isinstance(self.layer_outputs.embedding, Projection):
-            save_projection(self.layer_outputs.embedding, folder)
-            saved["tower"] = True
+            saved["tower"] = towers.save(network, self.layer_outputs.embedding, folder)
         write_settings(folder, self.settings | saved)
 
 

@@ -94,13 +94,18 @@ class Normalized(nn.Module):
 class Projection(Embedding):
     """The pooled vector of an image or text tower, through its projection where it has one (CLIP, SigLIP)."""
 
-    def __init__(self, projection: nn.Module | None) -> None:
+    def __init__(self, projection: nn.Module | None, *, first_token: bool = False) -> None:
+        """`first_token`: the pooled vector is the first token's output, and not what the tower calls so."""
         super().__init__()
         self.projection = (nn.Identity() if projection is None else projection).float().requires_grad_(False)
+        self.first_token = first_token
 
     def forward(self, returned: Any, mask: Tensor | None) -> Tensor:
-        """The tower's `pooler_output` (b, d) → (b, d) float32."""
-        projected: Tensor = self.projection(returned.pooler_output.float())
+        """The tower's output → (b, d) float32. Raises IceboxError for a tower without a pooled one."""
+        pooled = returned.last_hidden_state[:, 0] if self.first_token else returned.pooler_output
+        if pooled is None:
+            raise IceboxError(f"outputs: this tower has no pooled vector, and so no `{EMBEDDING}`; take `last:avg`")
+        projected: Tensor = self.projection(pooled.float())
         return projected
 
 

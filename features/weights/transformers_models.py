@@ -1,5 +1,6 @@
 """Load networks of `transformers` from a folder with config.json and weights; nothing is fetched, no code run."""
 
+import importlib
 import importlib.util
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,19 +10,16 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from icebox.features.compat import allow_mismatched_torchvision
 from icebox.features.errors import IceboxError
-from icebox.features.nn.embeddings import EMBEDDING, Projection
 from icebox.features.nn.layer_outputs import split_output
 from icebox.features.nn.transfer import plain_state
-from icebox.features.weights import checkpoints
 
 UNUSED_PARTS = ("pooler.", "decoder.")  # may be missing from the weights: `last` does not depend on them
 CONFIG_FILE = "config.json"
-PROJECTION_FILE = "projection.safetensors"  # that of a tower that was saved by itself
+WITH_PROJECTION = "WithProjection"  # ends the names of transformers' classes of a tower and its projection
 BOTH_WAYS = {"xlnet", "bert-generation"}  # language models whose tokens see those behind them, too
 FAILURES = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError)
 
@@ -35,17 +33,23 @@ def import_transformers() -> Any:
 
 
 def load_network(
-    folder: Path, *, also: str, precision: str = "float32", max_memory: Mapping[str, str] | None = None
+    folder: Path,
+    *,
+    also: str,
+    precision: str = "float32",
+    max_memory: Mapping[str, str] | None = None,
+    tower: str | bool | None = None,
 ) -> tuple[Any, list[str]]:
     """The network in `folder`, read in a precision, and the names of the parameters that its weights lack.
 
-    With `max_memory` (`{"0": "20GiB", "cpu": "60GiB"}`), its layers lie on as many devices as that takes. Raises
+    `tower`: the class of a tower that was saved by itself; True where it was not written down. With `max_memory`
+    (`{"0": "20GiB", "cpu": "60GiB"}`), its layers lie on as many devices as that takes. Raises
     IceboxError where it can't be loaded; `also` names the other file that has to be there, for that error.
     """
     placed = {} if max_memory is None else {"device_map": "auto", "max_memory": device_limits(max_memory)}
     try:
         with silence():
-            network, loading = import_transformers().AutoModel.from_pretrained(
+            network, loading = class_of(folder, tower).from_pretrained(
                 folder,
                 local_files_only=True,
                 weights_only=True,
@@ -56,6 +60,20 @@ def load_network(
     except FAILURES as error:
         raise load_error(folder, error, also=also) from error
     return network, sorted(loading["missing_keys"])
+
+
+def class_of(folder: Path, tower: str | bool | None) -> Any:
+    """The class that loads the network in `folder`: that of a `tower`, or of the config's `architectures` where that
+    has a projection or AutoModel knows none for the config; else AutoModel."""
+    auto = import_transformers()
+    config = auto.AutoConfig.from_pretrained(folder, local_files_only=True)
+    stated = next(iter(config.architectures or []), "")
+    name = tower if isinstance(tower, str) else stated
+    known = type(config) in auto.MODEL_MAPPING
+    if not name or (known and not isinstance(tower, str) and not name.endswith(WITH_PROJECTION)):
+        return auto.AutoModel
+    module = importlib.import_module(type(config).__module__.replace(".configuration_", ".modeling_"))
+    return vars(module).get(name, auto.AutoModel)
 
 
 def device_limits(max_memory: Mapping[str, str]) -> dict[int | str, str]:
@@ -109,28 +127,6 @@ def refuse_untrained(missing: Sequence[str], outputs: Sequence[str], folder: Pat
             f"the weights in {folder} lack {len(used)} parameters that the outputs {list(outputs)} need, "
             f"first '{used[0]}'; ask for other layers, or take weights that fit config.json"
         )
-
-
-def refuse_untrained_projection(missing: Sequence[str], prefix: str, outputs: Sequence[str], folder: Path) -> None:
-    """Raise IceboxError where `embedding` is asked for and the weights lack its projection."""
-    if EMBEDDING in outputs and (lacking := [key for key in missing if key.startswith(prefix)]):
-        raise IceboxError(f"the weights in {folder} lack '{lacking[0]}', which the output '{EMBEDDING}' needs")
-
-
-def save_projection(embedding: Projection, folder: Path) -> None:
-    """Write the projection of a tower that is saved by itself."""
-    if state := plain_state(embedding):  # SigLIP has none
-        save_file(state, folder / PROJECTION_FILE)
-
-
-def saved_projection(folder: Path) -> Projection:
-    """The projection of a tower that was saved by itself."""
-    if not (folder / PROJECTION_FILE).is_file():
-        return Projection(None)
-    weight = checkpoints.read_tensors(folder / PROJECTION_FILE)["projection.weight"]
-    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
-    linear.load_state_dict({"weight": weight})
-    return Projection(linear)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ FRESH = "fresh"  # the head that has not been fitted
 LabelsPerClass = Literal["all"] | Annotated[int, Field(ge=1)]
 Refit = Literal["train", "train+val"]
 Calibrate = Literal["none", "temperature", "isotonic"]
+FewLabels = Literal["folds", "val"]
 Adapt = Literal["none", "standardize", "coral"]
 Shares = Literal["train", "em", "bbse"]
 Side = Annotated[int, Field(ge=1, le=16384)]  # of a picture, in pixels
@@ -65,7 +66,7 @@ StoredView = Annotated[str, WithJsonSchema(views.json_schema())]  # their names 
 SeenView = Annotated[str, WithJsonSchema(views.json_schema(also=[PAIR, *TEXTS]))]
 
 
-LATER_KEYS = ("decide", "adapt", "shares")  # of `fit`: those that stamps of settings once lacked
+LATER_KEYS = ("decide", "adapt", "shares", "few_labels")  # of `fit`: those that stamps of settings once lacked
 
 
 class Split(Section):
@@ -104,6 +105,7 @@ class Input(Section):
     decide: Decide | None = None
     adapt: Adapt | None = None
     shares: Shares | None = None
+    few_labels: FewLabels | None = None
 
     @property
     def expanded_views(self) -> tuple[str, ...] | None:
@@ -188,7 +190,9 @@ class Fit(Section):
     `calibrate`: how probabilities are mapped to frequencies on val. `decide`: how scores become a class: argmax, or
     by offsets chosen on val for an aim: the name of a score, {recall: {CLASS: 0.95}}, {costs: {CLASS: {PREDICTED: 5}}}.
     `adapt`: how val and each test set are aligned to train by their unlabeled features, and `shares`, the classes'
-    shares that this takes them to have: those of train, or an estimate.
+    shares that this takes them to have: those of train, or an estimate. `few_labels`: where train has five labels of
+    a class or fewer, and val as few, settings are chosen by the log loss on folds of both, and the head is fitted on
+    both; or by val, as where there are more.
     """
 
     choose: Choose = metrics.primary("classification").name
@@ -203,6 +207,7 @@ class Fit(Section):
     decide: Decide = ARGMAX
     adapt: Adapt = "none"
     shares: Shares = "train"
+    few_labels: FewLabels = "folds"
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -319,6 +324,12 @@ class Config:
                 **{name: entry for name, entry in self.inputs.items() if store_of(name) == store},
             }.items()
         }
+
+    def keeps_val(self, input_name: str) -> bool:
+        """Whether heads on an input must leave val to others: ensembles choose by it, and unfreezing does."""
+        return input_name in self.ensembles or any(
+            entry.start_input == input_name and entry.start_head != FRESH for entry in self.unfreeze.values()
+        )
 
     def without_near_duplicates(self, input_name: str) -> bool:
         """Whether heads on an input are fitted without the items that have near-duplicates on another side."""

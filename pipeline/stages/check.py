@@ -103,6 +103,7 @@ def settings(config: Config) -> dict[str, dict[str, Any]]:
             "input": entry.model_dump(include={"outputs", "views"}),
             **({"leakage": "near"} if config.without_near_duplicates(name) else {}),
             "reads": {"source": (dataset := config.dataset_of(name)).family, **dataset.parameters},  # kept in bundles
+            **({"keeps_val": True} if config.keeps_val(name) and fit_takes_few(config, name) else {}),
             **({"joined": joined_settings(config, name)} if store_of(name) in config.joined else {}),
         }
         for name, entry in config.every_input().items()
@@ -129,6 +130,12 @@ def settings(config: Config) -> dict[str, dict[str, Any]]:
         },
         "look": {name: {"seed": config.fit.seed} for name in (*config.stores, *config.joined)},
     }
+
+
+def fit_takes_few(config: Config, name: str) -> bool:
+    """Whether an input's heads may be fitted on few labels, for which it matters who else needs val."""
+    options = config.fit_options(name)
+    return options.labels_per_class != "all" and options.few_labels == "folds"
 
 
 def joined_settings(config: Config, name: str) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from icebox.features.errors import located
 from icebox.features.joining.joined_store import open_store
 from icebox.features.manifest.validation import DENSE_TASKS
 from icebox.features.store.feature_store import FeatureStore
-from icebox.pipeline.config.schema import Config, store_of
+from icebox.pipeline.config.schema import Config, Fit, store_of
 from icebox.pipeline.data import class_weights, dense, feature_selection, labelled, near_duplicates
 from icebox.pipeline.data.feature_selection import FeatureSelection
 from icebox.pipeline.evaluation import formatting, peak_memory, results
@@ -58,6 +58,7 @@ def fit_on_pictures(config: Config, input_name: str, head_name: str) -> None:
         result,
         head=result.seeds[0].fitted.head,
         classes=data.classes,
+        fit=fit,
         selection=selection,
         scored=({"val": result.val} if result.val else {}) | dict(result.seeds[0].tests),
         train_n=len(data.train),
@@ -99,11 +100,16 @@ def fit_on_items(config: Config, input_name: str, head_name: str) -> None:
             "at the backbone's outputs",
             input_name,
         )
+    if config.keeps_val(input_name):
+        fit = fit.model_copy(update={"few_labels": "val"})
+    way = learning_curve.settled(fit, most_labels)
+    if line := learning_curve.told(points, fit, way):
+        logger.info("%s/%s: %s", input_name, head_name, line)
     curve = []
     settings = f"{len(grid)} setting{'s' * (len(grid) > 1)}"
     logger.info("fit %s/%s: %s, %s train items", input_name, head_name, settings, f"{len(most_labels.train):,}")
     with located(f"stores.{store_name}"):
-        result = sets.corrected(final_fit.fit_head(factory, grid, most_labels, fit, sample_weighter=weighter))
+        result = sets.corrected(final_fit.fit_head(factory, grid, most_labels, way, sample_weighter=weighter))
         if len(points) > 1:
             curve = learning_curve.compute(factory, grid, data, points, fit, sample_weighter=weighter, main=result)
     first = result.seeds[0]
@@ -116,6 +122,7 @@ def fit_on_items(config: Config, input_name: str, head_name: str) -> None:
         head_name,
         store,
         result,
+        fit=way,
         head=sets.head(first.fitted.head),
         classes=data.classes,
         selection=selection,
@@ -141,6 +148,7 @@ def save(
     store: FeatureStore,
     result: FitResult,
     *,
+    fit: Fit,
     head: Any,
     classes: list[str],
     selection: FeatureSelection,
@@ -148,8 +156,9 @@ def save(
     train_n: int,
     further: Mapping[str, Any],
 ) -> None:
-    """Write all files of a fitted `head` and its `scored` splits; `further` details stand beside those of every fit."""
-    store_name, fit, first = store_of(input_name), config.fit_options(input_name), result.seeds[0]
+    """Write all files of a `head` that was fitted as `fit` says, and its `scored` splits; `further` details stand
+    beside those of every fit."""
+    store_name, first = store_of(input_name), result.seeds[0]
     with located(f"stores.{store_name}: heads.{head_name}"):
         results.require_finite(
             {"val": result.search.scores}, {name: each.scores for name, each in scored.items()}, result.search.table
@@ -176,5 +185,5 @@ def save(
             "search": result.search.table,
         },
     )
-    test = formatting.scores_line(first.tests["test"].scores, fit.choose)
+    test = formatting.scores_line(first.tests["test"].scores, config.fit_options(input_name).choose)
     logger.info("%s/%s: %s: test %s", input_name, head_name, result.search.parameters, test)

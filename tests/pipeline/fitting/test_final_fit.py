@@ -98,7 +98,7 @@ def test_the_few_label_curve_has_several_draws_a_point_and_ends_in_the_main_resu
         (5, 10, 3),
         ("all", 40, 1),
     ]
-    assert curve[1]["draws"][0]["val"]["n"] == 10
+    assert curve[1]["draws"][0]["val"]["n"] == 20  # by folds of train and val
     assert curve[2]["draws"][0]["test"] == main.seeds[0].tests["test"].scores
 
 

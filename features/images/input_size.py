@@ -58,11 +58,12 @@ def size_text(size: Size) -> str:
 
 
 @contextmanager
-def explain_size_errors(size: Size | None) -> Iterator[None]:
-    """Within this context a network's error about an input of `size` becomes an IceboxError."""
+def explain_size_errors(size: Size | None, *also: type[Exception]) -> Iterator[None]:
+    """Within this context a network's error about an input of `size` becomes an IceboxError; so do those of `also`."""
+    kinds: tuple[type[Exception], ...] = (RuntimeError, AssertionError, ValueError, *also)
     try:
         yield
-    except (RuntimeError, AssertionError, ValueError) as reason:
+    except kinds as reason:
         if size is None:
             raise
         line = (str(reason).strip().splitlines() or [type(reason).__name__])[0]

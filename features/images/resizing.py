@@ -39,8 +39,22 @@ def resize_and_crop(
     uint8 (h, w) or (h, w, 3) → uint8 of the crop's height and width. `interpolation` is `bilinear` or `bicubic`;
     `offset(size, kept)` is that of the crop, or else as torchvision rounds it.
     """
+    size = resized_shape(pixels.shape[0], pixels.shape[1], shorter)
+    return resize_to_and_crop(pixels, size=size, crop=crop, interpolation=interpolation, exact=exact, offset=offset)
+
+
+def resize_to_and_crop(
+    pixels: np.ndarray,
+    *,
+    size: tuple[int, int],
+    crop: tuple[int, int],
+    interpolation: str,
+    exact: bool = False,
+    offset: Callable[[int, int], int] | None = None,
+) -> np.ndarray:
+    """Like `resize_and_crop`, resized to `size` (height, width)."""
     offset = offset or center_offset
-    height, width = resized_shape(pixels.shape[0], pixels.shape[1], shorter)
+    height, width = size
     top, left = offset(height, crop[0]), offset(width, crop[1])
     if height * width > ENLARGED_MAX:
         resized, box = resize_kept_part(pixels, (height, width), (top, left, *crop), interpolation=interpolation)

@@ -3,7 +3,7 @@
 import math
 import sys
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -33,7 +33,7 @@ class TorchBackbone(Backbone):
 
     `spec` takes family, version and all else that determines a feature; outputs and precision are added here.
     `settings` is what `load` reads besides the weights: `save` writes it. `embedding` gives the output of that name;
-    `loaded_in_precision`: see LayerOutputs.
+    `loaded_in_precision`, `features_last`: see LayerOutputs.
     """
 
     runtimes: ClassVar[tuple[str, ...]] = (INDUCTOR, *OUTSIDE_TORCH)
@@ -49,10 +49,16 @@ class TorchBackbone(Backbone):
         device: str,
         embedding: Embedding | None = None,
         loaded_in_precision: bool = False,
+        features_last: Collection[str] = (),
     ) -> None:
         self.outputs, self.settings, self.device = tuple(outputs), settings, device
         self.layer_outputs = LayerOutputs(
-            network, self.outputs, precision=precision, embedding=embedding, loaded_in_precision=loaded_in_precision
+            network,
+            self.outputs,
+            precision=precision,
+            embedding=embedding,
+            loaded_in_precision=loaded_in_precision,
+            features_last=features_last,
         )
         self._spec = {**spec, "outputs": list(outputs), "precision": precision}
         self._sub_batch_size: int | None = None

@@ -4,7 +4,7 @@ An output is named `LAYER` or `LAYER:POOLING`. `last` is what the network itself
 that its makers compute from that, where they say how; any other layer is named as in `network.named_modules()`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -62,11 +62,12 @@ class LayerOutputs:
         precision: str = "float32",
         embedding: Embedding | None = None,
         loaded_in_precision: bool = False,
+        features_last: Collection[str] = (),
     ) -> None:
         """`outputs` are named `LAYER` or `LAYER:POOLING`; `embedding` gives the output of that name.
 
-        `loaded_in_precision`: the network is in `precision` already, but for what has to stay in float32. Raises
-        IceboxError for a layer that is not in the network.
+        `loaded_in_precision`: the network is in `precision` already, but for what has to stay in float32. The layers
+        of `features_last` return (b, h, w, d). Raises IceboxError for a layer that is not in the network.
         """
         self.dtype: torch.dtype = getattr(torch, precision)
         self.outputs = tuple(outputs)
@@ -74,6 +75,7 @@ class LayerOutputs:
         for name in outputs:
             layer, pooling = split_output(name)
             self._requested.setdefault(layer, []).append((name, pooling))
+        self._features_last = frozenset(features_last)
         self._pooled: dict[str, Tensor] = {}
         self._mask: Tensor | None = None
         self._frame: tuple[int, int] | None = None  # height and width of the pictures, where the input is some
@@ -213,6 +215,8 @@ class LayerOutputs:
         In float32, since an average of many rounded numbers need not be rounded each time.
         """
         values = first_tensor(output).float()
+        if layer in self._features_last:
+            values = values.permute(0, 3, 1, 2)
         mask = self._mask if self._mask is None else self._mask.to(values.device)
         for name, pooling in self._requested[layer]:
             self._pooled[name] = pool(values, pooling, mask, self._frame).clone()

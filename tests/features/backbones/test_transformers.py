@@ -459,24 +459,24 @@ def hub(folder: Path):
 
 
 FETCH = """
-import json, sys
+import importlib, json, sys
 from pathlib import Path
-from icebox.features.backbones.transformers import fetch
 from icebox.features.abc.dataset import Pair
 from icebox.features.errors import IceboxError
+family = importlib.import_module(f"icebox.features.backbones.{sys.argv[3]}")
 try:
-    fetch(Path(sys.argv[1]), **json.loads(sys.argv[2]))
+    family.fetch(Path(sys.argv[1]), **json.loads(sys.argv[2]))
 except IceboxError as error:
     print(error)
 """
 
 
-def fetch_from_hub(endpoint: str, cache: Path, folder: Path, **settings: str) -> str:
+def fetch_from_hub(endpoint: str, cache: Path, folder: Path, family: str = "transformers", **settings: str) -> str:
     """Fetch in a process of its own, as huggingface_hub reads its endpoint once → "", or the IceboxError's message."""
     proxies = {"HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"}
     environment = {name: value for name, value in os.environ.items() if name not in proxies}
     environment |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_DISABLE_TELEMETRY": "1"}
-    command = [sys.executable, "-c", FETCH, str(folder), json.dumps(settings)]
+    command = [sys.executable, "-c", FETCH, str(folder), json.dumps(settings), family]
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
 
 

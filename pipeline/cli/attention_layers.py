@@ -6,17 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from icebox.pipeline.adapters.attention_names import KV, QKV, K, Q, V, child, is_attention
 from icebox.pipeline.cli.attention import Attention, Projections, Shape, Step, table
 
 if TYPE_CHECKING:
     from torch import nn
 
-# Names of the maps in torch, torchvision, timm and transformers.
-Q = ("q_proj", "query", "q_lin", "query_proj", "q")
-K = ("k_proj", "key", "k_lin", "key_proj", "k")
-V = ("v_proj", "value", "v_lin", "value_proj", "v")
-KV = ("kv", "kv_proj", "key_value")
-QKV = ("qkv", "qkv_proj", "Wqkv", "c_attn", "query_key_value", "in_proj")  # in one
+# The names of the map behind the heads.
 OUTPUT = ("o_proj", "out_proj", "out_lin", "o", "c_proj", "dense", "Wo", "proj", "output.dense")
 # Names of the numbers, as modules keep them.
 HEADS = ("num_heads", "num_attention_heads", "n_heads", "n_head")
@@ -104,15 +100,6 @@ def names_of(alike: Sequence[Layer]) -> str:
     if len(names) > NAMES_MAX:
         names[NAMES_MAX - 1 : -1] = ["…"]
     return ", ".join(names) + (f" ({len(alike)} layers alike)" if len(alike) > 1 else "")
-
-
-def is_attention(module: "nn.Module") -> bool:
-    """Whether a module makes queries, keys and values itself."""
-    from torch import nn
-
-    parts = dict(module.named_children())
-    separate = child(parts, Q) and (child(parts, KV) or (child(parts, K) and child(parts, V)))
-    return isinstance(module, nn.MultiheadAttention) or bool(separate or child(parts, QKV))
 
 
 def described(
@@ -259,11 +246,6 @@ def axes(shape: Shape, attention: Attention) -> str:
     if shape[:2] != (attention.batch, attention.length) or len(shape) != 3:
         return ""
     return f"(b, t, {'d' if shape[2] == attention.hidden else 'f'})"
-
-
-def child(parts: Mapping[str, Any], names: Sequence[str]) -> str | None:
-    """The first of these names that a child has."""
-    return next((name for name in names if name in parts), None)
 
 
 def number(values: Mapping[str, Any], names: Sequence[str]) -> int | None:

@@ -36,14 +36,14 @@ from icebox.pipeline.config.schema import (
     Store,
 )
 from icebox.pipeline.config.section import Section
-from icebox.pipeline.config.unfreeze import Unfreeze
+from icebox.pipeline.config.unfreeze import Lora, Unfreeze
 from icebox.pipeline.project import paths
 
 Schema = dict[str, Any]
 TITLE = "params.yaml of Icebox"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SECTIONS: tuple[type[Section], ...] = (
-    Split, Store, Joined, Input, Ensemble, Generate, Unfreeze, Fit, Run,
+    Split, Store, Joined, Input, Ensemble, Generate, Unfreeze, Lora, Fit, Run,
 )  # fmt: skip
 logger = logging.getLogger("icebox")
 NAME = names.PATTERN

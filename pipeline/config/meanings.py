@@ -61,9 +61,11 @@ def sentences(document: str) -> list[str]:
 
 
 def comment_on(name: str, kind: type[Section]) -> str:
-    """The comment at the end of a field's line, in the class that declares it."""
+    """The comment at the end of a field's line, or on the line above it, in the class that declares it."""
     for owner in kind.__mro__:
         if name in vars(owner).get("__annotations__", {}):
-            line = re.search(rf"^    {name}: .*?  # (.*)$", inspect.getsource(owner), re.M)
+            source = inspect.getsource(owner)
+            line = re.search(rf"^    {name}: .*?  # (.*)$", source, re.M)
+            line = line or re.search(rf"^    # (.*)\n    {name}: ", source, re.M)
             return line[1] if line else ""
     return ""

@@ -1,7 +1,7 @@
 """The base class of params.yaml's sections, and parsing with errors that say where in the file they are."""
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Annotated, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -50,6 +50,13 @@ def nearest(errors: Sequence[ErrorDetails]) -> ErrorDetails:
 def kind_at(kind: type[Section], place: Sequence[int | str]) -> type[Section]:
     """The section class at a place inside another: keys of nested sections, outermost first."""
     for name in place:
-        inner = kind.model_fields[str(name)].annotation
-        kind = inner if isinstance(inner, type) and issubclass(inner, Section) else kind
+        if (field := kind.model_fields.get(str(name))) is None:  # the name of a union's branch
+            continue
+        for inner in (field.annotation, *branches(field.annotation)):
+            kind = inner if isinstance(inner, type) and issubclass(inner, Section) else kind
     return kind
+
+
+def branches(annotation: object) -> list[object]:
+    """The types of a union, bare."""
+    return [get_args(part)[0] if get_origin(part) is Annotated else part for part in get_args(annotation)]

@@ -2,23 +2,58 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from icebox.pipeline.config.numbers import LearningRate, Positive, Seed, Share
+from icebox.pipeline.config.numbers import Fraction, LearningRate, Positive, Seed, Share
 from icebox.pipeline.config.section import Section
 
+
+class Lora(Section):
+    """Adapters in linear layers, which learn in their place and are added to them at the end.
+
+    `lora` is the rank, the thin side of an adapter's two matrices. `alpha`, over the rank, is the factor of an
+    adapter's output; twice the rank, if left out. `dropout` is that of an adapter's input. `targets` are patterns of
+    layers' names or of their ends (`query`, `layer.5.*`); queries and values, if left out.
+    """
+
+    lora: Annotated[int, Field(ge=1, le=4096)]
+    alpha: Positive | None = None
+    dropout: Fraction = 0.0
+    targets: Annotated[list[str], Field(min_length=1)] | None = None
+
+
 Free = str | list[str]
+
+
+def form(value: object) -> str:
+    """Which of the forms of `free` a value has, by its own look: so that an error speaks of that form alone."""
+    if isinstance(value, Lora) or (
+        isinstance(value, dict) and any(isinstance(key, str) and not key.isdigit() for key in value)
+    ):
+        return "of lora"
+    return "by epoch" if isinstance(value, dict) else "in one"
+
+
+def without_lora(value: object) -> object:
+    """The value of a schedule. Raises ValueError for adapters in it, which can't come and go with the epochs."""
+    if isinstance(value, dict) and any(isinstance(free, dict) for free in value.values()):
+        raise ValueError("lora holds in all epochs, {lora: 8}, and is no part of a schedule")
+    return value
+
+
+ByEpoch = Annotated[dict[int, Free], BeforeValidator(without_lora), Tag("by epoch")]
+Forms = Annotated[Annotated[Free, Tag("in one")] | Annotated[Lora, Tag("of lora")] | ByEpoch, Discriminator(form)]
 
 
 class UnfreezeOptions(Section):
     """Options of training end to end.
 
     `free` names what learns: all, none, `last K` (blocks, as `describe` lists them), patterns of parameters' names
-    (`*` stands for anything), or {epoch: one of these}, each holding until the next.
+    (`*` stands for anything), or {epoch: one of these}, each holding until the next; or {lora: RANK}.
     """
 
     init: Literal["pretrained", "random"] = "pretrained"  # random: the control, trained from scratch
-    free: Free | dict[int, Free] = "all"
+    free: Forms = "all"
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 5  # passes over train
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 32  # items of a step
     learning_rate: LearningRate = 1e-4  # the peak, of the last block

@@ -73,6 +73,7 @@ def details(job: FineTuningJob, results: list[RunResult]) -> dict[str, Any]:
             "by_seed": [summarize(result.progress.curve, job.choose) for result in results],
             "blocks": first.schedule.blocks,
             "parameters_free": [len(free) for free in first.schedule.free_parameters],
+            "parameters_trained": first.parameters_trained,
             "entered_behind": first.frozen_block,
         },
     }

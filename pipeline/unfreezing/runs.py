@@ -1,5 +1,6 @@
 """Runs of a fine-tuning job, one a seed: from the loaded network to the trained one and its predictions."""
 
+import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -10,7 +11,9 @@ import torch
 from torch import nn
 
 from icebox.features.nn.backbone import TorchBackbone
+from icebox.pipeline.adapters import lora
 from icebox.pipeline.config.schema import FRESH
+from icebox.pipeline.config.unfreeze import Lora
 from icebox.pipeline.evaluation.predictions import ScoredSplit
 from icebox.pipeline.unfreezing import activation_cache, initialization, losses
 from icebox.pipeline.unfreezing.activation_cache import ActivationCache
@@ -21,6 +24,7 @@ from icebox.pipeline.unfreezing.job import FineTuningJob
 from icebox.pipeline.unfreezing.trainer import EpochCallback, Progress
 
 SAMPLE_ITEMS = 4  # passed to find the network's blocks
+logger = logging.getLogger("icebox")
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class RunResult:
     """A finished run: its progress, the predictions of each scored split, and the trained model.
 
     `frozen_block` is the block behind which training started from stored activations; None where it passed the whole
-    network.
+    network. `parameters_trained` counts the network's numbers that learned.
     """
 
     seed: int
@@ -38,6 +42,7 @@ class RunResult:
     backbone: TorchBackbone
     schedule: FreezingSchedule
     frozen_block: str | None
+    parameters_trained: int
 
 
 def run_seeds(job: FineTuningJob, *, on_epoch: EpochCallback | None = None) -> list[RunResult]:
@@ -66,6 +71,9 @@ def run(job: FineTuningJob, cache: ActivationCache, seed: int, *, on_epoch: Epoc
         model = job.model(backbone, start_head(job, backbone, train))
         losses.check(options, sample, model, classes=len(job.classes))
         schedule = FreezingSchedule.for_backbone(backbone, options, sample)
+        network = backbone.layer_outputs.network
+        trained, every = schedule.parameters_trained(network), sum(p.numel() for p in network.parameters())
+        logger.info("%s: %s of the network's %s parameters learn", job.key, f"{trained:,}", f"{every:,}")
         partial_forward = activation_cache.skip_frozen_part(job, schedule, backbone, sample)
         items: Mapping[str, Items] = prepared
         if partial_forward:
@@ -74,8 +82,17 @@ def run(job: FineTuningJob, cache: ActivationCache, seed: int, *, on_epoch: Epoc
         tuner = job.tuner(model, schedule, options, items, on_epoch)
         progress = tuner.run(job.folder / f"seed-{seed}")
         splits = {split: job.score_split(split, tuner, items[split]) for split in ("val", *job.tests)}
+    if isinstance(options.free, Lora):
+        lora.merge(network)
     return RunResult(
-        seed, progress, splits, model, backbone, schedule, partial_forward.block if partial_forward else None
+        seed,
+        progress,
+        splits,
+        model,
+        backbone,
+        schedule,
+        frozen_block=partial_forward.block if partial_forward else None,
+        parameters_trained=trained,
     )
 
 

@@ -129,7 +129,7 @@ class FineTuner:
                 self.evaluate(loss)
                 self.save_checkpoint(checkpoint)
                 logger.info(self.epoch_summary())
-        self.model.load_state_dict(self.best_state)
+        self.load_trained(self.best_state)
         self.model.eval()
         return self.progress
 
@@ -265,9 +265,9 @@ class FineTuner:
     def save_checkpoint(self, checkpoint: CheckpointFiles) -> None:
         """Write all that the next epoch depends on, whole or not at all."""
         state = {
-            "whole": self.model.state_dict(),
-            "best": self.best_state,
-            "mean": self.average.state_dict() if self.average else {},
+            "whole": self.trained(self.model.state_dict()),
+            "best": self.trained(self.best_state),
+            "mean": self.trained(self.average.state_dict()) if self.average else {},
             "optimiser": self.optimizer.state_dict(),
             "progress": vars(self.progress),
         }
@@ -279,12 +279,25 @@ class FineTuner:
         if self.average:
             parts["average"] = self.average
         with unchanged_on_failure(parts):
-            self.model.load_state_dict(state["best"])  # is of the right shape, too
-            self.model.load_state_dict(state["whole"])
+            self.load_trained(state["best"])  # is of the right shape, too
+            self.load_trained(state["whole"])
             self.optimizer.load_state_dict(state["optimiser"])
             if self.average:
-                self.average.load_state_dict(state["mean"])
+                self.average.load_state_dict(self.trained(state["mean"]))
             self.best_state, self.progress = state["best"], Progress(**state["progress"])
+
+    def trained(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A state of the model without the parameters that are never free, which stay as they were loaded."""
+        free = set().union(*self.schedule.free_parameters)
+        never = {f"network.{name}" for name, _ in self.model.network.named_parameters() if name not in free}
+        return {name: value for name, value in state.items() if name not in never}
+
+    def load_trained(self, state: dict[str, Tensor]) -> None:
+        """Put the trained part of a state into the model. Raises KeyError or RuntimeError where that does not fit."""
+        expected, trained = self.trained(self.model.state_dict()), self.trained(state)
+        if expected.keys() != trained.keys():
+            raise KeyError(f"a state of other parameters: {min(expected.keys() ^ trained.keys())}")
+        self.model.load_state_dict(trained, strict=False)
 
     def epoch_summary(self) -> str:
         """The last epoch in a line of text."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from icebox.features import fingerprint, plugins
@@ -21,8 +22,11 @@ from icebox.features.extraction.extract import fingerprint_of
 from icebox.features.nn import blocks
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.weights import transformers_models
+from icebox.pipeline.adapters import lora
+from icebox.pipeline.config.unfreeze import Lora, UnfreezeOptions
 from icebox.pipeline.training.checkpoint import Checkpoint
 from icebox.pipeline.training.pretrain_loop import pretrain
+from icebox.pipeline.unfreezing.freezing_schedule import FreezingSchedule
 from tests import learnable
 
 TEXTS = ["", "one", "a sentence of a few words", "Returns the inverse.", "naïve café 北京", "x " * 700]
@@ -177,6 +181,29 @@ def test_a_network_has_blocks_to_unfreeze(name, made):
     found = blocks.names(network, lambda: backbone.layer_outputs.tensors(inputs).values())
     assert found or list(network.parameters(recurse=False))  # one block as it is
     assert all(list(network.get_submodule(block).parameters()) for block in found)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_network_takes_adapters_and_merged_gives_the_same_or_says_that_it_has_no_linear_layers(name, made):
+    backbone = load(name, made(name))
+    if not isinstance(backbone, TorchBackbone):
+        pytest.skip("no network to unfreeze")
+    prepared = [backbone.prepare(content) for content in contents(backbone.modality, name)]
+    backbone.layer_outputs.make_trainable()
+    free = UnfreezeOptions(free=Lora(lora=2))
+    try:
+        FreezingSchedule.for_backbone(backbone, free, backbone.inputs(prepared[:2]))
+    except IceboxError as error:
+        assert "no output of this network depends on one" in str(error)  # noqa: PT017
+        return
+    network = backbone.layer_outputs.network
+    with torch.no_grad():
+        for parameter in (p for n, p in network.named_parameters() if ".lora_B." in n):
+            parameter.fill_(0.01)
+    adapted = backbone.encode(prepared)
+    lora.merge(network)
+    for output, values in backbone.encode(prepared).items():
+        np.testing.assert_allclose(values, adapted[output], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)

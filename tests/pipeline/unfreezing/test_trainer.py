@@ -10,7 +10,7 @@ from torch import nn
 from icebox.features.errors import IceboxError
 from icebox.features.nn.layer_outputs import Inputs, LayerOutputs
 from icebox.features.nn.partial_forward import PartialForward
-from icebox.pipeline.config.unfreeze import UnfreezeOptions
+from icebox.pipeline.config.unfreeze import Lora, UnfreezeOptions
 from icebox.pipeline.unfreezing import trainer
 from icebox.pipeline.unfreezing.end_to_end import EndToEndModel
 from icebox.pipeline.unfreezing.freezing_schedule import FreezingSchedule
@@ -135,9 +135,9 @@ def test_two_passes_that_must_agree_learn_as_well_and_end_elsewhere(tmp_path):
     assert not same(state(whole), state(plain))
 
 
-@pytest.mark.parametrize("average", [None, 0.9])
-def test_a_run_killed_after_any_epoch_ends_with_the_same_weights(tmp_path, monkeypatch, average):
-    whole_run, expected = run(tmp_path / "whole", average=average)
+@pytest.mark.parametrize("how", [{}, {"average": 0.9}, {"free": Lora(lora=2, dropout=0.1), "average": 0.9}])
+def test_a_run_killed_after_any_epoch_ends_with_the_same_weights(tmp_path, monkeypatch, how):
+    whole_run, expected = run(tmp_path / "whole", **how)
     for killed_after in (1, 3):
         with monkeypatch.context() as patched:
             epoch = FineTuner.train_epoch
@@ -149,8 +149,8 @@ def test_a_run_killed_after_any_epoch_ends_with_the_same_weights(tmp_path, monke
 
             patched.setattr(FineTuner, "train_epoch", dying)
             with pytest.raises(KeyboardInterrupt):
-                run(tmp_path / f"killed{killed_after}", average=average)
-        progress, found = run(tmp_path / f"killed{killed_after}", average=average)
+                run(tmp_path / f"killed{killed_after}", **how)
+        progress, found = run(tmp_path / f"killed{killed_after}", **how)
         assert same(state(found), state(expected))
         assert [line["accuracy"] for line in progress.curve] == [line["accuracy"] for line in whole_run.curve]
 
@@ -161,6 +161,23 @@ def test_what_is_not_freed_stays_as_it_was(tmp_path):
     after = whole.network.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before if not name.startswith("3."))
     assert not torch.equal(before["3.0.weight"], after["3.0.weight"])
+
+
+@pytest.mark.parametrize(("free", "kept"), [(Lora(lora=2), ".lora_"), ("last 1", "3.0.")])
+def test_a_checkpoint_holds_only_what_learns(tmp_path, free, kept):
+    before = made()[0].network.state_dict()
+    progress, whole = run(tmp_path, free=free, learning_rate=0.05)
+    (checkpoint, *_) = sorted(tmp_path.glob("*.pt"), reverse=True)
+    saved_state = torch.load(checkpoint, weights_only=True)
+    statistics = {name for name in before if "running" in name or "tracked" in name}
+    names = {name.removeprefix("network.") for name in saved_state["whole"] if name.startswith("network.")} - statistics
+    assert names
+    assert all(kept in name for name in names)
+    assert progress.best_epoch > 0
+    for name, value in before.items():
+        now = whole.network.state_dict()
+        if kept not in name:
+            assert torch.equal(now.get(name, now.get(name.replace(".0.", ".0.base_layer."))), value)
 
 
 def test_from_the_cut_every_loss_and_score_is_that_of_the_whole_network(tmp_path):

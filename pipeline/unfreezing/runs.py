@@ -72,8 +72,9 @@ def run(job: FineTuningJob, cache: ActivationCache, seed: int, *, on_epoch: Epoc
         losses.check(options, sample, model, classes=len(job.classes))
         schedule = FreezingSchedule.for_backbone(backbone, options, sample)
         network = backbone.layer_outputs.network
-        trained, every = schedule.parameters_trained(network), sum(p.numel() for p in network.parameters())
-        logger.info("%s: %s of the network's %s parameters learn", job.key, f"{trained:,}", f"{every:,}")
+        trained = schedule.parameters_trained(network)
+        every = sum(p.numel() for name, p in network.named_parameters() if not lora.is_adapter(name))
+        logger.info("%s: %s parameters learn; the network has %s", job.key, f"{trained:,}", f"{every:,}")
         partial_forward = activation_cache.skip_frozen_part(job, schedule, backbone, sample)
         items: Mapping[str, Items] = prepared
         if partial_forward:

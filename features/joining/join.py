@@ -1,7 +1,7 @@
 """Join two finished stores by item, without computing or copying a feature."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -39,10 +39,18 @@ class Member:
 
     store: FeatureStore
     positions: np.ndarray
+    outputs: list[str]
 
 
-def join(target: Path, folders: Mapping[str, Path], *, missing: Missing = "error") -> Joined:
-    """Write the joined store `target` of two stores by their names, either of which may be a joined one.
+def join(
+    target: Path,
+    folders: Mapping[str, Path],
+    *,
+    outputs: Mapping[str, Sequence[str] | None] | None = None,
+    missing: Missing = "error",
+) -> Joined:
+    """Write the joined store `target` of two stores by their names, either of which may be a joined one. Of a store it
+    holds the `outputs` that stand under its name; else all that have one vector an item.
 
     Items are known by their ids. Order, labels, splits and groups are the first store's. Raises IceboxError for items
     that the other lacks (unless `missing` is drop), for other labels of an item, and for a store that is in both.
@@ -74,8 +82,8 @@ def join(target: Path, folders: Mapping[str, Path], *, missing: Missing = "error
         account.examples["other_splits"] = str(first.item_ids[kept[differ[0]]])
         groups = other.groups[in_other]
         account.crossing, account.examples["crossing"] = crossing_groups(groups, first.splits[kept])
-    members = leaves(first, first_name, kept)
-    for name, member in leaves(other, other_name, in_other).items():
+    members = leaves(first, first_name, kept, outputs or {})
+    for name, member in leaves(other, other_name, in_other, outputs or {}).items():
         if name in members:
             raise IceboxError(f"'{name}' is in both '{first_name}' and '{other_name}'; join it once")
         members[name] = member
@@ -108,18 +116,30 @@ def crossing_groups(groups: np.ndarray, splits: np.ndarray) -> tuple[int, str]:
     return len(crossing), crossing[0] if crossing else ""
 
 
-def leaves(store: FeatureStore, name: str, items: np.ndarray) -> dict[str, Member]:
+def leaves(
+    store: FeatureStore, name: str, items: np.ndarray, outputs: Mapping[str, Sequence[str] | None]
+) -> dict[str, Member]:
     """A store as one member, or the members of a joined one, at these positions of its items."""
     if not isinstance(store, JoinedStore):
-        return {name: Member(store, items)}
-    return {each: Member(opened, store.positions(each)[items]) for each, opened in store.members.items()}
+        per_item = [output for output in store.outputs if not store.is_ragged(output)]
+        named = list(outputs.get(name) or per_item)
+        if ragged := [output for output in named or store.outputs if store.is_ragged(output)]:
+            raise IceboxError(
+                f"'{name}': output '{ragged[0]}' has a vector a token, and rows that are joined have one an item; name "
+                f"others, or store one such as {ragged[0].partition(':')[0]}:mean"
+            )
+        return {name: Member(store, items, named)}
+    return {
+        each: Member(store.members[each], store.positions(each)[items], of_member)
+        for each, of_member in store.outputs_by_member(store.outputs)
+    }
 
 
 def write(target: Path, members: Mapping[str, Member], first: FeatureStore, kept: np.ndarray) -> None:
     """Write the folder of a joined store."""
     folders = {name: os.path.relpath(member.store.folder, target) for name, member in members.items()}
     entries = [
-        MemberEntry(name, folders[name], member.store.fingerprint, member.store.digest)
+        MemberEntry(name, folders[name], member.store.fingerprint, member.store.digest, member.outputs)
         for name, member in members.items()
     ]
     columns = {
@@ -130,11 +150,10 @@ def write(target: Path, members: Mapping[str, Member], first: FeatureStore, kept
             file[column] = index.encoded_texts(values[kept].tolist())
         for name, member in members.items():
             file[f"{ROW}{name}"] = member.positions.astype(np.uint32)
-            for output in member.store.outputs:
-                if not member.store.is_ragged(output):
-                    file.create_virtual_dataset(
-                        f"features/{name}/{output}", layout(folders[name], member, output), fillvalue=np.nan
-                    )
+            for output in member.outputs:
+                file.create_virtual_dataset(
+                    f"features/{name}/{output}", layout(folders[name], member, output), fillvalue=np.nan
+                )
         names = [*columns, *(f"{ROW}{name}" for name in members)]
         text = canonical_json(
             {

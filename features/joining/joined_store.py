@@ -3,8 +3,8 @@
 A folder with `join.h5` alone: features stay where they are, in the members' folders. It has `item_id`, `label`,
 `split`, `group` (n,) and `row/MEMBER` (n,), where each item lies in the member's order; virtual datasets
 `features/MEMBER/OUTPUT` show plain h5py all rows of each member's first view. Attribute `join` is JSON: `members`, in
-order, each with its folder as seen from here, its fingerprint and the sha256 of its index, so that a member which has
-changed since is told; and `columns`, the sha256 of each. `sha256` is that of `join`.
+order, each with its folder as seen from here, its fingerprint, its outputs and the sha256 of its index, so that a
+member which has changed since is told; and `columns`, the sha256 of each. `sha256` is that of `join`.
 """
 
 import json
@@ -32,12 +32,14 @@ Block = tuple[int, int]  # first column, and last + 1
 
 @dataclass(frozen=True)
 class MemberEntry:
-    """A member's name, its folder as seen from the joined store's, its fingerprint, and the sha256 of its index."""
+    """A member's name, its folder as seen from the joined store's, its fingerprint, the sha256 of its index, and those
+    of its outputs that are joined."""
 
     name: str
     folder: str
     fingerprint: str
     digest: str
+    outputs: list[str]
 
 
 class JoinedStore(FeatureStore):
@@ -57,7 +59,7 @@ class JoinedStore(FeatureStore):
         self.item_ids, self.labels, self.splits, self.groups = (
             index.decoded_texts(columns[name]) for name in (*index.COLUMNS, index.GROUP)
         )
-        self.outputs = tuple(f"{name}/{output}" for name, store in self.members.items() for output in store.outputs)
+        self.outputs = tuple(f"{entry.name}/{output}" for entry in entries for output in entry.outputs)
         self.views = tuple(dict.fromkeys(view for store in self.members.values() for view in store.views))
         self.default_view = next(iter(self.members.values())).default_view
         self.fingerprint = fingerprint.of_settings([[entry.name, entry.fingerprint] for entry in entries])

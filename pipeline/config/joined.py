@@ -56,5 +56,5 @@ def check_joined_input(config: Config, entry: Input, store: str, where: str) -> 
         if not slash or name not in members:
             known = [f"{each}/{out}" for each in members for out in config.stores[each].outputs or ["OUTPUT"]]
             raise IceboxError(f"{where}.outputs: expected STORE/OUTPUT, found '{output}'; {suggestion(output, known)}")
-        if outputs := config.stores[name].outputs:
+        if outputs := config.stores[name].input.outputs or config.stores[name].outputs:
             check_known("output", of_member, outputs, f"{where}.outputs")

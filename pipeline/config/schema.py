@@ -171,7 +171,8 @@ class Joined(Section):
     """Two `stores` side by side, their rows joined by the items' ids: heads are fitted on both as on one store.
 
     Either may be a joined one itself. Splits, labels and groups are the first one's. `missing: drop` leaves items out
-    that the second store lacks. Outputs are called STORE/OUTPUT in its `input`, which is as that of a store.
+    that the second store lacks. Of each store it holds what the store's own input sees: its outputs, and the first
+    one's views unless its own `input` names others. Outputs are called STORE/OUTPUT there.
     """
 
     stores: Annotated[list[str], Field(min_length=2, max_length=2)]
@@ -301,6 +302,10 @@ class Config:
             return [store]
         return [member for part in self.joined[store].stores for member in self.members(part)]
 
+    def joined_outputs(self, store: str) -> dict[str, list[str] | None]:
+        """Of each member of a joined store the outputs that the member's own input names; None for all."""
+        return {member: self.stores[member].input.outputs for member in self.members(store)}
+
     def dataset_name(self, input_name: str) -> str:
         """The name of the dataset behind an input, or behind a store; of a joined one, that of its first member."""
         return self.stores[self.members(store_of(input_name))[0]].dataset
@@ -315,12 +320,15 @@ class Config:
 
     def every_input(self) -> dict[str, Input]:
         """All inputs by name: each store's own, followed by its entries of `inputs`; joined stores come last."""
-        every_store: dict[str, Store | Joined] = {**self.stores, **self.joined}
+        own = {name: store.input for name, store in self.stores.items()}
+        for name, joined in self.joined.items():
+            views = joined.input.views or self.stores[self.members(name)[0]].input.views
+            own[name] = joined.input.model_copy(update={"views": views})
         return {
             name: entry
-            for store, settings in every_store.items()
+            for store, own_input in own.items()
             for name, entry in {
-                store: settings.input,
+                store: own_input,
                 **{name: entry for name, entry in self.inputs.items() if store_of(name) == store},
             }.items()
         }

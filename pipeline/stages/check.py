@@ -125,7 +125,8 @@ def settings(config: Config) -> dict[str, dict[str, Any]]:
         },
         "generate": {name: entry.model_dump() for name, entry in config.generate.items()},
         "join": {
-            name: entry.model_dump(include={"stores", "missing"}) | {"learnt": joined_settings(config, name)}
+            name: entry.model_dump(include={"stores", "missing"})
+            | {"learnt": joined_settings(config, name), "outputs": config.joined_outputs(name)}
             for name, entry in config.joined.items()
         },
         "look": {name: {"seed": config.fit.seed} for name in (*config.stores, *config.joined)},

@@ -16,7 +16,12 @@ def run(config: Config, key: str) -> None:
     entry = config.joined[key]
     first, other = entry.stores
     with located(f"joined.{key}"):
-        joined = join(paths.store(key), {name: paths.store(name) for name in entry.stores}, missing=entry.missing)
+        joined = join(
+            paths.store(key),
+            {name: paths.store(name) for name in entry.stores},
+            outputs=config.joined_outputs(key),
+            missing=entry.missing,
+        )
         if joined.other_splits:
             refuse_learnt(config, first, other, joined)
     for line in remarks(joined, first, other):

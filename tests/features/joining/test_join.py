@@ -124,6 +124,15 @@ def test_a_joined_store_is_joined_with_a_third_but_not_with_its_own_member(tmp_p
         join(tmp_path / "four", {name: tmp_path / name for name in ("both", "b")})
 
 
+def test_only_the_outputs_that_are_named_are_joined_and_a_joined_one_keeps_its_own(tmp_path):
+    first = rows("1", "2")
+    store = joined(tmp_path, first, first, outputs={"a": ["last"], "b": None})
+    assert store.outputs == ("a/last", "b/last", "b/grid")
+    stored(tmp_path / "c", first, shift=7)
+    join(tmp_path / "three", {name: tmp_path / name for name in ("both", "c")}, outputs={"c": ["grid"]})
+    assert JoinedStore(tmp_path / "three").outputs == ("a/last", "b/last", "b/grid", "c/grid")
+
+
 def test_a_member_that_has_changed_since_is_told_and_one_that_is_gone_is_named(tmp_path):
     first = rows("1", "2")
     joined(tmp_path, first, first)

@@ -44,6 +44,18 @@ def test_a_joined_store_has_inputs_members_and_names_like_any_other(tmp_path):
     assert (config.dataset_name("both/few"), config.backbone_name("both")) == ("digits", "pixels")
 
 
+def test_heads_see_of_a_joined_store_what_they_see_of_its_members(tmp_path):
+    seen = {"outputs": ["image"], "views": ["hflip", "identity"]}
+    stores = {
+        "b": {"dataset": "digits", "backbone": "pixels", "views": ["identity", "hflip"], "input": seen},
+        "a": PARAMS["stores"]["a"],
+    }
+    config = load(tmp_path, stores=stores, joined={"both": {"stores": ["b", "a"]}, "other": {"stores": ["a", "b"]}})
+    assert config.joined_outputs("both") == {"b": ["image"], "a": None}
+    assert config.every_input()["both"].views == ["hflip", "identity"]
+    assert config.every_input()["other"].views is None
+
+
 @pytest.mark.parametrize(
     ("sections", "message"),
     [

@@ -148,3 +148,40 @@ def test_a_split_that_the_second_lacks_is_told_once(project, caplog):
     join.run(project, "picture_and_note")
     warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert any("items lie in another split of 'notes-hashing' (item" in line for line in warned)
+
+
+PAIRS = """
+datasets: {claims: {source: csv_text, path: claims.csv, first: first, second: second, split: {val: 0.2, test: 0.2}}}
+backbones: {hashing: {dimensions: 32}, more: {family: hashing, dimensions: 64}}
+stores:
+  claims-hashing: {dataset: claims, backbone: hashing, pairs: siamese}
+  claims-more: {dataset: claims, backbone: more, pairs: siamese}
+joined: {claims-both: {stores: [claims-hashing, claims-more]}}
+inputs: {claims-both/second: {views: [second]}}
+heads: {logreg: {C: 1.0}}
+"""
+
+
+def test_pairs_of_texts_are_seen_as_pairs_by_each_member(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["cat", "dog", "cow", "hen"]
+    rows = [(words[i % 4], words[(i + i // 3 % 2) % 4], i) for i in range(120)]
+    lines = [f"the {a} number {i},the {b} number {i},{int(a == b)}" for a, b, i in rows]
+    Path("claims.csv").write_text("first,second,label\n" + "\n".join(lines) + "\n")
+    paths.PARAMS.write_text(PAIRS)
+    config = loader.load()
+    manifest.run(config, "claims")
+    for name in config.backbones:
+        fetch.run(config, name)
+    for name in config.stores:
+        extract.run(config, name)
+    join.run(config, "claims-both")
+    fit.run(config, "claims-both/logreg")
+    fit.run(config, "claims-both/second/logreg")
+    assert json.loads(paths.metrics("claims-both", "logreg").read_text())["test"]["accuracy"] > 0.9
+    capsys.readouterr()
+    predict.to_table(predict.open_head("claims-both/logreg"), ["claims.csv"])
+    answers = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    stored = pq.read_table(paths.predictions("claims-both", "logreg")).to_pydict()
+    for item_id, probability in zip(stored["item_id"], stored["p_1"], strict=True):
+        assert float(answers[int(item_id)]["p_1"]) == pytest.approx(probability, abs=1e-5)

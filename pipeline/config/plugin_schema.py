@@ -47,6 +47,15 @@ def check(file: Path, function: str, parameters: dict[str, Any], *, where: str, 
 
     With `grid`, a list stands for several values, each of which must fit.
     """
+    check_values(file, function, parameters, where=where, grid=grid)
+    arguments = definition(file, function).args
+    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        if default is None and argument.arg not in parameters and argument.arg not in FILLED_IN:
+            raise IceboxError(f"{where}.{argument.arg}: missing, and it has no default")
+
+
+def check_values(file: Path, function: str, parameters: dict[str, Any], *, where: str, grid: bool = False) -> None:
+    """Like `check`, where further parameters may be missing."""
     arguments = definition(file, function).args
     accepted = {argument.arg: argument.annotation for argument in arguments.kwonlyargs}
     for name, value in parameters.items():
@@ -56,15 +65,12 @@ def check(file: Path, function: str, parameters: dict[str, Any], *, where: str, 
             check_type(element, accepted[name], file, f"{where}.{name}")
         if grid and value == []:
             raise IceboxError(f"{where}.{name}: expected at least one value, found an empty list")
-    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
-        if default is None and argument.arg not in parameters and argument.arg not in FILLED_IN:
-            raise IceboxError(f"{where}.{argument.arg}: missing, and it has no default")
 
 
 def fits_head(family: str, name: str, value: object) -> bool:
     """Whether a parameter of a head's family may have a value."""
     try:
-        check(plugins.file("icebox.pipeline.heads", family), "build", {name: value}, where="", grid=True)
+        check_values(plugins.file("icebox.pipeline.heads", family), "build", {name: value}, where="", grid=True)
     except IceboxError:
         return False
     return True

@@ -3,6 +3,7 @@
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -14,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from icebox.features import plugins
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.estimators.base import fit_keywords
+from tests import tables
 
 HEADS = [  # those of whole maps: test_dense_heads.py
     name
@@ -25,11 +27,19 @@ SMALL = {
     "linear_probe": {"batch_size": 64},
     "pixel_mlp": {"batch_size": 16, "learning_rate": 0.003},
     "random_forest": {"n_estimators": 20},
+    "tabicl": {"weights": Path(__file__)},
+    "tabpfn": {"weights": Path(__file__)},
 }  # {head: what keeps it quick here}
 EXCEPTIONS = {  # {head: {check: why it does not apply}}
     "lda": {"check_classifiers_one_label": "scikit-learn's own fails; stores have two classes or more"},
     "rbf_svm": {"check_classifiers_one_label_sample_weights": "libsvm says the same in words of its own"},
 }
+
+
+@pytest.fixture(autouse=True)
+def networks_of_tables(monkeypatch):
+    """Stand-ins for packages whose weights are their users' own."""
+    tables.stand_in(monkeypatch)
 
 
 def blobs(classes: int):

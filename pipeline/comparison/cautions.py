@@ -7,7 +7,7 @@ from pydantic import Field
 from icebox.pipeline.comparison import bootstrap, significance, statistics, test_predictions
 from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
 from icebox.pipeline.comparison.statistics import Interval
-from icebox.pipeline.comparison.test_predictions import ClassificationPredictions
+from icebox.pipeline.comparison.test_predictions import ClassificationPredictions, LabelSetPredictions
 from icebox.pipeline.data.two_sample import Separation
 from icebox.pipeline.evaluation.formatting import interval, number
 from icebox.pipeline.project import documents, paths
@@ -16,11 +16,12 @@ from icebox.pipeline.project.documents import Document
 FEW = 50  # items of a split: the 95 % interval of a share of 0.9 is then 0.17 wide
 WEAK = 0.15  # how far a class's recall lies below the mean of the others' before it is named
 UNADAPTED, UNDECIDED = "test-unadapted", "test-argmax"  # scores beside those of a head that aligns, or decides
+LISTED = 5  # labels in a sentence
 FEW_OF_CLASS = 10  # items, of which no recall is known
 
 
 def of_winner(
-    best: LeaderboardEntry, test: Interval | None, predictions: ClassificationPredictions | None
+    best: LeaderboardEntry, test: Interval | None, predictions: ClassificationPredictions | LabelSetPredictions | None
 ) -> list[str]:
     """The sentences on the best entry; `test` is the interval of its test score, `predictions` are those for test."""
     return [
@@ -29,7 +30,11 @@ def of_winner(
         *gap_to_test(best, test),
         *few_items(best),
         *fewer_folds(best),
-        *weakest_class(predictions, decided="offsets" in best.details),
+        *(
+            weak_labels(predictions, best)
+            if isinstance(predictions, LabelSetPredictions)
+            else weakest_class(predictions, decided="offsets" in best.details)
+        ),
     ]
 
 
@@ -177,3 +182,28 @@ def weakest_class(predictions: ClassificationPredictions | None, *, decided: boo
         f"The best head finds “{worst['class']}” least often ({share}), and mostly takes it for “{confused_with}”."
         + cure
     )
+
+
+def weak_labels(predictions: LabelSetPredictions, best: LeaderboardEntry) -> Iterator[str]:
+    """The labels that a head ranks little better than chance, and those that few items of test have."""
+    rows, n = predictions.sample.by_class(predictions.classes), len(predictions.item_ids)
+    weak = []
+    for row in rows:
+        chance = row["n"] / n  # the average precision of any order, on average
+        if row["n"] >= FEW_OF_CLASS and row["ap"] < chance + WEAK * (1 - chance):
+            weak.append(f"“{row['class']}” {row['ap']:.2f} (by chance {chance:.2f})")
+    if weak:
+        yield (
+            f"The best head hardly tells some labels from the rest, by average precision: {first_of(weak)}. Give them "
+            "more items of train, or leave them out."
+        )
+    if few := [f"“{row['class']}” ({row['n']})" for row in rows if row["n"] < FEW_OF_CLASS]:
+        yield (
+            f"Labels that fewer than {FEW_OF_CLASS} items of test have count as much as all others in "
+            f"{best.metric.title}, and their scores are largely chance: {first_of(few)}."
+        )
+
+
+def first_of(names: list[str]) -> str:
+    """The first few names."""
+    return ", ".join(names[:LISTED]) + (" …" if len(names) > LISTED else "")

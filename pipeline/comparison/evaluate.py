@@ -5,25 +5,27 @@ Letters: n items, k classes.
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from icebox.features import fingerprint
+from icebox.features import fingerprint, label_sets
 from icebox.features.errors import IceboxError, located, suggestion
 from icebox.features.json_files import read_json
 from icebox.features.manifest import manifest
-from icebox.features.manifest.validation import require_target
+from icebox.features.manifest.validation import require_set, require_target
 from icebox.features.names import canonical_name
 from icebox.features.splits import in_order
 from icebox.pipeline.comparison import bootstrap, significance
-from icebox.pipeline.comparison.test_predictions import ClassificationPredictions
+from icebox.pipeline.comparison.test_predictions import ClassificationPredictions, LabelSetPredictions
 from icebox.pipeline.estimators.alignment import is_aligned
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.metrics import METRICS
+from icebox.pipeline.evaluation.multilabel import LabelSetSample
+from icebox.pipeline.evaluation.prediction_file import rows_of_sets
 from icebox.pipeline.evaluation.predictions import Predictions
 from icebox.pipeline.evaluation.sample import Sample
 from icebox.pipeline.inference import alignment, output, predict
@@ -96,7 +98,8 @@ class Answered:
         """Note the answers for a batch."""
         self.items += batch.items
         self.predicted.append(answers.predicted)
-        self.scores.append(answers.scores if answers.has_probabilities else np.empty((len(batch.items), 0)))
+        kept = answers.has_probabilities or answers.predicted.ndim == 2  # of sets, margins are ranked as well
+        self.scores.append(answers.scores if kept else np.empty((len(batch.items), 0)))
 
 
 @dataclass
@@ -120,7 +123,9 @@ class LabelledItems:
                 raise IceboxError(
                     f"expected items of one split, found {', '.join(in_order(splits))}; name one: --split test"
                 )
-            if self.opened.task == "regression":
+            if self.opened.task == "multilabel":
+                yield from self.with_known_names(item, by_name)
+            elif self.opened.task == "regression":
                 with located(item.place):
                     require_target(item.label)
                 yield item
@@ -132,6 +137,18 @@ class LabelledItems:
                     yield item
         if self.split is not None and self.split not in splits:
             raise IceboxError(f"--split {self.split}: no such items; splits: {', '.join(in_order(splits)) or 'none'}")
+
+    def with_known_names(self, item: NewItem, by_name: Mapping[str, str]) -> Iterator[NewItem]:
+        """An item with a set of labels, if it is scored: by those that the head knows, where that is allowed."""
+        with located(item.place):
+            require_set(item.label)
+        names = label_sets.split(item.label)
+        unknown = [name for name in names if canonical_name(name) not in by_name]
+        for name in unknown:
+            self.note_unknown(replace(item, label=name))
+        if not unknown or self.unknown_labels == "wrong":
+            known = label_sets.join(by_name[name] for name in map(canonical_name, names) if name in by_name)
+            yield replace(item, label=known)
 
     def note_unknown(self, item: NewItem) -> None:
         """Count a label that the head does not know. Raises IceboxError where that is an error."""
@@ -207,7 +224,7 @@ def assess(
         chosen_by=chosen_by,
         scores=scores_of(sample, units, first=chosen_by),
         classes=known_classes(predictions, units) if predictions else [],
-        confusion=confusions(predictions) if predictions else [],
+        confusion=confusions(predictions) if isinstance(predictions, ClassificationPredictions) else [],
         unreadable=unreadable,
         unknown_labels=dict(sorted(unknown.items())),
         known=known_items(head.bundle, answered, sample, chosen_by),
@@ -216,7 +233,7 @@ def assess(
     )
 
 
-def scores_of(sample: Sample, units: np.ndarray, *, first: str) -> dict[str, Score]:
+def scores_of(sample: Sample | LabelSetSample, units: np.ndarray, *, first: str) -> dict[str, Score]:
     """All scores of a sample of these units (n,), with their intervals."""
     intervals = significance.intervals(sample, significance.draw_metrics(sample, units), units)
     values = metrics.scores(sample)
@@ -224,28 +241,36 @@ def scores_of(sample: Sample, units: np.ndarray, *, first: str) -> dict[str, Sco
     return {name: Score(float(values[name]), *intervals.get(name, (None, None))) for name in order}
 
 
-def sample_of(opened: Bundle, answered: Answered) -> tuple[Sample, list[str]]:
+def sample_of(opened: Bundle, answered: Answered) -> tuple[Sample | LabelSetSample, list[str]]:
     """Labels and predictions as metrics take them, and the names of classes: the head's, then those it has not."""
     predicted, scores = np.concatenate(answered.predicted), np.concatenate(answered.scores)
     if opened.task == "regression":
         return Sample(np.array([float(item.label) for item in answered.items]), predicted), []
     labels = [item.label for item in answered.items]
+    if opened.task == "multilabel":
+        return LabelSetSample(rows_of_sets(labels, opened.classes), predicted, scores), opened.classes
     classes = [*opened.classes, *sorted(set(labels) - set(opened.classes))]
     number = {name: i for i, name in enumerate(classes)}
     probabilities = scores if scores.shape[1] == len(classes) else None  # of a class that it has not there are none
     return Sample(np.array([number[label] for label in labels]), predicted, len(classes), probabilities), classes
 
 
-def of_classes(sample: Sample, classes: list[str]) -> ClassificationPredictions | None:
+def of_classes(
+    sample: Sample | LabelSetSample, classes: list[str]
+) -> ClassificationPredictions | LabelSetPredictions | None:
     """A classification's predictions, for what is known by class."""
     ids = [str(i) for i in range(len(sample.labels))]
+    if isinstance(sample, LabelSetSample):
+        return LabelSetPredictions(classes, ids, sample.labels, sample.predicted, sample.scores)
     nothing = np.zeros(len(ids))
     return (
         ClassificationPredictions(classes, ids, sample.labels, sample.predicted, nothing, "none") if classes else None
     )
 
 
-def known_classes(predictions: ClassificationPredictions, units: np.ndarray) -> list[dict[str, Any]]:
+def known_classes(
+    predictions: ClassificationPredictions | LabelSetPredictions, units: np.ndarray
+) -> list[dict[str, Any]]:
     """The scores of each class that has items or was predicted."""
     rows = significance.class_scores(predictions, units)
     return [row for row in rows if row["n"] or row["precision"] is not None]
@@ -260,7 +285,7 @@ def confusions(predictions: ClassificationPredictions) -> list[dict[str, Any]]:
     ]
 
 
-def known_items(opened: Bundle, answered: Answered, sample: Sample, metric: str) -> KnownItems | None:
+def known_items(opened: Bundle, answered: Answered, sample: Sample | LabelSetSample, metric: str) -> KnownItems | None:
     """The items whose content is in the manifest of the head's dataset; None where that is not here."""
     path = paths.manifest(opened.dataset)
     if not opened.dataset or not path.exists():

@@ -33,6 +33,7 @@ def as_text(evaluation: Evaluation) -> str:
         f"{evaluation.head}: {evaluation.n:,} items",
         table(scores, headers),
     ]
+    sets = any("ap" in row for row in evaluation.classes)
     if evaluation.classes:
         classes = [
             [
@@ -42,10 +43,12 @@ def as_text(evaluation: Evaluation) -> str:
                 interval(row["recall_low"], row["recall_high"]),
                 number(row["precision"]),
                 number(row["f1"]),
+                *([number(row["ap"])] if "ap" in row else []),
             ]
             for row in evaluation.classes
         ]
-        parts += [table(classes, ["class", "n", "recall", "95 %", "precision", "F1"]), confusion_text(evaluation)]
+        parts += [table(classes, ["class", "n", "recall", "95 %", "precision", "F1", *(["AP"] if sets else [])])]
+        parts += [] if sets else [confusion_text(evaluation)]
     return "\n\n".join([*parts, *(["\n".join(notes(evaluation))] if any(notes(evaluation)) else [])])
 
 

@@ -14,6 +14,7 @@ from icebox.pipeline.comparison.significance import Significance
 from icebox.pipeline.comparison.statistics import FoldComparison, Interval
 from icebox.pipeline.comparison.test_predictions import (
     ClassificationPredictions,
+    LabelSetPredictions,
     SplitPredictions,
     constant_baseline,
 )
@@ -56,7 +57,7 @@ def records(config: Config, stores: Sequence[str] = ()) -> list[dict[str, Any]]:
             further = further_columns(entry, significance.further_intervals(entry, splits, groups))
             further |= apart_columns(entry.store) | recall_columns(splits.get("test"), groups)
             flat.append(record(entry, rank, result) | further | dataset_columns | fold_columns(fold))
-        test = predictions[0] if isinstance(predictions[0], ClassificationPredictions) else None
+        test = predictions[0] if isinstance(predictions[0], ClassificationPredictions | LabelSetPredictions) else None
         cautions_on_best = cautions.of_winner(entries[0], assessed[0].intervals.get(metric.name), test)
         flat[-len(entries)]["cautions"] = cautions_on_best
     return flat
@@ -117,7 +118,7 @@ def further_columns(entry: LeaderboardEntry, intervals: Mapping[str, Interval]) 
 
 def recall_columns(test: SplitPredictions | None, groups: Mapping[str, str]) -> dict[str, Any]:
     """The 95 % interval of the recall of each class on test, where predictions are here."""
-    if not isinstance(test, ClassificationPredictions):
+    if not isinstance(test, ClassificationPredictions | LabelSetPredictions):
         return {}
     rows = significance.class_scores(test, bootstrap.units_of(test.item_ids, groups))
     return {

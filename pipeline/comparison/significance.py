@@ -14,7 +14,7 @@ from icebox.features.manifest import manifest
 from icebox.pipeline.comparison import bootstrap, statistics, test_predictions
 from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
 from icebox.pipeline.comparison.statistics import Interval
-from icebox.pipeline.comparison.test_predictions import ClassificationPredictions, SplitPredictions
+from icebox.pipeline.comparison.test_predictions import ClassificationPredictions, LabelSetPredictions, SplitPredictions
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.metrics import METRICS, Metric
 from icebox.pipeline.evaluation.sample import Scorable
@@ -179,12 +179,19 @@ def further_intervals(
     }
 
 
-def class_scores(predictions: ClassificationPredictions, units: np.ndarray) -> list[dict[str, Any]]:
+def class_scores(
+    predictions: ClassificationPredictions | LabelSetPredictions, units: np.ndarray
+) -> list[dict[str, Any]]:
     """Items, recall with its 95 % interval, precision and F1 of each class, by items of these units (n,): a unit is the
     least that is known to be independent."""
+    if isinstance(predictions, LabelSetPredictions):
+        by_class, having = predictions.sample.by_class(predictions.classes), predictions.labels.T
+    else:
+        by_class = test_predictions.scores_by_class(predictions)
+        having = predictions.labels == np.arange(len(by_class))[:, None]
     rows = []
-    for number, scores in enumerate(test_predictions.scores_by_class(predictions)):
-        n = len(np.unique(units[predictions.labels == number]))
+    for scores, of_class in zip(by_class, having, strict=True):
+        n = len(np.unique(units[of_class]))
         low, high = statistics.proportion_interval(scores["recall"], n) if n else (None, None)
         rows.append({**scores, "recall_low": low, "recall_high": high})
     return rows

@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from icebox.features import label_sets
 from icebox.pipeline.evaluation import class_scores, prediction_file
 from icebox.pipeline.evaluation.dense import DensePredictions
 from icebox.pipeline.evaluation.metrics import Metric
-from icebox.pipeline.evaluation.prediction_file import StoredPredictions, StoredSplit
+from icebox.pipeline.evaluation.multilabel import LabelSetSample, ranking_losses
+from icebox.pipeline.evaluation.prediction_file import StoredPredictions, StoredSets, StoredSplit
 from icebox.pipeline.evaluation.sample import Sample
 
 BINS = 10  # of the calibration curve
@@ -118,7 +120,48 @@ class RegressionPredictions:
         return RegressionPredictions([self.item_ids[i] for i in rows], self.labels[rows], self.predicted[rows])
 
 
-SplitPredictions = ClassificationPredictions | RegressionPredictions | DensePredictions
+@dataclass(frozen=True)
+class LabelSetPredictions:
+    """n test items: ids, true and predicted sets of labels (n, k) bool, and the labels' scores (n, k)."""
+
+    classes: list[str]
+    item_ids: list[str]
+    labels: np.ndarray
+    predicted: np.ndarray
+    scores: np.ndarray
+
+    @property
+    def sample(self) -> LabelSetSample:
+        """Sets and scores, as metrics take them."""
+        return LabelSetSample(self.labels, self.predicted, self.scores)
+
+    @property
+    def severity(self) -> np.ndarray:
+        """How many labels of each item are missed or too many (n,)."""
+        wrong: np.ndarray = (self.labels != self.predicted).sum(axis=1)
+        return wrong
+
+    def mistakes(self, limit: int) -> list[int]:
+        """Positions of the items with most wrong labels; of equal ones those whose scores rank labels worst."""
+        wrong, losses = self.severity, ranking_losses(self.sample)
+        order = np.lexsort((-losses, -wrong))
+        return [int(i) for i in order[:limit] if wrong[i]]
+
+    def label_and_prediction(self, i: int) -> tuple[str, str]:
+        """The true and the predicted set of an item, in words."""
+        true, predicted = (
+            label_sets.in_words([self.classes[number] for number in np.flatnonzero(each[i])])
+            for each in (self.labels, self.predicted)
+        )
+        return true, predicted
+
+    def take(self, rows: np.ndarray) -> "LabelSetPredictions":
+        """The items at these positions."""
+        arrays = (self.labels[rows], self.predicted[rows], self.scores[rows])
+        return LabelSetPredictions(self.classes, [self.item_ids[i] for i in rows], *arrays)
+
+
+SplitPredictions = ClassificationPredictions | RegressionPredictions | LabelSetPredictions | DensePredictions
 
 
 def read(path: Path) -> dict[str, SplitPredictions]:
@@ -131,6 +174,11 @@ def read_splits(path: Path) -> Mapping[str, SplitPredictions]:
     stored = prediction_file.read(path)
     if isinstance(stored, StoredPredictions):
         return {name: of_split(stored, split) for name, split in stored.splits.items()}
+    if isinstance(stored, StoredSets):
+        return {
+            name: LabelSetPredictions(stored.classes, each.item_ids, each.labels, each.predicted, each.scores)
+            for name, each in stored.splits.items()
+        }
     return stored
 
 
@@ -199,7 +247,7 @@ def calibration_curve(predictions: ClassificationPredictions) -> list[dict[str, 
 class ConstantBaseline(NamedTuple):
     """The score of always giving one answer: the most frequent class, with the classes' shares as its probabilities; or
     the mean of a regression's labels, or their median where absolute errors count; of masks the class with the most
-    pixels, everywhere."""
+    pixels, everywhere; of sets of labels that set that is best by the metric, with the labels' shares as scores."""
 
     prediction: str
     score: float
@@ -216,6 +264,8 @@ def constant_baseline(sample: Any, classes: Sequence[str], metric: Metric) -> Co
         number, constant = sample.constant()
         score = float(metric.function(constant)) if metric.is_defined(constant) else None
         return None if score is None else ConstantBaseline(classes[number], score)
+    if sample.task == "multilabel":
+        return constant_set(sample, classes, metric)
     labels = sample.labels
     if sample.task == "regression":
         answer = np.median(labels) if metric.name == "mae" else labels.mean()
@@ -225,3 +275,16 @@ def constant_baseline(sample: Any, classes: Sequence[str], metric: Metric) -> Co
         answer, name = shares.argmax(), classes[int(shares.argmax())]
         constant = Sample(labels, np.full(len(labels), answer), len(classes), label_probabilities=shares[labels])
     return ConstantBaseline(name, float(metric.function(constant))) if metric.is_defined(constant) else None
+
+
+def constant_set(sample: LabelSetSample, classes: Sequence[str], metric: Metric) -> ConstantBaseline | None:
+    """The best of the sets that are the same for all items; where only the order of scores counts, the labels'
+    shares."""
+    if not metric.is_defined(sample):
+        return None
+    scored = [(float(metric.function(each)), each) for each in sample.constants()]
+    score, best = (max if metric.greater_is_better else min)(scored, key=lambda pair: pair[0])
+    if all(value == score for value, _ in scored):
+        return ConstantBaseline("the labels' shares", score)
+    names = [classes[number] for number in np.flatnonzero(best.predicted[0]).tolist()]
+    return ConstantBaseline(label_sets.in_words(names), score)

@@ -138,9 +138,7 @@ def dataset_keys(parameters: dict[str, Any], where: str, file: Path) -> dict[str
         parameters["split"] = column
     split = parse_section(Split, keys, f"{where}.split")
     own_task = plugin_schema.constant(file, "TASK")
-    tasks = (
-        [str(own_task)] if own_task else [each for each in get_args(LabelTask) if each != "multilabel"]
-    )  # no head yet
+    tasks = [str(own_task)] if own_task else list(get_args(LabelTask))
     task = parameters.pop("task", tasks[0])
     if task not in tasks:
         known = f"{file.stem} is for {own_task} only; leave it out" if own_task else suggestion(str(task), tasks)

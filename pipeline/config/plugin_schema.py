@@ -83,11 +83,23 @@ def gives_probabilities(family: str) -> bool:
 
 def head_tasks(family: str) -> tuple[str, ...]:
     """The tasks that the heads of a family are for: those that its file names, `TASKS = ("detection",)`; else classes,
-    of items and of a picture's pixels, and regression where `build` has the keyword `task`."""
+    of items and of a picture's pixels, and regression or multilabel where the keyword `task` of `build` names it."""
     file = plugins.file("icebox.pipeline.heads", family)
     if named := constant(file, "TASKS"):
         return tuple(named)  # type: ignore[arg-type]
-    return ("classification", "segmentation", *(["regression"] if accepts(file, "build", "task") else []))
+    if not accepts(file, "build", "task"):
+        return ("classification", "segmentation")
+    arguments = definition(file, "build").args.kwonlyargs
+    annotation = next(each.annotation for each in arguments if each.arg == "task")
+    named = {node.value for node in ast.walk(annotation) if isinstance(node, ast.Constant)} if annotation else set()
+    further = [task for task in ("regression", "multilabel") if task in (named or {"regression"})]
+    return ("classification", "segmentation", *further)
+
+
+def no_sets(family: str) -> str:
+    """Why a family of heads is refused where labels are sets: the end of an error."""
+    able = [name for name in plugins.names("icebox.pipeline.heads") if "multilabel" in head_tasks(name)]
+    return f"'{family}' has no form for sets of labels (task: multilabel); {', '.join(able)} have"
 
 
 def path_values(file: Path, function: str, parameters: dict[str, Any]) -> list[Path]:

@@ -54,7 +54,9 @@ def check_references(config: Config) -> None:
     for name in config.ensembles:
         check_known("input of a store", name, list(config.every_input()), "ensembles")
         if (task := config.task(name)) != "classification":
-            raise IceboxError(f"ensembles.{name}: needs probabilities of items, and a {task} has none; take it out")
+            raise IceboxError(
+                f"ensembles.{name}: needs probabilities of one class an item, and {task} has none; take it out"
+            )
         check_ensemble(config, name)
 
 
@@ -97,6 +99,7 @@ def check_input_name(config: Config, name: str) -> None:
 Refused = dict[str, tuple[object, str]]  # keys of `fit`, the value that each has to keep, and why
 NO_CLASSES = "needs classes, and a regression has none; leave it out"
 NO_CLASS = "needs one class an item, and a picture's pixels or objects have many; leave it out"
+NO_SINGLE = "needs one class an item, and sets of labels have none or several; leave it out"
 NO_FOLDS = "compares by folds, where heads of whole pictures are compared on val; leave it out"
 OF_PICTURES: Refused = {
     "labels_per_class": ("all", NO_CLASS),
@@ -113,6 +116,13 @@ REFUSED: dict[Task, Refused] = {
         "calibrate": ("none", NO_CLASSES),
         "decide": (ARGMAX, NO_CLASSES),
         "shares": ("train", NO_CLASSES),
+    },
+    "multilabel": {
+        "class_weights": ("none", NO_SINGLE),
+        "calibrate": ("none", NO_SINGLE),
+        "decide": (ARGMAX, "thresholds of sets of labels are chosen for F1, label by label; leave it out"),
+        "adapt": ("none", "assumes shares of single classes, and items here have sets of labels; leave it out"),
+        "shares": ("train", NO_SINGLE),
     },
     "segmentation": OF_PICTURES,
     "detection": OF_PICTURES | {"class_weights": ("none", NO_CLASS)},
@@ -141,6 +151,8 @@ def check_fit(config: Config, name: str, entry: Input, where: str) -> None:
         raise IceboxError(f"{where}.choose: expected one of {', '.join(known)}, found '{chosen_by}'")
     for head, head_entry in config.heads.items():
         if task not in (tasks := plugin_schema.head_tasks(head_entry.family)):
+            if task == "multilabel":
+                raise IceboxError(f"heads.{head}: {plugin_schema.no_sets(head_entry.family)}; leave it out")
             kind = "classes" if "classification" in tasks else " and ".join(tasks)
             raise IceboxError(
                 f"heads.{head}: is for {kind} only, and the task of {store_of(name)}'s dataset is {task}; "
@@ -217,6 +229,11 @@ def check_unfreeze(config: Config) -> None:
         check_known("store", unfreeze.store, list(config.stores), f"{where}.store")
         check_known("head", unfreeze.start_head, list(config.heads), f"{where}.start")
         check_known("input of a store", unfreeze.start_input, list(config.every_input()), f"{where}.start")
+        if config.task(unfreeze.store) == "multilabel":
+            raise IceboxError(
+                f"{where}.store: networks are unfrozen by one label an item, and '{unfreeze.store}' has sets of them; "
+                "take another store"
+            )
         if config.stores[unfreeze.store].pca is not None:
             raise IceboxError(
                 f"{where}.store: a network gives whole maps, and '{unfreeze.store}' holds principal components; begin "

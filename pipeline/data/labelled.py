@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from icebox.features import fingerprint
+from icebox.features import fingerprint, label_sets
 from icebox.features.errors import IceboxError
 from icebox.features.manifest.validation import Task
 from icebox.features.nn.output_names import is_map
@@ -19,7 +19,8 @@ from icebox.pipeline.data.on_disk import DiskFeatures, exceeds_memory
 
 @dataclass(frozen=True)
 class LabelledSplit:
-    """One split: item ids (n,), features (n, d) float32, labels (n,): class numbers, or a regression's values; and the
+    """One split: item ids (n,), features (n, d) float32, labels (n,): class numbers, or a regression's values, or
+    (n, k) of 0 and 1 where items have sets of labels; and the
     groups (n,) of items that must stay in one fold: an item without a group is its own.
 
     Train holds an item once in each of the selected views.
@@ -114,7 +115,7 @@ def load(
     leave_out = np.empty(0, np.int64) if leave_out is None else leave_out
     selection = selection or feature_selection.select(store)
     refuse_maps(store, selection)
-    labels, classes = regression_labels(store) if task == "regression" else class_labels(store)
+    labels, classes = LABELS[task](store)
     groups = item_groups(store)
     on_disk = len(selection.views) == 1 and exceeds_memory(store, len(store), selection)
     splits = {}
@@ -134,7 +135,7 @@ def load(
     for name in ("train", "test"):
         if name not in splits:
             raise IceboxError(f"{store.folder}: expected items in {name}, found none; change the dataset's split")
-    if len(leave_out) and (absent := np.setdiff1d(np.arange(len(classes)), splits["train"].labels)).size:
+    if len(leave_out) and (absent := absent_classes(splits["train"].labels, len(classes))).size:
         names = ", ".join(classes[i] for i in absent[:5].tolist())
         raise IceboxError(
             f"{store.folder}: leakage: near leaves no item of {names} in train: all have near-duplicates in val or test"
@@ -178,6 +179,43 @@ def regression_labels(store: FeatureStore) -> tuple[np.ndarray, list[str]]:
         raise IceboxError(f"{store.folder}: expected labels that are numbers (task: regression): {reason}") from None
 
 
+def set_labels(store: FeatureStore) -> tuple[np.ndarray, list[str]]:
+    """Which of k labels each item has (n, k) int8, and their names."""
+    sets = [label_sets.split(label) for label in store.labels.tolist()]
+    names = label_sets.names_of(store.labels[store.items("train")].tolist())
+    if len(names) < 2:
+        raise IceboxError(
+            f"{store.folder}: expected two labels or more in train (task: multilabel), found "
+            f"{', '.join(names) or 'none'}; one label is a classification of two classes"
+        )
+    if unknown := sorted({name for each in sets for name in each} - set(names)):
+        raise IceboxError(
+            f"{store.folder}: expected every label to have items in train, found none of {', '.join(unknown[:5])}; "
+            "take them out by drop_labels, or move items into train; where splits are drawn, try split.stratify"
+        )
+    number = {name: i for i, name in enumerate(names)}
+    labels = np.zeros((len(sets), len(names)), np.int8)
+    for row, each in zip(labels, sets, strict=True):
+        row[[number[name] for name in each]] = 1
+    return labels, names
+
+
+def absent_classes(labels: np.ndarray, classes: int) -> np.ndarray:
+    """The numbers of the classes that no item has; none of a regression."""
+    if labels.ndim == 2:
+        return np.flatnonzero(~labels.any(axis=0))
+    return np.setdiff1d(np.arange(classes), labels)
+
+
+LABELS = {
+    "classification": class_labels,
+    "regression": regression_labels,
+    "multilabel": set_labels,
+    "segmentation": class_labels,
+    "detection": class_labels,
+}  # by task
+
+
 def item_groups(store: FeatureStore) -> np.ndarray:
     """Each item's group (n,), or its own id where it has none: its views, at least, belong together."""
     return np.where(store.groups == "", store.item_ids, store.groups)
@@ -197,6 +235,8 @@ def subsample_per_class(data: LabelledData, per_class: int, *, seed: int) -> Lab
 
 def positions_per_class(split: LabelledSplit, per_class: int, seed: int) -> np.ndarray:
     """Positions of `per_class` items of each class, the first ones in an order drawn from seed and ids."""
+    if split.labels.ndim == 2:
+        return positions_per_label(split, per_class, seed)
     class_of = dict(zip(split.item_ids, split.labels, strict=True))
     ids_of: dict[int, list[str]] = {}
     for item_id in sorted(class_of, key=lambda item_id: fingerprint.of_content(f"{seed}:{item_id}")):
@@ -204,3 +244,17 @@ def positions_per_class(split: LabelledSplit, per_class: int, seed: int) -> np.n
         if len(ids) < per_class:
             ids.append(item_id)
     return np.flatnonzero(np.isin(split.item_ids, [item_id for ids in ids_of.values() for item_id in ids]))
+
+
+def positions_per_label(split: LabelledSplit, per_class: int, seed: int) -> np.ndarray:
+    """Positions of items with sets of labels, in such an order each that has a label of which fewer than `per_class`
+    were taken; of items without a label, as many again."""
+    set_of = dict(zip(split.item_ids, split.labels, strict=True))
+    counts, empty, taken = np.zeros(split.labels.shape[1], int), 0, []
+    for item_id in sorted(set_of, key=lambda item_id: fingerprint.of_content(f"{seed}:{item_id}")):
+        labels = set_of[item_id].astype(bool)
+        if (counts[labels] < per_class).any() if labels.any() else empty < per_class:
+            taken.append(item_id)
+            counts += labels
+            empty += not labels.any()
+    return np.flatnonzero(np.isin(split.item_ids, taken))

@@ -92,9 +92,15 @@ def validate_fit_data(estimator: Any, X: Any, y: Any = "no_validation") -> Any:
     Those were checked for infinities when they were stored.
     """
     if not isinstance(X, DiskFeatures):
-        return validate_data(estimator, X, y, dtype=(np.float32, np.float64))
+        several = {"multi_output": True} if is_sets(y) else {}  # what y is, scikit-learn asks nowhere else
+        return validate_data(estimator, X, y, dtype=(np.float32, np.float64), **several)
     estimator.n_features_in_ = X.shape[1]
     return X if isinstance(y, str) else (X, np.asarray(y))
+
+
+def is_sets(y: Any) -> bool:
+    """Whether labels are sets (n, k), of two labels or more."""
+    return isinstance(y, np.ndarray) and y.ndim == 2 and y.shape[1] > 1
 
 
 def exceeds_memory(store: FeatureStore, items: int, selection: FeatureSelection) -> bool:

@@ -1,13 +1,13 @@
 """Class labels as numbers and columns, and the base of classifiers that compute a logit for each class.
 
-Letters: n items, k classes, m columns of targets: k, or 1 for two classes.
+Letters: n items, k classes (or labels of a set), m columns of targets: k, or 1 for two classes.
 """
 
 from abc import abstractmethod
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 
@@ -69,3 +69,48 @@ class LogitsClassifier(ClassifierMixin, BaseEstimator):
         logits = self._logits(X)
         predicted: np.ndarray = self.classes_[logits.argmax(axis=1)]
         return predicted
+
+
+def set_columns(y: Any) -> np.ndarray:
+    """Sets of labels as columns (n, k) float64 of 0 and 1. Raises ValueError for anything else."""
+    targets = np.asarray(y, dtype=np.float64)
+    if targets.ndim != 2 or not np.isin(targets, (0, 1)).all():
+        raise ValueError(f"expected sets of labels, (n, k) of 0 and 1, found {targets.shape}")
+    return targets
+
+
+def set_log_odds(targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The intercepts (k,) that give each label its weighted frequency in sets (n, k)."""
+    shares = np.clip(weights @ targets / weights.sum(dtype=np.float64), 1e-6, 1 - 1e-6)
+    odds: np.ndarray = np.log(shares / (1 - shares))
+    return odds
+
+
+class SetClassifier(ClassifierMixin, BaseEstimator):
+    """A classifier of sets of labels, with a probability for each label by itself."""
+
+    @abstractmethod
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """(n, k)."""
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The label numbers (k,)."""
+        return np.arange(self.n_labels_)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Sets (n, k) of 0 and 1: the labels that are more likely than not."""
+        return (self.predict_proba(X) > 0.5).astype(np.int8)
+
+
+class SetLogitsClassifier(SetClassifier):
+    """A classifier of sets with one logit for each label."""
+
+    @abstractmethod
+    def _logits(self, X: Any) -> np.ndarray:
+        """(n, k)."""
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities (n, k)."""
+        probabilities: np.ndarray = expit(self._logits(X))
+        return probabilities

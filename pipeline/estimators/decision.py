@@ -49,6 +49,37 @@ class OffsetHead(ClassifierMixin, BaseEstimator):
         return predict(self.head, X, len(self.offsets))
 
 
+class ThresholdHead(ClassifierMixin, BaseEstimator):
+    """A fitted head of sets of k labels, and the `thresholds` (k,) of its scores above which an item has a label."""
+
+    def __init__(self, head: Any, thresholds: np.ndarray) -> None:
+        self.head = head
+        self.thresholds = thresholds
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The label numbers (k,)."""
+        return np.arange(len(self.thresholds))
+
+    @available_if(lambda self: hasattr(self.head, "predict_proba"))  # type: ignore[untyped-decorator]
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities (n, k), each for itself."""
+        probabilities: np.ndarray = self.head.predict_proba(X)
+        return probabilities
+
+    @available_if(lambda self: not hasattr(self.head, "predict_proba"))  # type: ignore[untyped-decorator]
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Margins (n, k)."""
+        margins: np.ndarray = self.head.decision_function(X)
+        return margins
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Sets (n, k) of 0 and 1."""
+        scores = self.predict_proba(X) if hasattr(self, "predict_proba") else self.decision_function(X)
+        predicted: np.ndarray = (scores.astype(np.float32) > self.thresholds).astype(np.int8)
+        return predicted
+
+
 def decide(scores: np.ndarray, offsets: np.ndarray, *, has_probabilities: bool) -> np.ndarray:
     """The class (n,) whose score (n, k) and offset (k,) are largest together."""
     decided: np.ndarray = (levels(scores, has_probabilities=has_probabilities) + offsets).argmax(axis=1)

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from icebox.pipeline.estimators.classification import LogitsClassifier
+from icebox.pipeline.estimators.classification import LogitsClassifier, SetLogitsClassifier
 
 
 class LinearModel(BaseEstimator):
@@ -67,6 +67,25 @@ class LinearMarginClassifier(ClassifierMixin, LinearModel):
         numbers = (outputs[:, 0] > 0).astype(int) if len(self.classes_) == 2 else outputs.argmax(axis=1)
         predicted: np.ndarray = self.classes_[numbers]
         return predicted
+
+
+class LinearSetMargins(ClassifierMixin, LinearModel):
+    """A linear classifier of sets of labels, with margins and without probabilities; `classes_` (k,)."""
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Margins (n, k)."""
+        return self._outputs(X)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Sets (n, k) of 0 and 1: the labels whose margin is positive."""
+        return (self._outputs(X) > 0).astype(np.int8)
+
+
+class LinearSetClassifier(SetLogitsClassifier, LinearModel):
+    """A linear classifier of sets of labels, with logits."""
+
+    def _logits(self, X: Any) -> np.ndarray:
+        return self._outputs(X)
 
 
 class LinearLogitsClassifier(LogitsClassifier, LinearModel):

@@ -16,7 +16,7 @@ from sklearn.utils import Tags, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from icebox.pipeline.data.on_disk import DiskFeatures, apply_transform, validate_fit_data
+from icebox.pipeline.data.on_disk import DiskFeatures, apply_transform, is_sets, validate_fit_data
 from icebox.pipeline.estimators.classification import of_known_classes
 from icebox.pipeline.estimators.scaling import Blocks, BlockScaler, Scale, scaler
 
@@ -95,7 +95,7 @@ class PreprocessedHead(BaseEstimator):
             y = check_array(y, ensure_2d=False, dtype=np.float64)
             self.targets_ = StandardScaler().fit(columns(y))
         val = fit_params.pop("val", None)
-        if val is not None and not regression:
+        if val is not None and not regression and not is_sets(y):
             val = of_known_classes(val, y)
         if val is not None:
             features, labels = apply_transform(val[0], self.preprocess_.transform), val[1]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from icebox.features.errors import IceboxError
-from icebox.pipeline.evaluation.prediction_file import StoredPictures, StoredPredictions
+from icebox.pipeline.evaluation.prediction_file import StoredPictures, StoredPredictions, StoredSets
 
 COVERAGE = 0.9  # that the report shows
 SHORTFALL_MAX = 0.1  # of the coverage that a val set by bad luck gives, below the one asked for: more is told
@@ -79,7 +79,11 @@ def ties_of(keys: Iterable[str]) -> np.ndarray:
 
 
 def calibrate(
-    stored: StoredPredictions | StoredPictures, details: Mapping[str, Any], *, coverage: float, by_class: bool
+    stored: StoredPredictions | StoredSets | StoredPictures,
+    details: Mapping[str, Any],
+    *,
+    coverage: float,
+    by_class: bool,
 ) -> SetPredictor:
     """Sets calibrated on a head's predictions for val. `details`: how the head was fitted.
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from icebox.features.manifest.validation import Task
-from icebox.pipeline.evaluation import detection, segmentation
+from icebox.pipeline.evaluation import detection, multilabel, segmentation
 from icebox.pipeline.evaluation.sample import Sample, Scorable
 
 BINS = 15  # of confidence, as most papers have it
@@ -191,6 +191,33 @@ METRICS: Mapping[str, Metric] = {
             function=r2,
             min_items=2,
             of_item=lambda sample: sample.errors**2,
+            shown=("report", "curves"),
+        ),
+        Metric(name="mean_ap", title="mAP", task="multilabel", function=multilabel.mean_average_precision),
+        Metric(name="label_f1_macro", title="macro‑F1", task="multilabel", function=multilabel.f1_macro),
+        Metric(
+            name="label_f1_micro",
+            title="micro‑F1",
+            task="multilabel",
+            function=multilabel.f1_micro,
+            shown=("report", "curves"),
+        ),
+        Metric(
+            name="ranking_loss",
+            title="ranking loss",
+            task="multilabel",
+            function=multilabel.ranking_loss,
+            greater_is_better=False,
+            of_item=multilabel.ranking_losses,
+            shown=("report", "curves"),
+        ),
+        Metric(
+            name="exact_match",
+            title="exact match",
+            task="multilabel",
+            function=multilabel.exact_match,
+            interval="proportion",
+            of_item=lambda sample: sample.right,
             shown=("report", "curves"),
         ),
         Metric(name="miou", title="mIoU", task="segmentation", function=segmentation.mean_iou),

@@ -4,13 +4,17 @@ Columns: `item_id`, `split`, `label`, `prediction`, and of a classifier one for 
 probabilities, or `score_CLASS`, the margins of a head without probabilities. In a regression label and prediction are
 numbers.
 
+Of sets of labels, label and prediction are sets as `icebox.features.label_sets` writes them, and the file's metadata
+has the task and the labels' names.
+
 Of a dense task, one row a picture: `item_id`, `split`, the counts that its metrics are computed from and what was
 predicted (`icebox.pipeline.evaluation.dense`); the task and the classes' names are in the file's metadata.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from icebox.features import files
+from icebox.features import files, label_sets
 from icebox.features.errors import IceboxError
 from icebox.features.json_files import one_line
 from icebox.pipeline.evaluation import dense
@@ -55,6 +59,15 @@ class StoredPredictions:
     splits: dict[str, StoredSplit]
 
 
+@dataclass(frozen=True)
+class StoredSets:
+    """A head's predictions of sets of labels by split, whose labels and predictions are (n, k) bool."""
+
+    classes: list[str]
+    has_probabilities: bool
+    splits: dict[str, StoredSplit]
+
+
 StoredPictures = dict[str, DensePredictions]  # of a dense task, by split
 
 
@@ -73,16 +86,36 @@ def write(path: Path, splits: Mapping[str, "ScoredSplit | ScoredPictures"], clas
 def prediction_table(scored: "ScoredSplit", name: str, classes: list[str]) -> pa.Table:
     """The rows of the split `name`."""
     split, predictions, names = scored.split, scored.predictions, np.array(classes)
+    as_names: Callable[[np.ndarray], np.ndarray] = lambda numbers: names[numbers] if classes else numbers  # noqa: E731
+    if sets := split.labels.ndim == 2:
+        as_names = partial(texts_of_sets, names=classes)
     kind = PROBABILITY if predictions.has_probabilities else MARGIN
     columns = {
         "item_id": split.item_ids.astype(str),
         "split": np.full(len(split), name),
-        "label": names[split.labels] if classes else split.labels,
-        "prediction": names[predictions.predicted] if classes else predictions.predicted,
+        "label": as_names(split.labels),
+        "prediction": as_names(predictions.predicted),
     } | {f"{kind}_{label}": predictions.scores[:, i].astype(np.float32) for i, label in enumerate(classes)}
-    return pa.table(
+    table = pa.table(
         {key: pa.array(column.tolist() if column.dtype.kind in "OU" else column) for key, column in columns.items()}
     )
+    metadata = {TASK: b"multilabel", CLASSES: json.dumps(classes, ensure_ascii=False)}
+    return table.replace_schema_metadata(metadata) if sets else table
+
+
+def texts_of_sets(rows: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Sets (n, k) bool as texts (n,)."""
+    texts = [label_sets.join(names[i] for i in np.flatnonzero(row).tolist()) for row in rows]
+    return np.array(texts, object)
+
+
+def rows_of_sets(texts: Sequence[str], names: Sequence[str]) -> np.ndarray:
+    """Texts of sets as (n, k) bool. Raises KeyError for a name that is none of these, ValueError for no set."""
+    number = {name: i for i, name in enumerate(names)}
+    rows = np.zeros((len(texts), len(names)), bool)
+    for row, text in zip(rows, texts, strict=True):
+        row[[number[name] for name in label_sets.split(text)]] = True
+    return rows
 
 
 def picture_table(predictions: DensePredictions, name: str) -> pa.Table:
@@ -134,18 +167,25 @@ def read_pictures(table: pa.Table) -> StoredPictures:
     return {name: whole.take(np.flatnonzero(names == name)) for name in dict.fromkeys(split_of)}
 
 
-def read(path: Path) -> StoredPredictions | StoredPictures:
+def read(path: Path) -> StoredPredictions | StoredSets | StoredPictures:
     """Read the predictions of all splits. Raises IceboxError for another kind of file."""
     try:
         table = pq.ParquetFile(path).read()
-        if TASK in (table.schema.metadata or {}):
+        metadata = table.schema.metadata or {}
+        sets = metadata.get(TASK) == b"multilabel"
+        if TASK in metadata and not sets:
             return read_pictures(table)
         item_ids, split_of, *targets = (table[name].to_pylist() for name in FIXED_COLUMNS)
         names = [name.split("_", 1) for name in table.column_names[len(FIXED_COLUMNS) :]]
         kinds, classes = {kind for kind, _ in names}, [label for _, label in names]
         # not to_numpy, which imports pandas (0.5 s) wherever that is installed
         columns = [np.from_dlpack(column.combine_chunks()) for column in table.columns[len(FIXED_COLUMNS) :]]
-        if classes:
+        if sets:
+            if classes != json.loads(metadata[CLASSES]):
+                raise ValueError("scores of other labels than it names")
+            labels, predicted = (rows_of_sets(target, classes) for target in targets)
+            scores = np.column_stack(columns)
+        elif classes:
             number = {label: i for i, label in enumerate(classes)}
             labels, predicted = (np.array([number[label] for label in target], np.int64) for target in targets)
             scores = np.column_stack(columns)
@@ -164,4 +204,5 @@ def read(path: Path) -> StoredPredictions | StoredPictures:
         rows = np.flatnonzero(np.array(split_of) == name)
         ids = [item_ids[i] for i in rows]
         splits[name] = StoredSplit(ids, labels[rows], predicted[rows], scores[rows])
-    return StoredPredictions(classes, kinds == {PROBABILITY}, splits)
+    stored = StoredSets if sets else StoredPredictions
+    return stored(classes, kinds == {PROBABILITY}, splits)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,18 @@ import numpy as np
 from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
 from icebox.pipeline.data.on_disk import DiskFeatures
 from icebox.pipeline.evaluation import metrics
+from icebox.pipeline.evaluation.multilabel import LabelSetSample
 from icebox.pipeline.evaluation.sample import Sample
+
+PLAIN_THRESHOLD = {True: 0.5, False: 0.0}  # of a label: by whether scores are probabilities
 
 
 @dataclass(frozen=True)
 class Predictions:
     """Of a classifier for n items: class numbers (n,) and `scores` (n, k), which are probabilities or else margins.
 
-    Of a regression: values (n,) and no scores (n, 0).
+    Of a regression: values (n,) and no scores (n, 0). Of sets of labels: which labels (n, k) bool, and a score of each,
+    independent of the others.
     """
 
     predicted: np.ndarray
@@ -39,7 +44,8 @@ def score_head(head: Any, split: LabelledSplit, data: LabelledData) -> ScoredSpl
     if data.task == "regression":
         values = np.concatenate([head.predict(block) for block in blocks]).astype(np.float64)
         return score_predictions(split, Predictions(values, np.empty((len(split), 0)), has_probabilities=False), 0)
-    pieces = [predict(head, block, len(data.classes)) for block in blocks]
+    answer = predict_sets if data.task == "multilabel" else partial(predict, classes=len(data.classes))
+    pieces = [answer(head, block) for block in blocks]
     predictions = Predictions(
         np.concatenate([piece.predicted for piece in pieces]),
         np.concatenate([piece.scores for piece in pieces]),
@@ -52,9 +58,14 @@ def score_predictions(split: LabelledSplit, predictions: Predictions, classes: i
     """A split with its scores; `classes` is 0 for a regression. Raises ValueError for predictions that hold NaN."""
     if np.isnan(predictions.scores).any():  # the largest of margins that are all NaN would be the first class's
         raise ValueError("Predictions contain NaN.")
-    probabilities = predictions.scores if predictions.has_probabilities else None
-    sample = Sample(split.labels, predictions.predicted, classes, probabilities)
-    return ScoredSplit(split, predictions, metrics.scores(sample))
+    return ScoredSplit(split, predictions, metrics.scores(sample_of(split.labels, predictions, classes)))
+
+
+def sample_of(labels: np.ndarray, predictions: Predictions, classes: int) -> Sample | LabelSetSample:
+    """Labels (n,), or sets of them (n, k), and predictions as metrics take them."""
+    if labels.ndim == 2:
+        return LabelSetSample(labels.astype(bool), predictions.predicted.astype(bool), predictions.scores)
+    return Sample(labels, predictions.predicted, classes, predictions.scores if predictions.has_probabilities else None)
 
 
 def feature_blocks(features: np.ndarray | DiskFeatures) -> Iterator[np.ndarray]:
@@ -74,6 +85,16 @@ def predict(head: Any, features: np.ndarray, classes: int) -> Predictions:
     if has_probabilities:  # some heads compute in float32, and then miss 1 by 1e-7
         scores = scores / scores.sum(axis=1, keepdims=True, dtype=np.float64)
     return Predictions(head.predict(features), scores, has_probabilities)
+
+
+def predict_sets(head: Any, features: np.ndarray) -> Predictions:
+    """The sets of labels that a head finds in features (n, d): where a label's score is above its threshold, or else
+    above 0.5 of a probability, 0 of a margin."""
+    has_probabilities = hasattr(head, "predict_proba")
+    scores = head.predict_proba(features) if has_probabilities else head.decision_function(features)
+    scores = np.asarray(scores, np.float32)  # as files keep them: orders and thresholds must not hang on later digits
+    thresholds = head.thresholds if hasattr(head, "thresholds") else PLAIN_THRESHOLD[has_probabilities]
+    return Predictions(scores > thresholds, scores, has_probabilities)
 
 
 def margins(head: Any, features: np.ndarray) -> np.ndarray:

@@ -11,12 +11,12 @@ from icebox.features.errors import IceboxError
 from icebox.pipeline.evaluation import class_scores, metrics, plots, prediction_file
 from icebox.pipeline.evaluation.dense import ScoredPictures
 from icebox.pipeline.evaluation.metrics import METRICS
-from icebox.pipeline.evaluation.predictions import ScoredSplit
-from icebox.pipeline.evaluation.sample import Sample
+from icebox.pipeline.evaluation.multilabel import LabelSetSample
+from icebox.pipeline.evaluation.predictions import ScoredSplit, sample_of
 from icebox.pipeline.project import paths
 
 RECALLS_MAX = 20  # classes whose recalls stand in metrics: each is a column of `dvc exp show`; details hold them all
-SCORES = {*METRICS, "by_fold", "f1", "iou", "precision", "recall"}  # keys of JSON content whose values are scores
+SCORES = {*METRICS, "ap", "by_fold", "f1", "iou", "precision", "recall"}  # keys of JSON content whose values are scores
 
 
 def write(
@@ -59,19 +59,20 @@ def scores_by_class(scored: ScoredSplit | ScoredPictures, classes: list[str]) ->
     if isinstance(scored, ScoredPictures):
         by_class: list[dict[str, Any]] = scored.sample.by_class(classes)
         return by_class
-    return class_scores.of_sample(Sample(scored.split.labels, scored.predictions.predicted, len(classes)), classes)
+    sample = sample_of(scored.split.labels, scored.predictions, len(classes))
+    return sample.by_class(classes) if isinstance(sample, LabelSetSample) else class_scores.of_sample(sample, classes)
 
 
 def plot_tables(test: ScoredSplit | ScoredPictures, classes: list[str]) -> dict[str, str]:
-    """CSV text by the plot's name. A regression has neither confusions nor decisions, and a dense task no curve: those
-    tables hold no lines."""
+    """CSV text by the plot's name. A regression has neither confusions nor decisions, nor have sets of labels, and a
+    dense task no curve: those tables hold no lines."""
     nothing = {"confusion": plots.table(plots.CONFUSION_HEADER, []), "roc": plots.table(plots.ROC_HEADER, [])}
     if isinstance(test, ScoredPictures):
         is_counted = hasattr(test.sample, "confusion")
         return nothing | (
             {"confusion": plots.pixel_confusion_csv(test.sample.confusion, classes)} if is_counted else {}
         )
-    if not classes:
+    if not classes or test.split.labels.ndim == 2:
         return nothing
     return {
         "confusion": plots.confusion_csv(test.split.labels, test.predictions.predicted, classes),

@@ -52,7 +52,7 @@ def subsample(split: LabelledSplit, share: float, *, task: Task, seed: int) -> L
     if share >= 1:
         return split
     order = np.random.default_rng(seed).permutation(len(split))
-    if task == "regression":
+    if task in ("regression", "multilabel"):
         return split.take(np.sort(order[: max(2, round(share * len(split)))]))
     kept = []
     for number in np.unique(split.labels):

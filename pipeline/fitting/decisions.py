@@ -12,8 +12,14 @@ import numpy as np
 from icebox.features.errors import IceboxError, suggestion
 from icebox.pipeline.config.decide import Decide
 from icebox.pipeline.data.labelled import LabelledData
-from icebox.pipeline.estimators.decision import OffsetHead, decide, levels
-from icebox.pipeline.evaluation.predictions import Predictions, ScoredSplit, score_head, score_predictions
+from icebox.pipeline.estimators.decision import OffsetHead, ThresholdHead, decide, levels
+from icebox.pipeline.evaluation.predictions import (
+    PLAIN_THRESHOLD,
+    Predictions,
+    ScoredSplit,
+    score_head,
+    score_predictions,
+)
 
 CANDIDATES_MAX = 1000  # thresholds that are tried of one class: the quantiles of all that differ
 FOLDS = 5  # of val, on which offsets must gain that were chosen on the others
@@ -76,6 +82,31 @@ def undecided_tests(head: Any, tests: Mapping[str, ScoredSplit], data: LabelledD
     for name in beside.keys() & tests.keys():
         raise IceboxError(f"split {name}: this name is kept for scores without `decide`; give it another")
     return {name: score_head(head.head, split, data) for name, split in beside.items()}
+
+
+def threshold_head(head: Any, scores: np.ndarray, labels: np.ndarray) -> ThresholdHead:
+    """The fitted head with the thresholds that are best for scores (n, k) of items that it was not fitted on, whose
+    sets of labels are (n, k) of 0 and 1."""
+    plain = PLAIN_THRESHOLD[hasattr(head, "predict_proba")]
+    pairs = zip(scores.T, labels.T.astype(bool), strict=True)
+    return ThresholdHead(head, np.array([best_threshold(column, having, plain=plain) for column, having in pairs]))
+
+
+def best_threshold(scores: np.ndarray, having: np.ndarray, *, plain: float) -> float:
+    """The threshold of scores (n,) above which F1 is largest, halfway between two scores; of equals the nearest to
+    `plain`, which it also is where no item has the label (n,) bool."""
+    if not having.any():
+        return plain
+    order = np.argsort(-scores, kind="stable")
+    ordered, hits = scores[order].astype(np.float64), np.cumsum(having[order])
+    last = np.flatnonzero(np.append(np.diff(ordered) != 0, True))  # of items of one score
+    below = np.append(ordered[last[1:]], ordered[-1] - 1)
+    f1 = 2 * hits[last] / (last + 1 + having.sum())
+    best = np.flatnonzero(f1 >= f1.max() - 1e-12)
+    lowest, highest = below[best], np.nextafter(ordered[last][best], -np.inf)
+    as_good = (lowest <= plain) & (plain <= highest)
+    cuts = np.where(as_good, plain, np.minimum((lowest + highest) / 2, highest))
+    return float(cuts[np.abs(cuts - plain).argmin()])
 
 
 def choose_offsets(

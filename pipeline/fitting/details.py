@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from icebox.pipeline.config.schema import Config, Fit, store_of
-from icebox.pipeline.estimators.decision import OffsetHead
+from icebox.pipeline.estimators.decision import OffsetHead, ThresholdHead
 from icebox.pipeline.fitting.ensemble_selection import SelectedEnsemble
 from icebox.pipeline.fitting.final_fit import FitResult
 
@@ -35,7 +35,10 @@ def selection_details(result: FitResult, fit: Fit, task: str) -> dict[str, Any]:
 
 
 def decisions(head: Any, fit: Fit, classes: Sequence[str]) -> dict[str, Any]:
-    """The aim of a head's decisions and the offset of each class, where it does not take the largest score."""
+    """The aim of a head's decisions and the offset of each class, where it does not take the largest score; of sets of
+    labels the thresholds."""
+    if isinstance(head, ThresholdHead):
+        return {"thresholds": dict(zip(classes, head.thresholds.tolist(), strict=True))}
     if not isinstance(head, OffsetHead):
         return {}
     return {"decide": fit.decide, "offsets": dict(zip(classes, head.offsets.tolist(), strict=True))}

@@ -20,7 +20,7 @@ from icebox.pipeline.fitting import convergence, decisions, path_fitting
 from icebox.pipeline.fitting.candidates import Candidate
 from icebox.pipeline.fitting.convergence import ConvergenceWarnings
 from icebox.pipeline.fitting.head_factory import HeadFactory
-from icebox.pipeline.fitting.search import SearchResult, Trial, search
+from icebox.pipeline.fitting.search import SearchResult, Trial, comparison_pairs, search
 
 Scored = Any  # a ScoredSplit; of a dense task, ScoredPictures
 
@@ -71,7 +71,8 @@ def fit_head(
     try:
         heads = fit_winner(factory, result, data, fit, sample_weighter=sample_weighter)
         val = score_head(result.trials[0].head, data.val, data) if result.chosen_on == "val" and data.val else None
-        seeds = [score_seed(fitted, data, fit, val is not None) for fitted in heads]
+        judge = threshold_scores(factory, result, data, fit, sample_weighter) if data.task == "multilabel" else None
+        seeds = [score_seed(fitted, data, fit, val is not None, judge) for fitted in heads]
         if val is not None and fit.calibrate != "none":
             val = with_probabilities(val, seeds[0].fitted.head, data)
     except ValueError as reason:  # scikit-learn's error, as in the search
@@ -131,8 +132,37 @@ def mean_refit_parameters(trials: Sequence[Trial]) -> dict[str, Any]:
     return {name: round(mean) if isinstance(stopped[0][name], int) else mean for name, mean in means.items()}
 
 
-def score_seed(fitted: FittedHead, data: LabelledData, fit: Fit, val_chose: bool) -> SeedResult:
-    """Calibrate a head and choose its decisions where `fit` says so, and score it."""
+def threshold_scores(
+    factory: HeadFactory, result: SearchResult, data: LabelledData, fit: Fit, sample_weighter: SampleWeighter
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Scores (n, k) and sets (n, k) by which thresholds are chosen where the final heads have seen all items: those of
+    val by the head of the search, or those of folds, each by a head that was fitted on the others. None where each
+    final head chooses by its own scores on val."""
+    if result.chosen_on == "val" and data.val:
+        if fit.refit == "train":
+            return None
+        return score_head(result.trials[0].head, data.val, data).predictions.scores, data.val.labels
+    pairs, _ = comparison_pairs(data, fit)
+    scored = []
+    with threadpool_limits(1), ConvergenceWarnings().recorded():
+        for (on, scored_on), trial in zip(pairs, result.trials, strict=True):
+            build, parameters = factory.with_seed(fit.seed), result.parameters | trial.refit_parameters
+            weights = sample_weighter(on.labels)
+            ((_, head, _),) = path_fitting.fit(build, [parameters], on.features, on.labels, sample_weight=weights)
+            scored.append((score_head(head, scored_on, data).predictions.scores, scored_on.labels))
+    scores, labels = (np.concatenate(parts) for parts in zip(*scored, strict=True))
+    return scores, labels
+
+
+def score_seed(
+    fitted: FittedHead,
+    data: LabelledData,
+    fit: Fit,
+    val_chose: bool,
+    judge: tuple[np.ndarray, np.ndarray] | None = None,
+) -> SeedResult:
+    """Calibrate a head and choose its decisions where `fit` says so, and score it; the thresholds of sets of labels by
+    the scores and sets of `judge`, or by the head's own on val."""
     val_is_unseen = data.val is not None and val_chose and fit.refit == "train"
     val = score_head(fitted.head, data.val, data).scores if val_is_unseen and data.val else None
     if fit.calibrate != "none":
@@ -141,6 +171,11 @@ def score_seed(fitted: FittedHead, data: LabelledData, fit: Fit, val_chose: bool
         fitted = replace(fitted, head=calibrate(fitted.head, data.val, fit.calibrate))
     if fit.decide != ARGMAX:
         fitted = replace(fitted, head=decisions.decided_head(fitted.head, data, fit.decide))
+    if data.task == "multilabel":
+        if judge is None:
+            assert data.val is not None
+            judge = score_head(fitted.head, data.val, data).predictions.scores, data.val.labels
+        fitted = replace(fitted, head=decisions.threshold_head(fitted.head, *judge))
     started_s = time.perf_counter()
     tests = {name: score_head(fitted.head, split, data) for name, split in data.tests.items()}
     return SeedResult(fitted, val, tests, time.perf_counter() - started_s)

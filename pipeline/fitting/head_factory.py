@@ -64,6 +64,8 @@ def create(
     file = plugins.file("icebox.pipeline.heads", entry.family)
     keywords = frozenset(name for name in FilledIn.__annotations__ if plugin_schema.accepts(file, "build", name))
     if task not in (tasks := plugin_schema.head_tasks(entry.family)):
+        if task == "multilabel":
+            raise IceboxError(f"{where}: {plugin_schema.no_sets(entry.family)}")
         kind = "classes" if "classification" in tasks else " and ".join(tasks)
         raise IceboxError(f"{where}: '{entry.family}' is for {kind} only, and the dataset's task is {task}")
     return HeadFactory(plugins.load("icebox.pipeline.heads", entry.family).build, task, keywords, columns, blocks)

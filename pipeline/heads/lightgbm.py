@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from icebox.pipeline.data.on_disk import DiskFeatures, validate_fit_data
-from icebox.pipeline.estimators.classification import class_numbers, of_known_classes
+from icebox.pipeline.estimators.classification import SetClassifier, class_numbers, of_known_classes, set_columns
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
 SEARCH = {"n_estimators": 150, "num_leaves": [7, 24]}  # the grid of an entry without settings
@@ -31,13 +31,13 @@ def build(
     scale: Literal["each", "overall", "l2", "none"] = "none",
     pca: Annotated[int, Ge(1)] | Annotated[float, Gt(0), Lt(1)] | None = None,
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0,
-    task: Literal["classification", "regression"] = "classification",
+    task: Literal["classification", "regression", "multilabel"] = "classification",
 ) -> PreprocessedHead:
     """`n_estimators`: the most trees (for each class); training stops after `early_stopping_round` of them without a
     better val loss. `colsample_bytree`: the share of features that each tree may use, 16 of them at least.
     `num_leaves`: the most leaves of a tree. `learning_rate`: how much each tree adds. `max_bin`: how many bins a
     feature is sorted into. `min_child_samples`: the fewest items of a leaf."""
-    family = BoostedClassifier if task == "classification" else BoostedRegressor
+    family = {"classification": BoostedClassifier, "regression": BoostedRegressor, "multilabel": BoostedSets}[task]
     boosted = family(
         n_estimators=n_estimators,
         num_leaves=num_leaves,
@@ -190,3 +190,57 @@ class BoostedClassifier(ClassifierMixin, Boosted):
         """The most probable class (n,)."""
         predicted: np.ndarray = self.classes_[self.predict_proba(X).argmax(axis=1)]
         return predicted
+
+
+class BoostedSets(SetClassifier):
+    """Sets of labels: trees for each label against the rest, `boosters_`, which stop each for itself; a label that all
+    items have, or none, has no trees and that probability."""
+
+    def __init__(
+        self,
+        *,
+        n_estimators: int = 100,
+        num_leaves: int = 24,
+        learning_rate: float = 0.2,
+        colsample_bytree: float = 0.1,
+        max_bin: int = 63,
+        min_child_samples: int = 5,
+        early_stopping_round: int = 10,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.n_estimators = n_estimators
+        self.num_leaves = num_leaves
+        self.learning_rate = learning_rate
+        self.colsample_bytree = colsample_bytree
+        self.max_bin = max_bin
+        self.min_child_samples = min_child_samples
+        self.early_stopping_round = early_stopping_round
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, val: tuple[Any, Any] | None = None) -> Self:
+        """Fit on features (n, d) and sets (n, k) of 0 and 1; `val` is (features, sets) to stop by."""
+        targets = set_columns(y).astype(np.int8)
+        self.n_labels_ = targets.shape[1]
+        self.n_features_in_ = X.shape[1]
+        self.boosters_ = [
+            BoostedClassifier(**self.get_params()).fit(
+                X, column, sample_weight, None if val is None else (val[0], np.asarray(val[1])[:, label])
+            )
+            if 0 < column.sum() < len(column)
+            else float(column[0])
+            for label, column in enumerate(targets.T)
+        ]
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities (n, k)."""
+        check_is_fitted(self)
+        columns = [
+            np.full(len(X), each) if isinstance(each, float) else each.predict_proba(X)[:, 1] for each in self.boosters_
+        ]
+        return np.column_stack(columns)
+
+    def refit_parameters(self) -> dict[str, Any]:
+        """The number of trees that was best on val, on average over the labels."""
+        stopped = [each.n_trees_ for each in self.boosters_ if not isinstance(each, float) and each.stopped_]
+        return {"n_estimators": max(1, round(float(np.mean(stopped))))} if stopped else {}

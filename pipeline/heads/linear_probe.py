@@ -14,10 +14,22 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from icebox.pipeline.data.on_disk import is_sets
 from icebox.pipeline.estimators import batched_linear, torch_settings
 from icebox.pipeline.estimators.batched_linear import LinearGroup
-from icebox.pipeline.estimators.classification import class_numbers, indicator_columns, log_odds
-from icebox.pipeline.estimators.linear import LinearLogitsClassifier, LinearPath, LinearRegressor
+from icebox.pipeline.estimators.classification import (
+    class_numbers,
+    indicator_columns,
+    log_odds,
+    set_columns,
+    set_log_odds,
+)
+from icebox.pipeline.estimators.linear import (
+    LinearLogitsClassifier,
+    LinearPath,
+    LinearRegressor,
+    LinearSetClassifier,
+)
 from icebox.pipeline.estimators.penalized_linear import FitProblem
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
@@ -39,13 +51,13 @@ def build(
     outputs: Annotated[list[str], MinLen(1)] | None = None,
     columns: dict[str, list[tuple[int, int]]] | None = None,
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0,
-    task: Literal["classification", "regression"] = "classification",
+    task: Literal["classification", "regression", "multilabel"] = "classification",
 ) -> PreprocessedHead:
     """`learning_rate`: the peak of a cosine schedule; Adam. `weight_decay`: strength of the L2 penalty against the
     mean loss. `epochs` are raised where they would be fewer than 300 steps of `batch_size` items. `outputs`: which
     of the store's selected outputs to use, all by default; `columns`, filled in by the stage, are their columns. All
     of them are scaled before; `pca` mixes them, so that they can no longer be told apart."""
-    family = ProbeClassifier if task == "classification" else ProbeRegressor
+    family = {"classification": ProbeClassifier, "regression": ProbeRegressor, "multilabel": SetProbe}[task]
     probe = family(
         learning_rate=learning_rate,
         weight_decay=weight_decay,
@@ -101,7 +113,7 @@ class Probe(LinearPath):
 
         from icebox.features.nn.devices import default_device
 
-        X, y = validate_data(self, X, y, dtype=np.float32)
+        X, y = validate_data(self, X, y, dtype=np.float32, multi_output=is_sets(y))
         weights = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
         problem = self._problem(y, weights)
         heads = [clone(self).set_params(**candidate) for candidate in candidates]
@@ -169,3 +181,16 @@ class ProbeClassifier(LinearLogitsClassifier, Probe):
         else:
             losses = outputs.logsumexp(2) - (outputs * targets[:, None]).sum(2)
         return (losses.sum(1) * weights).mean()
+
+
+class SetProbe(LinearSetClassifier, Probe):
+    """Sets of labels, by the cross-entropy of each label against the rest."""
+
+    def _problem(self, y: np.ndarray, weights: np.ndarray) -> FitProblem:
+        targets = set_columns(y)
+        self.n_labels_ = targets.shape[1]
+        return FitProblem(targets, set_log_odds(targets, weights), curvature=1 / 4)
+
+    def _loss(self, outputs: Any, targets: Any, weights: Any) -> Any:
+        losses = outputs.logaddexp(outputs.new_zeros(())) - outputs * targets[:, None]
+        return (losses.sum((1, 2)) * weights).mean()

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression."""
+"""Multinomial logistic regression; of sets of labels, one of each label against the rest."""
 
 from typing import Annotated, Literal
 
@@ -6,8 +6,14 @@ import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 from scipy.special import expit
 
-from icebox.pipeline.estimators.classification import class_numbers, indicator_columns, log_odds
-from icebox.pipeline.estimators.linear import LinearLogitsClassifier
+from icebox.pipeline.estimators.classification import (
+    class_numbers,
+    indicator_columns,
+    log_odds,
+    set_columns,
+    set_log_odds,
+)
+from icebox.pipeline.estimators.linear import LinearLogitsClassifier, LinearSetClassifier
 from icebox.pipeline.estimators.penalized_linear import FitProblem, PenalizedLinear
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
@@ -21,10 +27,12 @@ def build(
     pca: Annotated[int, Ge(1)] | Annotated[float, Gt(0), Lt(1)] | None = None,
     max_iter: Annotated[int, Ge(1), Le(1_000_000)] = 1000,
     tol: Annotated[float, Gt(0), Lt(1)] = 3e-4,
+    task: Literal["classification", "multilabel"] = "classification",
 ) -> PreprocessedHead:
     """`C`: inverse strength of the L2 penalty. `max_iter`: the most steps of the solver, which ends where no entry of
     the gradient is larger than `tol`."""
-    return PreprocessedHead(LogReg(C=C, max_iter=max_iter, tol=tol), scale=scale, pca=pca)
+    family = LogReg if task == "classification" else SetLogReg
+    return PreprocessedHead(family(C=C, max_iter=max_iter, tol=tol), scale=scale, pca=pca)
 
 
 class LogReg(LinearLogitsClassifier, PenalizedLinear):
@@ -46,3 +54,16 @@ class LogReg(LinearLogitsClassifier, PenalizedLinear):
         exponentials /= sums
         exponentials -= targets
         return losses, exponentials
+
+
+class SetLogReg(LinearSetClassifier, PenalizedLinear):
+    """Reaches for each label the optimum of `sklearn.linear_model.LogisticRegression(C=C)` against all other items."""
+
+    def _problem(self, y: np.ndarray, weights: np.ndarray) -> FitProblem:
+        targets = set_columns(y)
+        self.n_labels_ = targets.shape[1]
+        return FitProblem(targets, set_log_odds(targets, weights), curvature=1 / 4)
+
+    def _losses(self, outputs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        losses = (np.logaddexp(0, outputs) - targets * outputs).sum(axis=0)
+        return losses, expit(outputs) - targets

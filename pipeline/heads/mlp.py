@@ -15,8 +15,9 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from icebox.pipeline.data.on_disk import is_sets
 from icebox.pipeline.estimators import torch_settings
-from icebox.pipeline.estimators.classification import LogitsClassifier, class_numbers
+from icebox.pipeline.estimators.classification import LogitsClassifier, SetLogitsClassifier, class_numbers, set_columns
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
 SEARCH = {
@@ -42,7 +43,7 @@ def build(
     scale: Literal["each", "overall", "l2", "none"] = "each",
     pca: Annotated[int, Ge(1)] | Annotated[float, Gt(0), Lt(1)] | None = None,
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0,
-    task: Literal["classification", "regression"] = "classification",
+    task: Literal["classification", "regression", "multilabel"] = "classification",
 ) -> PreprocessedHead:
     """`layers`: the number of hidden layers, each `hidden` wide. `learning_rate`: the peak of a cosine schedule over
     `epochs` of batches of `batch_size` items; AdamW with `weight_decay`. `dropout`: the share of each hidden layer
@@ -50,7 +51,7 @@ def build(
     Beta distribution by which two items' features and labels are mixed; 0 is none. With a val, training stops after
     `patience` epochs without a better val loss, and the best epoch's weights are kept; `stop_after` stops it at an
     epoch, the schedule unchanged."""
-    family = MLPClassifier if task == "classification" else MLPRegressor
+    family = {"classification": MLPClassifier, "regression": MLPRegressor, "multilabel": SetMLP}[task]
     network = family(
         hidden=hidden,
         layers=layers,
@@ -122,7 +123,7 @@ class MLP(BaseEstimator):
 
         from icebox.features.nn.devices import default_device
 
-        X, y = validate_data(self, X, y, dtype=np.float32)
+        X, y = validate_data(self, X, y, dtype=np.float32, multi_output=is_sets(y))
         weights = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
         self._fit_targets(y)
         device = default_device()
@@ -240,6 +241,28 @@ class MLPClassifier(LogitsClassifier, MLP):
         from torch.nn.functional import cross_entropy
 
         return lambda outputs, targets: cross_entropy(outputs, targets, label_smoothing=smoothing, reduction="none")
+
+    def _logits(self, X: Any) -> np.ndarray:
+        return self._outputs(X)
+
+
+class SetMLP(SetLogitsClassifier, MLP):
+    """Sets of labels, by the cross-entropy of each label against the rest; smoothing moves labels towards 0.5."""
+
+    def _fit_targets(self, y: Any) -> None:
+        self.n_labels_ = set_columns(y).shape[1]
+
+    def _targets(self, y: Any) -> np.ndarray:
+        return set_columns(y).astype(np.float32)
+
+    def _loss(self, smoothing: float) -> Callable[[Any, Any], Any]:
+        from torch.nn.functional import binary_cross_entropy_with_logits
+
+        def loss(outputs: Any, targets: Any) -> Any:
+            smoothed = targets * (1 - smoothing) + smoothing / 2
+            return binary_cross_entropy_with_logits(outputs, smoothed, reduction="none").sum(1)
+
+        return loss
 
     def _logits(self, X: Any) -> np.ndarray:
         return self._outputs(X)

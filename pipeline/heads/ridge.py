@@ -13,9 +13,9 @@ from sklearn.base import clone
 from sklearn.utils.validation import _check_sample_weight
 
 from icebox.pipeline.data.on_disk import validate_fit_data
-from icebox.pipeline.estimators.classification import class_numbers, indicator_columns
+from icebox.pipeline.estimators.classification import class_numbers, indicator_columns, set_columns
 from icebox.pipeline.estimators.covariance import eigendecompose, row_blocks
-from icebox.pipeline.estimators.linear import LinearMarginClassifier, LinearPath, LinearRegressor
+from icebox.pipeline.estimators.linear import LinearMarginClassifier, LinearPath, LinearRegressor, LinearSetMargins
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
 SEARCH = {
@@ -30,10 +30,10 @@ def build(
     alpha: Annotated[float, Gt(0), Le(10**12)] = 1.0,
     scale: Literal["each", "overall", "l2", "none"] = "each",
     pca: Annotated[int, Ge(1)] | Annotated[float, Gt(0), Lt(1)] | None = None,
-    task: Literal["classification", "regression"] = "classification",
+    task: Literal["classification", "regression", "multilabel"] = "classification",
 ) -> PreprocessedHead:
     """`alpha`: strength of the L2 penalty, against the sum of squared errors."""
-    family = RidgeClassifier if task == "classification" else RidgeRegressor
+    family = {"classification": RidgeClassifier, "regression": RidgeRegressor, "multilabel": RidgeSets}[task]
     return PreprocessedHead(family(alpha=alpha), scale=scale, pca=pca)
 
 
@@ -86,3 +86,12 @@ class RidgeClassifier(LinearMarginClassifier, Ridge):
     def _targets(self, y: np.ndarray) -> np.ndarray:
         self.classes_, numbers = class_numbers(y)
         return 2 * indicator_columns(numbers, len(self.classes_)) - 1
+
+
+class RidgeSets(LinearSetMargins, Ridge):
+    """For each label the margins of `sklearn.linear_model.RidgeClassifier` against all other items."""
+
+    def _targets(self, y: np.ndarray) -> np.ndarray:
+        targets = set_columns(y)
+        self.classes_ = np.arange(targets.shape[1])
+        return 2 * targets - 1

@@ -103,6 +103,14 @@ class FittedClassifier(ClassifierMixin, FittedHead):
         return np.concatenate([each.scores for each in self._answers(X)])
 
 
+class FittedSets(FittedClassifier):
+    """A fitted head that predicts sets of labels."""
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Which labels each item has (n, k), 0 or 1."""
+        return np.concatenate([each.predicted for each in self._answers(X)]).astype(np.int8)
+
+
 def refuse(item: NewItem, error: IceboxError) -> None:
     """Raise the error of an item that can't be read, with the item's name."""
     raise error if item.place in str(error) else error.at(item.place)
@@ -118,6 +126,10 @@ def load(head: str, *, project: Path | str = ".", trust: bool = False) -> Fitted
     classifier = FittedClassifier(head, project=folder, trust=trust)
     if classifier.bundle_.task == "classification":
         return classifier
+    if classifier.bundle_.task == "multilabel":
+        sets = FittedSets(head, project=folder, trust=trust)
+        sets._open()
+        return sets
     regressor = FittedRegressor(head, project=folder, trust=trust)
     regressor._open()
     return regressor

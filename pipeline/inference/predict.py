@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from icebox.features import fingerprint
+from icebox.features import fingerprint, label_sets
 from icebox.features.abc.backbone import Backbone
 from icebox.features.abc.dataset import Content, Pair
 from icebox.features.errors import IceboxError, ItemError, located
@@ -264,7 +264,7 @@ def own_files(opened: Bundle) -> list[Path]:
 def columns(opened: Bundle, *, sets: bool = False) -> Columns:
     """The columns of a table of predictions, with or without one of sets."""
     kind = "p" if hasattr(opened.head, "predict_proba") else "score"
-    answers: dict[str, type[str] | type[float]] = {"label": str if opened.task == "classification" else float}
+    answers: dict[str, type[str] | type[float]] = {"label": float if opened.task == "regression" else str}
     if sets:
         answers[SET] = str
     return {"id": str, "input": str, **answers, **{f"{kind}_{name}": float for name in opened.classes}}
@@ -283,14 +283,23 @@ def rows(
         yield {
             item_id: printable(item.item_id),
             shown_as: printable(shown),
-            label: opened.classes[answer] if opened.classes else float(answer),
+            label: worded(opened, answer),
             **({} if members is None else {SET: json.dumps(chosen, ensure_ascii=False)}),
             **dict(zip(scores, map(float, values), strict=True)),
         }
 
 
+def worded(opened: Bundle, answer: Any) -> Cell:
+    """An item's answer as a cell: a class, a value, or a set of labels as `icebox.features.label_sets` writes it."""
+    if opened.task == "multilabel":
+        return label_sets.join(opened.classes[number] for number in np.flatnonzero(answer).tolist())
+    return opened.classes[answer] if opened.classes else float(answer)
+
+
 def answer(opened: Bundle, batch: Batch) -> Predictions:
-    """A head's answers for a batch: classes and their scores, or values."""
+    """A head's answers for a batch: classes and their scores, or values, or sets of labels and the labels' scores."""
+    if opened.task == "multilabel":
+        return predictions.predict_sets(opened.head, batch.features)
     if opened.task == "regression":
         values = np.asarray(opened.head.predict(batch.features), np.float64)
         return Predictions(values, np.empty((len(values), 0)), has_probabilities=False)

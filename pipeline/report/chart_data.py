@@ -21,7 +21,7 @@ def collect(section: DatasetSection) -> dict[str, Any]:
     return {
         "score": f"test {section.metric.title}",
         "regression": section.is_regression,
-        "classes": [] if section.is_dense else section.classes,
+        "classes": [] if section.is_dense or section.has_sets else section.classes,
         "items": shown_items(section, neighbors),
         "neighbors": neighbors,
         "heads": {
@@ -71,8 +71,7 @@ def shown_items(
 def item_record(section: DatasetSection, item_id: str, thumbnail: Thumbnail) -> dict[str, Any]:
     """Label, split, and image or text of an item."""
     row = section.items.get(item_id)
-    label = row.label if row and not section.is_dense else ""
-    record: dict[str, Any] = {"label": label, "split": row.split if row else ""}
+    record: dict[str, Any] = {"label": section.label_of_item(item_id), "split": row.split if row else ""}
     if thumbnail.image:
         record |= {"image": thumbnail.image, "width": thumbnail.width, "height": thumbnail.height}
     if thumbnail.text:
@@ -88,7 +87,7 @@ def map_points(section: DatasetSection, store: str) -> dict[str, Any]:
     pairs = (
         {item_id: answered.label_and_prediction(i) for i, item_id in enumerate(answered.item_ids)} if answered else {}
     )
-    labels = {} if section.is_dense else {item_id: row.label for item_id, row in section.items.items()}
+    labels = {} if section.is_dense else {item_id: section.label_of_item(item_id) for item_id in section.items}
     labels |= {item_id: label for item_id, (label, _) in pairs.items()}
     return {
         "ids": feature_map.item_ids,

@@ -25,6 +25,7 @@ from icebox.pipeline.comparison.slices import Slice
 from icebox.pipeline.comparison.statistics import FoldComparison, Interval
 from icebox.pipeline.comparison.test_predictions import (
     ClassificationPredictions,
+    LabelSetPredictions,
     RegressionPredictions,
     SplitPredictions,
 )
@@ -94,6 +95,12 @@ class HeadRow:
         """The predictions for test, of a regression."""
         test = self.predictions.get("test")
         return test if isinstance(test, RegressionPredictions) else None
+
+    @property
+    def label_sets(self) -> LabelSetPredictions | None:
+        """The predictions for test, of a head of sets of labels."""
+        test = self.predictions.get("test")
+        return test if isinstance(test, LabelSetPredictions) else None
 
     @property
     def confusion_pairs(self) -> list[dict[str, Any]]:
@@ -171,7 +178,7 @@ def dense_details(test: SplitPredictions | None, store: str, thumbnails: Thumbna
 
 def scores_by_class(test: SplitPredictions | None, groups: Mapping[str, str]) -> list[dict[str, Any]]:
     """The scores of each class on test, of a classifier whose predictions are here."""
-    if not isinstance(test, ClassificationPredictions):
+    if not isinstance(test, ClassificationPredictions | LabelSetPredictions):
         return []
     return significance.class_scores(test, bootstrap.units_of(test.item_ids, groups))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from icebox.features import label_sets
 from icebox.features.manifest import manifest
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.manifest.validation import DENSE_TASKS
@@ -23,6 +24,7 @@ from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
 from icebox.pipeline.comparison.test_predictions import (
     ClassificationPredictions,
     ConstantBaseline,
+    LabelSetPredictions,
     SplitPredictions,
 )
 from icebox.pipeline.config import plugin_schema
@@ -79,6 +81,16 @@ class DatasetSection:
     def is_dense(self) -> bool:
         """Whether masks or boxes are predicted: the manifest's labels are then hashes of them."""
         return self.metric.task in DENSE_TASKS
+
+    @property
+    def has_sets(self) -> bool:
+        """Whether sets of labels are predicted."""
+        return self.metric.task == "multilabel"
+
+    def label_of_item(self, item_id: str) -> str:
+        """An item's label by the manifest, a set in words; "" where it is the hash of a mask or boxes, or unknown."""
+        label = "" if self.is_dense or item_id not in self.items else self.items[item_id].label
+        return label_sets.in_words(label_sets.split(label)) if self.has_sets and label else label
 
     @property
     def is_regression(self) -> bool:
@@ -151,7 +163,7 @@ def collect_dataset(config: Config, name: str, entries: list[LeaderboardEntry]) 
             {head: entry.parameters for head, entry in config.heads.items()},
             fits=lambda head, name, value: plugin_schema.fits_head(config.heads[head].family, name, value),
         ),
-        cautions=cautions.of_winner(best.entry, best.interval, best.classification),
+        cautions=cautions.of_winner(best.entry, best.interval, best.classification or best.label_sets),
         findings=findings.read(name),
     )
 
@@ -163,6 +175,8 @@ def class_names(
     if regression:
         return []
     if isinstance(predictions, DensePredictions):  # in the manifest, labels are targets' hashes
+        return predictions.classes
+    if isinstance(predictions, LabelSetPredictions):
         return predictions.classes
     stored = predictions.classes if isinstance(predictions, ClassificationPredictions) else []
     return sorted({row.label for row in items.values()}) or stored

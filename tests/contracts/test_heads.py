@@ -89,9 +89,7 @@ def test_the_same_seed_gives_the_same_head_even_when_fits_run_side_by_side(name)
         np.testing.assert_array_equal(scores[0], other)
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in HEADS if plugin_schema.accepts(plugins.file("icebox.pipeline.heads", n), "build", "task")]
-)
+@pytest.mark.parametrize("name", [n for n in HEADS if "regression" in plugin_schema.head_tasks(n)])
 def test_of_values_it_learns_what_is_easy(name):
     random = np.random.default_rng(0)
     X = random.normal(size=(400, 4)).astype(np.float32)
@@ -118,3 +116,68 @@ def test_its_file_says_whether_it_has_probabilities(name):
     X, y = blobs(2)
     head = plugins.load("icebox.pipeline.heads", name).build(**SMALL.get(name, {})).fit(X, y)
     assert plugin_schema.gives_probabilities(name) == hasattr(head, "predict_proba")
+
+
+FOR_SETS = {"linear_probe": {"learning_rate": 0.03}}  # few items, few steps
+SETS = [name for name in HEADS if "multilabel" in plugin_schema.head_tasks(name)]
+
+
+def sets_of_labels(n: int = 240):
+    """Three labels of several items each, and one that hardly any item has."""
+    random = np.random.default_rng(0)
+    X = random.normal(size=(n, 6)).astype(np.float32)
+    return X, np.column_stack([X[:, 0] > 0, X[:, 1] > 0.5, X[:, 2] > -0.5, np.arange(n) < 2]).astype(np.int8)
+
+
+def set_head(name, X, y, **fit_params):
+    build = partial(plugins.load("icebox.pipeline.heads", name).build, task="multilabel", **FOR_SETS.get(name, {}))
+    accepted = {key: value for key, value in fit_params.items() if key in fit_keywords(build())}
+    return build().fit(X, y, **accepted)
+
+
+def set_scores(head, X):
+    return head.predict_proba(X) if hasattr(head, "predict_proba") else head.decision_function(X)
+
+
+def test_the_heads_for_sets_of_labels_are_those_of_the_docs():
+    assert SETS == ["knn", "lightgbm", "linear_probe", "logreg", "mlp", "ridge"]
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_of_sets_it_learns_each_label_for_itself_and_survives_being_saved(name, tmp_path):
+    X, y = sets_of_labels()
+    head = set_head(name, X, y)
+    scores, predicted = set_scores(head, X), head.predict(X)
+    assert scores.shape == predicted.shape == y.shape
+    assert set(np.unique(predicted)) <= {0, 1}
+    assert ((predicted == y).mean(axis=0)[:3] > 0.85).all()
+    if hasattr(head, "predict_proba"):
+        assert ((scores >= 0) & (scores <= 1)).all()
+        assert not np.allclose(scores.sum(axis=1), 1)
+    assert head.classes_.tolist() == [0, 1, 2, 3]
+    joblib.dump(head, tmp_path / "head")
+    np.testing.assert_array_equal(set_scores(joblib.load(tmp_path / "head"), X), scores)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_of_sets_it_takes_labels_that_all_items_have_or_none(name):
+    X, y = sets_of_labels()
+    y[:, 3], y[:, 2] = 0, 1
+    predicted = set_head(name, X, y).predict(X)
+    assert (predicted[:, 3] == 0).all()
+    assert (predicted[:, 2] == 1).all()
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_of_sets_it_takes_the_weights_and_the_val_that_it_says_it_takes(name):
+    X, y = sets_of_labels()
+    head = set_head(name, X, y, sample_weight=np.where(y[:, 0], 2.0, 1.0), val=(X[:50], y[:50]))
+    if hasattr(head, "refit_parameters"):
+        again = plugins.load("icebox.pipeline.heads", name).build(task="multilabel", **head.refit_parameters())
+        assert again.fit(X, y).predict(X).shape == y.shape
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_of_sets_the_same_seed_gives_the_same_head(name):
+    X, y = sets_of_labels()
+    np.testing.assert_array_equal(set_scores(set_head(name, X, y), X), set_scores(set_head(name, X, y), X))

@@ -13,7 +13,7 @@ import pytest
 from icebox.features.errors import IceboxError
 from icebox.pipeline.comparison import cautions, statistics
 from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
-from icebox.pipeline.comparison.test_predictions import ClassificationPredictions
+from icebox.pipeline.comparison.test_predictions import ClassificationPredictions, LabelSetPredictions
 from icebox.pipeline.evaluation.metrics import METRICS
 from icebox.pipeline.project import paths
 
@@ -213,3 +213,15 @@ def test_test_sets_that_lie_elsewhere_are_told():
     path.write_text('{"apart": 3}')
     with pytest.raises(IceboxError, match=r"damaged .*; run: dvc repro -f look@d-net"):
         list(cautions.elsewhere("d-net"))
+
+
+def test_labels_that_are_hardly_ranked_or_rare_are_told():
+    random = np.random.default_rng(0)
+    labels = random.random((100, 4)) < [0.4, 0.4, 0.03, 0.9]
+    scores = np.column_stack([labels[:, 0] + random.normal(0, 0.1, 100), random.random((100, 3))])
+    predictions = LabelSetPredictions(list("abcd"), [f"i{i}" for i in range(100)], labels, scores > 0.5, scores)
+    weak, rare = cautions.weak_labels(predictions, entry(0.9, 0.9, "mean_ap"))
+    assert "“b” 0." in weak
+    assert "“d” 0." in weak
+    assert "“a”" not in weak + rare
+    assert "“c” (" in rare

@@ -129,3 +129,33 @@ def test_a_probability_of_zero_costs_as_much_as_when_the_head_gave_it(tmp_path: 
     pq.write_table(pa.table(columns), tmp_path / "h.parquet")
     sample = test_predictions.read(tmp_path / "h.parquet")["test"].sample
     assert METRICS["log_loss"].function(sample) == pytest.approx(metrics.log_loss([0, 1], [[1.0, 0.0], [1.0, 0.0]]))
+
+
+def sets(labels: list[list[int]], scores: list[list[float]]) -> test_predictions.LabelSetPredictions:
+    values = np.array(scores)
+    ids = [f"i{i}" for i in range(len(labels))]
+    names = [f"l{i}" for i in range(values.shape[1])]
+    return test_predictions.LabelSetPredictions(names, ids, np.array(labels, bool), values > 0.5, values)
+
+
+def test_mistakes_of_sets_are_the_items_with_most_wrong_labels_and_are_told_in_words():
+    answers = sets([[1, 0], [1, 1], [0, 1]], [[0.9, 0.1], [0.4, 0.9], [0.9, 0.2]])
+    assert answers.mistakes(5) == [2, 1]
+    assert answers.severity.tolist() == [0, 1, 2]
+    assert answers.label_and_prediction(1) == ("l0, l1", "l1")
+    assert sets([[0, 0]], [[0.1, 0.2]]).label_and_prediction(0) == ("(none)", "(none)")
+    assert answers.take(np.array([2])).item_ids == ["i2"]
+
+
+def test_the_floor_of_sets_is_the_best_constant_set_or_the_labels_shares():
+    answers = sets([[1, 0, 0], [1, 1, 0], [1, 0, 0], [0, 0, 1]], [[0.9, 0.1, 0.2]] * 4)
+
+    def floor(name: str):
+        return test_predictions.constant_baseline(answers.sample, answers.classes, METRICS[name])
+
+    assert floor("exact_match") == ("l0", 0.5)  # the commonest set, of two items
+    assert floor("mean_ap") == ("the labels' shares", pytest.approx((3 / 4 + 1 / 4 + 1 / 4) / 3))
+    assert floor("label_f1_micro") == ("l0", pytest.approx(2 * 3 / (4 + 5)))
+    macro = floor("label_f1_macro")
+    assert macro.prediction == "l0, l1, l2"
+    assert macro.score == pytest.approx((6 / 7 + 2 / 5 + 2 / 5) / 3)

@@ -23,7 +23,7 @@ from icebox.features.nn.image_backbone import DECODES, FAST, ImageBackbone
 from icebox.features.nn.layer_outputs import LAST
 from icebox.features.nn.output_names import holds_map
 from icebox.features.nn.transfer import plain_state
-from icebox.features.weights import archives, checkpoints, project_code
+from icebox.features.weights import archives, checkpoints, matching, project_code
 
 VERSION = 1
 DEFAULT_OUTPUTS = (LAST,)
@@ -110,7 +110,7 @@ def read_weights(
     path: Path, network: nn.Module, build: str, classifier: str | None, sha256: str | None
 ) -> dict[str, Tensor]:
     """The network's parameters from a file, without those of its classifier."""
-    if not path.name.endswith(checkpoints.SUFFIXES) or not path.is_file():
+    if not path.is_file():
         raise IceboxError(
             f"weights: expected '{RANDOM}' or a file ({', '.join(checkpoints.SUFFIXES)}), found no such file {path} "
             f"(looked in {Path.cwd()})"
@@ -119,10 +119,9 @@ def read_weights(
     if sha256 is None:
         logger.warning("%s: not pinned; to pin it, set\n    sha256: %s", path.name, digest)
     expected = network.state_dict()
-    stored = checkpoints.without_prefix(checkpoints.read_tensors(path), expected.keys(), path.name)
-    if classifier:
-        stored = {name: tensor for name, tensor in stored.items() if not name.startswith(f"{classifier}.")}
-    return checkpoints.match_to_network(stored, expected, f"weights: {path} does not fit the network of {build}")
+    where = f"weights: {path} does not fit the network of {build}"
+    left_out = (f"{classifier}.",) if classifier else ()
+    return matching.fit(checkpoints.read_tensors(path), expected, path.name, where, without=left_out)
 
 
 def make_network(folder: Path, settings: Mapping[str, Any]) -> nn.Module:

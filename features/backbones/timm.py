@@ -62,7 +62,7 @@ def fetch(
         if config is None or sha256 is not None:
             raise IceboxError("`weights: random` needs `model`, and has no file for `sha256` to pin")
         tensors = timm_models.draw(config, seed).state_dict()
-    elif weights.endswith(checkpoints.SUFFIXES) and not Path(weights).is_dir():
+    elif Path(weights).is_file() or (weights.endswith(checkpoints.SUFFIXES) and not Path(weights).is_dir()):
         if config is None:
             raise IceboxError(f"weights: {weights} is a file: it needs `model`, one of timm.list_models()")
         tensors = timm_models.converted(config, read_file(Path(weights), sha256), Path(weights).name)

@@ -76,10 +76,9 @@ def fetch(
         network = torchvision_models.build_empty(model, steps)
         classifier = torchvision_models.remove_classifier(network)
         expected = network.state_dict()
-        stored = torchvision_models.without_classifier(
-            checkpoints.read_tensors(path), classifier, expected.keys(), path.name
-        )
-        tensors = checkpoints.match_to_network(stored, expected, f"weights: {path} does not fit torchvision's {model}")
+        where = f"weights: {path} does not fit torchvision's {model}"
+        stored = checkpoints.read_tensors(path)
+        tensors = torchvision_models.fitted(stored, classifier, expected, path.name, where)
     folder.mkdir(parents=True, exist_ok=True)
     safetensors.torch.save_file(tensors, folder / WEIGHTS_FILE)
     write_settings(folder, {"model": model, "preprocess": steps})
@@ -109,7 +108,7 @@ def locate_weights(weights: str, published: Mapping[str, Any]) -> Path:
     if weights in published:
         return checkpoints.download(published[weights].url)
     path = Path(weights)
-    if not path.name.endswith(checkpoints.SUFFIXES):
+    if not path.name.endswith(checkpoints.SUFFIXES) and not path.is_file():
         raise IceboxError(
             f"weights: expected '{RANDOM}', a file ({', '.join(checkpoints.SUFFIXES)}) or published "
             f"weights, found '{weights}'; {suggestion(weights, list(published))}"

@@ -1,12 +1,13 @@
-"""Read weights files, from disk or the network, into named tensors, and match these to a network."""
+"""Read weights files, from disk or the network, into named tensors."""
 
 import logging
 import re
 from argparse import Namespace
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from http.client import HTTPException
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 from urllib.error import HTTPError
 
@@ -24,10 +25,9 @@ SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".pth.tar", SAFETENSORS, ".th")
 # teacher, which DINO and others go on with.
 WRAPPERS = (
     "state_dict", "model_state_dict", "model", "teacher", "student", "target_encoder", "encoder", "backbone", "net",
-    "network", "module",
+    "network", "module", "ema", "model_ema", "state_dict_ema",
 )  # fmt: skip
 PREFIXES = ("module.", "_orig_mod.", "model.")  # left by DataParallel, torch.compile, Lightning
-PREFERRED = ("teacher", "encoder_q", "query", "online")  # the one to take of twin networks, by a part of its prefix
 # Arguments and scores of a training script, which hold no code; torch would refuse the whole file for them.
 HARMLESS: list[Any] = [
     Namespace,
@@ -35,7 +35,7 @@ HARMLESS: list[Any] = [
     *(type(np.dtype(kind)) for kind in "?bBhHiIlLqQefd"),
     *((np._core.multiarray.scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),  # type: ignore[attr-defined]
 ]
-COUNTER = ".num_batches_tracked"
+OBJECTS_MAX = 50  # kinds of Python objects in one file
 OBJECT = re.compile(r"(?:Unsupported global: GLOBAL|global:?) (\S+)")  # in torch's message
 NAMED_AT_MOST = 5
 logger = logging.getLogger("icebox")
@@ -82,103 +82,101 @@ def refuse_other_sha256(path: Path, sha256: str, expected: str | None) -> str:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The named tensors in a `.safetensors` or, of any other ending, PyTorch file. Runs no code that the file may hold.
+    """The named tensors in a file of safetensors or of PyTorch, whatever its ending. Runs no code that it may hold.
 
     Raises IceboxError for a damaged file and for one that holds a pickled model instead of its tensors.
     """
+    objects: list[str] = []
     try:
-        if path.suffix == SAFETENSORS:
-            content: object = safetensors.torch.load_file(path)
-        else:
-            with torch.serialization.safe_globals(HARMLESS):
-                content = torch.load(path, map_location="cpu", weights_only=True)
+        content = safetensors.torch.load_file(path) if is_safetensors(path) else load_pickle(path, objects)
     except Exception as error:  # a damaged file of the old format raises anything: struct.error, IndexError, …
         line = (str(error).strip().splitlines() or [""])[0]
         if code := OBJECT.search(str(error)):
-            raise IceboxError(
-                f"weights: {path} holds Python objects ({code[1]}), which may run code; expected tensors only: "
-                "save `model.state_dict()`"
-            ) from error
+            raise objects_error(path, [code[1]]) from error
         if "TorchScript" in line:
             line = "a TorchScript archive; save `model.state_dict()`"
         reason = f"{type(error).__name__}: {line}" if "Weights only" not in line else "no whole pickle of tensors"
         raise IceboxError(f"weights: {path} can't be read ({reason}); {advice_for(path)}") from error
-    return unwrap(content, path)
+    try:
+        tensors = unwrap(content, path)
+    except IceboxError as error:
+        raise (objects_error(path, objects) if objects else error) from error
+    if objects:
+        logger.info("%s: left out are Python objects, not read: %s", path.name, first_names(objects))
+    return tensors
+
+
+def objects_error(path: Path, names: Iterable[str]) -> IceboxError:
+    """The error for a file of Python objects in place of tensors."""
+    return IceboxError(
+        f"weights: {path} holds Python objects ({first_names(names)}), which may run code; expected tensors only: "
+        "save `model.state_dict()`"
+    )
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file is one of safetensors: by its ending, or by the JSON behind the eight bytes of its length."""
+    if path.suffix == SAFETENSORS:
+        return True
+    with path.open("rb") as stream:
+        return stream.read(10)[8:] == b'{"'
+
+
+def load_pickle(path: Path, objects: list[str]) -> Any:
+    """The content of a file of torch.save, by torch's reader of weights only.
+
+    Python objects beside the tensors, such as a Lightning checkpoint's hyperparameters, become empty: no code of theirs
+    is imported or run. Their names are added to `objects`. Raises for those of Python itself, which no training leaves.
+    """
+    while True:
+        empty = [(type("Empty", (Empty,), {}), name) for name in objects]
+        try:
+            with torch.serialization.safe_globals([*HARMLESS, *empty]):
+                return torch.load(path, map_location="cpu", weights_only=True)
+        except UnpicklingError as error:
+            name = OBJECT.search(str(error))
+            if name is None or "." not in name[1] or name[1] in objects or len(objects) == OBJECTS_MAX:
+                raise
+            objects.append(name[1])
+
+
+class Empty:
+    """Stands for a Python object of a file: torch fills the mapping that it makes in the object's place."""
+
+    def __new__(cls, *_args: Any) -> Any:  # not an Empty: torch's reader fills no mappings but Python's own
+        """An empty mapping."""
+        return OrderedDict()
 
 
 def unwrap(content: object, path: Path) -> dict[str, Tensor]:
-    """Take the tensors out of wrappers: `{"state_dict": {"module.conv.weight": …}}` → `{"conv.weight": …}`."""
-    while isinstance(content, Mapping) and (
-        inner := [key for key in WRAPPERS if isinstance(content.get(key), Mapping)]
-    ):
+    """Take the tensors out of wrappers: `{"state_dict": {"module.conv.weight": …}}` → `{"conv.weight": …}`.
+
+    Under other keys than WRAPPERS their names begin with these: `generator.conv.weight`.
+    """
+    while isinstance(content, Mapping) and (inner := [key for key in WRAPPERS if flat(content.get(key))]):
         if len(inner) > 1:
             logger.info("%s: taken is '%s', not %s", path.name, inner[0], ", ".join(f"'{key}'" for key in inner[1:]))
         content = content[inner[0]]
-    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        content_names = (
-            ", ".join(map(str, list(content)[:NAMED_AT_MOST])) if isinstance(content, Mapping) else type(content)
-        )
+    tensors = flat(content) if isinstance(content, Mapping) else {}
+    if not tensors:
+        content_names = first_names(map(str, content)) if isinstance(content, Mapping) else type(content)
         raise IceboxError(f"weights: {path}: expected named tensors, perhaps under {WRAPPERS}; found {content_names}")
-    tensors: dict[str, Tensor] = dict(content)
     while prefix := next((p for p in PREFIXES if all(key.startswith(p) for key in tensors)), ""):
         tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
     return tensors
 
 
-def without_prefix(tensors: Mapping[str, Tensor], expected: Collection[str], name: str) -> dict[str, Tensor]:
-    """The tensors under the prefix (`encoder_q.`, `model.backbone.`) that all names of `expected` have in common there.
-
-    What lies beside them, such as a second network or a loss, is left out and told; `name` is the file's. Of several
-    such prefixes the one of PREFERRED is taken. The tensors as they are where all or most names have no prefix.
-    Raises IceboxError for several that nothing chooses from.
-    """
-    needed = {key for key in expected if not key.endswith(COUNTER)}
-    found: Counter[str] = Counter()
-    for key in tensors:
-        parts = key.split(".")
-        for depth in range(len(parts)):
-            if ".".join(parts[depth:]) in needed:
-                found["".join(f"{part}." for part in parts[:depth])] += 1
-    whole = [prefix for prefix, count in found.items() if count == len(needed)]
-    if "" in whole or not found:
-        return dict(tensors)
-    best = whole[:1] or [max(found, key=lambda prefix: (found[prefix], prefix == ""))]
-    if len(whole) > 1:
-        best = [prefix for word in PREFERRED for prefix in whole if word in prefix]
-    if not best:
-        raise IceboxError(
-            f"weights: {name} holds this network {len(whole)} times, under {', '.join(whole)}; save the one you mean"
-        )
-    prefix = best[0]
-    taken = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-    if prefix:
-        others = first_names(dict.fromkeys(key.split(".")[0] for key in tensors if not key.startswith(prefix)))
-        logger.info("%s: taken are the tensors under '%s'%s", name, prefix, others and f", not {others}")
-    return taken
-
-
-def match_to_network(loaded: Mapping[str, Tensor], expected: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """The loaded tensors in the order and the dtypes of `expected`, the network's own.
-
-    Raises IceboxError, which begins with `where`, unless names and shapes are those expected. Only batch norm's step
-    counters may be missing: files older than PyTorch 0.4.1 lack them, and features need none.
-    """
-    counters = {key: torch.zeros((), dtype=torch.int64) for key in expected if key.endswith(COUNTER)}
-    tensors = {**counters, **loaded}
-    mismatches = {
-        "missing": [key for key in expected if key not in tensors],
-        "unexpected": [key for key in tensors if key not in expected],
-        "of another shape": [
-            f"{key} (expected {tuple(value.shape)}, found {tuple(tensors[key].shape)})"
-            for key, value in expected.items()
-            if key in tensors and tensors[key].shape != value.shape
-        ],
-    }
-    if any(mismatches.values()):
-        raise IceboxError(
-            f"{where}: " + "; ".join(f"{problem}: {first_names(keys)}" for problem, keys in mismatches.items() if keys)
-        )
-    return {key: tensors[key].to(value.dtype).contiguous() for key, value in expected.items()}
+def flat(content: object, before: str = "") -> dict[str, Tensor]:
+    """{name: tensor} of all tensors in mappings of mappings; none of what is no mapping, or no tensor."""
+    if not isinstance(content, Mapping):
+        return {}
+    tensors: dict[str, Tensor] = {}
+    for key, value in content.items():
+        if isinstance(key, str) and isinstance(value, Tensor):
+            tensors[f"{before}{key}"] = value
+        elif isinstance(key, str):
+            tensors |= flat(value, f"{before}{key}.")
+    return tensors
 
 
 def first_names(keys: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ A description is {"architecture", "arguments" (of timm.create_model), "pretraine
 """
 
 import importlib.util
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from icebox.features.compat import allow_mismatched_torchvision
 from icebox.features.errors import IceboxError, suggestion
 from icebox.features.images.framing import CENTER, CROP_MODES
 from icebox.features.json_files import one_line, read_json
-from icebox.features.weights import checkpoints
+from icebox.features.weights import checkpoints, matching
 
 CONFIG_FILE = "config.json"
 # Of a network's pretrained_cfg, what building it and preparing its pictures depends on.
@@ -29,6 +30,7 @@ OWN_ARGUMENTS = {  # arguments of create_model that Icebox decides
 INTERPOLATIONS = ("bilinear", "bicubic")
 FAILURES = (RuntimeError, TypeError, ValueError, AssertionError, AttributeError, KeyError, IndexError)
 Description = Mapping[str, Any]
+logger = logging.getLogger("icebox")
 
 
 def library() -> Any:
@@ -186,34 +188,41 @@ def converted(config: Description, stored: Mapping[str, Tensor], name: str) -> d
     `name` is the file's. Raises IceboxError where they don't fit.
     """
     expected = draw(config, 0).state_dict()
-    own = without_classifier(config, checkpoints.without_prefix(stored, expected, name), expected)
+    own = matching.take(stored, expected, name, without=classifier_places(config))
     for classes, tensors in candidates(config, stored, own, expected):
         try:
             loaded, again = (draw(config, seed, classes=classes, tensors=tensors).state_dict() for seed in (0, 1))
         except FAILURES:
             continue
         if all(torch.equal(loaded[key], again[key]) for key in expected):  # else the checkpoint lacks some, unmissed
+            if tensors is own:
+                matching.tell(name, stored, own)
+            else:
+                logger.info(
+                    "%s: taken as timm translates it: %d of its names, %d of the network's own",
+                    name,
+                    len(tensors),
+                    len(expected),
+                )
             return {key: loaded[key].contiguous() for key in expected}
     where = f"weights: {name} does not fit timm's {config['architecture']}"
-    return checkpoints.match_to_network(own, expected, where)
+    return matching.match_to_network(own, expected, where)
 
 
-def without_classifier(
-    config: Description, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """The tensors but those in the place of the classifier, whatever layers that has."""
+def classifier_places(config: Description) -> tuple[str, ...]:
+    """What the names of the classifier's parameters begin with, whatever layers it has."""
     names = config["pretrained_cfg"]["classifier"] or ()
-    places = tuple(f"{place}." for place in ([names] if isinstance(names, str) else names))
-    return {key: value for key, value in tensors.items() if key in expected or not key.startswith(places)}
+    return tuple(f"{place}." for place in ([names] if isinstance(names, str) else names))
 
 
 def candidates(
     config: Description, stored: Mapping[str, Tensor], own: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
     """Numbers of classes and tensors with which timm may be able to load the network, the likeliest first."""
-    if own.keys() >= {key for key in expected if not key.endswith(checkpoints.COUNTER)}:
+    if own.keys() >= {key for key in expected if not key.endswith(matching.COUNTER)}:
         yield 0, own
         return
-    yield 0, without_classifier(config, stored, expected)
+    places = classifier_places(config)
+    yield 0, {key: value for key, value in stored.items() if key in expected or not key.startswith(places)}
     rows = dict.fromkeys(len(value) for key, value in stored.items() if key.endswith("weight") and value.ndim == 2)
     yield from ((count, stored) for count in [*rows][-2:])

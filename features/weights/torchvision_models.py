@@ -1,7 +1,7 @@
 """torchvision's classification networks: names, published weights, and removal of the classifier."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from icebox.features.compat import torchvision as library
 from icebox.features.errors import IceboxError, suggestion
-from icebox.features.weights import checkpoints
+from icebox.features.weights import matching
 
 CLASSES = 1000  # ImageNet's; the layer with as many outputs is the classifier
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # GoogLeNet's and Inception's second classifiers, for training only
@@ -114,21 +114,17 @@ def remove_classifier(network: nn.Module) -> str:
     return classifiers[-1]
 
 
-def without_classifier(
-    tensors: Mapping[str, Tensor], classifier: str, expected: Collection[str], name: str
+def fitted(
+    tensors: Mapping[str, Tensor], classifier: str, expected: Mapping[str, Tensor], name: str, where: str
 ) -> dict[str, Tensor]:
     """A checkpoint's tensors under today's names and without a prefix, the classifier's left out.
 
-    That may have any number of classes and any layers, in the place of the network's own. `expected` are the names
-    that the network has without it, `name` is the file's.
+    That may have any number of classes and any layers, in the place of the network's own. `expected` are the tensors
+    that the network has without it, `name` is the file's. Raises IceboxError, which begins with `where`, for others.
     """
     renamed = {rename_key(key): value for key, value in tensors.items()}
     place = f"{classifier.split('.')[0]}."  # `classifier.` of `classifier.1`
-    return {
-        key: value
-        for key, value in checkpoints.without_prefix(renamed, expected, name).items()
-        if not key.startswith(AUXILIARY) and (key in expected or not key.startswith(place))
-    }
+    return matching.fit(renamed, expected, name, where, without=(*AUXILIARY, place))
 
 
 def rename_key(key: str) -> str:

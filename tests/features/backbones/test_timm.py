@@ -146,11 +146,11 @@ PREPARED = [
 
 @pytest.mark.parametrize("model", PREPARED)
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_a_prepared_picture_is_that_of_timms_own_transforms(model, mode):
+def test_a_prepared_picture_is_that_of_timms_own_transforms(model, mode, monkeypatch):
     config = timm_models.described(model, {})
     steps = timm_models.preprocess_of(config["pretrained_cfg"])
     backbone = object.__new__(family.TimmBackbone)
-    backbone._spec = {"preprocess": steps | {"decode": EXACT}}
+    monkeypatch.setattr(family.TimmBackbone, "spec", {"preprocess": steps | {"decode": EXACT}})
     data = TIMM.data.resolve_data_config({}, pretrained_cfg=TIMM.get_pretrained_cfg(model).to_dict())
     trusted = TIMM.data.create_transform(**data, normalize=False)
     for picture in (jpeg(mode=mode), jpeg(500, 375, mode=mode), jpeg(40, 300, mode=mode)):

@@ -1,7 +1,9 @@
 import argparse
+import enum
 import functools
 import http.server
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,9 +52,26 @@ def server(tmp_path):
         lambda tensors: {"model": tensors, "args": {"lr": 0.1}},
         lambda tensors: {"model": tensors, "args": argparse.Namespace(lr=0.1), "best": np.float64(0.5)},
         lambda tensors: {"student": {"other": torch.ones(1)}, "teacher": tensors},
+        lambda tensors: {"ema": {f"module.{key}": value for key, value in tensors.items()}, "step": 3},
+        lambda tensors: {"checkpoint": {"model": tensors}, "best": torch.ones(1)}["checkpoint"],
+        lambda tensors: {"model": {"state_dict": tensors}, "config": {"depth": 3, "model": "own"}},
+        lambda tensors: {"model": "resnet18", "net": tensors, "optimizer": {"state": {0: {"step": torch.ones(1)}}}},
+        lambda tensors: {**tensors, "epoch": 3, "scheduler": {"last": 0.1}},
         lambda tensors: {f"module._orig_mod.{key}": value for key, value in tensors.items()},
     ],
-    ids=["plain", "DataParallel", "training script", "arguments", "teacher", "compiled"],
+    ids=[
+        "plain",
+        "DataParallel",
+        "training script",
+        "arguments",
+        "teacher",
+        "EMA",
+        "nested",
+        "twice",
+        "optimizer",
+        "beside numbers",
+        "compiled",
+    ],
 )
 def test_checkpoints_as_training_scripts_write_them_are_unwrapped(tmp_path, wrap, suffix):
     path = tmp_path / f"own{suffix}"
@@ -69,27 +88,81 @@ def test_a_safetensors_file_gives_its_tensors(tmp_path):
     assert all(torch.equal(found[key], TENSORS[key]) for key in TENSORS)
 
 
-def test_keys_that_are_missing_unexpected_or_of_another_shape_are_named():
-    expected = {"a": torch.zeros(2), "b": torch.zeros(2), "c": torch.zeros(3, 1)}
-    with pytest.raises(IceboxError) as caught:
-        checkpoints.match_to_network(
-            {"a": torch.zeros(2), "c": torch.zeros(3, 2), "d": torch.zeros(1)}, expected, "own.pth"
-        )
-    assert str(caught.value) == (
-        "own.pth: missing: b; unexpected: d; of another shape: c (expected (3, 1), found (3, 2))"
-    )
+class Hyperparameters(dict):
+    """Stands for AttributeDict, of another package in each version of Lightning."""
 
 
-def test_of_many_keys_only_the_first_are_named():
-    with pytest.raises(IceboxError, match=r"missing: k0, k1, k2, k3, k4 and 95 more$"):
-        checkpoints.match_to_network({}, {f"k{number}": torch.zeros(1) for number in range(100)}, "own.pth")
+class Callback:
+    def __init__(self) -> None:
+        self.best = Path("best.ckpt")
+        self.mode = Mode.MAX
+        self.scores = {"val": 0.5}
 
 
-def test_tensors_come_out_as_float32_with_the_counters_that_old_files_lack():
-    expected = {"weight": torch.zeros(2), "norm.num_batches_tracked": torch.zeros((), dtype=torch.int64)}
-    found = checkpoints.match_to_network({"weight": torch.ones(2, dtype=torch.float64)}, expected, "own.pth")
-    assert found["weight"].dtype == torch.float32
-    assert found["norm.num_batches_tracked"] == 0
+class Mode(enum.Enum):
+    MAX = "max"
+
+
+class Runs:
+    """Would write a file if it were unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.path,)
+
+
+def test_the_tensors_of_a_lightning_checkpoint_are_read_and_its_objects_are_left_out(tmp_path, caplog):
+    caplog.set_level("INFO", "icebox")
+    content = {
+        "state_dict": {f"model.{key}": value for key, value in TENSORS.items()},
+        "hyper_parameters": Hyperparameters(lr=0.1, folder=Path("data")),
+        "callbacks": {Callback: Callback(), "ModelCheckpoint": {"best": torch.ones(1)}},
+        "optimizer_states": [{"state": {0: {"exp_avg": torch.ones(2)}}}],
+        "pytorch-lightning_version": "2.5.0",
+    }
+    for zipped in (True, False):
+        torch.save(content, tmp_path / "own.ckpt", _use_new_zipfile_serialization=zipped)
+        caplog.clear()
+        found = checkpoints.read_tensors(tmp_path / "own.ckpt")
+        assert {key: value.tolist() for key, value in found.items()} == {k: v.tolist() for k, v in TENSORS.items()}
+        (line,) = caplog.messages
+        assert line.startswith("own.ckpt: left out are Python objects, not read: ")
+        assert "Hyperparameters" in line
+        assert "Callback" in line
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_no_code_of_a_file_is_run(tmp_path, beside):
+    path = tmp_path / "own.pth"
+    torch.save({"state_dict": TENSORS, "x": Runs(tmp_path / "ran")} if beside else Runs(tmp_path / "ran"), path)
+    try:
+        checkpoints.read_tensors(path)
+    except IceboxError as error:
+        assert "may run code" in str(error)  # noqa: PT017
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("code", [eval, getattr, print])
+def test_pythons_own_functions_in_a_file_are_refused(tmp_path, code):
+    torch.save({"state_dict": TENSORS, "x": code}, tmp_path / "own.pth")
+    with pytest.raises(IceboxError, match=rf"holds Python objects \({code.__name__}\), which may run code"):
+        checkpoints.read_tensors(tmp_path / "own.pth")
+
+
+@pytest.mark.parametrize("name", ["own", "own.weights", "own.pkl", "checkpoint-100", "own.pth.old"])
+def test_a_file_is_known_by_its_content_not_by_its_ending(tmp_path, name):
+    save_file(TENSORS, tmp_path / name)
+    assert checkpoints.read_tensors(tmp_path / name).keys() == TENSORS.keys()
+    torch.save(TENSORS, tmp_path / name)
+    assert checkpoints.read_tensors(tmp_path / name).keys() == TENSORS.keys()
+
+
+def test_tensors_under_names_that_no_script_shares_keep_these(tmp_path):
+    torch.save({"generator": TENSORS, "critic": {"out.weight": torch.ones(1)}, "epoch": 3}, tmp_path / "own.pth")
+    found = checkpoints.read_tensors(tmp_path / "own.pth")
+    assert found.keys() == {f"generator.{key}" for key in TENSORS} | {"critic.out.weight"}
 
 
 def test_a_pickled_model_and_damaged_files_are_refused(tmp_path):
@@ -128,46 +201,6 @@ def test_whatever_a_damaged_file_raises_is_one_line(tmp_path, suffix):
             refused.append(str(error))
     assert len(refused) > 100
     assert all("\n" not in line and line.count(str(path)) == 1 for line in refused)
-
-
-PARTS = {key: torch.ones(2) for key in ("conv.weight", "layer.0.conv.weight", "norm.bias")}
-
-
-def under(*prefixes: str, **others: torch.Tensor) -> dict[str, torch.Tensor]:
-    return {f"{prefix}{key}": value + i for i, prefix in enumerate(prefixes) for key, value in PARTS.items()} | others
-
-
-@pytest.mark.parametrize(
-    ("tensors", "prefix"),
-    [
-        (under(""), ""),
-        (under("", extra=torch.ones(1)), ""),
-        (under("model.", **{"loss.weight": torch.ones(3)}), "model."),
-        (under("module.encoder_k.", "module.encoder_q.", queue=torch.ones(3)), "module.encoder_q."),
-        (under("student.backbone.", "teacher.backbone."), "teacher.backbone."),
-        (under("net.online_encoder.", "net.target_encoder."), "net.online_encoder."),
-        (under("0.encoder."), "0.encoder."),
-    ],
-)
-def test_the_tensors_under_a_prefix_that_all_names_have_are_taken_and_told(tensors, prefix, caplog):
-    caplog.set_level("INFO", "icebox")
-    expected = [*PARTS, "norm.num_batches_tracked"]
-    taken = checkpoints.without_prefix(tensors, expected, "own.pth")
-    assert taken.keys() >= PARTS.keys()
-    assert all(torch.equal(taken[key], tensors[prefix + key]) for key in PARTS)
-    assert len(caplog.messages) == bool(prefix)
-    assert not prefix or f"own.pth: taken are the tensors under '{prefix}'" in caplog.messages[0]
-
-
-def test_networks_that_nothing_chooses_from_are_named():
-    with pytest.raises(IceboxError, match=r"own\.pth holds this network 2 times, under a\., b\.; save the one"):
-        checkpoints.without_prefix(under("a.", "b."), PARTS, "own.pth")
-
-
-def test_where_names_are_missing_the_errors_are_about_those_under_the_most_likely_prefix():
-    tensors = under("model.")
-    del tensors["model.norm.bias"]
-    assert checkpoints.without_prefix(tensors, PARTS, "own.pth").keys() == PARTS.keys() - {"norm.bias"}
 
 
 def test_a_file_is_downloaded_once(hub, server):

@@ -8,6 +8,7 @@ member which has changed since is told; and `columns`, the sha256 of each. `sha2
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby, pairwise
@@ -51,7 +52,7 @@ class JoinedStore(FeatureStore):
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         entries, columns = read(self.folder)
-        self.members = {entry.name: FeatureStore(self.folder / entry.folder) for entry in entries}
+        self.members = {entry.name: self._member(entry) for entry in entries}
         for entry in entries:
             if self.members[entry.name].digest != entry.digest:
                 raise broken(self.folder, f"'{entry.name}', which it is joined of, changed since")
@@ -68,6 +69,16 @@ class JoinedStore(FeatureStore):
             {f"{name}/{item_id}": text for name, store in self.members.items() for item_id, text in of(store).items()}
             for of in (lambda store: store.skipped, lambda store: store.odd)
         )
+
+    def _member(self, entry: MemberEntry) -> FeatureStore:
+        folder = Path(os.path.normpath(self.folder / entry.folder))
+        if not files.exists(folder / index.FILE):
+            raise IceboxError(
+                f"{folder}: this store, of which '{self.folder.name}' is joined, is not here",
+                hint="extract or restore",
+                store=entry.name,
+            )
+        return FeatureStore(folder)
 
     def __len__(self) -> int:
         return len(self.item_ids)

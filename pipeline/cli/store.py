@@ -47,6 +47,8 @@ def row(name: str, config: "schema.Config | None") -> dict[str, Any]:
     try:
         store = open_store(paths.store(name))
     except IceboxError as error:  # of those errors only one of damage has a hint
+        if paths.store(name) in joined():
+            return {**columns, "outputs": f"can't be read; see: icebox store info {name}"}
         problem = "damaged" if error.hint else "not readable now"
         return {**columns, "outputs": f"{problem}; see: icebox store verify {name}"}
     return {

@@ -141,7 +141,7 @@ def test_a_member_that_has_changed_since_is_told_and_one_that_is_gone_is_named(t
         JoinedStore(tmp_path / "both")
     assert (caught.value.hint, caught.value.values) == ("join", {"store": "both"})
     shutil.rmtree(tmp_path / "b")
-    with pytest.raises(IceboxError, match="b: no finished feature store here"):
+    with pytest.raises(IceboxError, match=f"^{tmp_path}/b: this store, of which 'both' is joined, is not here"):
         JoinedStore(tmp_path / "both")
 
 

@@ -70,7 +70,9 @@ class NetworkHead(BaseEstimator):
         random = np.random.default_rng(self.random_state)
         components = projection.fit(train, self.components)
         pictures = ProjectedPictures(train, components)
-        to_stop_by = None if val is None else ProjectedPictures(val, components)
+        to_stop_by = None
+        if val is not None:
+            to_stop_by = ProjectedPictures(val, components, budget_bytes=projection.CACHE_BYTES // 3)
         network = self._network(components.matrix.shape[1], len(train.data.classes)).to(device)
         optimizer = torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
         steps = self.epochs * -(-len(train) // self.batch_size)

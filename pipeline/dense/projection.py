@@ -16,7 +16,7 @@ from icebox.pipeline.data.dense import Pictures, PictureView
 
 FITTED_ON = 64  # pictures, evenly over those of train
 STEP = 3  # every third row and column of their cells: neighbors are alike
-CACHE_BYTES = 1 << 30  # of projected maps
+CACHE_BYTES = 384 << 20  # of projected maps of train; those of val may take a third as much
 SMALLEST = 1e-3  # of the largest deviation: a feature that varies less is no more than noise of rounding
 
 

@@ -6,12 +6,14 @@
   keywords says that it takes a dataset.
 - `load(folder, *, outputs, device, precision)`: the network, frozen, in eval mode, ready to encode. `precision` is
   "float32", "bfloat16" or "float16"; a family without a network has no use for it.
+- `text_tower(folder, *, device)`, where its `embedding` may lie in one space with those of texts: see `TextTower`.
 """
 
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -85,6 +87,18 @@ class Backbone(ABC):
     def compile(self, batch_size: int | None) -> bool:
         """Compile `encode` for batches of this size → True; False where that can't be done. None undoes it → False."""
         return False
+
+
+@dataclass(frozen=True)
+class TextTower:
+    """The encoder of texts into the space of a backbone's `embedding`, which is its own output of that name.
+
+    Logits are `logit_scale` × the cosine of both + `logit_bias`; None where the network was not trained by them.
+    """
+
+    encoder: Backbone
+    logit_scale: float | None = None
+    logit_bias: float = 0.0
 
 
 class Pretraining(ABC):

@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from icebox.features import fingerprint
-from icebox.features.abc.backbone import read_settings, write_settings
+from icebox.features.abc.backbone import TextTower, read_settings, write_settings
 from icebox.features.abc.dataset import Content, Modality, Pair
 from icebox.features.errors import IceboxError, ItemError, located, suggestion
 from icebox.features.json_files import read_json
@@ -33,6 +33,8 @@ from icebox.features.weights import checkpoints, sentence_transformers, sources,
 from icebox.features.weights.transformers_models import (
     CONFIG_FILE,
     FAILURES,
+    TOKENIZER_FILES,
+    VOCABULARIES,
     import_transformers,
     is_causal,
     load_error,
@@ -46,8 +48,6 @@ VERSION = 1
 DEFAULT_OUTPUTS: tuple[str, ...] = ()  # the network's own: `default_outputs`
 ENCODER_OUTPUT, CAUSAL_OUTPUT = "last:mean", "last:final"  # of a causal network, the last token has seen all of a text
 RANDOM = "random"
-VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
-TOKENIZER_FILES = (*VOCABULARIES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 BATCH_TOKENS, BATCH_TOKENS_GPU = 1024, 16384  # of one forward pass, padding counted
 NO_LIMIT_TOKENS = 1_000_000  # transformers writes 1e30 where a tokenizer states no maximum
 SAVED = "model.safetensors"  # the name by which transformers looks for weights
@@ -218,6 +218,15 @@ def load(
         sentence=sentence,
         prompt=prompt,
     )
+
+
+def text_tower(folder: Path, *, device: str) -> TextTower:
+    """The network itself, whose embedding lies in one space with that of other texts, and of CLIP's kind of images."""
+    encoder = load(folder, outputs=[EMBEDDING], device=device)
+    embedding = encoder.layer_outputs.embedding
+    if not isinstance(embedding, Projection):
+        return TextTower(encoder)
+    return TextTower(encoder, embedding.logit_scale, embedding.logit_bias)
 
 
 @functools.cache

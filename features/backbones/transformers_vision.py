@@ -16,12 +16,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from icebox.features import fingerprint
-from icebox.features.abc.backbone import read_settings, write_settings
+from icebox.features.abc.backbone import TextTower, read_settings, write_settings
 from icebox.features.abc.dataset import Content, Modality
 from icebox.features.errors import IceboxError
 from icebox.features.images.decoding import to_image
 from icebox.features.images.input_size import Size, explain_size_errors, refuse_unsupported_size, scale_preprocess
 from icebox.features.images.resizing import resize_and_crop
+from icebox.features.json_files import read_json
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.embeddings import Projection
 from icebox.features.nn.layer_outputs import Inputs, first_tensor
@@ -30,6 +31,8 @@ from icebox.features.nn.transfer import plain_state, to_device_async
 from icebox.features.weights import sources, towers
 from icebox.features.weights.transformers_models import (
     FAILURES,
+    TOKENIZER_FILES,
+    VOCABULARIES,
     import_transformers,
     load_error,
     load_network,
@@ -42,7 +45,7 @@ VERSION = 1
 DEFAULT_OUTPUTS: tuple[str, ...] = ("last:avg",)
 RANDOM = "random"
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")  # the preprocessing of images
-FILES = ("config.json", *PROCESSORS)
+FILES = ("config.json", *PROCESSORS, *TOKENIZER_FILES)
 SAVED = "model.safetensors"  # the name by which transformers looks for weights
 SUPPORTED_STEPS = {"do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb"}
 
@@ -82,6 +85,10 @@ def fetch(
         copied = {"weights_file": SAVED, "sha256": fingerprint.of_file(folder / SAVED)}
     else:
         copied = sources.copy_into(source, folder, files=["config.json"], sha256=sha256, called=weights)
+    if "text_config" in read_json(source / "config.json", dict):  # two towers: `text_tower` needs it
+        for file in TOKENIZER_FILES:
+            if (source / file).is_file():
+                shutil.copyfile(source / file, folder / file)
     write_settings(folder, {"family": "transformers_vision", "preprocess": preprocess, **copied})
 
 
@@ -151,6 +158,22 @@ def load(
         )
     refuse_unsupported_size(backbone, size)
     return backbone
+
+
+def text_tower(folder: Path, *, device: str) -> TextTower:
+    """The other tower of the network in `folder`. Raises IceboxError where there is none, or no tokenizer."""
+    from icebox.features.backbones import transformers as texts
+
+    if read_settings(folder).get("tower"):
+        raise IceboxError(f"{folder.name}: was trained or saved without its text tower, whose space it may have left")
+    if "text_config" not in read_json(folder / "config.json", dict):
+        raise IceboxError(f"{folder.name}: has no text tower; CLIP, SigLIP and their kind have one")
+    if not any((folder / file).is_file() for file in VOCABULARIES):
+        raise IceboxError(
+            f"{folder.name}: has no tokenizer for its text tower: found no {' or '.join(VOCABULARIES)}; put it beside "
+            "the weights where these come from, and fetch them again"
+        )
+    return texts.text_tower(folder, device=device)
 
 
 class TransformersVisionBackbone(TorchBackbone):

@@ -99,6 +99,8 @@ class Projection(Embedding):
         super().__init__()
         self.projection = (nn.Identity() if projection is None else projection).float().requires_grad_(False)
         self.first_token = first_token
+        self.logit_scale: float | None = None  # of the cosine of an image and a text, where the whole network is there
+        self.logit_bias = 0.0
 
     def forward(self, returned: Any, mask: Tensor | None) -> Tensor:
         """The tower's output → (b, d) float32. Raises IceboxError for a tower without a pooled one."""

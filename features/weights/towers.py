@@ -3,6 +3,7 @@
 A tower is used, trained and saved by itself: its config, its weights and its projection.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +60,22 @@ def take(network: Any, missing: Sequence[str], side: Side, *, outputs: Sequence[
         if EMBEDDING in outputs and (lacking := [key for key in missing if key.startswith(f"{name}.")]):
             raise IceboxError(f"the weights in {folder} lack '{lacking[0]}', which the output '{EMBEDDING}' needs")
         embedding = projection_of(tower, parts.get(name))
+    if embedding is not None:
+        embedding.logit_scale, embedding.logit_bias = logits_of(network)
     prefix = f"{TOWERS[side]}."
     return Tower(tower, [key.removeprefix(prefix) for key in missing if key.startswith(prefix)], embedding)
+
+
+def logits_of(network: Any) -> tuple[float | None, float]:
+    """The factor and the summand by which a network of two towers makes logits of cosines; (None, 0) where it says
+    none."""
+    numbers = {
+        name: float(value.detach()) for name, value in network.named_parameters(recurse=False) if value.numel() == 1
+    }
+    if "temperature" in numbers:  # ALIGN's
+        return 1 / numbers["temperature"], 0.0
+    scale = numbers.get("logit_scale")
+    return None if scale is None else math.exp(scale), numbers.get("logit_bias", 0.0)
 
 
 def refuse_unsupported(tower: Any, folder: Path) -> None:

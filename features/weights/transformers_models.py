@@ -19,6 +19,8 @@ from icebox.features.nn.transfer import plain_state
 
 UNUSED_PARTS = ("pooler.", "decoder.")  # may be missing from the weights: `last` does not depend on them
 CONFIG_FILE = "config.json"
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
+TOKENIZER_FILES = (*VOCABULARIES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 WITH_PROJECTION = "WithProjection"  # ends the names of transformers' classes of a tower and its projection
 BOTH_WAYS = {"xlnet", "bert-generation"}  # language models whose tokens see those behind them, too
 FAILURES = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError)

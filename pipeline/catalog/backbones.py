@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from icebox.features import plugins
-from icebox.features.abc.backbone import SETTINGS_FILE, Backbone, damage_explained
+from icebox.features.abc.backbone import SETTINGS_FILE, Backbone, TextTower, damage_explained
 from icebox.features.abc.dataset import Content, Dataset
 from icebox.features.errors import IceboxError, located
 from icebox.features.extraction import consistency, projection, runtime
@@ -18,6 +18,7 @@ from icebox.features.extraction.views import text_of
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.text.pairs import TEXTS
 from icebox.pipeline.catalog import runtimes
+from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.project import paths
 from icebox.pipeline.project.backbone_names import FAMILIES
@@ -122,6 +123,36 @@ def load_for_store(config: Config, key: str, source: Dataset, rows: Sequence[Man
         return backbone
     with located(f"stores.{key}", separator="."):
         return ProjectedBackbone(backbone, basis_of(config, key, backbone, source, rows))
+
+
+def text_tower(config: Config, store: str, outputs: Sequence[str]) -> TextTower:
+    """The text tower of a store's backbone, for heads that see these outputs of it.
+
+    Raises IceboxError where the backbone has none, and where heads see anything else than its `embedding`.
+    """
+    advice = "leave this head out, or give it `vectors`, a file of class vectors"
+    if store in config.joined:
+        raise IceboxError(f"'{store}' is joined of several stores, and class texts lie in the space of one; {advice}")
+    name = config.stores[store].backbone
+    family, folder = config.backbone(name).family, paths.backbone(name)
+    if not plugin_schema.defines(plugins.file(FAMILIES, family), "text_tower"):
+        raise IceboxError(f"backbone '{name}' ({family}) has no text tower, by which classes could be named; {advice}")
+    if tuple(outputs) != ("embedding",):
+        raise IceboxError(
+            f"texts lie in the space of backbone '{name}'s `embedding`, and heads of '{store}' see "
+            f"{', '.join(outputs)}; store and select `outputs: [embedding]`, or {advice}"
+        )
+    if not (folder / SETTINGS_FILE).exists():
+        raise IceboxError(
+            f"{folder}: no backbone here, whose text tower is needed; run: dvc repro, or dvc pull {folder}"
+        )
+    module = plugins.load(FAMILIES, family)
+    try:
+        with damage_explained(folder):
+            tower: TextTower = module.text_tower(folder, device=device())
+    except IceboxError as reason:
+        raise IceboxError(f"{reason}; {advice}") from reason
+    return tower
 
 
 def basis_of(config: Config, key: str, backbone: Backbone, source: Dataset, rows: Sequence[ManifestRow]) -> Basis:

@@ -222,6 +222,8 @@ def plugin(file: Path, function: str, *, section: str, grid: bool) -> Schema:
     required = []
     for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
         parameter = argument.arg
+        if parameter in plugin_schema.STAGE_ONLY:
+            continue
         accepted = of_annotation(argument.annotation, file)
         properties[parameter] = described = value_or_grid(accepted) if grid else accepted
         if (
@@ -289,9 +291,11 @@ def of_annotation(annotation: ast.expr | None, file: Path) -> Schema:
 
 
 def value_or_grid(accepted: Schema) -> Schema:
-    """The schema of a head's parameter: a value, or a list of values. A list is always the latter."""
+    """The schema of a head's parameter: a value, or a list of values. A list is the latter where its elements are
+    values; see plugin_schema.with_whole_lists."""
     branches = accepted["anyOf"] if set(accepted) == {"anyOf"} else [accepted]
-    single = [branch for branch in branches if branch.get("type") != "array"]
+    kinds = [branch.get("type") for branch in branches]
+    single = [b for b in branches if b.get("type") != "array" or b.get("items", {}).get("type") not in kinds]
     if accepted == {}:
         single = [{"not": {"type": "array"}}]
     return {"anyOf": [*single, {"type": "array", "items": accepted, "minItems": 1}]}

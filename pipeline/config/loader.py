@@ -120,6 +120,8 @@ def catalog(
             common = pretrain_keys(parameters, file, where) if name == "pretrain" else {}
         if grid and not parameters:
             parameters = default_search(file)
+        if grid:
+            parameters = plugin_schema.with_whole_lists(file, function, parameters)
         plugin_schema.check(file, function, parameters, where=where, grid=grid)
         entries[key] = PluginEntry(family, parameters, **common)
     return entries

@@ -25,6 +25,7 @@ NAMES: dict[str, Any] = {  # what an annotation may be made of; a path and a seq
     **{name: getattr(annotated_types, name) for name in ("Ge", "Gt", "Le", "Lt", "Interval", "MinLen", "Len")},
 }  # fmt: skip
 FILLED_IN = {"data", "folder", "seed", "self"}  # arguments that the stage passes, though `seed` may be overridden
+STAGE_ONLY = {"class_texts"}  # arguments of a head that no params.yaml can hold
 BOUNDS = {  # of annotated_types, in words
     "ge": "at least {:,}",
     "gt": "more than {:,}",
@@ -57,7 +58,7 @@ def check(file: Path, function: str, parameters: dict[str, Any], *, where: str, 
 def check_values(file: Path, function: str, parameters: dict[str, Any], *, where: str, grid: bool = False) -> None:
     """Like `check`, where further parameters may be missing."""
     arguments = definition(file, function).args
-    accepted = {argument.arg: argument.annotation for argument in arguments.kwonlyargs}
+    accepted = {a.arg: a.annotation for a in arguments.kwonlyargs if a.arg not in STAGE_ONLY}
     for name, value in parameters.items():
         if name not in accepted:
             raise IceboxError(f"{where}.{name}: no such parameter; {suggestion(str(name), sorted(accepted))}")
@@ -65,6 +66,30 @@ def check_values(file: Path, function: str, parameters: dict[str, Any], *, where
             check_type(element, accepted[name], file, f"{where}.{name}")
         if grid and value == []:
             raise IceboxError(f"{where}.{name}: expected at least one value, found an empty list")
+
+
+def with_whole_lists(file: Path, function: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters, in which a list that is one value, as it stands, has become the grid of that value alone: one
+    whose elements are no values, of a parameter that takes lists (`templates: [TEXT, TEXT]`)."""
+    annotations = {argument.arg: argument.annotation for argument in definition(file, function).args.kwonlyargs}
+
+    def fits(value: object, name: str) -> bool:
+        try:
+            check_type(value, annotations[name], file, "")
+        except IceboxError:
+            return False
+        return True
+
+    return {
+        name: [value]
+        if name in annotations
+        and isinstance(value, list)
+        and value
+        and not any(fits(element, name) for element in value)
+        and fits(value, name)
+        else value
+        for name, value in parameters.items()
+    }
 
 
 def fits_head(family: str, name: str, value: object) -> bool:

@@ -2,7 +2,7 @@
 
 A file NAME.py defines `build(*, …)`, which returns a `Head`. The keywords of `build` are the parameters of an entry of
 `heads:` in params.yaml: names, types and defaults are read from the signature without importing the file, so annotate
-them with plain types (`Annotated[int, Ge(1)]` for bounds) and give each a default. Three names are special: `FilledIn`.
+them with plain types (`Annotated[int, Ge(1)]` for bounds) and give each a default. Four names are special: `FilledIn`.
 
 `build` usually returns `PreprocessedHead(estimator, scale=scale, pca=pca)`, so that features are scaled by train alone.
 The estimator inside is scikit-learn's or your own. All of the following is optional for it:
@@ -30,6 +30,7 @@ from typing import Any, Protocol, Self, TypedDict
 import numpy as np
 
 from icebox.features.manifest.validation import Task
+from icebox.pipeline.catalog.class_vectors import ClassTexts
 from icebox.pipeline.data.feature_selection import ColumnRanges
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
@@ -40,11 +41,14 @@ class FilledIn(TypedDict, total=False):
     `seed`: the head has randomness and is fitted under several seeds; without this keyword it is fitted once. A seed in
     params.yaml takes precedence. `task`: "classification" or "regression"; a head without this keyword is for classes
     only. `columns`: the columns of each stored output in the features, for a head that chooses among outputs.
+    `class_texts`: the names of the classes, and the text tower of the store's backbone, for a head that begins from
+    what they mean; None for tasks without classes, and for those of pictures.
     """
 
     seed: int
     task: Task
     columns: ColumnRanges | None
+    class_texts: ClassTexts | None
 
 
 Build = Callable[..., Any]  # keywords → Head

@@ -51,10 +51,10 @@ class LinearGroup:
     """Heads that use the same feature `columns` (d,).
 
     `points` (d + 1, s·m) are their coefficients divided by their learning rates, the intercepts last, which start as
-    `intercepts` (m,).
+    `intercepts` (m,). The others start as `start` (d, m), by default 0, and the penalty is on their distance from it.
     """
 
-    def __init__(self, members: Members, columns: np.ndarray, intercepts: Tensor) -> None:
+    def __init__(self, members: Members, columns: np.ndarray, intercepts: Tensor, start: Tensor | None = None) -> None:
         self.members, self.columns, self.m = members, columns, len(intercepts)
         self.rates, self.decays = (
             torch.tensor(values, device=intercepts.device).repeat_interleave(self.m)
@@ -62,6 +62,9 @@ class LinearGroup:
         )  # (s·m,) each
         points = torch.zeros((len(columns) + 1, len(self.rates)), device=intercepts.device)
         points[-1] = intercepts.repeat(len(members)) / self.rates
+        self.start = None if start is None else start.repeat(1, len(members))
+        if self.start is not None:
+            points[:-1] = self.start / self.rates
         self.points = points.requires_grad_()
         self._columns = torch.from_numpy(columns).to(intercepts.device)
 
@@ -71,4 +74,5 @@ class LinearGroup:
             features = features[:, self._columns]
         coefficients = self.points * self.rates
         outputs = torch.addmm(coefficients[-1], features, coefficients[:-1]).view(len(features), -1, self.m)
-        return outputs, (coefficients[:-1].square().sum(0) * self.decays).sum() / 2
+        moved = coefficients[:-1] if self.start is None else coefficients[:-1] - self.start
+        return outputs, (moved.square().sum(0) * self.decays).sum() / 2

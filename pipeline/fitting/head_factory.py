@@ -9,6 +9,7 @@ from icebox.features import plugins
 from icebox.features.errors import IceboxError
 from icebox.features.joining.joined_store import Block
 from icebox.features.manifest.validation import Task
+from icebox.pipeline.catalog.class_vectors import ClassTexts
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import PluginEntry
 from icebox.pipeline.data.feature_selection import ColumnRanges
@@ -27,6 +28,7 @@ class HeadFactory:
     keywords: frozenset[str] = frozenset()
     columns: ColumnRanges | None = None
     blocks: Sequence[Block] | None = None
+    class_texts: ClassTexts | None = None
 
     @property
     def has_randomness(self) -> bool:
@@ -36,7 +38,7 @@ class HeadFactory:
     def with_seed(self, seed: int) -> Build:
         """`build` with its keywords filled in; a candidate's own seed takes precedence."""
         task: Task = "classification" if self.task == "segmentation" else self.task  # of a picture's cells
-        values = FilledIn(seed=seed, task=task, columns=self.columns)
+        values = FilledIn(seed=seed, task=task, columns=self.columns, class_texts=self.class_texts)
         build = partial(self.build, **{name: value for name, value in values.items() if name in self.keywords})
         return build if self.blocks is None else partial(with_blocks, build, self.blocks)
 
@@ -58,6 +60,7 @@ def create(
     *,
     columns: ColumnRanges | None = None,
     blocks: Sequence[Block] | None = None,
+    class_texts: ClassTexts | None = None,
 ) -> HeadFactory:
     """The factory of a catalogued head; `blocks` of columns are scaled apart. Raises IceboxError for a task that the
     head is not for."""
@@ -68,4 +71,5 @@ def create(
             raise IceboxError(f"{where}: {plugin_schema.no_sets(entry.family)}")
         kind = "classes" if "classification" in tasks else " and ".join(tasks)
         raise IceboxError(f"{where}: '{entry.family}' is for {kind} only, and the dataset's task is {task}")
-    return HeadFactory(plugins.load("icebox.pipeline.heads", entry.family).build, task, keywords, columns, blocks)
+    build = plugins.load("icebox.pipeline.heads", entry.family).build
+    return HeadFactory(build, task, keywords, columns, blocks, class_texts)

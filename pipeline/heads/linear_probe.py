@@ -6,6 +6,7 @@ Letters: n items, b batch, s candidates, d features, m columns: k classes, or 1 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -14,6 +15,8 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from icebox.features.errors import IceboxError
+from icebox.pipeline.catalog.class_vectors import TEMPLATES, ClassTexts
 from icebox.pipeline.data.on_disk import is_sets
 from icebox.pipeline.estimators import batched_linear, torch_settings
 from icebox.pipeline.estimators.batched_linear import LinearGroup
@@ -52,11 +55,26 @@ def build(
     columns: dict[str, list[tuple[int, int]]] | None = None,
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0,
     task: Literal["classification", "regression", "multilabel"] = "classification",
+    start: Literal["zero", "zero_shot"] = "zero",
+    templates: Annotated[list[str], MinLen(1)] | None = None,
+    names: dict[str | int, str] | None = None,
+    vectors: Path | None = None,
+    class_texts: ClassTexts | None = None,
 ) -> PreprocessedHead:
     """`learning_rate`: the peak of a cosine schedule; Adam. `weight_decay`: strength of the L2 penalty against the
     mean loss. `epochs` are raised where they would be fewer than 300 steps of `batch_size` items. `outputs`: which
     of the store's selected outputs to use, all by default; `columns`, filled in by the stage, are their columns. All
-    of them are scaled before; `pca` mixes them, so that they can no longer be told apart."""
+    of them are scaled before; `pca` mixes them, so that they can no longer be told apart.
+    `start`: with zero_shot, coefficients begin as those of the head zero_shot, made from `templates`, `names` and
+    `vectors` as there, and weight_decay keeps them near: it counts their distance from there. That is for `scale: l2`.
+    """
+    start_coefficients = None
+    if start == "zero_shot":
+        start_coefficients = class_coefficients(
+            class_texts, templates, names, vectors, task=task, plain=scale == "l2" and pca is None
+        )
+    elif (templates, names, vectors) != (None, None, None):
+        raise IceboxError("templates, names and vectors are for start: zero_shot; set that, or leave them out")
     family = {"classification": ProbeClassifier, "regression": ProbeRegressor, "multilabel": SetProbe}[task]
     probe = family(
         learning_rate=learning_rate,
@@ -66,8 +84,28 @@ def build(
         outputs=outputs,
         columns=columns if pca is None else None,
         random_state=seed,
+        **({} if start_coefficients is None else {"start_coefficients": start_coefficients}),
     )
     return PreprocessedHead(probe, scale=scale, pca=pca)
+
+
+def class_coefficients(
+    class_texts: ClassTexts | None,
+    templates: list[str] | None,
+    names: dict[str | int, str] | None,
+    vectors: Path | None,
+    *,
+    task: str,
+    plain: bool,
+) -> np.ndarray:
+    """The coefficients (k, d) of the head zero_shot. Raises IceboxError where no probe can begin from them."""
+    if not plain:
+        raise IceboxError("start: zero_shot is of items at length 1; set scale: l2, and leave pca out")
+    if class_texts is None or task != "classification":
+        raise IceboxError("start: zero_shot is for items of one class each; leave it out")
+    found = class_texts.vectors(templates=templates or TEMPLATES, names=names, file=vectors)
+    coefficients: np.ndarray = found.vectors * np.float32(found.scale)
+    return coefficients
 
 
 class Probe(LinearPath):
@@ -85,6 +123,7 @@ class Probe(LinearPath):
         outputs: list[str] | None = None,
         columns: dict[str, list[tuple[int, int]]] | None = None,
         random_state: int | np.random.RandomState | None = 0,
+        start_coefficients: np.ndarray | None = None,
     ) -> None:
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
@@ -93,6 +132,11 @@ class Probe(LinearPath):
         self.outputs = outputs
         self.columns = columns
         self.random_state = random_state
+        self.start_coefficients = start_coefficients  # of all the classes that labels are the numbers of
+
+    def _start(self, d: int) -> np.ndarray | None:
+        """The coefficients (d, m) to start from; None for 0."""
+        return None
 
     @abstractmethod
     def _problem(self, y: np.ndarray, weights: np.ndarray) -> FitProblem:
@@ -126,7 +170,11 @@ class Probe(LinearPath):
         members_and_columns, error = batched_linear.group_by_outputs(heads, self.columns or {}, X.shape[1])
         if error and not members_and_columns:
             raise ValueError(error)
-        groups = [LinearGroup(*each, tensor(problem.intercepts)) for each in members_and_columns]
+        start = self._start(X.shape[1])
+        groups = [
+            LinearGroup(members, columns, tensor(problem.intercepts), None if start is None else tensor(start[columns]))
+            for members, columns in members_and_columns
+        ]
         # Adam's steps do not depend on the gradient's size: on points = coefficients / rates, with rate 1, they are
         # those that each candidate's own rate would give, and one parameter holds all candidates of a group
         optimizer = torch.optim.Adam([group.points for group in groups], lr=1.0, eps=1e-15, fused=True)
@@ -173,7 +221,21 @@ class ProbeClassifier(LinearLogitsClassifier, Probe):
     def _problem(self, y: np.ndarray, weights: np.ndarray) -> FitProblem:
         self.classes_, numbers = class_numbers(y)
         k = len(self.classes_)
-        return FitProblem(indicator_columns(numbers, k), log_odds(numbers, k, weights), curvature=(k - 1) / k**2)
+        intercepts = log_odds(numbers, k, weights)
+        if self.start_coefficients is not None:
+            intercepts = np.zeros_like(intercepts)
+        return FitProblem(indicator_columns(numbers, k), intercepts, curvature=(k - 1) / k**2)
+
+    def _start(self, d: int) -> np.ndarray | None:
+        if self.start_coefficients is None:
+            return None
+        if self.start_coefficients.shape[1] != d:
+            raise ValueError(
+                f"vectors of classes have {self.start_coefficients.shape[1]} numbers and items {d}: they are of two "
+                "spaces, or items are pairs; take the `embedding` of the network that made the vectors"
+            )
+        of_known: np.ndarray = self.start_coefficients[self.classes_].T
+        return of_known if len(self.classes_) > 2 else of_known[:, 1:] - of_known[:, :1]
 
     def _loss(self, outputs: Any, targets: Any, weights: Any) -> Any:
         if targets.shape[1] == 1:

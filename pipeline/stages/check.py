@@ -92,7 +92,7 @@ def stages() -> dict[str, str]:
 def settings(config: Config) -> dict[str, dict[str, Any]]:
     """Kind of stage → entry → all values that determine its result, defaults included."""
     by_kind: dict[str, dict[str, Any]] = {
-        kind: {name: plugin_settings(entry) for name, entry in entries.items()}
+        kind: {name: plugin_settings(entry) | head_files(kind, entry) for name, entry in entries.items()}
         for kind, (_, entries) in plugin_entries(config).items()
         if kind != "unfreeze"
     }
@@ -164,6 +164,15 @@ def ordered(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): ordered(value[key]) for key in sorted(value, key=str)}
     return [ordered(element) for element in value] if isinstance(value, list | tuple) else value
+
+
+def head_files(kind: str, entry: PluginEntry) -> dict[str, Any]:
+    """The sha256 of each file that a head's parameters name; nothing where they name none."""
+    if kind != "heads":
+        return {}
+    named = plugin_schema.path_values(plugins.file("icebox.pipeline.heads", entry.family), "build", entry.parameters)
+    hashes = {str(path): fingerprint.of_file(path) if path.is_file() else "missing" for path in named}
+    return {"files": hashes} if hashes else {}
 
 
 def plugin_settings(entry: PluginEntry) -> dict[str, Any]:

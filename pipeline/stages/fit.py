@@ -13,6 +13,8 @@ from icebox.features.errors import located
 from icebox.features.joining.joined_store import open_store
 from icebox.features.manifest.validation import DENSE_TASKS
 from icebox.features.store.feature_store import FeatureStore
+from icebox.pipeline.catalog import backbones
+from icebox.pipeline.catalog.class_vectors import ClassTexts
 from icebox.pipeline.config.schema import Config, Fit, store_of
 from icebox.pipeline.data import class_weights, dense, feature_selection, labelled, near_duplicates
 from icebox.pipeline.data.feature_selection import FeatureSelection
@@ -87,6 +89,7 @@ def fit_on_items(config: Config, input_name: str, head_name: str) -> None:
         f"heads.{head_name}",
         columns=selection.column_ranges(store),
         blocks=selection.blocks(store),
+        class_texts=ClassTexts(data.classes, lambda: backbones.text_tower(config, store_name, selection.outputs)),
     )
     grid = candidates.generate(head_entry.parameters, fit.search, seed=fit.seed)
     points = learning_curve.sorted_points(fit.labels_per_class)

@@ -13,7 +13,11 @@ from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
 from icebox.pipeline.fitting import final_fit, head_factory
 from icebox.pipeline.fitting.search import NoCandidateFits
 
-HEADS = [n for n in plugins.names("icebox.pipeline.heads") if "classification" in plugin_schema.head_tasks(n)]
+HEADS = [  # that learn from labels: of zero_shot nothing is fitted
+    n
+    for n in plugins.names("icebox.pipeline.heads")
+    if "classification" in plugin_schema.head_tasks(n) and n != "zero_shot"
+]
 REGRESSORS = [n for n in HEADS if plugin_schema.accepts(plugins.file("icebox.pipeline.heads", n), "build", "task")]
 QUICK = {
     "hist_gb": {"max_iter": 10},

@@ -165,3 +165,34 @@ def test_a_text_tower_that_the_library_saved_by_itself_is_taken_with_its_embeddi
     )
     prepared = [whole.prepare(text) for text in TEXTS]
     np.testing.assert_allclose(one.encode(prepared)["embedding"], whole.encode(prepared)["embedding"], atol=1e-6)
+
+
+def test_the_backbone_of_images_has_the_text_tower_with_the_factor_and_the_bias_of_its_logits(towers):
+    network, folder = towers
+    kind = type(network).__name__
+    transformers_vision.fetch(folder / "both", weights=str(folder / "source"))
+    if kind == "Aimv2Model":
+        return
+    tower = transformers_vision.text_tower(folder / "both", device="cpu")
+    transformers.fetch(folder / "text half", weights=str(folder / "source"))
+    alone = transformers.load(folder / "text half", outputs=["embedding"], device="cpu")
+    prepared = [alone.prepare(text) for text in TEXTS]
+    np.testing.assert_array_equal(
+        tower.encoder.encode([tower.encoder.prepare(text) for text in TEXTS])["embedding"],
+        alone.encode(prepared)["embedding"],
+    )
+    parameters = {name: value.detach() for name, value in network.named_parameters(recurse=False)}
+    scale = 1 / parameters["temperature"] if kind == "AlignModel" else parameters["logit_scale"].exp()
+    assert tower.logit_scale == pytest.approx(float(scale))
+    assert tower.logit_bias == pytest.approx(float(parameters["logit_bias"]) if kind.startswith("Siglip") else 0)
+
+
+def test_a_backbone_without_its_text_tower_or_tokenizer_says_so(tmp_path):
+    save_towers("CLIP", tmp_path / "source")
+    transformers_vision.fetch(tmp_path / "net", weights=str(tmp_path / "source"))
+    transformers_vision.load(tmp_path / "net", outputs=["embedding"], device="cpu").save(tmp_path / "alone")
+    with pytest.raises(IceboxError, match=r"^alone: was trained or saved without its text tower[^\n]*$"):
+        transformers_vision.text_tower(tmp_path / "alone", device="cpu")
+    (tmp_path / "net/tokenizer.json").unlink()
+    with pytest.raises(IceboxError, match=r"^net: has no tokenizer for its text tower: [^\n]*$"):
+        transformers_vision.text_tower(tmp_path / "net", device="cpu")

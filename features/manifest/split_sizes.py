@@ -48,7 +48,7 @@ def note_sets(account: Account, rows: Sequence[ManifestRow]) -> None:
                 account.note("small_classes", description, f"{name} ({count})")
             elif items[split] - count < FEW_OF_CLASS:
                 description = f"labels that fewer than {FEW_OF_CLASS} items of {split} lack"
-                account.note("small_classes", description, f"{name} (all but {items[split] - count})")
+                account.note("small_classes", description, f"{name} ({items[split] - count})")
 
 
 def note_small_classes(account: Account, rows: Sequence[ManifestRow], split: str) -> None:

@@ -14,6 +14,8 @@ The estimator inside is scikit-learn's or your own. All of the following is opti
 - `PATH_PARAMETERS` with `fit_path`: fits many candidates in one go, see `PathHead`.
 - `converged_`, or `n_iter_` with `max_iter`, or scikit-learn's ConvergenceWarning: whether an iterative fit came to its
   end, for the record.
+- with `task="multilabel"`, labels and `predict` are (n, k) of 0 and 1, and each column of scores (n, k) is of a label
+  by itself.
 - `coef_` (m, d) with `intercept_` (m,), or `layers_` as in `heads/mlp.py`: a network can be unfrozen from this head.
 - X may be a `DiskFeatures`, rows of a store too large for memory. An estimator that does not know it gets an array.
 
@@ -39,8 +41,9 @@ class FilledIn(TypedDict, total=False):
     """Keywords of `build` that the fit stage fills in where the signature has them.
 
     `seed`: the head has randomness and is fitted under several seeds; without this keyword it is fitted once. A seed in
-    params.yaml takes precedence. `task`: "classification" or "regression"; a head without this keyword is for classes
-    only. `columns`: the columns of each stored output in the features, for a head that chooses among outputs.
+    params.yaml takes precedence. `task`: "classification", "regression" or "multilabel", of those that the annotation
+    names; a head without this keyword is for classes only. `columns`: the columns of each stored output in the
+    features, for a head that chooses among outputs.
     `class_texts`: the names of the classes, and the text tower of the store's backbone, for a head that begins from
     what they mean; None for tasks without classes, and for those of pictures.
     """

@@ -51,9 +51,10 @@ def test_a_page_without_javascript_or_network_has_its_text(built):
     assert "unpkg" not in (built / "index.html").read_text()
 
 
-def test_every_head_has_a_row_that_says_whether_it_takes_numbers():
+@pytest.mark.parametrize(("column", "task"), [("regression", "regression"), ("sets of labels", "multilabel")])
+def test_every_head_has_a_row_that_says_whether_it_takes_numbers_and_sets(column, task):
     lines = (site.DOCS / "heads.md").read_text().splitlines()
     header, _, *rows = [[cell.strip() for cell in line.split("|")] for line in lines if line.startswith("|")]
-    shown = {row[1].strip("`"): row[header.index("regression")] == "yes" for row in rows}
-    files = plugins.files("icebox.pipeline.heads")
-    assert shown == {name: plugin_schema.accepts(file, "build", "task") for name, file in files.items()}
+    shown = {row[1].strip("`"): row[header.index(column)] == "yes" for row in rows}
+    names = plugins.files("icebox.pipeline.heads")
+    assert shown == {name: task in plugin_schema.head_tasks(name) for name in names}

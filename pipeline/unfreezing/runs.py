@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from icebox.features import files
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.pipeline.adapters import lora
 from icebox.pipeline.config.schema import FRESH
@@ -60,6 +61,8 @@ def run(job: FineTuningJob, cache: ActivationCache, seed: int, *, on_epoch: Epoc
     options = job.options.model_copy(update={"seed": seed})
     with ThreadPoolExecutor(job.config.run.workers) as pool, ExitStack() as stack:
         backbone = job.load_backbone()
+        if seed == job.options.seed:  # the one whose weights are kept
+            check_savable(job, backbone)
         if options.init == "random":
             initialization.reset_parameters(backbone.layer_outputs.network, seed)
         prepared = {
@@ -95,6 +98,15 @@ def run(job: FineTuningJob, cache: ActivationCache, seed: int, *, on_epoch: Epoc
         frozen_block=partial_forward.block if partial_forward else None,
         parameters_trained=trained,
     )
+
+
+def check_savable(job: FineTuningJob, backbone: TorchBackbone) -> None:
+    """Save the network for a trial, so that one that can't be saved is refused before hours of training, not after.
+
+    Raises IceboxError with the family's own reason.
+    """
+    with files.temporary_in(job.folder) as folder:
+        backbone.save(folder)
 
 
 def start_head(job: FineTuningJob, backbone: TorchBackbone, items: Items) -> nn.Module:

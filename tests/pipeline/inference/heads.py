@@ -18,18 +18,28 @@ from icebox.pipeline.project import paths
 
 
 def fit(
-    name: str, items: Sequence[tuple[Content, Any]], *, backbone: str, view: str = IDENTITY, **dataset: Any
+    name: str,
+    items: Sequence[tuple[Content, Any]],
+    *,
+    backbone: str,
+    family: str | None = None,
+    outputs: Sequence[str] = ("last",),
+    options: dict[str, Any] | None = None,
+    view: str = IDENTITY,
+    **dataset: Any,
 ) -> bundle.Bundle:
     """The head of the store `name`, fitted on these (content, label) and saved as NAME/head.
 
-    Labels that are numbers make a regression. `dataset`: the fields of a bundle that say how its dataset is read.
+    Labels that are numbers make a regression. A backbone that is here already has a `family`, and `outputs` and
+    `options` of its store. `dataset`: the fields of a bundle that say how its dataset is read.
     """
-    settings = {"hashing": {"dimensions": 64}, "pixels": {"size": 4}}[backbone]
     folder = paths.backbone(backbone)
     if not folder.exists():
+        settings = {"hashing": {"dimensions": 64}, "pixels": {"size": 4}}[backbone]
         folder.mkdir(parents=True)
         plugins.load("icebox.features.backbones", backbone).fetch(folder, **settings)
-    loaded = backbones.load(backbone, backbone, ["last"], precision="float32")
+    family, options = family or backbone, options or {}
+    loaded = backbones.load(backbone, family, outputs, precision="float32", **options)
     labels = [label for _, label in items]
     regression = isinstance(labels[0], float)
     unfitted = bundle.Bundle(
@@ -39,8 +49,9 @@ def fit(
         store=name,
         fingerprint=fingerprint_of({**loaded.spec, "stored": "float32"}),
         backbone=backbone,
-        family=backbone,
-        outputs=["last"],
+        family=family,
+        outputs=list(outputs),
+        options=options,
         precision="float32",
         stored="float32",
         view=view,

@@ -25,6 +25,7 @@ from icebox.pipeline.inference.encoder import Encoder
 from icebox.pipeline.project import backbone_names, paths
 from icebox.pipeline.stages import fetch
 from tests.conftest import PROJECT
+from tests.features.backbones.test_text_networks import sentence_folder
 
 TEXTS = ["a good thing", "a bad thing", "good", "bad and worse"]
 
@@ -375,3 +376,41 @@ def test_minilm_comes_pinned_from_its_package_or_from_the_hub(monkeypatch):
     monkeypatch.setattr(backbone_names, "MINILM_PACKAGE", "numpy")
     assert backbone_names.settings("minilm") == pinned | {"weights": "package:numpy"}
     assert backbone_names.settings("minilm", weights="mine") == {"family": "transformers", "weights": "mine"}
+
+
+@pytest.fixture
+def prompted(tmp_path) -> str:
+    """The folder of a network of sentence-transformers with two prompts, `query` and `passage`."""
+    return str(sentence_folder(tmp_path / "prompted", pooling_mode_mean_tokens=True))
+
+
+PROMPTS = [("query", "the "), ("passage", "a dog "), ("far ", "far "), ("", "")]
+
+
+@pytest.mark.parametrize(("prompt", "written"), PROMPTS)
+def test_a_prompt_stands_before_each_text(prompted, prompt, written):
+    texts, outputs = ["the mat", "a dog sat"], ["last:mean"]
+    features = Encoder(prompted, outputs=outputs, precision="float32", prompt=prompt).fit_transform(texts)
+    plain = Encoder(prompted, outputs=outputs, precision="float32")
+    expected = plain.fit_transform([written + text for text in texts])
+    np.testing.assert_allclose(features, expected, atol=1e-6)
+
+
+def test_an_encoder_of_another_prompt_passes_texts_again_and_clones_keep_theirs(prompted, log):
+    texts, outputs = ["the mat", "a dog sat"], ["last:mean"]
+    encoder = Encoder(prompted, outputs=outputs, precision="float32", prompt="query").fit(texts)
+    plain = Encoder(prompted, outputs=outputs, precision="float32").fit(texts)
+    assert passed(log) == [2, 2]
+    assert encoder.fingerprint_ != plain.fingerprint_
+    np.testing.assert_array_equal(clone(encoder).fit_transform(texts), encoder.transform(texts))
+    assert passed(log) == [0, 0]
+    encoder.prompt = "passage"
+    with pytest.raises(IceboxError, match="is not the one of fit any more; fit again"):
+        encoder.transform(texts)
+
+
+def test_a_prompt_that_can_not_be_is_a_line(prompted):
+    with pytest.raises(IceboxError, match=r"no prompt named 'querry'; did you mean 'query'\?"):
+        Encoder(prompted, outputs=["last:mean"], prompt="querry").fit(TEXTS)
+    with pytest.raises(IceboxError, match="prompt: backbone family 'hashing' has no such option; leave it out"):
+        Encoder("hashing", prompt="query: ").fit(TEXTS)

@@ -19,17 +19,22 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from icebox.features.abc.dataset import Pair
+from icebox.features.backbones import transformers as text_family
 from icebox.features.errors import IceboxError
 from icebox.features.text.pairs import PAIR
 from icebox.pipeline.cli.app import main
 from icebox.pipeline.inference import fitted_head
 from icebox.pipeline.project import paths
+from tests.features.backbones.test_transformers import bert
+from tests.features.backbones.test_transformers import save as save_text_network
 from tests.pipeline.inference.heads import fit
 
 GOOD, BAD = ["good thing", "a good one", "so good"], ["bad thing", "a bad one", "so bad"]
 NOTES = [(text, "plus") for text in GOOD] + [(text, "minus") for text in BAD]
 ARTICLES = [("\n".join([text, "body"]), label) for text, label in NOTES]
 PAIRS = [(Pair(text, text), label) for text, label in NOTES]
+PROMPT = "dog runs "
+CATS = [("the cat sat", "cat"), ("a cat", "cat"), ("the dog", "dog"), ("a dog runs", "dog")]
 SIZES = [(f"{'good ' * n}thing", n / 2 - 1) for n in range(5)]
 
 
@@ -55,6 +60,11 @@ def project(tmp_path_factory):
         pair = {"path": "p.jsonl", "first": "question1", "second": "question2"}
         fit("pairs", PAIRS, backbone="hashing", view=PAIR, parameters=pair, **csv_text)
         fit("sizes", SIZES, backbone="hashing", parameters={"path": "s.csv"}, **csv_text)
+        source = save_text_network(folder / "bert", bert, num_hidden_layers=1)
+        text_family.fetch(paths.backbone("tiny"), weights=str(source))
+        of_tiny = {"backbone": "tiny", "family": "transformers", "outputs": ["last:mean"], "source": "csv_text"}
+        fit("asked", CATS, **of_tiny, options={"prompt": PROMPT}, parameters={"path": "c.csv"})
+        fit("written", [(PROMPT + text, label) for text, label in CATS], **of_tiny, parameters={"path": "c.csv"})
         fit("docs", NOTES, backbone="hashing", source="docstrings", parameters={})
         fit("older", NOTES, backbone="hashing")
         fit("photos", pictures, backbone="pixels", source="image_folder", parameters={"path": "raw/photos"})
@@ -553,3 +563,25 @@ def test_sets_that_can_not_be_had_are_one_line_and_nothing_is_written(run, tmp_p
     assert sentence in err
     assert not out.exists()
     paths.details("docs", "head").unlink(missing_ok=True)
+
+
+def test_a_stores_prompt_stands_before_new_texts_too(run, tmp_path):
+    (tmp_path / "plain.txt").write_text("the cat\na dog\n")
+    (tmp_path / "asked.txt").write_text(f"{PROMPT}the cat\n{PROMPT}a dog\n")
+
+    def answers(store: str, file: str) -> list[float]:
+        code, rows, _ = run(store, tmp_path / file, "--lines")
+        assert code == 0
+        return [float(row["p_cat"]) for row in rows]
+
+    assert answers("asked", "plain.txt") == pytest.approx(answers("written", "asked.txt"), abs=1e-5)
+    assert answers("asked", "plain.txt") != pytest.approx(answers("written", "plain.txt"), abs=1e-5)
+
+
+def test_the_same_prompt_stands_before_texts_in_python(project, monkeypatch):
+    monkeypatch.chdir(project)
+    asked, written = fitted_head.load("asked/head"), fitted_head.load("written/head")
+    texts = ["the cat", "a dog"]
+    np.testing.assert_allclose(
+        asked.predict_proba(texts), written.predict_proba([PROMPT + text for text in texts]), atol=1e-5
+    )

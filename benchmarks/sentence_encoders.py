@@ -3,8 +3,8 @@
     python -m benchmarks.sentence_encoders [FILE]
 
 FILE has a text a line; by default 1,000 docstrings of the libraries that are installed, of a word to several pages, so
-that some are cut. Both read the same folder of weights. sentence-transformers comes from .venv-bench (`make bench-env`),
-or from the environment of this process where it is installed there.
+that some are cut. Both read the same folder of weights. sentence-transformers comes from .venv-bench (`make
+bench-env`), or from the environment of this process where it is installed there.
 """
 
 import importlib.util

@@ -29,7 +29,7 @@ from icebox.features.nn.embeddings import EMBEDDING, Embedding, Projection, Sent
 from icebox.features.nn.layer_outputs import Inputs
 from icebox.features.nn.transfer import plain_state, to_device_async
 from icebox.features.text.batching import token_budget_batches
-from icebox.features.weights import checkpoints, sentence_transformers, sources, towers
+from icebox.features.weights import checkpoints, sentence_transformers, sources, towers, transformers_checkpoints
 from icebox.features.weights.transformers_models import (
     CONFIG_FILE,
     FAILURES,
@@ -80,13 +80,19 @@ def fetch(
     several and the processor, by accelerate; it changes no feature.
     With `weights: random` they are drawn from `seed` for the config.json in the folder `config`, or for `network`, the
     settings in such a file (`model_type`, and numbers of layers and features); `tokenizer` (a folder, `package:NAME` or
-    `hub:OWNER/NAME`) is where the tokenizer comes from, by default that folder.
+    `hub:OWNER/NAME`) is where the tokenizer comes from, by default that folder. Where `weights` is a file that a
+    training script wrote (`.ckpt`, `.pth`, …), config.json and tokenizer are those in `config`.
     """
     weights = sources.weights_of(weights, name)
     if weights == RANDOM:
         copied = draw(folder, config=config, network=network, tokenizer=tokenizer, seed=seed, revision=revision)
+    elif Path(weights).is_file() and config is not None and (network, tokenizer) == (None, None):
+        files = (CONFIG_FILE, *TOKENIZER_FILES)
+        copied = transformers_checkpoints.copy_file(Path(weights), Path(config), folder, files=files, sha256=sha256)
     elif (config, network, tokenizer) != (None, None, None):
-        raise IceboxError("`config`, `network` and `tokenizer` are for `weights: random`; leave them out")
+        raise IceboxError(
+            "`config`, `network` and `tokenizer` are for `weights: random`, `config` for a file too; leave them out"
+        )
     else:
         copied = copy(folder, weights, sha256=sha256, revision=revision)
     placed = {} if max_memory is None else {"max_memory": max_memory}
@@ -105,7 +111,8 @@ def copy(folder: Path, weights: str, *, sha256: str | None, revision: str) -> di
     with located(f"weights '{weights}'"):
         if sentence := sentence_transformers.read(found):
             copied["sentence"], layers = sentence
-    copied |= sources.copy_into(source, folder, files=files, sha256=sha256, called=weights)
+    taken = sources.copy_into(source, folder, files=files, sha256=sha256, called=weights)
+    copied |= transformers_checkpoints.rename_in(folder, taken, weights)
     if sentence and layers:
         save_file(contiguous(layers), folder / SENTENCE_FILE)
     return copied

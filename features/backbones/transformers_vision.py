@@ -28,7 +28,7 @@ from icebox.features.nn.embeddings import Projection
 from icebox.features.nn.layer_outputs import Inputs, first_tensor
 from icebox.features.nn.output_names import holds_map
 from icebox.features.nn.transfer import plain_state, to_device_async
-from icebox.features.weights import sources, towers
+from icebox.features.weights import sources, towers, transformers_checkpoints
 from icebox.features.weights.transformers_models import (
     FAILURES,
     TOKENIZER_FILES,
@@ -64,13 +64,16 @@ def fetch(
 
     `weights` is `hub:OWNER/NAME` (at `revision`), a folder or `package:NAME`; or else `name` is that of from_pretrained
     (`google/vit-base-patch16-224`). `sha256` pins the weights file. With `weights: random`
-    they are drawn from `seed` for the `config.json` in the folder `config`.
+    they are drawn from `seed` for the `config.json` in the folder `config`; where `weights` is a file that a training
+    script wrote (`.ckpt`, `.pth`, …), config.json and preprocessing are those in `config`.
     Raises IceboxError for missing files and for image processors that do more than resize, crop and normalise.
     """
     weights = sources.weights_of(weights, name)
     if weights == RANDOM:
         if config is None or sha256 is not None:
             raise IceboxError("`weights: random` needs `config`, a folder with config.json, and no `sha256`")
+        source = Path(config)
+    elif Path(weights).is_file() and config is not None:
         source = Path(config)
     else:
         source = sources.locate(weights, files=FILES, revision=revision)
@@ -83,8 +86,12 @@ def fetch(
         shutil.copyfile(source / "config.json", folder / "config.json")
         save_file(random_parameters(source, seed), folder / SAVED, metadata={"format": "pt"})
         copied = {"weights_file": SAVED, "sha256": fingerprint.of_file(folder / SAVED)}
+    elif Path(weights).is_file():
+        files = ["config.json"]
+        copied = transformers_checkpoints.copy_file(Path(weights), source, folder, files=files, sha256=sha256)
     else:
         copied = sources.copy_into(source, folder, files=["config.json"], sha256=sha256, called=weights)
+        copied = transformers_checkpoints.rename_in(folder, copied, weights)
     if "text_config" in read_json(source / "config.json", dict):  # two towers: `text_tower` needs it
         for file in TOKENIZER_FILES:
             if (source / file).is_file():

@@ -43,6 +43,7 @@ def locate(weights: str, *, files: Sequence[str], revision: str) -> Path:
         raise IceboxError(
             f"weights '{weights}' is not a folder; expected one (relative to the project's root), "
             "or package:NAME (an installed package), or hub:OWNER/NAME (the Hugging Face hub)"
+            + ("; beside a file set `config`, the folder of its config.json" if folder.is_file() else "")
         )
     return folder
 

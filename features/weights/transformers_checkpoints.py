@@ -1,0 +1,126 @@
+"""Weights of transformers' networks as training scripts leave them: under other prefixes, in wrappers, in a file alone.
+
+What `from_pretrained` reads by itself is left as it is, to the byte.
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from icebox.features import fingerprint
+from icebox.features.errors import IceboxError
+from icebox.features.weights import checkpoints, matching, sources
+from icebox.features.weights.transformers_models import (
+    CONFIG_FILE,
+    FAILURES,
+    UNUSED_PARTS,
+    class_of,
+    import_transformers,
+    load_error,
+    silence,
+)
+
+SAVED = "model.safetensors"  # the name by which transformers looks for weights
+
+
+def copy_file(path: Path, config: Path, folder: Path, *, files: Sequence[str], sha256: str | None) -> dict[str, str]:
+    """Write the weights of a training script's file into `folder`, and copy those of `files` that the folder `config`
+    has → {"weights_file", "sha256"}.
+
+    Raises IceboxError for a file that is not the one that `sha256` pins, or does not fit config.json.
+    """
+    if not (config / CONFIG_FILE).is_file():
+        raise IceboxError(f"config: found no {CONFIG_FILE} in {config}")
+    digest = checkpoints.check_sha256(path, sha256)
+    if sha256 is None:
+        checkpoints.logger.warning("%s: not pinned; to pin it, set\n    sha256: %s", path.name, digest)
+    tensors = fitted(checkpoints.read_tensors(path), config, path.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        if (config / file).is_file():
+            shutil.copyfile(config / file, folder / file)
+    return written(tensors, folder)
+
+
+def rename_in(folder: Path, copied: dict[str, str], called: str) -> dict[str, str]:
+    """Give the weights that were copied into `folder` the network's own names, where transformers would find few by
+    theirs → {"weights_file", "sha256"}. `called` is the user's name for the weights."""
+    weights = folder / copied["weights_file"]
+    if weights.name.endswith(sources.SHARDED):
+        return copied
+    network = empty_network(folder)
+    expected = network.keys()
+    names = names_of(weights)
+    base = base_prefix(folder)
+    direct = sum(key in names or f"{base}.{key}" in names for key in expected)
+    if 2 * direct >= len(expected):
+        return copied
+    stored = checkpoints.read_tensors(weights)
+    taken = [key for key in matching.take(stored, expected, called) if key in network]
+    if len(taken) <= direct:
+        return copied  # transformers may know how to translate them
+    tensors = fitted(stored, folder, called)
+    weights.unlink()
+    return written(tensors, folder)
+
+
+def fitted(stored: dict[str, Tensor], folder: Path, name: str) -> dict[str, Tensor]:
+    """The tensors of the network of the config.json in `folder`, under its names, in the precision that they have.
+
+    Told is what was taken and what was left; `name` is the file's. Raises IceboxError where some are missing.
+    """
+    expected = empty_network(folder)
+    taken = {key: value for key, value in matching.take(stored, expected, name).items() if key in expected}
+    needed = {key: value for key, value in expected.items() if key in taken or not key.startswith(UNUSED_PARTS)}
+    matching.match_to_network(taken, needed, f"weights: {name} does not fit {folder / CONFIG_FILE}")
+    matching.tell(name, stored, taken)
+    return taken
+
+
+def written(tensors: dict[str, Tensor], folder: Path) -> dict[str, str]:
+    """Write weights as transformers reads them → {"weights_file", "sha256"}."""
+    plain = {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
+    save_file(plain, folder / SAVED, metadata={"format": "pt"})
+    return {"weights_file": SAVED, "sha256": fingerprint.of_file(folder / SAVED)}
+
+
+def names_of(weights: Path) -> set[str]:
+    """The names in a file of weights, as transformers sees them: those at its top."""
+    if checkpoints.is_safetensors(weights):
+        try:
+            with safe_open(weights, framework="pt") as opened:
+                return set(opened.keys())
+        except Exception:  # noqa: BLE001  # a damaged file, which read_tensors puts into words
+            return set(checkpoints.read_tensors(weights))
+    content = torch.load(weights, map_location="cpu", weights_only=True)
+    return set(content) if isinstance(content, dict) else set()
+
+
+def empty_network(folder: Path) -> dict[str, Tensor]:
+    """{name: tensor without memory} of the network of the config.json in `folder`.
+
+    Raises IceboxError for one that transformers does not know.
+    """
+    try:
+        with silence(), torch.device("meta"):
+            config = import_transformers().AutoConfig.from_pretrained(folder, local_files_only=True)
+            kind = class_of(folder, None)
+            auto = kind is import_transformers().AutoModel
+            network = kind.from_config(config) if auto else kind(config)
+    except (*FAILURES, TypeError, AttributeError) as error:
+        raise load_error(folder, error, also="tokenizer or image processor") from error
+    state: dict[str, Tensor] = network.state_dict()
+    return state
+
+
+def base_prefix(folder: Path) -> str:
+    """The prefix of a network's names inside of one with a head (`bert`)."""
+    config = import_transformers().AutoConfig.from_pretrained(folder, local_files_only=True)
+    mapping = import_transformers().MODEL_MAPPING
+    kind = mapping[type(config)] if type(config) in mapping else class_of(folder, None)
+    return str(kind.base_model_prefix)

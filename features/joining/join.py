@@ -161,8 +161,9 @@ def write(target: Path, members: Mapping[str, Member], first: FeatureStore, kept
                 "columns": {name: index.sha256_of_column(file[name][:]) for name in names},
             }
         )
-        file.attrs["join"] = text
-        file.attrs["sha256"] = index.sha256_of_text(text)
+        # of fixed width: texts of variable width lie in a heap, in which HDF5 loses itself where the file is damaged
+        file.attrs["join"] = np.bytes_(text.encode())
+        file.attrs["sha256"] = np.bytes_(index.sha256_of_text(text).encode())
 
 
 def layout(folder: str, member: Member, output: str) -> h5py.VirtualLayout:

@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from icebox.features import files, fingerprint
-from icebox.features.errors import IceboxError, suggestion
+from icebox.features.errors import IceboxError, cause, suggestion
 from icebox.features.ragged import Ragged
 from icebox.features.splits import SPLITS, in_order
 from icebox.features.store import hdf5, index
@@ -87,7 +87,7 @@ class JoinedStore(FeatureStore):
     def digest(self) -> str:
         """The sha256 of all that it holds, the members included."""
         with h5py.File(self.folder / FILE) as file:
-            return str(file.attrs["sha256"])
+            return str(file.attrs["sha256"].decode())
 
     def load_of_length_1(
         self, items: np.ndarray, *, outputs: Sequence[str] | None = None, view: str | None = None
@@ -210,21 +210,22 @@ def is_joined(folder: Path) -> bool:
 
 
 def read(folder: Path) -> tuple[list[MemberEntry], Mapping[str, np.ndarray]]:
-    """The members, and the columns. Raises IceboxError where join.h5 is damaged."""
+    """The members, and the columns. Raises IceboxError where join.h5 is damaged, or another version's."""
     path = folder / FILE
     try:
         with h5py.File(path) as file:
-            text = file.attrs["join"]
-            if file.attrs["sha256"] != index.sha256_of_text(text):
+            text = file.attrs["join"].decode()
+            if file.attrs["sha256"].decode() != index.sha256_of_text(text):
                 raise broken(folder, "one whose attributes are not what was written")
             attributes = json.loads(text)
             columns = {name: file[name][:] for name in attributes["columns"]}
-    except (KeyError, *hdf5.BROKEN) as reason:
-        raise broken(folder, str(reason)) from reason
+        entries = [MemberEntry(**entry) for entry in attributes["members"]]
+    except hdf5.BROKEN as reason:
+        raise broken(folder, f"one of another version, or damaged ({cause(reason)})") from reason
     for name, digest in attributes["columns"].items():
         if index.sha256_of_column(columns[name]) != digest:
             raise broken(folder, f"one whose column {name} is not what was written")
-    return [MemberEntry(**entry) for entry in attributes["members"]], columns
+    return entries, columns
 
 
 def broken(folder: Path, problem: str) -> IceboxError:

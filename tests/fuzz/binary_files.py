@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import extract
+from icebox.features.joining.join import join
+from icebox.features.joining.joined_store import JoinedStore
 from icebox.features.store import index, shards, verification
 from icebox.features.store.feature_store import FeatureStore
 from icebox.features.weights import checkpoints
@@ -87,6 +90,31 @@ class Store(Target):
             assert np.array_equal(features[:, 0], np.arange(7)), "other features, and nothing noticed"
 
 
+class Joined(Target):
+    """What a joined store says of its members: opened and read."""
+
+    name = "joined store"
+
+    def prepare(self, folder: Path) -> None:
+        with contextlib.chdir(folder):
+            for name, order in (("a", "0123456"), ("b", "6543210")):
+                manifest = sorted(rows(*order), key=lambda row: row.source, reverse=name == "b")
+                manifest = [replace(row, item_id=row.source, label="") for row in manifest]
+                extract(
+                    manifest, read=lambda source: source, backbone=Doubling(), cache_root=Path("cache"),
+                    store=Path("stores") / name,
+                )  # fmt: skip
+            join(Path("stores/j"), {name: Path("stores") / name for name in ("a", "b")})
+
+    def samples(self) -> list[tuple[Path, bytes]]:
+        return [(path, path.read_bytes()) for path in Path("stores/j").iterdir()]
+
+    def read(self, path: Path) -> None:
+        features = JoinedStore(Path("stores/j")).load(outputs=["a/last", "b/last"])
+        expected = np.arange(7)[:, None] * [1, 2, 1, 2]
+        assert np.array_equal(features, expected), "other features, and nothing noticed"
+
+
 class Card(Target):
     """The card of a bundle that is not opened, since its sha256 is not the bundle's."""
 
@@ -106,4 +134,4 @@ class Card(Target):
             raise AssertionError("opened")
 
 
-TARGETS: list[Target] = [Weights(), TrainingCheckpoint(), Store(), Card()]
+TARGETS: list[Target] = [Weights(), TrainingCheckpoint(), Store(), Joined(), Card()]

@@ -1,5 +1,6 @@
 """Stores side by side: rows joined by item, whatever the members' orders, and nothing passed over in silence."""
 
+import hashlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -156,6 +157,11 @@ def test_a_damaged_or_foreign_join_is_one_line(tmp_path):
         open_store(tmp_path / "both")
     assert caught.value.hint == "join"
     assert isinstance(open_store(tmp_path / "a"), FeatureStore)
+    with h5py.File(path, "w") as file:  # an entry of another version
+        text = b'{"columns": {}, "members": [{"name": "a"}]}'
+        file.attrs["join"], file.attrs["sha256"] = np.bytes_(text), np.bytes_(hashlib.sha256(text).hexdigest().encode())
+    with pytest.raises(IceboxError, match="expected a joined store, found one of another version, or damaged"):
+        open_store(tmp_path / "both")
     join(tmp_path / "both", {name: tmp_path / name for name in ("a", "b")})
     with pytest.raises(IceboxError, match="no output 'last'; "):
         JoinedStore(tmp_path / "both").load(outputs=["last"])

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from icebox.features.errors import IceboxError
-from icebox.pipeline.cli import verbosity
+from icebox.pipeline.cli import stage_server, verbosity
 
 
 def init(
@@ -135,7 +135,9 @@ def run(
     stages = [f"unfreeze@{head}" if head in config.unfreeze else paths.fit_stage(name, head) for name, head in wanted]
     initialize_dvc()
     quiet = ["--quiet"] if verbosity.chosen() == "quiet" else []
-    if dvc("repro", *quiet, *(dict.fromkeys(stages) or ["report"]), check=False) != 0:
+    with stage_server.serving() as servers:
+        code = dvc("repro", *quiet, *(dict.fromkeys(stages) or ["report"]), check=False, servers=servers)
+    if code != 0:
         raise IceboxError("the stage above did not end; what is finished is kept, the same command goes on from there")
     print(f"\n{formats.as_table(formats.records(config, list(dict.fromkeys(name for name, _ in wanted))))}")
     if not wanted:
@@ -176,15 +178,19 @@ def git_root() -> Path | None:
     return Path(done.stdout.strip()).resolve() if done.returncode == 0 else None
 
 
-def dvc(*arguments: str, check: bool = True) -> int:
+def dvc(*arguments: str, check: bool = True, servers: tuple[Path, int] | None = None) -> int:
     """Run DVC of this environment, whose stages say `python` and mean this one → its exit code.
 
-    With `check` raises IceboxError where it fails, as where another process makes the same project just now.
+    `servers` run its stages, where there are some: their folder and what keeps them alive (stage_server.py). With
+    `check` raises IceboxError where it fails, as where another process makes the same project just now.
     """
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    folders = [*([str(servers[0])] if servers else []), str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    path = os.pathsep.join(folders)
     quiet = {"DVC_NO_ANALYTICS": "true", "HF_HUB_DISABLE_TELEMETRY": "1"}
     environment = quiet | os.environ | {"PATH": path, verbosity.VARIABLE: verbosity.chosen()}
-    code = subprocess.run([sys.executable, "-m", "dvc", *arguments], env=environment, check=False).returncode
+    held = servers[1:] if servers else ()
+    command = [sys.executable, "-m", "dvc", *arguments]
+    code = subprocess.run(command, env=environment, check=False, pass_fds=held).returncode
     if check and code != 0:
         raise IceboxError(f"dvc {' '.join(arguments)}: failed, as DVC says above; mend that, then run this again")
     return code

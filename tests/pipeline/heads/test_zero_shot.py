@@ -13,6 +13,7 @@ from sklearn.metrics import log_loss
 
 from icebox.features.abc.backbone import TextTower
 from icebox.features.errors import IceboxError
+from icebox.pipeline.catalog import backbones
 from icebox.pipeline.catalog.class_vectors import ClassTexts, of_file
 from icebox.pipeline.config import loader
 from icebox.pipeline.estimators.torch_conversion import as_torch
@@ -233,6 +234,22 @@ def test_a_store_without_a_text_tower_is_refused_and_told_what_to_do(tmp_path, m
     config = prepare(PARAMS.replace("zero_shot: {vectors: classes.npz}", "zero_shot: {}"), monkeypatch, tmp_path)
     with pytest.raises(IceboxError, match=r"^[^\n]*backbone 'as_is' \(as_is\) has no text tower[^\n]*`vectors`[^\n]*$"):
         fit.run(config, "vectors-as_is-zero_shot")
+
+
+def test_heads_that_see_anything_but_the_embedding_are_told_to_select_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    params = PARAMS.replace("as_is: {}", "clip: {family: transformers_vision, weights: clip}").replace(
+        "backbone: as_is", "backbone: clip"
+    )
+    paths.PARAMS.write_text(params)
+    config = loader.load()
+    for outputs in (["last:avg"], ["embedding", "last:avg"]):
+        with pytest.raises(
+            IceboxError, match=r"^[^\n]* see [^\n]*last:avg; store and select `outputs: \[embedding\]`[^\n]*$"
+        ):
+            backbones.text_tower(config, "vectors-as_is", outputs)
+    with pytest.raises(IceboxError, match=r"^data/backbones/clip: no backbone here[^\n]*$"):
+        backbones.text_tower(config, "vectors-as_is", ["embedding"])
 
 
 def test_a_list_of_templates_is_one_setting_and_a_list_of_lists_a_grid(tmp_path, monkeypatch):

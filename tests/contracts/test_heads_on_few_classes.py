@@ -12,6 +12,7 @@ from icebox.pipeline.config.schema import Fit, PluginEntry
 from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
 from icebox.pipeline.fitting import final_fit, head_factory
 from icebox.pipeline.fitting.search import NoCandidateFits
+from tests import tables
 
 HEADS = [  # that learn from labels: of zero_shot nothing is fitted
     n
@@ -25,6 +26,8 @@ QUICK = {
     "linear_probe": {"epochs": 2},
     "mlp": {"epochs": 20, "hidden": 16, "batch_size": 16, "learning_rate": 0.02},
     "random_forest": {"n_estimators": 10},
+    "tabicl": {"weights": __file__},
+    "tabpfn": {"weights": __file__},
 }
 CLASSES = ["a", "b", "c", "d"]
 TRAINS = {  # labels of train, of a store with four classes; val and test have all four
@@ -39,6 +42,12 @@ CANNOT = {  # {what train is like: heads that say why they can't be fitted, wher
     "one class of four": set(HEADS) - {"fresh", "knn", "random_forest", "gaussian_nb"},
     "one item of each class": {"knn", "lda"},
 }
+
+
+@pytest.fixture(autouse=True)
+def networks_of_tables(monkeypatch):
+    """Stand-ins for packages whose weights are their users' own."""
+    tables.stand_in(monkeypatch)
 
 
 def split(labels: list[int], first: int = 0) -> LabelledSplit:

@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -27,9 +28,10 @@ import icebox
 
 MODULE = "icebox.pipeline.cli.stage_server"
 STAGE_MODULES = "icebox.pipeline.stages"
-# Which stages a server runs, and so loads. No library more than the stage itself loads first: what a limit of threads
-# applies to, and with it the last bits of a sum, depends on which libraries are there when it is set.
+# Which stages a server runs, and so loads. `look` is not among them: under a server that had loaded every library its
+# map came out as with another number of BLAS threads, for a reason that was not found; those of fit came out equal.
 SERVERS = {"light": ("check", "report"), "heavy": ("fit",)}
+EAGER = ("light",)  # it loads on the second core while DVC starts; the others would only cost a run with nothing to do
 LEAVE_S = 0.1  # a server has to leave by itself
 SHIM = """
 import array, json, os, signal, socket, sys
@@ -75,32 +77,52 @@ def serving() -> Iterator[tuple[Path, int] | None]:
         folder = Path(name)
         write_shim(folder)
         alive, held = os.pipe()
-        servers = []
+        listening = {kind: listen(folder / kind) for kind in SERVERS}
+        servers: list[subprocess.Popen[bytes]] = []
+        waiting = [
+            threading.Thread(target=start, args=(kind, listening[kind], alive, servers), daemon=True)
+            for kind in SERVERS
+        ]
         try:
-            for kind in SERVERS:
-                listening = socket.socket(socket.AF_UNIX)
-                listening.bind(str(folder / kind))
-                listening.listen(64)
-                command = [sys.executable, "-m", MODULE, kind, str(listening.fileno()), str(alive)]
-                servers.append(
-                    subprocess.Popen(
-                        command,
-                        pass_fds=(listening.fileno(), alive),
-                        stdin=subprocess.DEVNULL,
-                        stdout=subprocess.DEVNULL,
-                        stderr=subprocess.DEVNULL,
-                    )
-                )
-                listening.close()
-            os.close(alive)
+            for thread in waiting:
+                thread.start()
             yield folder / "bin", held
         finally:
             os.close(held)
+            for thread in waiting:
+                thread.join()
+            os.close(alive)
+            for each in listening.values():
+                each.close()
             for server in servers:
                 with suppress(subprocess.TimeoutExpired):
                     server.wait(timeout=LEAVE_S)
                 server.terminate()  # one that is still loading
                 server.wait()
+
+
+def listen(path: Path) -> socket.socket:
+    """A socket that keeps the orders until its server is there."""
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(path))
+    listening.listen(64)
+    return listening
+
+
+def start(kind: str, listening: socket.socket, alive: int, servers: list[subprocess.Popen[bytes]]) -> None:
+    """Start a server: that of `check`, which every run has, at once, another when the first order for it comes."""
+    if kind not in EAGER:
+        ready, _, _ = select.select([listening, alive], [], [])
+        if listening not in ready:  # the run has ended
+            return
+    server = subprocess.Popen(
+        [sys.executable, "-m", MODULE, kind, str(listening.fileno()), str(alive)],
+        pass_fds=(listening.fileno(), alive),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    servers.append(server)
 
 
 def can_serve() -> bool:

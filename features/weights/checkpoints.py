@@ -37,6 +37,7 @@ HARMLESS: list[Any] = [
 ]
 OBJECTS_MAX = 50  # kinds of Python objects in one file
 OBJECT = re.compile(r"(?:Unsupported global: GLOBAL|global:?) (\S+)")  # in torch's message
+BLOCKED = re.compile(r"unsupported GLOBAL (\S+) whose module")  # an object of Python itself, which torch never reads
 NAMED_AT_MOST = 5
 logger = logging.getLogger("icebox")
 
@@ -91,7 +92,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         content = safetensors.torch.load_file(path) if is_safetensors(path) else load_pickle(path, objects)
     except Exception as error:  # a damaged file of the old format raises anything: struct.error, IndexError, …
         line = (str(error).strip().splitlines() or [""])[0]
-        if code := OBJECT.search(str(error)):
+        if code := OBJECT.search(str(error)) or BLOCKED.search(str(error)):
             raise objects_error(path, [code[1]]) from error
         if "TorchScript" in line:
             line = "a TorchScript archive; save `model.state_dict()`"

@@ -91,13 +91,13 @@ def written(tensors: dict[str, Tensor], folder: Path) -> dict[str, str]:
 
 def names_of(weights: Path) -> set[str]:
     """The names in a file of weights, as transformers sees them: those at its top."""
-    if checkpoints.is_safetensors(weights):
-        try:
+    try:
+        if checkpoints.is_safetensors(weights):
             with safe_open(weights, framework="pt") as opened:
                 return set(opened.keys())
-        except Exception:  # noqa: BLE001  # a damaged file, which read_tensors puts into words
-            return set(checkpoints.read_tensors(weights))
-    content = torch.load(weights, map_location="cpu", weights_only=True)
+        content = torch.load(weights, map_location="cpu", weights_only=True)
+    except Exception:  # noqa: BLE001  # a damaged file, or one of Python objects, which read_tensors puts into words
+        return set(checkpoints.read_tensors(weights))
     return set(content) if isinstance(content, dict) else set()
 
 

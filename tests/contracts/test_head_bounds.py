@@ -10,12 +10,13 @@ from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.estimators.base import FilledIn
 
 HEADS = plugins.names("icebox.pipeline.heads")
-NUMBERS = [
+NUMBERS = [  # names of classes, which may be numbers, are none
     (name, argument.arg)
     for name in HEADS
     for argument in plugin_schema.definition(plugins.file("icebox.pipeline.heads", name), "build").args.kwonlyargs
     if argument.annotation is not None
     and {"int", "float"} & {node.id for node in ast.walk(argument.annotation) if isinstance(node, ast.Name)}
+    and argument.arg != "names"
     and argument.arg not in FilledIn.__annotations__.keys() - {"seed"}
 ]
 MAY_BE_ZERO = {  # and mean something then: none of it

@@ -19,7 +19,7 @@ HEADS = [  # that learn from labels: of zero_shot nothing is fitted
     for n in plugins.names("icebox.pipeline.heads")
     if "classification" in plugin_schema.head_tasks(n) and n != "zero_shot"
 ]
-REGRESSORS = [n for n in HEADS if plugin_schema.accepts(plugins.file("icebox.pipeline.heads", n), "build", "task")]
+REGRESSORS = [n for n in HEADS if "regression" in plugin_schema.head_tasks(n)]
 QUICK = {
     "hist_gb": {"max_iter": 10},
     "lightgbm": {"n_estimators": 10},

@@ -84,7 +84,7 @@ def test_both_are_wrong_use(capsys):
 def test_the_stages_of_dvc_get_the_same(name, monkeypatch):
     started = {}
     monkeypatch.setattr(
-        subprocess, "run", lambda command, env, check: started.update(env) or subprocess.CompletedProcess(command, 0)
+        subprocess, "run", lambda command, env, **_: started.update(env) or subprocess.CompletedProcess(command, 0)
     )
     with verbosity.lines_to_stderr():
         verbosity.choose(name)

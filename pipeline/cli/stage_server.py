@@ -112,8 +112,8 @@ def listen(path: Path) -> socket.socket:
 def start(kind: str, listening: socket.socket, alive: int, servers: list[subprocess.Popen[bytes]]) -> None:
     """Start a server: that of `check`, which every run has, at once, another when the first order for it comes."""
     if kind not in EAGER:
-        ready, _, _ = select.select([listening, alive], [], [])
-        if listening not in ready:  # the run has ended
+        ready, _, _ = select.select([listening.fileno(), alive], [], [])
+        if listening.fileno() not in ready:  # the run has ended
             return
     server = subprocess.Popen(
         [sys.executable, "-m", MODULE, kind, str(listening.fileno()), str(alive)],

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 
 from icebox.features.manifest.validation import Task
 
@@ -57,6 +56,8 @@ class LabelSetSample:
         Scores become ranks within each sample, label by label: one head's margins and another's probabilities have no
         common scale, on which answers could be exchanged.
         """
+        from scipy.stats import rankdata  # takes a second to import
+
         return LabelSetSample(
             np.concatenate([self.labels, other.labels]),
             np.concatenate([self.predicted, other.predicted]),

@@ -109,8 +109,8 @@ LOADS_RUNTIMES = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The two longest files first, one for each worker (begun last, one would leave the other idle for minutes); those that
-    load runtimes last."""
+    """The two longest files first, one for each worker: begun last, one would leave the other idle for minutes. Those
+    that load runtimes last."""
     items.sort(key=lambda item: item.path.relative_to(PROJECT).as_posix() in LOADS_RUNTIMES)
     order = {"test_end_to_end.py": 0, "test_readme.py": 1}
     items.sort(key=lambda item: order.get(item.path.name, 2))

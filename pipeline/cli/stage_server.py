@@ -89,11 +89,12 @@ def serving() -> Iterator[tuple[Path, int] | None]:
             yield folder / "bin", held
         finally:
             os.close(held)
-            for thread in waiting:
-                thread.join()
-            os.close(alive)
-            for each in listening.values():
-                each.close()
+            for thread in waiting:  # not for ever: a process that DVC left behind may hold the other end
+                thread.join(LEAVE_S)
+            if not any(thread.is_alive() for thread in waiting):
+                os.close(alive)
+                for each in listening.values():
+                    each.close()
             for server in servers:
                 with suppress(subprocess.TimeoutExpired):
                     server.wait(timeout=LEAVE_S)

@@ -44,6 +44,10 @@ class IceboxError(Exception):
         return located
 
 
+class NotApplicable(IceboxError):
+    """Two things, each of them in order, can't go together: a head that needs what this store does not hold."""
+
+
 class ItemError(IceboxError):
     """One item's content can't be read as what it should be (a truncated image, say)."""
 

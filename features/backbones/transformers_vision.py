@@ -18,7 +18,7 @@ from torch import Tensor
 from icebox.features import fingerprint
 from icebox.features.abc.backbone import TextTower, read_settings, write_settings
 from icebox.features.abc.dataset import Content, Modality
-from icebox.features.errors import IceboxError
+from icebox.features.errors import IceboxError, NotApplicable
 from icebox.features.images.decoding import to_image
 from icebox.features.images.input_size import Size, explain_size_errors, refuse_unsupported_size, scale_preprocess
 from icebox.features.images.resizing import resize_and_crop
@@ -168,15 +168,15 @@ def load(
 
 
 def text_tower(folder: Path, *, device: str) -> TextTower:
-    """The other tower of the network in `folder`. Raises IceboxError where there is none, or no tokenizer."""
+    """The other tower of the network in `folder`. Raises NotApplicable where there is none, or no tokenizer."""
     from icebox.features.backbones import transformers as texts
 
     if read_settings(folder).get("tower"):
-        raise IceboxError(f"{folder.name}: was trained or saved without its text tower, whose space it may have left")
+        raise NotApplicable(f"{folder.name}: was trained or saved without its text tower, whose space it may have left")
     if "text_config" not in read_json(folder / "config.json", dict):
-        raise IceboxError(f"{folder.name}: has no text tower; CLIP, SigLIP and their kind have one")
+        raise NotApplicable(f"{folder.name}: has no text tower; CLIP, SigLIP and their kind have one")
     if not any((folder / file).is_file() for file in VOCABULARIES):
-        raise IceboxError(
+        raise NotApplicable(
             f"{folder.name}: has no tokenizer for its text tower: found no {' or '.join(VOCABULARIES)}; put it beside "
             "the weights where these come from, and fetch them again"
         )

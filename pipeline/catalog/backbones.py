@@ -10,7 +10,7 @@ from typing import Any
 from icebox.features import plugins
 from icebox.features.abc.backbone import SETTINGS_FILE, Backbone, TextTower, damage_explained
 from icebox.features.abc.dataset import Content, Dataset
-from icebox.features.errors import IceboxError, located
+from icebox.features.errors import IceboxError, NotApplicable, located
 from icebox.features.extraction import consistency, projection, runtime
 from icebox.features.extraction.precision import TRIAL_ITEMS, Precision, resolve_auto_precision, resolve_for_device
 from icebox.features.extraction.projection import Basis, ProjectedBackbone
@@ -128,17 +128,19 @@ def load_for_store(config: Config, key: str, source: Dataset, rows: Sequence[Man
 def text_tower(config: Config, store: str, outputs: Sequence[str]) -> TextTower:
     """The text tower of a store's backbone, for heads that see these outputs of it.
 
-    Raises IceboxError where the backbone has none, and where heads see anything else than its `embedding`.
+    Raises NotApplicable where the backbone has none, and where heads see anything else than its `embedding`.
     """
     advice = "leave this head out, or give it `vectors`, a file of class vectors"
     if store in config.joined:
-        raise IceboxError(f"'{store}' is joined of several stores, and class texts lie in the space of one; {advice}")
+        raise NotApplicable(f"'{store}' is joined of several stores, and class texts lie in the space of one; {advice}")
     name = config.stores[store].backbone
     family, folder = config.backbone(name).family, paths.backbone(name)
     if not plugin_schema.defines(plugins.file(FAMILIES, family), "text_tower"):
-        raise IceboxError(f"backbone '{name}' ({family}) has no text tower, by which classes could be named; {advice}")
+        raise NotApplicable(
+            f"backbone '{name}' ({family}) has no text tower, by which classes could be named; {advice}"
+        )
     if tuple(outputs) != ("embedding",):
-        raise IceboxError(
+        raise NotApplicable(
             f"texts lie in the space of backbone '{name}'s `embedding`, and heads of '{store}' see "
             f"{', '.join(outputs)}; store and select `outputs: [embedding]`, or {advice}"
         )
@@ -151,7 +153,7 @@ def text_tower(config: Config, store: str, outputs: Sequence[str]) -> TextTower:
         with damage_explained(folder):
             tower: TextTower = module.text_tower(folder, device=device())
     except IceboxError as reason:
-        raise IceboxError(f"{reason}; {advice}") from reason
+        raise type(reason)(f"{reason}; {advice}") from reason
     return tower
 
 

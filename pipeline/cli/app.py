@@ -217,6 +217,8 @@ def compare(
     config = loader.load()
     write = formats.as_json if as_json else formats.as_csv if as_csv else formats.as_table
     print(write(formats.records(config, stores or [])))
+    for line in leaderboard.passed_over(config, stores or []):
+        logger.info("passed over: %s", line)
     if not stores and (unfitted := leaderboard.unfitted(config)):
         logger.warning("not there yet: %s; run: icebox run", ", ".join(unfitted))
 

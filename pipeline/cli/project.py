@@ -139,7 +139,10 @@ def run(
         code = dvc("repro", *quiet, *(dict.fromkeys(stages) or ["report"]), check=False, servers=servers)
     if code != 0:
         raise IceboxError("the stage above did not end; what is finished is kept, the same command goes on from there")
-    print(f"\n{formats.as_table(formats.records(config, list(dict.fromkeys(name for name, _ in wanted))))}")
+    shown = list(dict.fromkeys(name for name, _ in wanted))
+    print(f"\n{formats.as_table(formats.records(config, shown))}")
+    if passed_over := leaderboard.passed_over(config, shown):
+        print("\n".join(["", *(f"passed over: {line}" for line in passed_over)]))
     if not wanted:
         print(f"\nThe report: {paths.REPORT.resolve()}")
 

@@ -9,7 +9,7 @@ from icebox.features.errors import IceboxError, suggestion
 from icebox.pipeline.comparison import statistics
 from icebox.pipeline.comparison.statistics import FoldComparison
 from icebox.pipeline.config.schema import Config, store_of
-from icebox.pipeline.evaluation import metrics, result_files
+from icebox.pipeline.evaluation import metrics, not_applicable, result_files
 from icebox.pipeline.evaluation.metrics import METRICS, Metric
 from icebox.pipeline.project import paths
 
@@ -86,6 +86,7 @@ def entries(config: Config, stores: Sequence[str] = (), *, on_disk: bool = False
     """
     named = names_in_params(config)
     names = names_on_disk(named) if on_disk else named
+    names = [(name, head) for name, head in names if not not_applicable.reason(name, head)]
     if on_disk and not names:
         raise IceboxError(f"{paths.METRICS}: no results here; run: icebox run")
     known = list(dict.fromkeys(each for name, _ in names for each in (store_of(name), name)))
@@ -126,6 +127,12 @@ def names_on_disk(first: Sequence[tuple[str, str]] = ()) -> list[tuple[str, str]
         (path.parent.relative_to(paths.METRICS).as_posix(), path.stem) for path in paths.METRICS.rglob("*.json")
     )
     return [*(name for name in first if name in found), *(name for name in found if name not in first)]
+
+
+def passed_over(config: Config, stores: Sequence[str] = ()) -> list[str]:
+    """A line for each head of params.yaml that its store can't have: INPUT/HEAD: why. Of some stores only, if named."""
+    pairs = [pair for pair in names_in_params(config) if not stores or {pair[0], store_of(pair[0])} & {*stores}]
+    return [f"{name}/{head}: {reason}" for name, head in pairs if (reason := not_applicable.reason(name, head))]
 
 
 def unfitted(config: Config) -> list[str]:

@@ -50,6 +50,7 @@ def check_references(config: Config) -> None:
         else:
             check_input(settings, config.stores[store_of(name)], where)
         check_fit(config, name, settings, where)
+    check_tasks(config)
     check_choose(config)
     for name in config.ensembles:
         check_known("input of a store", name, list(config.every_input()), "ensembles")
@@ -68,7 +69,11 @@ def check_ensemble(config: Config, name: str) -> None:
             f"ensembles.{name}: chooses its members by their scores on val, and folds: {fit.folds} leaves none; "
             "take one of them out"
         )
-    families = {head: entry.family for head, entry in config.heads.items()}
+    families = {
+        head: entry.family
+        for head, entry in config.heads.items()
+        if config.task(name) in plugin_schema.head_tasks(entry.family)
+    }
     members = [head for head, family in families.items() if plugin_schema.gives_probabilities(family)]
     if fit.calibrate == "none" and len(members) < 2:
         raise IceboxError(
@@ -149,14 +154,30 @@ def check_fit(config: Config, name: str, entry: Input, where: str) -> None:
     chosen_by = fit.choose if task == "classification" else entry.choose
     if chosen_by and chosen_by not in (known := metrics.choices(task)):
         raise IceboxError(f"{where}.choose: expected one of {', '.join(known)}, found '{chosen_by}'")
-    for head, head_entry in config.heads.items():
-        if task not in (tasks := plugin_schema.head_tasks(head_entry.family)):
-            if task == "multilabel":
-                raise IceboxError(f"heads.{head}: {plugin_schema.no_sets(head_entry.family)}; leave it out")
-            kind = "classes" if "classification" in tasks else " and ".join(tasks)
+
+
+def check_tasks(config: Config) -> None:
+    """Raise IceboxError for a head that is for the task of no dataset, and for a store whose task no head is for.
+
+    Others are passed over by the stages of the stores whose task they are not for.
+    """
+    tasks = {name: config.task(name) for name in config.every_input()}
+    of_heads = {head: plugin_schema.head_tasks(entry.family) for head, entry in config.heads.items()}
+    for head, suited in of_heads.items():
+        if set(suited) & set(tasks.values()):
+            continue
+        name, task = next(iter(tasks.items()))
+        if task == "multilabel":
+            raise IceboxError(f"heads.{head}: {plugin_schema.no_sets(config.heads[head].family)}; leave it out")
+        kind = "classes" if "classification" in suited else " and ".join(suited)
+        raise IceboxError(
+            f"heads.{head}: is for {kind} only, and the task of {store_of(name)}'s dataset is {task}; leave it out"
+        )
+    for name, task in tasks.items():
+        if not any(task in suited for suited in of_heads.values()):
             raise IceboxError(
-                f"heads.{head}: is for {kind} only, and the task of {store_of(name)}'s dataset is {task}; "
-                "leave it out, or run that dataset by itself"
+                f"{input_place(name)}: the task of its dataset is {task}, which none of the heads is for "
+                f"({', '.join(of_heads)}); add one that is, or leave the store out"
             )
 
 
@@ -229,6 +250,12 @@ def check_unfreeze(config: Config) -> None:
         check_known("store", unfreeze.store, list(config.stores), f"{where}.store")
         check_known("head", unfreeze.start_head, list(config.heads), f"{where}.start")
         check_known("input of a store", unfreeze.start_input, list(config.every_input()), f"{where}.start")
+        family, task = config.heads[unfreeze.start_head].family, config.task(unfreeze.store)
+        if task not in plugin_schema.head_tasks(family) and task != "multilabel":
+            raise IceboxError(
+                f"{where}.start: '{unfreeze.start_head}' ({family}) is not for {task}, the task of '{unfreeze.store}'s "
+                "dataset; begin from another head"
+            )
         if config.task(unfreeze.store) == "multilabel":
             raise IceboxError(
                 f"{where}.store: networks are unfrozen by one label an item, and '{unfreeze.store}' has sets of them; "

@@ -57,6 +57,13 @@ class FilledIn(TypedDict, total=False):
 Build = Callable[..., Any]  # keywords → Head
 
 
+class Unsuitable(ValueError):
+    """Data of a kind that the head is not made for, whatever its other settings: too many columns, another space.
+
+    A store that no setting suits is passed over, where any other ValueError of all settings ends the stage.
+    """
+
+
 class Head(Protocol):
     """The estimator that `build` returns: scikit-learn's `fit` and `predict`, and `get_params` for `clone`."""
 

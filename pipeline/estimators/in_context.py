@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, check_X_y, co
 
 from icebox.features import fingerprint
 from icebox.features.errors import IceboxError
+from icebox.pipeline.estimators.base import Unsuitable
 
 
 class InContext(BaseEstimator):
@@ -44,7 +45,7 @@ class InContext(BaseEstimator):
     def fit(self, X: Any, y: Any) -> Self:
         """Keep features (n, d) and labels or values (n,) as the context.
 
-        Raises IceboxError where package or weights are missing, and ValueError for more than they were made for.
+        Raises IceboxError where package or weights are missing, and Unsuitable for more than they were made for.
         """
         X, y = self._context(X, y)
         for number, limit, what, way in (
@@ -54,7 +55,7 @@ class InContext(BaseEstimator):
         ):
             if number > limit:
                 option = f"max_{what.split()[0]}"
-                raise ValueError(
+                raise Unsuitable(
                     f"{self.package}: takes at most {limit:,} {what}, found {number:,}; {way}, or raise {option} where "
                     "your weights were made for more"
                 )

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from icebox.features import plugins
-from icebox.features.errors import IceboxError
+from icebox.features.errors import NotApplicable
 from icebox.features.joining.joined_store import Block
 from icebox.features.manifest.validation import Task
 from icebox.pipeline.catalog.class_vectors import ClassTexts
@@ -62,14 +62,14 @@ def create(
     blocks: Sequence[Block] | None = None,
     class_texts: ClassTexts | None = None,
 ) -> HeadFactory:
-    """The factory of a catalogued head; `blocks` of columns are scaled apart. Raises IceboxError for a task that the
+    """The factory of a catalogued head; `blocks` of columns are scaled apart. Raises NotApplicable for a task that the
     head is not for."""
     file = plugins.file("icebox.pipeline.heads", entry.family)
     keywords = frozenset(name for name in FilledIn.__annotations__ if plugin_schema.accepts(file, "build", name))
     if task not in (tasks := plugin_schema.head_tasks(entry.family)):
         if task == "multilabel":
-            raise IceboxError(f"{where}: {plugin_schema.no_sets(entry.family)}")
+            raise NotApplicable(f"{where}: {plugin_schema.no_sets(entry.family)}")
         kind = "classes" if "classification" in tasks else " and ".join(tasks)
-        raise IceboxError(f"{where}: '{entry.family}' is for {kind} only, and the dataset's task is {task}")
+        raise NotApplicable(f"{where}: '{entry.family}' is for {kind} only, and the dataset's task is {task}")
     build = plugins.load("icebox.pipeline.heads", entry.family).build
     return HeadFactory(build, task, keywords, columns, blocks, class_texts)

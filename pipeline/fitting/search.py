@@ -11,7 +11,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from icebox.features import fingerprint
-from icebox.features.errors import IceboxError
+from icebox.features.errors import IceboxError, NotApplicable
 from icebox.pipeline.config.schema import Fit
 from icebox.pipeline.data.class_weights import SampleWeighter
 from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
@@ -35,8 +35,9 @@ class Trial:
     """The candidate at `position` on one pair: its scores, seconds, and whether it converged (None: not iterative).
 
     Without scores where the head can't be fitted or predict on so few items (more neighbors than items): `error` says
-    why. `refit_parameters`: see `base.refit_parameters`. `head` is kept of the best trial only, since some heads hold
-    all the features that they were fitted on.
+    why, `unsuitable` whether the head is not made for such data at all. `refit_parameters`: see
+    `base.refit_parameters`. `head` is kept of the best trial only, since some heads hold all the features that they
+    were fitted on.
     """
 
     position: int
@@ -46,6 +47,7 @@ class Trial:
     refit_parameters: dict[str, Any]
     head: Any = None
     error: str = ""
+    unsuitable: bool = False
 
 
 class NoCandidateFits(IceboxError):
@@ -80,8 +82,8 @@ def search(
 ) -> SearchResult:
     """Compare the candidates as `fit` says; among equals the first wins.
 
-    A candidate that can't be fitted is passed over. Raises NoCandidateFits where none can, and IceboxError where there
-    is neither val nor enough items for folds.
+    A candidate that can't be fitted is passed over. Raises NoCandidateFits where none can, NotApplicable where
+    the head is not made for such data, and IceboxError where there is neither val nor enough items for folds.
     """
     pairs, chosen_on = comparison_pairs(data, fit)
     remaining = list(range(len(candidates)))
@@ -108,6 +110,8 @@ def search(
                 ]
     best = max(remaining, key=lambda i: (utilities[i], -i))
     if utilities[best] == -math.inf:
+        if all(trial.unsuitable for trial in trials):
+            raise NotApplicable(table[best]["failed"])
         raise NoCandidateFits(f"no setting can be fitted on {len(pairs[0][0]):,} items: {table[best]['failed']}")
     winning_trials = [trial for trial in trials if trial.position == best]
     scores = mean_scores(winning_trials)
@@ -210,7 +214,8 @@ def group_trials(
             yield Trial(positions[i], scores, fit_s, converged, base.refit_parameters(head), head)
     except ValueError as reason:  # scikit-learn's error where an estimator can't be fitted on these items
         for position in unfinished:
-            yield Trial(position, {}, 0.0, None, {}, error=str(reason).splitlines()[0])
+            error, unsuitable = str(reason).splitlines()[0], isinstance(reason, base.Unsuitable)
+            yield Trial(position, {}, 0.0, None, {}, error=error, unsuitable=unsuitable)
 
 
 def keep_best_head(trials: list[Trial], choose: str) -> list[Trial]:

@@ -19,6 +19,7 @@ from icebox.features.errors import IceboxError
 from icebox.pipeline.catalog.class_vectors import TEMPLATES, ClassTexts
 from icebox.pipeline.data.on_disk import is_sets
 from icebox.pipeline.estimators import batched_linear, torch_settings
+from icebox.pipeline.estimators.base import Unsuitable
 from icebox.pipeline.estimators.batched_linear import LinearGroup
 from icebox.pipeline.estimators.classification import (
     class_numbers,
@@ -230,7 +231,7 @@ class ProbeClassifier(LinearLogitsClassifier, Probe):
         if self.start_coefficients is None:
             return None
         if self.start_coefficients.shape[1] != d:
-            raise ValueError(
+            raise Unsuitable(
                 f"vectors of classes have {self.start_coefficients.shape[1]} numbers and items {d}: they are of two "
                 "spaces, or items are pairs; take the `embedding` of the network that made the vectors"
             )

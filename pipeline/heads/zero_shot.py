@@ -11,6 +11,7 @@ from annotated_types import Gt, Le, MinLen
 from sklearn.utils.validation import validate_data
 
 from icebox.pipeline.catalog.class_vectors import TEMPLATES, ClassTexts
+from icebox.pipeline.estimators.base import Unsuitable
 from icebox.pipeline.estimators.linear import LinearLogitsClassifier
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
@@ -47,12 +48,12 @@ class ZeroShot(LinearLogitsClassifier):
         self.bias = bias
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Note the number of features (n, d). Raises ValueError where that of the vectors is another."""
+        """Note the number of features (n, d). Raises Unsuitable where that of the vectors is another."""
         X = validate_data(self, X, dtype=(np.float32, np.float64))
         if self.vectors is None:
             raise ValueError("zero_shot needs the vectors of classes, which the stage fills in")
         if self.vectors.shape[1] != X.shape[1]:
-            raise ValueError(
+            raise Unsuitable(
                 f"vectors of classes have {self.vectors.shape[1]} numbers and items {X.shape[1]}: they are of two "
                 "spaces, or items are pairs; take the `embedding` of the network that made the vectors"
             )

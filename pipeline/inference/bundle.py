@@ -28,6 +28,7 @@ from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.catalog import datasets
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.data.feature_selection import FeatureSelection
+from icebox.pipeline.evaluation import not_applicable
 from icebox.pipeline.project import paths
 
 FORMAT = 2  # of the card and of what is pickled beside it: raised when the classes inside have moved or changed
@@ -241,17 +242,19 @@ def read_card(path: Path) -> dict[str, Any]:
 
 
 def refuse_other_format(path: Path, *, trust: bool) -> None:
-    """Raise IceboxError where the card says that the bundle was written in another format than today's.
+    """Raise IceboxError where the card says that the bundle holds no head, or one in another format than today's.
 
     With `trust`, a bundle is opened without its card, so one that is missing or damaged says nothing.
     """
     try:
-        written = read_card(path).get("format", 1)
+        card = read_card(path)
     except IceboxError:
         if not trust:
             raise
         return
-    if written != FORMAT:
+    if reason := card.get(not_applicable.KEY):
+        raise IceboxError(f"{path}: there is no head in it, since its store can't have this one: {reason}")
+    if (written := card.get("format", 1)) != FORMAT:
         raise version_error(path, f"format {written}, not {FORMAT}")
 
 

@@ -51,7 +51,8 @@ class DatasetSection:
     """One dataset: its leaderboard, best on val first, and its stores.
 
     `items`: the manifest's rows by item id, none where the manifest is not here. `axis`: where the strip of test scores
-    begins and ends. `findings`: of the manifest stage, on the splits and labels.
+    begins and ends. `findings`: of the manifest stage, on the splits and labels. `passed_over`:
+    heads that a store can't have, and why.
     """
 
     name: str
@@ -66,6 +67,7 @@ class DatasetSection:
     cautions: list[str]
     recommendations: list[str]
     findings: list[dict[str, Any]]
+    passed_over: list[str]
 
     @property
     def best(self) -> HeadRow:
@@ -165,6 +167,7 @@ def collect_dataset(config: Config, name: str, entries: list[LeaderboardEntry]) 
         ),
         cautions=cautions.of_winner(best.entry, best.interval, best.classification or best.label_sets),
         findings=findings.read(name),
+        passed_over=leaderboard.passed_over(config, stores),
     )
 
 

@@ -8,7 +8,7 @@ from icebox.pipeline.config.decide import ARGMAX
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.estimators.decision import OffsetHead
 from icebox.pipeline.estimators.ensemble import MeanEnsemble
-from icebox.pipeline.evaluation import formatting, peak_memory, prediction_file, results
+from icebox.pipeline.evaluation import formatting, not_applicable, peak_memory, prediction_file, results
 from icebox.pipeline.evaluation.prediction_file import StoredPredictions
 from icebox.pipeline.fitting import decisions, details, ensemble_selection
 from icebox.pipeline.inference import bundle
@@ -22,7 +22,8 @@ def run(config: Config, key: str) -> None:
     if key not in config.ensembles:
         raise IceboxError(f"ensemble {key}: not in params.yaml; {suggestion(key, list(config.ensembles))}")
     fit = config.fit_options(key)
-    stored = {head: read_predictions(key, head) for head in config.heads}
+    heads = [head for head in config.heads if not not_applicable.reason(key, head)]
+    stored = {head: read_predictions(key, head) for head in heads}
     candidates = {head: predictions for head, predictions in stored.items() if predictions.has_probabilities}
     if len(candidates) < 2 or not all("val" in predictions.splits for predictions in candidates.values()):
         raise IceboxError(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
-from icebox.features.errors import located
+from icebox.features.errors import NotApplicable, located
 from icebox.features.joining.joined_store import open_store
 from icebox.features.manifest.validation import DENSE_TASKS
 from icebox.features.store.feature_store import FeatureStore
@@ -18,7 +18,7 @@ from icebox.pipeline.catalog.class_vectors import ClassTexts
 from icebox.pipeline.config.schema import Config, Fit, store_of
 from icebox.pipeline.data import class_weights, dense, feature_selection, labelled, near_duplicates
 from icebox.pipeline.data.feature_selection import FeatureSelection
-from icebox.pipeline.evaluation import formatting, peak_memory, results
+from icebox.pipeline.evaluation import formatting, not_applicable, peak_memory, results
 from icebox.pipeline.fitting import candidates, decisions, dense_fit, details, final_fit, head_factory, learning_curve
 from icebox.pipeline.fitting.adaptation import Adaptation
 from icebox.pipeline.fitting.final_fit import FitResult
@@ -29,12 +29,17 @@ logger = logging.getLogger("icebox")
 
 
 def run(config: Config, key: str) -> None:
-    """Write the bundle, its card, the metrics, the details, the predictions and the plots of INPUT/HEAD."""
+    """Write the bundle, its card, the metrics, the details, the predictions and the plots of INPUT/HEAD.
+
+    A head that the store can't have is passed over: its files say why, and the pipeline goes on.
+    """
     input_name, head_name = head_names.find(key, product(config.every_input(), config.heads))
-    if config.task(input_name) in DENSE_TASKS:
-        fit_on_pictures(config, input_name, head_name)
-    else:
-        fit_on_items(config, input_name, head_name)
+    fit_head = fit_on_pictures if config.task(input_name) in DENSE_TASKS else fit_on_items
+    try:
+        fit_head(config, input_name, head_name)
+    except NotApplicable as reason:
+        not_applicable.write(input_name, head_name, str(reason))
+        logger.warning("%s/%s: passed over: %s", input_name, head_name, reason)
 
 
 def fit_on_pictures(config: Config, input_name: str, head_name: str) -> None:

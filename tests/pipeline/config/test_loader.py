@@ -150,7 +150,6 @@ OF_CLASSES = ", ".join(metrics.choices("classification"))
         (["fit", "adapt"], "coral", "unfreeze.glyphnet-tuned: a network sees items as they are, and heads of 'digits-glyphnet' features that were aligned (adapt: coral); begin from"),
         (["stores", "digits-pixels", "input"], {"labels_per_class": [1, 0]}, "stores.digits-pixels.input.labels_per_class: Input should be greater than or equal to 1, found 0"),
         (["stores", "digits-pixels", "input"], {"class_weights": {"1": 1.0, "a": -1.0}}, "stores.digits-pixels.input.class_weights.a: Input should be greater than 0, found -1.0"),
-        (["datasets", "digits", "task"], "regression", "heads.logreg: is for classes only, and the task of digits-glyphnet's dataset is regression; leave it out"),
         (["fit", "seed"], "zero", "fit.seed: Input should be a valid integer, found 'zero'"),
     ],
 )  # fmt: skip
@@ -259,3 +258,35 @@ def test_checking_loads_no_heavy_library():
         "print(sorted({'torch', 'sklearn', 'lightgbm', 'scipy.stats'} & set(sys.modules)))"
     )
     assert subprocess.check_output([sys.executable, "-c", code], cwd=PROJECT) == b"[]\n"
+
+
+TWO_TASKS = """
+datasets:
+  digits: {}
+  grades: {source: csv_text, path: grades.csv, label: grade, task: regression}
+backbones: {pixels: {}, hashing: {}}
+stores:
+  digits-pixels: {dataset: digits, backbone: pixels}
+  grades-hashing: {dataset: grades, backbone: hashing}
+heads: HEADS
+"""
+
+
+@pytest.mark.parametrize(
+    ("heads", "message"),
+    [
+        ("[logreg, ridge]", ""),
+        ("[logreg]", "stores.grades-hashing.input: the task of its dataset is regression, which none of the heads is"),
+        ("[logreg, ridge, pixel_conv]", "heads.pixel_conv: is for segmentation only, and the task of digits-pixels's"),
+    ],
+)
+def test_a_head_may_be_for_one_dataset_and_each_dataset_needs_one(tmp_path, heads, message):
+    path = tmp_path / "params.yaml"
+    path.write_text(TWO_TASKS.replace("HEADS", heads))
+    if not message:
+        assert loader.load(path).task("grades-hashing") == "regression"
+        return
+    with pytest.raises(IceboxError) as caught:
+        loader.load(path)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)

@@ -1,5 +1,6 @@
 """Classes by what their names mean: on embeddings made by hand, of which the right answers are known."""
 
+import html
 import json
 import shutil
 from pathlib import Path
@@ -8,6 +9,7 @@ import joblib
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from safetensors.numpy import save_file
 from sklearn.metrics import log_loss
 
@@ -15,15 +17,18 @@ from icebox.features.abc.backbone import TextTower
 from icebox.features.errors import IceboxError
 from icebox.pipeline.catalog import backbones
 from icebox.pipeline.catalog.class_vectors import ClassTexts, of_file
+from icebox.pipeline.comparison import formats, leaderboard
 from icebox.pipeline.config import loader
 from icebox.pipeline.estimators.torch_conversion import as_torch
 from icebox.pipeline.heads import linear_probe, zero_shot
 from icebox.pipeline.inference import predict
 from icebox.pipeline.project import paths
+from icebox.pipeline.report import render
 from icebox.pipeline.stages import check, extract, fetch, fit, manifest
 
 CLASSES = ["cat", "dog", "grey_wolf"]
 D = 16
+DVC_YAML = Path(__file__).parents[3] / "dvc.yaml"
 
 
 class Letters:
@@ -230,10 +235,46 @@ def test_it_stands_on_the_leaderboard_and_predicts_without_the_file(tmp_path, mo
     assert pq.read_table(paths.predictions("vectors-as_is", "zero_shot")).num_rows > 0
 
 
-def test_a_store_without_a_text_tower_is_refused_and_told_what_to_do(tmp_path, monkeypatch):
-    config = prepare(PARAMS.replace("zero_shot: {vectors: classes.npz}", "zero_shot: {}"), monkeypatch, tmp_path)
-    with pytest.raises(IceboxError, match=r"^[^\n]*backbone 'as_is' \(as_is\) has no text tower[^\n]*`vectors`[^\n]*$"):
-        fit.run(config, "vectors-as_is-zero_shot")
+NOT_APPLICABLE = {  # head → (its settings, why this store can't have it)
+    "named": ("{family: zero_shot}", "backbone 'as_is' (as_is) has no text tower"),
+    "begun": ("{family: linear_probe, start: zero_shot, scale: l2}", "has no text tower"),
+    "other": ("{family: zero_shot, vectors: other.npz}", "vectors of classes have 3 numbers and items 16"),
+    "near": (
+        "{family: linear_probe, start: zero_shot, scale: l2, vectors: other.npz, weight_decay: [0.1, 0.01]}",
+        "have 3 numbers",
+    ),
+    "table": ("{family: tabpfn, weights: classes.npz, max_columns: 3}", "takes at most 3 columns, found 16"),
+}
+
+
+def test_a_head_that_a_store_can_not_have_is_passed_over_and_said(tmp_path, monkeypatch, caplog):
+    heads = "".join(f"  {name}: {settings}\n" for name, (settings, _) in NOT_APPLICABLE.items())
+    config = prepare(PARAMS[: PARAMS.index("  zero_shot:")] + heads + "  logreg: {C: 1.0}\n", monkeypatch, tmp_path)
+    np.savez("other.npz", **{name: np.ones(3) for name in CLASSES})
+    store = "vectors-as_is"
+    outs = {out.replace("${item.store}", store) for out in outputs_of_fit()}
+    for head in config.heads:
+        fit.run(config, f"{store}-{head}")
+        assert all(Path(out.replace("${item.head}", head)).is_file() for out in outs)
+    said = [line for line in caplog.messages if "passed over" in line]
+    page = html.unescape(render.render(config))
+    for line, (head, (_, reason)) in zip(said, NOT_APPLICABLE.items(), strict=True):
+        assert line.startswith(f"{store}/{head}: passed over: ")
+        assert reason in line
+        assert "\n" not in line
+        assert line.replace("passed over: ", "") in leaderboard.passed_over(config, [store])
+        assert line.replace("passed over: ", "") in page
+        with pytest.raises(IceboxError, match=r"^[^\n]*there is no head in it[^\n]*$"):
+            predict.open_head(f"{store}/{head}")
+    assert [each["head"] for each in formats.records(config)] == ["logreg"]
+    assert leaderboard.unfitted(config) == []
+
+
+def outputs_of_fit() -> list[str]:
+    """The outputs of the stage, as dvc.yaml has them."""
+    stage = yaml.safe_load(DVC_YAML.read_text())["stages"]["fit"]
+    each = [out for kind in ("outs", "metrics", "plots") for out in stage[kind]]
+    return [next(iter(out)) if isinstance(out, dict) else out for out in each]
 
 
 def test_heads_that_see_anything_but_the_embedding_are_told_to_select_it(tmp_path, monkeypatch):

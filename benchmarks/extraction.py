@@ -43,12 +43,13 @@ def make_images(folder: Path, count: int) -> None:
 
 def make_texts(file: Path) -> None:
     """1,000 varied sentences: docstrings' first paragraphs, cut to between 3 and 60 words."""
-    from icebox.features.manifest import manifest
+    from icebox.features.datasets.docstrings import Source
 
-    rows = manifest.read(Path("data/manifests/docstrings.csv"))
+    dataset = Source()
+    rows = list(dataset.items())
     random = np.random.default_rng(0)
     chosen = random.permutation(len(rows))[:1000]
-    lines = [" ".join(rows[i].source.split()[: int(random.integers(3, 61))]) for i in chosen]
+    lines = [" ".join(dataset.read(rows[i].source).split()[: int(random.integers(3, 61))]) for i in chosen]
     file.write_text("\n".join(lines) + "\n")
 
 
@@ -73,7 +74,7 @@ def ours(kind: str, source: Path, way: str) -> Clock:
     """Time from files to a finished store, the manifest counted; compiling, which takes 10 to 30 s, is not."""
     from icebox.features.abc.dataset import Content, Dataset, Item
     from icebox.features.extraction.extract import extract
-    from icebox.features.manifest import manifest
+    from icebox.features.manifest.build import build
 
     work = Path(tempfile.mkdtemp())
     network = network_of(kind, work)
@@ -94,7 +95,7 @@ def ours(kind: str, source: Path, way: str) -> Clock:
     network.compile(BATCH if way == "compiled" else None)
     network.encode(first)
     with Clock() as clock:
-        rows = list(manifest.build(dataset, val=0.2, test=0.2, seed=0))
+        rows = list(build(dataset, val=0.2, test=0.2, seed=0))
         extract(rows, read=dataset.read, backbone=network, cache_root=work / "cache", store=work / "store",
                 batch_size=BATCH, workers=1, stored="float16")  # fmt: skip
     return clock

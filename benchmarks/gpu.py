@@ -25,7 +25,7 @@ from icebox.features.abc.dataset import Content, Dataset, Item, Modality
 from icebox.features.backbones import torchvision, transformers
 from icebox.features.extraction.extract import extract
 from icebox.features.extraction.precision import resolve_for_device
-from icebox.features.manifest import manifest
+from icebox.features.manifest.build import build
 from icebox.features.nn.backbone import TorchBackbone
 
 BATCH = 256
@@ -134,7 +134,7 @@ def main(count: int = 8192, rounds: int = 5, workers: int = 16) -> None:
                     network.layer_outputs(parts[i % len(parts)])  # noqa: B023
 
         def ours() -> None:
-            rows = list(manifest.build(Source(contents, network.modality), val=0.2, test=0.2, seed=0))  # noqa: B023
+            rows = list(build(Source(contents, network.modality), val=0.2, test=0.2, seed=0))  # noqa: B023
             work = folder / "work"
             extract(rows, read=content_of, backbone=network, cache_root=work / "cache", store=work / "store",  # noqa: B023
                     batch_size=BATCH, workers=workers, stored="float16")  # fmt: skip

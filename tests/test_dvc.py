@@ -31,6 +31,7 @@ def test_every_stage_writes_where_the_code_says():
         "manifest": {
             str(paths.manifest("${key}")),
             str(paths.findings("${key}")),
+            str(paths.manifest_sample("${key}")),
             str(paths.dataset_summary("${key}")),
         },
         "fetch": {str(paths.backbone("${key}"))},

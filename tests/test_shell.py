@@ -56,7 +56,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         os.chdir(before)
     store, head = "notes-hashing", "logreg"
     for path in (
-        paths.manifest("notes"), paths.findings("notes"), paths.dataset_summary("notes"),
+        paths.manifest("notes"), paths.manifest_sample("notes"), paths.findings("notes"),
+        paths.dataset_summary("notes"),
         paths.store(store) / "index.h5", paths.backbone("hashing") / "x", paths.backbone("glyphnet") / "x",
         paths.bundle(store, head), paths.card(store, head), paths.details(store, head), paths.metrics(store, head),
         paths.predictions(store, head), paths.feature_map(store), paths.look(store),

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from icebox.features import label_sets
 from icebox.features.errors import IceboxError
-from icebox.features.manifest.manifest import ManifestRow
+from icebox.features.manifest.manifest import Manifest, ManifestRow
 from icebox.features.manifest.validation import DENSE_TASKS, SHOWN, Task, is_number
 from icebox.features.names import in_line
 from icebox.features.splits import side
@@ -64,7 +64,7 @@ class Finding:
 
 def resolve_leakage(
     rows: Sequence[ManifestRow], *, leakage: Leakage, conflicts: Conflicts, task: Task = "classification"
-) -> tuple[list[ManifestRow], list[Finding]]:
+) -> tuple[Manifest, list[Finding]]:
     """(the rows that are kept, the findings in all rows).
 
     A content or group on two sides is an error, or is dropped from train (from val where test has it too), or stays.
@@ -116,7 +116,7 @@ def resolve_leakage(
             dropped |= drop(leak, lambda row, cluster: side(row.split) != last_side(cluster), dropped)
     if conflicts == "drop":
         dropped |= drop(conflicting, lambda row, _: side(row.split) != "test", dropped)
-    kept = [row for row in rows if row.item_id not in dropped]
+    kept = Manifest.of(row for row in rows if row.item_id not in dropped) if dropped else Manifest.of(rows)
     repeated = Finding(
         kind="repeated_contents",
         description="contents that occur more than once",

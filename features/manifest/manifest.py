@@ -1,34 +1,32 @@
 """The manifest: a dataset's items in order, each with its content's sha256, label and split. It decides row order."""
 
-import csv
-import re
-import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
-from icebox.features import files, fingerprint, label_sets, splits, stratification
-from icebox.features.abc.account import Account
-from icebox.features.abc.dataset import Content, Dataset, Item
-from icebox.features.errors import IceboxError
-from icebox.features.manifest.doubtful_texts import note_doubtful_text
-from icebox.features.manifest.spellings import merge_spellings
-from icebox.features.manifest.targets import TargetReview
-from icebox.features.manifest.validation import Task, require_task, require_two_labels, validate_items
-from icebox.features.names import in_line
+import numpy as np
+
+from icebox.features import splits
+from icebox.features.manifest import tables
 
 if TYPE_CHECKING:
-    from icebox.features.images.bit_depth import BitDepths
+    import pyarrow as pa
 
-COLUMNS = ("item_id", "item_key", "label", "split", "group", "source")
-SLICE = "slice_"  # prefix of the columns with slices
-ITEM_KEY = re.compile(r"[0-9a-f]+")
+PARQUET, CSV = ".parquet", ".csv"
+MAGIC = b"PAR1"  # the first bytes of a Parquet file
+SAMPLE_ROWS = 12  # of each split
+READ_ROWS = 1 << 13  # that are Python's objects at a time while rows are gone through
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ManifestRow:
-    """One line of a manifest: an Item, its content's sha256 (`item_key`), and the split it was assigned."""
+    """One line of a manifest: an Item, its content's sha256 (`item_key`), and the split it was assigned.
+
+    `source` is a reference by which the dataset finds the content again, never the content.
+    """
 
     item_id: str
     item_key: str
@@ -39,159 +37,183 @@ class ManifestRow:
     slices: Mapping[str, str] = field(default_factory=dict)
 
 
-def build(
-    dataset: Dataset,
-    *,
-    val: float,
-    test: float,
-    seed: int,
-    stratify: bool = False,
-    task: Task = "classification",
-    targets: TargetReview | None = None,
-    skip_unreadable: bool = False,
-    progress: Callable[[Sequence[Item]], Iterable[Item]] = iter,
-) -> list[ManifestRow]:
-    """The rows of a new manifest: reads every item once, takes its content's sha256 and assigns a split.
+class Manifest(Sequence[ManifestRow]):
+    """The rows of a manifest, made when they are asked for, and its columns, for those that go over all of them.
 
-    Official splits are kept: val is drawn only where none is official, test likewise, as fractions of the items in
-    an official train and of those without a split. Groups stay together, and so do equal contents without a group.
-    `targets` reviews those of a dense dataset, whose digests become the labels; with `skip_unreadable` items with a
-    target that can't be used are left out. `progress` may watch the items pass. Doubts are added to the dataset's
-    account. Raises IceboxError for items that no later step could use.
+    `table` has the columns that `tables` describes, each in one piece: a million rows take about 100 MB.
     """
-    require_task(task, label_sets=dataset.label_sets)
-    listed = list(dataset.items())
-    validate_items(listed, task)
-    listed = merge_spellings(listed, task, dataset.account)
-    if targets is None:
-        require_two_labels(listed, task)
-    items: list[Item] = []
-    keys: list[str] = []
-    depths = None
-    for listed_item in progress(listed):
-        content = dataset.read(listed_item.source)
-        item = labelled(listed_item, content, targets, dataset.account, skip=skip_unreadable)
-        if item is None:
-            continue
-        items.append(item)
-        note_doubtful_text(content, item.item_id, dataset.account)
-        keys.append(fingerprint.of_content(content))
-        if isinstance(content, bytes):
-            depths = depths or bit_depths()
-            depths.look_at(content, item.item_id, keys[-1])
-    if depths:
-        depths.note(dataset.account)
-    if targets:
-        targets.require_content()
-    identities = [item.group or key for item, key in zip(items, keys, strict=True)]
-    official = {item.split for item in items}
-    free = [i for i, item in enumerate(items) if item.split in ("", "train")]
-    shares = {"val": 0.0 if "val" in official else val, "test": 0.0 if "test" in official else test}
-    pairs = [(identities[i], items[i].label) for i in free]
-    if stratify and task == "multilabel":
-        drawn = draw_sets(pairs, shares, seed=seed)
-    else:
-        drawn = splits.draw(splits.split_units(pairs), **shares, seed=seed, stratify=stratify)
-    assigned = [item.split for item in items]
-    for i in free:
-        assigned[i] = drawn[identities[i]]
-    note_drawn_test(dataset.account, official, assigned.count("test"))
-    return [
-        ManifestRow(
-            item_id=item.item_id,
-            item_key=key,
-            label=item.label,
-            split=split,
-            group=item.group,
-            source=item.source,
-            slices=item.slices,
-        )
-        for item, key, split in zip(items, keys, assigned, strict=True)
-    ]
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, table: "pa.Table") -> None:
+        self.table = table
+
+    @classmethod
+    def of(cls, rows: Iterable[ManifestRow]) -> "Manifest":
+        """A manifest of these rows; the same object for what is one."""
+        return rows if isinstance(rows, Manifest) else cls(tables.of_blocks(blocks_of(rows)))
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @overload
+    def __getitem__(self, position: int) -> ManifestRow: ...
+    @overload
+    def __getitem__(self, position: slice) -> "Manifest": ...
+    def __getitem__(self, position: int | slice) -> "ManifestRow | Manifest":
+        if isinstance(position, slice):
+            start, stop, step = position.indices(len(self))
+            if step == 1:
+                return Manifest(self.table.slice(start, max(0, stop - start)))
+            return self.take(np.arange(start, stop, step))
+        if not -len(self) <= position < len(self):
+            raise IndexError(f"row {position} of {len(self)}")
+        return next(iter(Manifest(self.table.slice(position % len(self), 1))))
+
+    def __iter__(self) -> Iterator[ManifestRow]:
+        names = self.slice_names
+        for batch in self.table.to_batches(max_chunksize=READ_ROWS):
+            ids, _, labels, of_split, groups, sources, *slices = (
+                [] if name == "item_key" else column.to_pylist()
+                for name, column in zip(batch.schema.names, batch.columns, strict=True)
+            )
+            keys = tables.hex_keys(batch.column("item_key"))
+            by_row = zip(*slices, strict=True) if slices else ((),) * len(ids)
+            columns = (ids, keys, labels, of_split, groups, sources, by_row)
+            for item_id, key, label, split, group, source, values in zip(*columns, strict=True):
+                yield ManifestRow(
+                    item_id=item_id,
+                    item_key=key,
+                    label=label,
+                    split=split,
+                    group=group,
+                    source=source,
+                    slices=dict(zip(names, values, strict=True)),
+                )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(own == row for own, row in zip(self, other, strict=True))
+
+    def __repr__(self) -> str:
+        return f"Manifest({dict(self.split_counts())})"
+
+    def column(self, name: str) -> Any:
+        """A column as an Arrow array; of `label`, `split`, `group` and slices a dictionary of the distinct values."""
+        return tables.joined(self.table.column(name).chunks or [tables.column_of(name, [])])
+
+    @property
+    def item_ids(self) -> Any:
+        """The ids (n,), an Arrow array of texts."""
+        return self.column("item_id")
+
+    @property
+    def item_keys(self) -> Any:
+        """The contents' sha256 (n,), an Arrow array of 32 bytes each; of texts where not all are such hashes."""
+        return self.column("item_key")
+
+    @property
+    def sources(self) -> Any:
+        """The references to the contents (n,), an Arrow array of texts."""
+        return self.column("source")
+
+    @property
+    def labels(self) -> Any:
+        """The labels (n,), an Arrow dictionary."""
+        return self.column("label")
+
+    @property
+    def splits(self) -> Any:
+        """The splits (n,), an Arrow dictionary."""
+        return self.column("split")
+
+    @property
+    def groups(self) -> Any:
+        """The groups (n,), an Arrow dictionary; "" for an item without one."""
+        return self.column("group")
+
+    @property
+    def slice_names(self) -> list[str]:
+        """The names of the slices."""
+        return [name.removeprefix(tables.SLICE) for name in self.table.column_names[len(tables.COLUMNS) :]]
+
+    def codes(self, name: str) -> tuple[np.ndarray, list[str]]:
+        """(codes (n,) int64, the distinct values by their code) of a column that is a dictionary.
+
+        Values that no row has may be among them.
+        """
+        column = self.column(name)
+        return np.asarray(column.indices).astype(np.int64), column.dictionary.to_pylist()
+
+    def split_counts(self) -> Counter[str]:
+        """{split: number of items}."""
+        codes, names = self.codes("split")
+        counts = np.bincount(codes, minlength=len(names)).tolist()
+        return Counter({name: count for name, count in zip(names, counts, strict=True) if count})
+
+    def positions(self, split: str) -> np.ndarray:
+        """The positions (m,) of the rows of one split."""
+        codes, names = self.codes("split")
+        return np.flatnonzero(codes == names.index(split)) if split in names else np.empty(0, np.int64)
+
+    def take(self, positions: Sequence[int] | np.ndarray) -> "Manifest":
+        """The rows at these positions, in their order."""
+        import pyarrow as pa
+
+        return Manifest(self.table.take(pa.array(np.asarray(positions, np.int64))))
 
 
-def draw_sets(pairs: Iterable[tuple[str, str]], shares: Mapping[str, float], *, seed: int) -> dict[str, str]:
-    """A split for each identity of (identity, set of labels) items, so that each label has its share of every split."""
-    units = stratification.units_of((identity, label_sets.split(label)) for identity, label in pairs)
-    drawn = {name: share for name, share in shares.items() if share}
-    return stratification.divide(units, {"train": 1 - sum(drawn.values()), **drawn}, seed=seed)
+def blocks_of(rows: Iterable[ManifestRow]) -> Iterator[tables.Cells]:
+    """Rows as columns, a block at a time."""
+    source = iter(rows)
+    while block := list(islice(source, tables.BLOCK_ROWS)):
+        names = dict.fromkeys(name for row in block for name in row.slices)
+        yield {
+            **{column: [getattr(row, column) for row in block] for column in tables.COLUMNS},
+            **{f"{tables.SLICE}{name}": [row.slices.get(name, "") for row in block] for name in names},
+        }
 
 
-def labelled(
-    item: Item, content: Content, targets: TargetReview | None, account: Account, *, skip: bool
-) -> Item | None:
-    """The item with its target's digest as its label, where it has a target; None for one that is left out.
+def write(path: Path, rows: Iterable[ManifestRow]) -> None:
+    """Write the manifest as Parquet, whole or not at all, the same bytes for the same rows.
 
-    With `skip`, that is one with a target that is missing, damaged or of another size, else an error.
+    A slice NAME is the column `slice_NAME`.
     """
-    if targets is None:
-        return item
-    try:
-        return replace(item, label=targets.label(item, content))
-    except IceboxError as error:
-        if not skip:
-            raise IceboxError(f"item '{in_line(item.item_id)}': {error}", hint="skip unreadable items") from error
-        account.note("unusable_targets", "items left out, since their target can't be used", f"{item.item_id}: {error}")
-        return None
+    tables.write_parquet(path, Manifest.of(rows).table)
 
 
-def note_drawn_test(account: Account, official: Collection[str], drawn: int) -> None:
-    """Note a test of `drawn` items where the dataset came with official splits, and test is none of them."""
-    if drawn and "train" in official and not {"", "test"} & set(official):
-        own = ", ".join(splits.in_order(official))
-        account.note("test_from_train", f"test items cut out of train (the dataset has {own} only)", count=drawn)
+def write_sample(path: Path, manifest: Manifest) -> None:
+    """Write the first rows of each split as a CSV, to be read by people."""
+    order = splits.in_order(manifest.split_counts())
+    of_splits = [manifest.positions(split)[:SAMPLE_ROWS] for split in order]
+    table = manifest.take(np.concatenate([np.empty(0, np.int64), *of_splits])).table
+    cells = {name: table.column(name).to_pylist() for name in table.column_names if name != "item_key"}
+    keys = tables.hex_keys(table.column("item_key"))
+    tables.write_csv(path, {name: cells.get(name, keys) for name in table.column_names})
 
 
-def bit_depths() -> "BitDepths":
-    """A new account of 16-bit pictures. Imported here: a dataset of texts has no use for a decoder."""
-    from icebox.features.images.bit_depth import BitDepths
-
-    return BitDepths()
+def exists(path: Path) -> bool:
+    """Whether there is a manifest for `read`."""
+    return file_at(path) is not None
 
 
-def write(path: Path, rows: Sequence[ManifestRow]) -> None:
-    """Write the manifest as CSV, whole or not at all; a slice NAME is the column `slice_NAME`."""
-    slices = list(dict.fromkeys(name for row in rows for name in row.slices))
-    with files.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)  # else a lone "\r" would be lost
-        writer.writerow([*COLUMNS, *(f"{SLICE}{name}" for name in slices)])
-        writer.writerows(
-            [*(getattr(row, column) for column in COLUMNS), *(row.slices.get(name, "") for name in slices)]
-            for row in rows
-        )
+def read(path: Path) -> Manifest:
+    """The manifest in a file; where there is none, that in the CSV beside it, which Icebox 0.1 wrote.
+
+    Raises IceboxError for a file that is missing or no whole manifest.
+    """
+    file = file_at(path)
+    if file is None:
+        raise tables.damaged(path, "no file")
+    if file.suffix != PARQUET:
+        with file.open("rb") as stream:
+            if stream.read(len(MAGIC)) != MAGIC:
+                return Manifest(tables.read_csv(file))
+    return Manifest(tables.read_parquet(file))
 
 
-def read(path: Path) -> list[ManifestRow]:
-    """The rows of a manifest, in its order. Raises IceboxError for a file that is missing or no whole manifest."""
-    csv.field_size_limit(sys.maxsize)  # a text may be longer than csv's default of 128 KiB
-    if not path.is_file():
-        raise damaged(path, "no file")
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            lines = csv.reader(stream, strict=True)
-            header = next(lines, [])
-            if tuple(header[: len(COLUMNS)]) != COLUMNS:
-                raise damaged(path, f"the columns {', '.join(header[: len(COLUMNS)])[:80]!r}")
-            slices = [name.removeprefix(SLICE) for name in header[len(COLUMNS) :]]
-            return [parse_row(cells, slices, f"{path}, line {lines.line_num}") for cells in lines]
-    except (OSError, UnicodeDecodeError, csv.Error) as reason:
-        raise damaged(path, reason) from reason
-
-
-def parse_row(cells: list[str], slices: list[str], place: str) -> ManifestRow:
-    """One line of a manifest. Raises IceboxError, which begins with `place`, for one that `write` did not write."""
-    if len(cells) != len(COLUMNS) + len(slices):
-        raise damaged(place, f"a line of {len(cells)} cells, not {len(COLUMNS) + len(slices)}")
-    row = ManifestRow(
-        **dict(zip(COLUMNS, cells, strict=False)), slices=dict(zip(slices, cells[len(COLUMNS) :], strict=True))
-    )
-    if not splits.is_split(row.split):
-        raise damaged(place, f"the split {row.split[:40]!r}")
-    if not ITEM_KEY.fullmatch(row.item_key):
-        raise damaged(place, f"the hash {row.item_key[:80]!r}")
-    return row
-
-
-def damaged(place: object, problem: object) -> IceboxError:
-    """The error for a file that is no manifest."""
-    return IceboxError(f"{place}: expected a manifest, found {problem}", hint="make the manifest again")
+def file_at(path: Path) -> Path | None:
+    """The file that holds the manifest of this path."""
+    older = path.with_suffix(CSV)
+    return path if path.is_file() else older if path.suffix == PARQUET and older.is_file() else None

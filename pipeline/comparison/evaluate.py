@@ -288,7 +288,7 @@ def confusions(predictions: ClassificationPredictions) -> list[dict[str, Any]]:
 def known_items(opened: Bundle, answered: Answered, sample: Sample | LabelSetSample, metric: str) -> KnownItems | None:
     """The items whose content is in the manifest of the head's dataset; None where that is not here."""
     path = paths.manifest(opened.dataset)
-    if not opened.dataset or not path.exists():
+    if not opened.dataset or not manifest.exists(path):
         return None
     split_of: dict[str, str] = {}
     for row in sorted(manifest.read(path), key=lambda row: row.split == "train"):  # train counts before all others

@@ -164,7 +164,7 @@ def restrict(predictions: SplitPredictions, item_ids: set[str]) -> SplitPredicti
 def groups_of(dataset: str) -> dict[str, str]:
     """The groups of a dataset's items by id; none where its manifest is not on this machine."""
     path = paths.manifest(dataset)
-    return {row.item_id: row.group for row in manifest.read(path) if row.group} if path.exists() else {}
+    return {row.item_id: row.group for row in manifest.read(path) if row.group} if manifest.exists(path) else {}
 
 
 def further_intervals(

@@ -49,7 +49,12 @@ def settings_stamp(kind: str, key: str) -> Path:
 
 def manifest(dataset: str) -> Path:
     """The dataset's items, in order, with label and split."""
-    return Path("data/manifests") / f"{dataset}.csv"
+    return Path("data/manifests") / f"{dataset}.parquet"
+
+
+def manifest_sample(dataset: str) -> Path:
+    """The first items of each split, as a table to be read by people."""
+    return manifest(dataset).with_name(f"{dataset}.sample.csv")
 
 
 def findings(dataset: str) -> Path:

@@ -142,7 +142,7 @@ def collect(config: Config) -> list[DatasetSection]:
 def collect_dataset(config: Config, name: str, entries: list[LeaderboardEntry]) -> DatasetSection:
     """The section of one dataset. `entries` stand best on val first."""
     path = paths.manifest(name)
-    items = {row.item_id: row for row in manifest.read(path)} if path.exists() else {}
+    items = {row.item_id: row for row in manifest.read(path)} if manifest.exists(path) else {}
     thumbnails = Thumbnails(config, name, list(items.values()))
     rows = head_rows.collect(config, entries, items, thumbnails)
     first_test = next((row.predictions["test"] for row in rows if row.predictions), None)

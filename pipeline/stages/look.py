@@ -19,7 +19,7 @@ def run(config: Config, key: str) -> None:
     """Write `results/maps/KEY.json` (the report shows it), and a summary of it, which git keeps."""
     dataset = config.dataset_name(key)
     path = paths.manifest(dataset)
-    groups = {row.item_id: row.group or row.item_key for row in manifest.read(path)} if path.exists() else {}
+    groups = {row.item_id: row.group or row.item_key for row in manifest.read(path)} if manifest.exists(path) else {}
     with progress.bar(total=explore.STEPS, desc=f"look {key}", unit="step") as bar:
         document = explore.explore(
             open_store(paths.store(key)),

@@ -11,6 +11,7 @@ from icebox.features.abc.dataset import Dataset, DenseDataset
 from icebox.features.errors import IceboxError
 from icebox.features.extraction import precision, projection, runtime
 from icebox.features.manifest import manifest
+from icebox.features.manifest.build import build
 from icebox.features.manifest.leakage import Finding, resolve_leakage
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.manifest.split_sizes import split_remarks
@@ -28,13 +29,13 @@ logger = logging.getLogger("icebox")
 
 
 def run(config: Config, key: str) -> None:
-    """Write `data/manifests/KEY.csv` and `KEY.findings.json`."""
+    """Write `data/manifests/KEY.parquet`, `KEY.sample.csv` and `KEY.findings.json`."""
     entry = config.datasets[key]
     source = datasets.source(config, key)
     split = entry.split or Split()
     targets = TargetReview(source) if isinstance(source, DenseDataset) else None
     try:
-        rows = manifest.build(
+        rows = build(
             source,
             val=split.val,
             test=split.test,
@@ -51,6 +52,7 @@ def run(config: Config, key: str) -> None:
     except OSError as reason:
         raise IceboxError(f"datasets.{key}: can't be read: {reason}") from reason
     manifest.write(paths.manifest(key), rows)
+    manifest.write_sample(paths.manifest_sample(key), rows)
     doubts: list[Finding | Remark] = [*findings, *source.account.remarks(), *split_remarks(rows, entry.task)]
     doubts += targets.remarks(rows) if targets else []
     text = json.dumps([doubt.as_json() for doubt in doubts], indent=2, ensure_ascii=False)

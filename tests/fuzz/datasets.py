@@ -17,6 +17,7 @@ from PIL import Image
 from icebox.features import plugins
 from icebox.features.abc.dataset import DenseDataset
 from icebox.features.manifest import manifest
+from icebox.features.manifest.build import build
 from icebox.features.manifest.leakage import resolve_leakage
 from icebox.features.manifest.targets import TargetReview
 from tests.fuzz.target import Target
@@ -46,15 +47,15 @@ class Files(Target):
         source = plugins.load("icebox.features.datasets", self.source).Source(**self.settings)
         targets = TargetReview(source) if isinstance(source, DenseDataset) else None
         task = source.task if isinstance(source, DenseDataset) else "classification"
-        rows = manifest.build(source, val=0.2, test=0.2, seed=0, task=task, targets=targets)
+        rows = build(source, val=0.2, test=0.2, seed=0, task=task, targets=targets)
         kept, findings = resolve_leakage(rows, leakage="allow", conflicts="keep", task=task)
         assert len(rows) == len(kept)
         if targets:
             findings += targets.remarks(kept)
         for doubt in (*findings, *source.account.remarks()):
             assert doubt.sentence()
-        manifest.write(Path("manifest.csv"), kept)
-        assert manifest.read(Path("manifest.csv")) == kept
+        manifest.write(Path("manifest.parquet"), kept)
+        assert manifest.read(Path("manifest.parquet")) == kept
 
 
 def delimited(delimiter: str = ",") -> bytes:

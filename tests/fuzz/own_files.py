@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from icebox.features.abc.backbone import SETTINGS_FILE
 from icebox.features.extraction import precision
-from icebox.features.manifest import manifest
+from icebox.features.manifest import manifest, tables
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.pipeline.catalog import backbones
 from icebox.pipeline.comparison import formats, leaderboard
@@ -67,9 +67,13 @@ class Manifest(Target):
             )
             for i in range(8)
         ]  # fmt: skip
-        path = Path("manifest.csv")
+        path, older = Path("manifest.parquet"), Path("older.csv")
         manifest.write(path, rows)
-        return [(path, path.read_bytes())]
+        table = manifest.Manifest.of(rows).table
+        tables.write_csv(
+            older, {name: table.column(name).to_pylist() for name in table.column_names} | {"item_key": [KEY] * 8}
+        )
+        return [(path, path.read_bytes()), (older, older.read_bytes())]
 
     def read(self, path: Path) -> None:
         manifest.read(path)

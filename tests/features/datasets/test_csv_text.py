@@ -11,7 +11,7 @@ from icebox.features import fingerprint
 from icebox.features.abc.dataset import Pair
 from icebox.features.datasets.csv_text import Source
 from icebox.features.errors import IceboxError
-from icebox.features.manifest import manifest
+from icebox.features.manifest.build import build
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ def test_an_id_is_one_however_it_is_spelled(table):
 
 def test_what_is_hashed_is_the_cleaned_text(table):
     path = table("text,label\n@ann sooooo &amp; so,a\n@bob sooo &amp; so,b\n")
-    rows = list(manifest.build(Source(path=path, clean=["mentions", "html", "repeats"]), val=0, test=0, seed=0))
+    rows = list(build(Source(path=path, clean=["mentions", "html", "repeats"]), val=0, test=0, seed=0))
     assert [row.source for row in rows] == ["@user soo & so"] * 2
     assert rows[0].item_key == rows[1].item_key == fingerprint.of_content("@user soo & so")
 

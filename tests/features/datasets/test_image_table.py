@@ -6,7 +6,7 @@ from PIL import Image
 
 from icebox.features.datasets.image_table import Source
 from icebox.features.errors import IceboxError
-from icebox.features.manifest import manifest
+from icebox.features.manifest.build import build
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_nothing_outside_the_folder_is_read(folder, name):
 def test_a_picture_that_is_not_there_is_named_by_the_manifest(folder):
     (folder / "t.csv").write_text("path,label\nimg/9.png,a\nimg/2.png,b\n")
     with pytest.raises(IceboxError, match=r"img/9\.png can't be read: No such file"):
-        list(manifest.build(Source(path=folder / "t.csv"), val=0, test=0, seed=0))
+        list(build(Source(path=folder / "t.csv"), val=0, test=0, seed=0))
 
 
 def remarks(source: Source) -> list[str]:

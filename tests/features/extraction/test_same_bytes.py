@@ -14,7 +14,7 @@ from icebox.features.datasets import csv_text, image_folder
 from icebox.features.errors import IceboxError
 from icebox.features.extraction import runtime
 from icebox.features.extraction.extract import extract
-from icebox.features.manifest import manifest
+from icebox.features.manifest.build import build
 from icebox.features.store.feature_store import FeatureStore
 
 ITEMS = 14
@@ -71,7 +71,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def stored(source, backbone, folder: Path, *, workers: int = 2, read=None, **options) -> dict[str, bytes]:
-    rows = manifest.build(source, val=0.2, test=0.2, seed=0)
+    rows = build(source, val=0.2, test=0.2, seed=0)
     extract(
         rows,
         read=read or source.read,

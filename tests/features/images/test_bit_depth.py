@@ -9,7 +9,7 @@ from icebox.features.abc.account import Account
 from icebox.features.datasets import image_folder
 from icebox.features.errors import IceboxError
 from icebox.features.images.bit_depth import BitDepths, bits_needed, scaled
-from icebox.features.manifest import manifest
+from icebox.features.manifest.build import build
 
 
 def encoded(values: np.ndarray, kind: str) -> bytes:
@@ -86,7 +86,7 @@ def test_the_manifest_notes_it_until_bits_are_set(tmp_path: Path):
         for bits in (11, 12):
             (tmp_path / label / f"{bits}.png").write_bytes(encoded(ramp(bits) + ord(label), "PNG"))
     plain, twelve = image_folder.Source(path=tmp_path), image_folder.Source(path=tmp_path, bits=13)
-    keys = [[row.item_key for row in manifest.build(source, val=0, test=0, seed=0)] for source in (plain, twelve)]
+    keys = [[row.item_key for row in build(source, val=0, test=0, seed=0)] for source in (plain, twelve)]
     assert [remark.kind for remark in plain.account.remarks()] == ["few_of_16_bits"]
     assert twelve.account.remarks() == []
     assert not set(keys[0]) & set(keys[1])

@@ -1,11 +1,16 @@
+import csv
+import hashlib
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icebox.features.abc.dataset import Dataset, Item, Pair
-from icebox.features.manifest import manifest
+from icebox.features.manifest import manifest, tables
+from icebox.features.manifest.build import build
 
 STAY = "; they stay, since they have a label"
 FRACTIONS = {"val": 0.25, "test": 0.25, "seed": 0}
@@ -29,7 +34,7 @@ def texts(*sources: str, **common) -> Texts:
 
 
 def splits(dataset: Dataset, **settings) -> list[str]:
-    return [row.split for row in manifest.build(dataset, **FRACTIONS | settings)]
+    return [row.split for row in build(dataset, **FRACTIONS | settings)]
 
 
 def test_the_fractions_hold_on_many_items():
@@ -40,7 +45,7 @@ def test_the_fractions_hold_on_many_items():
 
 def test_stratified_fractions_are_exact_in_each_class():
     for label in ("a", "b"):
-        rows = manifest.build(texts(*map(str, range(80))), **FRACTIONS, stratify=True)
+        rows = build(texts(*map(str, range(80))), **FRACTIONS, stratify=True)
         found = [row.split for row in rows if row.label == label]
         assert [found.count(split) for split in ("train", "val", "test")] == [20, 10, 10]
 
@@ -73,16 +78,17 @@ def test_what_is_not_official_is_taken_from_train(official, drawn):
 
 def test_progress_sees_every_item():
     seen = []
-    manifest.build(texts("x", "y"), **FRACTIONS, progress=lambda items: seen.extend(items) or items)
+    build(texts("x", "y"), **FRACTIONS, progress=lambda items: seen.extend(items) or items)
     assert [item.source for item in seen] == ["x", "y"]
 
 
 printable = st.text(st.characters(exclude_categories=["Cs"]))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(printable, printable)), st.booleans())
 def test_what_was_written_is_what_is_read(tmp_path_factory, pairs, sliced):
-    path = tmp_path_factory.mktemp("m") / "m.csv"
+    path = tmp_path_factory.mktemp("m") / "m.parquet"
     rows = [
         manifest.ManifestRow(
             item_id=f"i{n}",
@@ -105,8 +111,71 @@ def test_an_item_without_a_slice_that_others_have_is_empty_there(tmp_path):
         manifest.ManifestRow(item_id="1", **common, slices={"genre": "fiction"}),
         manifest.ManifestRow(item_id="2", **common),
     ]
-    manifest.write(tmp_path / "m.csv", rows)
-    assert [row.slices for row in manifest.read(tmp_path / "m.csv")] == [{"genre": "fiction"}, {"genre": ""}]
+    manifest.write(tmp_path / "m.parquet", rows)
+    assert [row.slices for row in manifest.read(tmp_path / "m.parquet")] == [{"genre": "fiction"}, {"genre": ""}]
+
+
+def some_rows(count: int) -> list[manifest.ManifestRow]:
+    """Rows with real keys, repeated labels and groups, and a slice that some lack."""
+    return [
+        manifest.ManifestRow(
+            item_id=f"i{i}",
+            item_key=hashlib.sha256(f"{i % 7}".encode()).hexdigest(),
+            label=f"{i * i % 5}",
+            split=("train", "val", "test", "test-far")[i % 4],
+            group=f"g{i % 11}" if i % 3 else "",
+            source=f"t.csv:{i}",
+            slices={"label": f"{i % 2}"} if i < count // 2 else {},
+        )
+        for i in range(count)
+    ]
+
+
+def test_equal_rows_are_equal_bytes_however_they_came_together(tmp_path, monkeypatch):
+    rows = some_rows(40)
+    manifest.write(tmp_path / "a", rows)
+    for block in (1, 7):
+        monkeypatch.setattr(tables, "BLOCK_ROWS", block)
+        manifest.write(tmp_path / "b", iter(rows))
+        assert (tmp_path / "b").read_bytes() == (tmp_path / "a").read_bytes()
+    kept = manifest.Manifest.of([*some_rows(60)[::-1], *rows]).take(range(60, 100))
+    manifest.write(tmp_path / "c", kept)
+    assert (tmp_path / "c").read_bytes() == (tmp_path / "a").read_bytes()
+
+
+def test_rows_of_several_row_groups_are_read_in_order_with_one_dictionary(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "GROUP_ROWS", 8)
+    manifest.write(tmp_path / "m.parquet", some_rows(40))
+    read = manifest.read(tmp_path / "m.parquet")
+    expected = [replace(row, slices={"label": row.slices.get("label", "")}) for row in some_rows(40)]
+    assert list(read) == expected
+    assert [read[i] for i in range(-40, 40)] == [*expected, *expected]
+    assert read[3:9] == expected[3:9]
+    assert read[::-2] == expected[::-2]
+    assert read.take([5, 5, 1]) == [expected[5], expected[5], expected[1]]
+    with pytest.raises(IndexError):
+        read[40]
+    assert sorted(read.labels.dictionary.to_pylist()) == ["0", "1", "4"]
+    assert read.split_counts() == Counter(row.split for row in expected)
+    assert read.positions("test-far").tolist() == list(range(3, 40, 4))
+    assert read.positions("none").tolist() == []
+
+
+def test_keys_that_are_no_sha256_stay_as_they_are(tmp_path):
+    for keys in (["0", "a" * 64], ["A" * 64], [" " * 2 + "a" * 62], ["ab" * 32]):
+        rows = [replace(row, item_key=key) for row, key in zip(some_rows(2), keys, strict=False)]
+        assert [row.item_key for row in manifest.Manifest.of(rows)] == keys
+
+
+def test_the_sample_has_the_first_items_of_each_split(tmp_path):
+    manifest.write_sample(tmp_path / "s.csv", manifest.Manifest.of(some_rows(80)))
+    with (tmp_path / "s.csv").open(newline="") as stream:
+        sample = list(csv.DictReader(stream))
+    assert Counter(row["split"] for row in sample) == dict.fromkeys(("train", "val", "test", "test-far"), 12)
+    assert [row["item_id"] for row in sample[:3]] == ["i0", "i4", "i8"]
+    assert sample[0]["item_key"] == hashlib.sha256(b"0").hexdigest()
+    manifest.write_sample(tmp_path / "s.csv", manifest.Manifest.of([]))
+    assert len((tmp_path / "s.csv").read_text().splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -130,5 +199,5 @@ def test_doubtful_texts_are_noted(contents, description, count):
             return contents[int(source)]
 
     source = Source()
-    manifest.build(source, val=0, test=0, seed=0)
+    build(source, val=0, test=0, seed=0)
     assert [(r.description.removesuffix(STAY), r.count) for r in source.account.remarks()] == [(description, count)]

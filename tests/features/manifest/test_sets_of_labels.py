@@ -8,7 +8,7 @@ import pytest
 from icebox.features.abc.dataset import Dataset, Item
 from icebox.features.errors import IceboxError
 from icebox.features.label_sets import join, split
-from icebox.features.manifest import manifest
+from icebox.features.manifest.build import build as built_of
 from icebox.features.manifest.leakage import resolve_leakage
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.manifest.split_sizes import split_remarks
@@ -32,7 +32,7 @@ class Texts(Dataset):
 
 
 def build(*items, **settings):
-    return manifest.build(Texts(*items), **{"val": 0.2, "test": 0.2, "seed": 0, "task": "multilabel"} | settings)
+    return built_of(Texts(*items), **{"val": 0.2, "test": 0.2, "seed": 0, "task": "multilabel"} | settings)
 
 
 def rows(*items: tuple[str, str, str]) -> list[ManifestRow]:
@@ -45,10 +45,10 @@ def rows(*items: tuple[str, str, str]) -> list[ManifestRow]:
 def test_sets_need_the_task_and_the_task_needs_sets():
     dataset = Texts(("x", '["a"]', ""), ("y", "[]", ""))
     with pytest.raises(IceboxError, match="labels are sets of names, and its task is classification; say task: multil"):
-        manifest.build(dataset, val=0.2, test=0.2, seed=0)
+        build(dataset, val=0.2, test=0.2, seed=0)
     dataset.label_sets = False
     with pytest.raises(IceboxError, match=r"task: multilabel: expected sets of labels.*label: \[a, b\]"):
-        manifest.build(dataset, val=0.2, test=0.2, seed=0, task="multilabel")
+        build(dataset, val=0.2, test=0.2, seed=0, task="multilabel")
 
 
 def test_a_source_that_writes_no_set_is_an_error_with_its_item():

@@ -8,7 +8,7 @@ from icebox.features.abc.account import Account
 from icebox.features.abc.dataset import Item
 from icebox.features.datasets.csv_text import Source
 from icebox.features.errors import IceboxError
-from icebox.features.manifest import manifest
+from icebox.features.manifest.build import build
 from icebox.features.manifest.leakage import resolve_leakage
 from icebox.features.manifest.spellings import merge_spellings
 
@@ -53,7 +53,7 @@ def test_numbers_to_predict_stay_as_written():
 
 
 def rows(path, **settings):
-    return manifest.build(Source(path=path, **settings), val=0.2, test=0.2, seed=0)
+    return build(Source(path=path, **settings), val=0.2, test=0.2, seed=0)
 
 
 @pytest.mark.parametrize("label", ["{}", "{}.0", '"{}"', '"{}.0"'])

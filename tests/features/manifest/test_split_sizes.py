@@ -1,7 +1,8 @@
 import pytest
 
 from icebox.features.abc.account import Account
-from icebox.features.manifest.manifest import ManifestRow, note_drawn_test
+from icebox.features.manifest.build import note_drawn_test
+from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.manifest.split_sizes import split_remarks
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from icebox.features.abc.dataset import DenseDataset, Item
 from icebox.features.abc.targets import IGNORED, Boxes, Mask, Target
 from icebox.features.errors import IceboxError
-from icebox.features.manifest import manifest
+from icebox.features.manifest.build import build
 from icebox.features.manifest.leakage import resolve_leakage
 from icebox.features.manifest.split_sizes import split_remarks
 from icebox.features.manifest.targets import TargetReview
@@ -69,7 +69,7 @@ def dense(task: Task, *targets: Target | None, pictures: list | None = None) -> 
 
 def reviewed(dataset: Dense, **settings):
     review = TargetReview(dataset)
-    rows = manifest.build(dataset, val=0, test=0, seed=0, task=dataset.task, targets=review, **settings)
+    rows = build(dataset, val=0, test=0, seed=0, task=dataset.task, targets=review, **settings)
     return rows, review
 
 

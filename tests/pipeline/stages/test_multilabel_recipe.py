@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from icebox.features import label_sets
-from icebox.features.manifest import manifest
+from icebox.features.manifest.build import build
 from icebox.pipeline.config import loader
 from icebox.pipeline.stages import manifest as stage
 from tests.conftest import PROJECT
@@ -45,7 +45,7 @@ def test_the_recipes_splits_have_each_class_near_its_share_and_no_block_twice(ra
     dataset = stage.datasets.source(config, "scenes")
     pictures = {item.item_id: item for item in dataset.items()}
     dataset.read = lambda source: source  # what is drawn hangs on groups alone, and links are not followed
-    rows = manifest.build(dataset, val=0.2, test=0.3, seed=0, stratify=True, task="multilabel")
+    rows = build(dataset, val=0.2, test=0.3, seed=0, stratify=True, task="multilabel")
     assert len(rows) == len(pictures) == 468
     groups = {name: {row.group for row in rows if row.split == name} for name in ("train", "val", "test")}
     assert sum(map(len, groups.values())) == len(set().union(*groups.values()))

@@ -13,7 +13,7 @@ import pytest
 from icebox.features.datasets import fashion_mnist, mnist
 from icebox.features.datasets.readers import idx
 from icebox.features.errors import IceboxError
-from icebox.features.manifest.manifest import build
+from icebox.features.manifest.build import build
 from icebox.features.weights import torchvision_models
 
 

@@ -1,0 +1,213 @@
+"""Tables of a manifest's columns, as Arrow keeps them in memory, and its files: Parquet, and the CSV of earlier times.
+
+The columns: `item_id` and `source` as texts, `item_key` as 32 bytes (as text where one is no sha256), the others as
+codes into their distinct values. A row costs about 100 bytes.
+"""
+
+import csv
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from icebox.features import files, splits
+from icebox.features.errors import IceboxError
+from icebox.features.json_files import one_line
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# pyarrow is imported where it is used: nearly every command imports this module, and many have no use for a manifest
+
+COLUMNS = ("item_id", "item_key", "label", "split", "group", "source")
+TEXTS = ("item_id", "source")  # nearly every value is another
+SLICE = "slice_"  # prefix of the columns with slices
+KEY_BYTES = 32
+ITEM_KEY = re.compile(r"[0-9a-f]+")
+BLOCK_ROWS = 1 << 16  # that are Python's objects at a time
+GROUP_ROWS = 1 << 17  # of a row group of the file
+
+Cells = Mapping[str, Sequence[str]]  # {column: values}
+
+
+def of_blocks(blocks: Iterable[Cells]) -> "pa.Table":
+    """A table of blocks of rows; a slice that a block lacks is "" for its rows."""
+    import pyarrow as pa
+
+    parts = [{name: column_of(name, values) for name, values in block.items()} for block in blocks]
+    names = list(dict.fromkeys(name for part in parts for name in part if name not in COLUMNS))
+    columns: dict[str, Any] = {}
+    for name in (*COLUMNS, *names):
+        chunks = [
+            part[name] if name in part else column_of(name, [""] * len(part["item_id"])) for part in parts
+        ]  # fmt: skip
+        if name == "item_key" and len({chunk.type for chunk in chunks}) > 1:
+            chunks = [pa.array(hex_keys(chunk), pa.string()) for chunk in chunks]
+        columns[name] = joined(chunks) if chunks else column_of(name, [])
+    return pa.table([*columns.values()], names=[*columns])
+
+
+def column_of(name: str, values: Sequence[str]) -> "pa.Array":
+    """A column of these values in the type that its name has."""
+    import pyarrow as pa
+
+    if name == "item_key":
+        return keys_of(values)
+    if name in TEXTS:
+        return pa.array(values, pa.large_string())
+    return pa.array(values, pa.string()).dictionary_encode()
+
+
+def keys_of(keys: Sequence[str]) -> "pa.Array":
+    """sha256s (hex) as 32 bytes each; as text where one is none."""
+    import pyarrow as pa
+
+    digits = "".join(keys)
+    if all(len(key) == 2 * KEY_BYTES for key in keys) and (not digits or ITEM_KEY.fullmatch(digits)):
+        return digests(bytes.fromhex(digits))
+    return pa.array(keys, pa.string())
+
+
+def digests(content: bytes) -> "pa.Array":
+    """n digests that lie one behind the other, as a column."""
+    import pyarrow as pa
+
+    kind, n = pa.binary(KEY_BYTES), len(content) // KEY_BYTES
+    return pa.FixedSizeBinaryArray.from_buffers(kind, n, [None, pa.py_buffer(content)])
+
+
+def hex_keys(column: Any) -> list[str]:
+    """The keys of a column, in hex."""
+    keys = column.to_pylist()
+    return keys if not keys or isinstance(keys[0], str) else [key.hex() for key in keys]
+
+
+def joined(chunks: Sequence[Any]) -> "pa.Array":
+    """The parts of a column as one, with one dictionary, its values in the order in which they occur."""
+    import pyarrow as pa
+
+    column = pa.chunked_array(chunks).unify_dictionaries().combine_chunks()
+    return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+
+
+def write_parquet(path: Path, table: "pa.Table") -> None:
+    """Write a table, whole or not at all; the same bytes for the same rows, however they came together.
+
+    Columns lie decoded in the file's schema, and its row groups have their own dictionaries, so that a dictionary's
+    order in memory is no part of it. Of the columns, digests can't be compressed.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    coded = [name for name in table.column_names if name not in (*TEXTS, "item_key")]
+    schema = pa.schema([(field.name, decoded_type(field.type)) for field in table.schema])
+    with (
+        files.replacing(path) as temporary,
+        pq.ParquetWriter(
+            temporary,
+            schema,
+            compression={name: "none" if name == "item_key" else "zstd" for name in table.column_names},
+            use_dictionary=coded,
+            write_statistics=False,  # pyarrow's answer to damaged ones ends the process
+            write_page_checksum=True,
+        ) as writer,
+    ):
+        for start in range(0, table.num_rows, GROUP_ROWS):
+            writer.write_table(table.slice(start, GROUP_ROWS).cast(schema), row_group_size=GROUP_ROWS)
+
+
+def decoded_type(kind: Any) -> Any:
+    """The type of a column's values."""
+    import pyarrow as pa
+
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def read_parquet(path: Path) -> "pa.Table":
+    """The table in a file. Raises IceboxError for a file that is no whole manifest."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        names = pq.ParquetFile(path).schema_arrow.names
+        require_columns(names, path)
+        coded = [name for name in names if name not in (*TEXTS, "item_key")]
+        table = pq.ParquetFile(path, read_dictionary=coded, page_checksum_verification=True).read(use_threads=False)
+        whole = table.schema.field("item_key").type == pa.binary(KEY_BYTES)
+        types = {"item_key": pa.binary(KEY_BYTES) if whole else pa.string(), **dict.fromkeys(TEXTS, pa.large_string())}
+        dictionary = pa.dictionary(pa.int32(), pa.string())
+        if any(column.null_count for column in table.columns):
+            raise damaged(path, "rows without a value")
+        table = table.cast(pa.schema([(name, types.get(name, dictionary)) for name in names]))
+        columns = [
+            joined(column.chunks or [column_of(name, [])]) for name, column in zip(names, table.columns, strict=True)
+        ]
+        table = pa.table(columns, names=names)
+        table.validate(full=True)
+    except (pa.ArrowException, LookupError, TypeError, ValueError, ArithmeticError, MemoryError, OSError) as reason:
+        raise damaged(path, one_line(f"{type(reason).__name__}: {reason}")) from reason
+    for split in table.column("split").chunk(0).dictionary.to_pylist() if table.num_rows else ():
+        if not splits.is_split(split):
+            raise damaged(path, f"the split {split[:40]!r}")
+    if not whole:
+        for key in table.column("item_key").to_pylist():
+            require_key(key, path)
+    return table
+
+
+def read_csv(path: Path) -> "pa.Table":
+    """The table in a CSV, as manifests were until Icebox 0.1. Raises IceboxError as `read_parquet`, with the line."""
+    csv.field_size_limit(sys.maxsize)  # a text may be longer than csv's default of 128 KiB
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            lines = csv.reader(stream, strict=True)
+            names = next(lines, [])
+            require_columns(names, path)
+            rows = (checked(cells, len(names), f"{path}, line {lines.line_num}") for cells in lines)
+            return of_blocks(blocks_of(names, rows))
+    except (OSError, UnicodeDecodeError, csv.Error) as reason:
+        raise damaged(path, reason) from reason
+
+
+def blocks_of(names: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[Cells]:
+    """Rows of cells in blocks of columns."""
+    source = iter(rows)
+    while block := list(islice(source, BLOCK_ROWS)):
+        yield dict(zip(names, zip(*block, strict=True), strict=True))
+
+
+def write_csv(path: Path, columns: Mapping[str, Sequence[str]]) -> None:
+    """Write columns of cells as a CSV, whole or not at all."""
+    with files.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)  # else a lone "\r" would be lost
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def require_columns(names: Sequence[str], path: Path) -> None:
+    """Raise IceboxError where these are not the columns of a manifest."""
+    if tuple(names[: len(COLUMNS)]) != COLUMNS or not all(name.startswith(SLICE) for name in names[len(COLUMNS) :]):
+        raise damaged(path, f"the columns {', '.join(names)[:80]!r}")
+
+
+def checked(cells: list[str], width: int, place: str) -> list[str]:
+    """The cells of a line. Raises IceboxError, which begins with `place`, where they are no row of a manifest."""
+    if len(cells) != width:
+        raise damaged(place, f"a line of {len(cells)} cells, not {width}")
+    if not splits.is_split(cells[COLUMNS.index("split")]):
+        raise damaged(place, f"the split {cells[COLUMNS.index('split')][:40]!r}")
+    require_key(cells[COLUMNS.index("item_key")], place)
+    return cells
+
+
+def require_key(key: str, place: object) -> None:
+    """Raise IceboxError for a key that is no hash in hex."""
+    if not ITEM_KEY.fullmatch(key):
+        raise damaged(place, f"the hash {key[:80]!r}")
+
+
+def damaged(place: object, problem: object) -> IceboxError:
+    """The error for a file that is no manifest."""
+    return IceboxError(f"{place}: expected a manifest, found {problem}", hint="make the manifest again")

@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,32 @@ PendingFeatures = Callable[[], Mapping[str, Values]]  # waits for a sub-batch's 
 
 @dataclass
 class Timings:
-    """Where the time of an extraction went, in seconds, as its one consumer saw it."""
+    """Where the time of an extraction went, in seconds, as its one consumer saw it; of several, the sum."""
 
     waiting: float = 0.0  # for items to be read and prepared
     forward: float = 0.0
     writing: float = 0.0  # for the shard before to be on the disk
+
+    def add(self, other: "Timings") -> None:
+        """Add those of another consumer."""
+        self.waiting += other.waiting
+        self.forward += other.forward
+        self.writing += other.writing
+
+
+@dataclass
+class Tally:
+    """Counts of the items that were encoded, and the time that it took."""
+
+    truncated: int = 0  # whose content was longer than the network takes
+    unknown: int = 0  # whose tokens are mostly unknown to the network
+    timings: Timings = field(default_factory=Timings)
+
+    def add(self, other: "Tally") -> None:
+        """Add those of other items."""
+        self.truncated += other.truncated
+        self.unknown += other.unknown
+        self.timings.add(other.timings)
 
 
 class BatchEncoder:
@@ -45,10 +66,13 @@ class BatchEncoder:
         self.pool = pool
         self.batch_size = batch_size
         self.skip_unreadable = skip_unreadable
-        self.timings = Timings()
-        self.truncated = 0  # items whose content was longer than the network takes
+        self.tally = Tally()
         self.odd: dict[str, str] = {}  # key → what the item's decoder complained of, though it was taken
-        self.unknown = 0  # items whose tokens are mostly unknown to the network
+
+    def take_tally(self) -> Tally:
+        """The tally since the last time that it was taken."""
+        tally, self.tally = self.tally, Tally()
+        return tally
 
     def encode_shard(
         self, items: Sequence[ViewItem], report_done: ReportDone
@@ -72,8 +96,8 @@ class BatchEncoder:
             ready = time.perf_counter()
             rows = [start + i for i, outcome in enumerate(outcomes) if not isinstance(outcome, ItemError)]
             prepared = [outcome for outcome in outcomes if not isinstance(outcome, ItemError)]
-            self.truncated += sum(self.backbone.was_cut(item) for item in prepared)
-            self.unknown += sum(self.backbone.is_mostly_unknown(item) for item in prepared)
+            self.tally.truncated += sum(self.backbone.was_cut(item) for item in prepared)
+            self.tally.unknown += sum(self.backbone.is_mostly_unknown(item) for item in prepared)
             for positions, wait_for_features in self.backbone.begin(prepared) if prepared else ():
                 pending.append(([rows[position] for position in positions], wait_for_features))
                 if len(pending) > 1:  # on a GPU the one before ran while this one was made ready
@@ -82,12 +106,12 @@ class BatchEncoder:
             errors |= unread
             if unread:
                 report_done(len(unread))
-            self.timings.waiting += ready - began
-            self.timings.forward += time.perf_counter() - ready
+            self.tally.timings.waiting += ready - began
+            self.tally.timings.forward += time.perf_counter() - ready
         if pending:
             began = time.perf_counter()
             finish_one()
-            self.timings.forward += time.perf_counter() - began
+            self.tally.timings.forward += time.perf_counter() - began
         return features.features(), errors
 
     def batches(self, items: Sequence[ViewItem]) -> Iterator[tuple[int, list[Future[Any]]]]:

@@ -313,30 +313,19 @@ def batches(opened: Bundle, backbone: Network, items: Iterator[NewItem], unreada
     that can't be read, or gives features that are no numbers.
     """
     networks = [backbone] if isinstance(backbone, Backbone) else backbone
-    makers = list(zip(parts_of(opened), networks, strict=True))
 
     def prepared() -> Iterator[tuple[NewItem, Content, list[list[Any]]]]:
         for item in items:
             try:
                 content = item.read()
-                contents = content.parts if isinstance(content, JoinedContent) else [content] * len(makers)
-                yield (
-                    item,
-                    contents[0],
-                    [
-                        [prepare(network, each, view) for view in views_of(part)]
-                        for each, (part, network) in zip(contents, makers, strict=True)
-                    ],
-                )
+                contents = content.parts if isinstance(content, JoinedContent) else [content] * len(networks)
+                yield item, contents[0], prepare_item(opened, networks, contents)
             except IceboxError as error:
                 unreadable(item, error)
 
     queue = prepared()
     while batch := list(islice(queue, BATCH_SIZE)):
-        sides = [
-            features_of(part, network, [ready[i] for _, _, ready in batch]) for i, (part, network) in enumerate(makers)
-        ]
-        features = sides[0] if len(sides) == 1 else np.concatenate(sides, axis=1)
+        features = features_side_by_side(opened, networks, [ready for _, _, ready in batch])
         finite = np.isfinite(features).all(axis=1)
         for (item, _, _), sound in zip(batch, finite, strict=True):
             if not sound:
@@ -346,6 +335,28 @@ def batches(opened: Bundle, backbone: Network, items: Iterator[NewItem], unreada
         if read:
             shown = [show(content, item) for item, content in read]
             yield Batch([item for item, _ in read], shown, [content for _, content in read], features[finite])
+
+
+def prepare_item(opened: Bundle, networks: Sequence[Backbone], contents: Sequence[Content]) -> list[list[Any]]:
+    """An item's content as each network takes it: for each part of the features, in each of its views.
+
+    Raises ItemError for content that can't be read.
+    """
+    return [
+        [prepare(network, content, view) for view in views_of(part)]
+        for part, network, content in zip(parts_of(opened), networks, contents, strict=True)
+    ]
+
+
+def features_side_by_side(
+    opened: Bundle, networks: Sequence[Backbone], prepared: Sequence[list[list[Any]]]
+) -> np.ndarray:
+    """Features (b, d) float32 of items that `prepare_item` prepared: those of each network side by side."""
+    sides = [
+        features_of(part, network, [ready[i] for ready in prepared])
+        for i, (part, network) in enumerate(zip(parts_of(opened), networks, strict=True))
+    ]
+    return sides[0] if len(sides) == 1 else np.concatenate(sides, axis=1)
 
 
 def views_of(opened: Bundle) -> tuple[str, ...]:

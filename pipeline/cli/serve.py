@@ -1,0 +1,48 @@
+"""The command `serve`: a fitted head behind HTTP."""
+
+import importlib.util
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from icebox.features.errors import IceboxError
+
+NEEDED = ("starlette", "uvicorn", "python_multipart", "prometheus_client")
+logger = logging.getLogger("icebox")
+
+
+def serve(
+    head: Annotated[str, typer.Argument(metavar="STORE/HEAD", help="The fitted head.")],
+    host: Annotated[str, typer.Option(help="The address to listen at; any but loopback needs a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8000,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A file with the token that requests need; or set ICEBOX_SERVE_TOKEN."),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A further name by which the server is asked, as behind a proxy."),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Items that pass through the network together at most.")] = 64,
+    wait_ms: Annotated[float, typer.Option(min=0, help="How long an item waits for others to join its batch.")] = 5.0,
+    trust: Annotated[bool, typer.Option("--trust", help="Open a bundle whose hash its card does not record.")] = False,
+) -> None:
+    """Answer new images or texts over HTTP, with a page for people at /."""
+    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+        raise IceboxError(
+            f"serve: needs {', '.join(missing)}, which is not installed; run: pip install 'icebox[serve]'"
+        )
+    from icebox.pipeline.serving import security, server
+
+    token = security.read_token(token_file)
+    security.refuse_open(host, token)
+    with server.bind(host, port) as listening:  # before the network is loaded, which takes seconds
+        from icebox.pipeline.serving import app
+        from icebox.pipeline.serving.predictor import HeadPredictor
+
+        service = app.Service(HeadPredictor(head, trust=trust), batch_size=batch_size, wait_s=wait_ms / 1000)
+        built = app.build(service, token=token, hosts=server.hosts_for(host, allow_host or []))
+        logger.info("%s: %s (Ctrl-C ends)", service.predictor.name, server.url_of(listening))
+        server.run(built, listening, service.limits)

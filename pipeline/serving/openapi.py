@@ -119,10 +119,11 @@ def answer(predictor: Predictor) -> dict[str, Any]:
         "properties": {name: {"type": ["number", "null"]} for name in predictor.classes},
     }
     names = {"type": "array", "items": TEXT}
-    answers: dict[str, Any] = {
-        "regression": {"value": NUMBER},
-        "multilabel": {"labels": names, kind: by_class},
-    }.get(predictor.task, {"label": TEXT, kind: by_class, "set": names})
+    answers: dict[str, Any] = {"label": TEXT, kind: by_class, "set": names}
+    if predictor.task == "regression":
+        answers = {"value": NUMBER}
+    elif predictor.task == "multilabel":
+        answers = {"labels": names, kind: by_class}
     return {
         "type": "object",
         "required": ["name"],

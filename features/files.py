@@ -244,7 +244,7 @@ def contained_path(root: Path, name: str) -> Path:
 
     Raises IceboxError where it lies neither in `root` nor in one of the LinkTargets.
     """
-    shown = in_line(str(root / name), characters=PATH_CHARACTERS)
+    shown = shown_path(root, name)
     try:
         path = (root / name).resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a link to itself, a NUL character in the name
@@ -256,6 +256,15 @@ def contained_path(root: Path, name: str) -> Path:
     return path
 
 
+def shown_path(root: Path, name: str) -> str:
+    """The path of a file as errors show it; of a bucket, also one that leads out of the folder."""
+    try:
+        path = str(root / name)
+    except (IceboxError, ValueError):
+        path = f"{root}/{name}"
+    return in_line(path, characters=PATH_CHARACTERS)
+
+
 def is_link_in(root: Path, name: str) -> bool:
     """Whether the file `name`, as it is spelled, lies in `root`, so that only a link can lead out."""
     return Path(os.path.normpath(root / name)).is_relative_to(os.path.normpath(root))
@@ -264,7 +273,7 @@ def is_link_in(root: Path, name: str) -> bool:
 def read_contained(root: Path, name: str) -> bytes:
     """The bytes of the file `name` in `root`. Raises IceboxError for one that is gone, unreadable or outside `root`."""
     path = contained_path(root, name)
-    shown = in_line(str(root / name), characters=PATH_CHARACTERS)
+    shown = shown_path(root, name)
     try:
         if path.is_file() or not path.exists():  # opening a pipe would wait for ever
             return path.read_bytes()

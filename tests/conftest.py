@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from tests import stage_server
+from tests.s3 import s3, s3_server  # noqa: F401  (fixtures)
 
 PROJECT = Path(__file__).parents[1]
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the commands do, before torch is loaded: pipeline/cli/app.py

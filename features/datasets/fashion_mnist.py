@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
+from icebox.features.buckets.path import place
 from icebox.features.datasets.readers.idx import IdxDataset
 
 CLASSES = (
@@ -18,7 +19,7 @@ class Source(Dataset):
 
     def __init__(self, *, path: Path = Path("data/raw/fashion_mnist"), download: bool = False) -> None:
         """`path` holds `FashionMNIST/raw/`, torchvision's layout; `download` lets torchvision fetch missing files."""
-        self.files = IdxDataset("FashionMNIST", CLASSES, Path(path), download)
+        self.files = IdxDataset("FashionMNIST", CLASSES, place(path), download)
 
     def items(self) -> Iterator[Item]:
         """`train-00000` … `test-09999`, labelled with the classes' names."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from icebox.features import label_sets
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
+from icebox.features.buckets.path import place
 from icebox.features.datasets.readers.npy import read_column, read_npy
 from icebox.features.datasets.readers.npz import array_names, read_arrays
 from icebox.features.datasets.readers.tables import parquet_rows
@@ -95,14 +96,14 @@ class Source(Dataset):
         return self._changed(path=path, labels=None, labelled=labelled)
 
     def _file(self, part: str) -> Path:
-        return Path(self.path[part] if isinstance(self.path, Mapping) else self.path)
+        return place(self.path[part] if isinstance(self.path, Mapping) else self.path)
 
     @cached_property
     def _parts(self) -> dict[str, Part]:
         """{split, or "": arrays}; all vectors have one length."""
         parts = self.path if isinstance(self.path, Mapping) else {"": self.path}
         labels = self.labels if isinstance(self.labels, Mapping) else {"": self.labels}
-        read = {part: self._read(Path(path), labels.get(part)) for part, path in parts.items()}
+        read = {part: self._read(place(path), labels.get(part)) for part, path in parts.items()}
         if len(widths := {arrays["x"].shape[1] for arrays in read.values()}) > 1:
             raise IceboxError(f"datasets: {self.path}: vectors of different lengths: {sorted(widths)}")
         return read
@@ -126,7 +127,7 @@ class Source(Dataset):
             there = ", ".join(array_names(path, "vectors")[:20])
             raise IceboxError(f"datasets: {path}: no array '{self.names['x']}'; `x` names it; there are: {there}")
         if labels is not None:
-            arrays["y"] = read_column(Path(labels))
+            arrays["y"] = read_column(place(labels))
         vectors = arrays["x"]
         if vectors.ndim != 2 or vectors.dtype.kind not in "fiub" or not vectors.size:
             raise IceboxError(

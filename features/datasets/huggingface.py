@@ -12,6 +12,7 @@ from annotated_types import Ge, Le
 
 from icebox.features import files
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality, Pair
+from icebox.features.buckets.path import BucketPath, place
 from icebox.features.datasets.readers.dropped_labels import DroppedLabels, note_dropped
 from icebox.features.datasets.readers.tables.cells import LIST, as_text, cell_text
 from icebox.features.datasets.readers.tables.label_columns import label_columns, without_dropped
@@ -59,7 +60,7 @@ class Source(Dataset):
         if (name is None) == (path is None):
             raise IceboxError("datasets: expected either `name` (on the hub) or `path` (of a folder saved to disk)")
         self.name, self.subset, self.revision = name, subset, revision
-        self.path = None if path is None else Path(path)
+        self.path = None if path is None else place(path)
         self.splits = splits
         self.bits = bits
         self.contrast = contrast
@@ -182,9 +183,13 @@ class Source(Dataset):
     def _load(self, library: Any) -> Any:
         """A `datasets.Dataset`, or a dictionary of them."""
         try:
+            if isinstance(self.path, BucketPath):
+                raise IceboxError(f"datasets: {self._where}: expected a folder on this machine; copy it here")
             if self.path is not None:
                 return library.load_from_disk(str(self.path))
             return library.load_dataset(self.name, self.subset, revision=self.revision)
+        except IceboxError:
+            raise
         except Exception as error:  # no network, a wrong name, a script, no such folder: the way out is the same
             hint = (
                 "expected a folder that `save_to_disk` wrote"

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
+from icebox.features.buckets.path import place
 from icebox.features.datasets.readers.npz import array_names, read_arrays
 from icebox.features.datasets.readers.tables.cells import as_text
 from icebox.features.errors import IceboxError
@@ -29,7 +30,7 @@ class Source(Dataset):
 
     def __init__(self, *, path: Path) -> None:
         """`path` of the file, relative to the project's root."""
-        self.path = Path(path)
+        self.path = place(path)
 
     def items(self) -> Iterator[Item]:
         """Items with the ids of `ids`, or else row numbers from 0, after `train/` … where splits are separate arrays.

@@ -1,6 +1,5 @@
 """Pictures with boxes around objects: in COCO's JSON, VOC's XML, YOLO's text, or a table."""
 
-import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -10,6 +9,7 @@ from annotated_types import Ge, Le, Len
 
 from icebox.features.abc.dataset import Content, DenseDataset, Item
 from icebox.features.abc.targets import Boxes
+from icebox.features.buckets.path import common_folder, place
 from icebox.features.datasets.readers.boxes.annotation import BoxReader
 from icebox.features.datasets.readers.boxes.class_names import names_in, read_names
 from icebox.features.datasets.readers.boxes.coco import CocoFiles
@@ -90,7 +90,7 @@ class Source(DenseDataset):
         self.class_names, self.class_file, self.unknown, self.bits = classes, class_file, unknown, bits
         self.images, self.annotations, self.splits, self.lists = images, annotations, splits, lists
         self.group, self.contrast = group, contrast
-        self.own_folder = Path(folder) if folder is not None else None
+        self.own_folder = place(folder) if folder is not None else None
         self.columns = named_columns(image=image, label=label, split=split, group=group)
         self.box, self.box_kind, self.normalized = box, box_kind, normalized
         self.table = partial(
@@ -181,7 +181,7 @@ class Source(DenseDataset):
         if self._format in FOLDERS:
             return self._first
         folders = [folder_of(path) for paths in self.paths.values() for path in paths]
-        return Path(os.path.commonpath(folders)) if len({each.is_absolute() for each in folders}) == 1 else folders[0]
+        return common_folder(folders)
 
     @property
     def _pairs(self) -> PairedFiles:
@@ -225,7 +225,7 @@ class Source(DenseDataset):
         if self.class_names is not None and self.class_file is not None:
             raise IceboxError("datasets: expected `classes` or `class_file`, found both")
         if self.class_file is not None:
-            return tuple(read_names(Path(self.class_file)))
+            return tuple(read_names(place(self.class_file)))
         return tuple(self.class_names or ())
 
     @cached_property

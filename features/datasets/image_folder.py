@@ -9,6 +9,7 @@ from annotated_types import Ge, Le
 from icebox.features import files
 from icebox.features.abc.account import Account
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
+from icebox.features.buckets.path import place
 from icebox.features.datasets.readers.group_pattern import match_groups
 from icebox.features.datasets.readers.image_files import ImageFiles, list_image_files
 from icebox.features.errors import IceboxError, located
@@ -39,7 +40,7 @@ class Source(Dataset):
         bits: Annotated[int, Ge(8), Le(16)] | None = None,
         contrast: Literal["none", "equalize", "clahe"] = "none",
     ) -> None:
-        self.path = Path(path)
+        self.path = place(path)
         self.group = group
         self.bits = bits
         self.contrast = contrast

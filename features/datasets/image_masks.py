@@ -12,6 +12,7 @@ from icebox.features import files
 from icebox.features.abc.account import Account
 from icebox.features.abc.dataset import Content, DenseDataset, Item
 from icebox.features.abc.targets import IGNORED, Mask
+from icebox.features.buckets.path import place
 from icebox.features.datasets.readers.class_values import UNKNOWN, ClassValues, class_values, read_class_file
 from icebox.features.datasets.readers.group_pattern import match_groups
 from icebox.features.datasets.readers.image_files import list_image_files
@@ -89,7 +90,7 @@ class Source(DenseDataset):
         self.splits, self.lists = splits, lists
         paths = paths_by_split(path)
         first = next(iter(paths.values()))[0]
-        self.folder = first if is_folder(paths) else Path(folder) if folder is not None else folder_of(first)
+        self.folder = first if is_folder(paths) else place(folder) if folder is not None else folder_of(first)
         self.beside_table = folder is None
         self.contents = [("image", image), ("mask", mask)]
         self.rows = None if is_folder(paths) else TableItems(
@@ -216,7 +217,7 @@ class Source(DenseDataset):
                 "datasets: expected `classes` or `class_file`, one of both: the names of the masks' classes"
             )
         if self.class_file is not None:
-            names, file_colors = read_class_file(Path(self.class_file))
+            names, file_colors = read_class_file(place(self.class_file))
             colors = colors or file_colors
         return class_values(names or (), colors=colors, offset=self.offset, ignore=self.ignore)
 

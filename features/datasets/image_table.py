@@ -9,6 +9,7 @@ from annotated_types import Ge, Le
 
 from icebox.features.abc.account import Account
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
+from icebox.features.buckets.path import place
 from icebox.features.datasets.readers.listed_images import ListedImages
 from icebox.features.datasets.readers.tables.columns import named_columns
 from icebox.features.datasets.readers.tables.label_columns import label_columns
@@ -56,7 +57,7 @@ class Source(Dataset):
         """
         paths = paths_by_split(path)
         self.beside_table = folder is None
-        self.folder = Path(folder) if folder is not None else folder_of(next(iter(paths.values()))[0])
+        self.folder = place(folder) if folder is not None else folder_of(next(iter(paths.values()))[0])
         self.image = image
         self.bits = bits
         self.contrast = contrast

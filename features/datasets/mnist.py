@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
+from icebox.features.buckets.path import place
 from icebox.features.datasets.readers.idx import IdxDataset
 
 
@@ -14,7 +15,7 @@ class Source(Dataset):
 
     def __init__(self, *, path: Path = Path("data/raw/mnist"), download: bool = False) -> None:
         """`path` holds `MNIST/raw/`, torchvision's layout; with `download`, torchvision fetches missing files."""
-        self.files = IdxDataset("MNIST", "0123456789", Path(path), download)
+        self.files = IdxDataset("MNIST", "0123456789", place(path), download)
 
     def items(self) -> Iterator[Item]:
         """`train-00000` … `test-09999`, labels "0" to "9"."""

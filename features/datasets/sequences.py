@@ -21,6 +21,7 @@ import numpy as np
 from annotated_types import Ge
 
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
+from icebox.features.buckets.path import place
 from icebox.features.datasets.readers.npz import read_arrays
 from icebox.features.errors import IceboxError
 
@@ -72,7 +73,7 @@ class Source(Dataset):
     @cached_property
     def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """x (sum t, d) float32, offsets (n + 1,), y (n,)."""
-        return self._generated() if self.path is None else self._stored(Path(self.path))
+        return self._generated() if self.path is None else self._stored(place(self.path))
 
     def _generated(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if not 1 <= self.length_min <= self.length_max:

@@ -16,6 +16,7 @@ from annotated_types import Ge, Le
 from icebox.features import files
 from icebox.features.abc.account import Account
 from icebox.features.abc.dataset import Content, Dataset, Item, Modality
+from icebox.features.buckets.path import place
 from icebox.features.datasets.readers.split_names import splits_of_names
 from icebox.features.datasets.readers.tables.cells import as_text
 from icebox.features.errors import IceboxError
@@ -51,7 +52,7 @@ class Source(Dataset):
         A member with the extension `json` is an object: `key` (default: label) names the value that is the label,
         `group` the value that is the group. `bits` and `contrast` are those of image_folder.
         """
-        self.path = Path(path)
+        self.path = place(path)
         self.pattern = "*"
         self.image = tuple(image)
         self.label = label

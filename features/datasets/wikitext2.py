@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from icebox.features.abc.dataset import Dataset, Item, Modality
+from icebox.features.buckets.path import place
 from icebox.features.errors import IceboxError
 from icebox.features.json_files import one_line
 
@@ -25,7 +26,7 @@ class Source(Dataset):
 
     def __init__(self, *, path: Path) -> None:
         """`path` is the folder of the three token files, relative to the project's root."""
-        self.path = Path(path)
+        self.path = place(path)
 
     def items(self) -> Iterator[Item]:
         """`train-0000` and so on. Raises IceboxError for a missing file or one of another format."""

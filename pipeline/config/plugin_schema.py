@@ -16,6 +16,8 @@ import annotated_types
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from icebox.features import plugins
+from icebox.features.buckets import path as buckets
+from icebox.features.buckets import urls
 from icebox.features.errors import IceboxError, suggestion
 from icebox.features.json_files import shortened
 
@@ -58,14 +60,23 @@ def check(file: Path, function: str, parameters: dict[str, Any], *, where: str, 
 def check_values(file: Path, function: str, parameters: dict[str, Any], *, where: str, grid: bool = False) -> None:
     """Like `check`, where further parameters may be missing."""
     arguments = definition(file, function).args
-    accepted = {a.arg: a.annotation for a in arguments.kwonlyargs if a.arg not in STAGE_ONLY}
+    accepted: dict[str, Any] = {a.arg: a.annotation for a in arguments.kwonlyargs if a.arg not in STAGE_ONLY}
     for name, value in parameters.items():
         if name not in accepted:
             raise IceboxError(f"{where}.{name}: no such parameter; {suggestion(str(name), sorted(accepted))}")
+        if accepted[name] is not None and "Path" in ast.unparse(accepted[name]):
+            refuse_credentials(value, f"{where}.{name}")
         for element in value if grid and isinstance(value, list) else [value]:
             check_type(element, accepted[name], file, f"{where}.{name}")
         if grid and value == []:
             raise IceboxError(f"{where}.{name}: expected at least one value, found an empty list")
+
+
+def refuse_credentials(value: object, where: str) -> None:
+    """Raise IceboxError for a URL with credentials, which would be kept in stamps, stores and results."""
+    for text in flattened(value):
+        if urls.is_url(text) and (urls.USER.search(text) or urls.QUERY.search(text)):
+            urls.checked(text, where=where)
 
 
 def with_whole_lists(file: Path, function: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -161,8 +172,8 @@ def flattened(value: Any) -> list[str]:
 
 def place(path: str) -> Path:
     """The path itself, or for a pattern such as `data/*.parquet` the folder in which it is looked for."""
-    whole = Path(path)
-    if whole.exists() or not any(wildcard in path for wildcard in "*?["):
+    whole = buckets.place(path)
+    if not any(wildcard in path for wildcard in "*?[") or whole.exists():
         return whole
     return next(folder for folder in whole.parents if not any(wildcard in str(folder) for wildcard in "*?["))
 

@@ -1,12 +1,14 @@
 """Stamps of raw data: DVC does not watch it, so the check tells its manifest stage that files came, changed or went.
 
-A stamp is a hash of the names and contents of all files at a dataset's paths, so it is the same on every machine.
+A stamp is a hash of the names and contents of all files at a dataset's paths, so it is the same on every machine; of a
+bucket's, of the names, sizes and ETags that a listing gives.
 Reading everything on each run would cost minutes; a record of this machine's names, sizes and times says when to.
 Where the data is not (a clone that only refits heads), the stamp is the one that the manifest was made with.
 """
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -14,8 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from icebox.features import files, fingerprint
+from icebox.features.buckets.path import BucketPath
+from icebox.features.buckets.retries import BucketError
 from icebox.features.errors import IceboxError
 from icebox.features.json_files import read_json
+
+logger = logging.getLogger("icebox")
 
 ABSENT = "absent"
 
@@ -28,6 +34,7 @@ class RawFile:
     path: Path
     size_bytes: int
     modified_ns: int
+    version: str = ""  # of an object in a bucket, which changes with its content: such a one is not read
 
 
 def stamp(places: Sequence[Path], *, record: Path, summary: Path, named: Mapping[str, Path] | None = None) -> str:
@@ -38,8 +45,14 @@ def stamp(places: Sequence[Path], *, record: Path, summary: Path, named: Mapping
     downloaded the files.
     """
     left = read_json(summary, {"stamp": str, "content": str}) if summary.exists() else {}
-    content = content_of(places, record=record)
-    content_of_named = content_of_files(list_named(named or {}), record=record_of_named(record))
+    try:
+        content = content_of(places, record=record)
+        content_of_named = content_of_files(list_named(named or {}), record=record_of_named(record))
+    except BucketError as error:
+        if not left:
+            raise
+        logger.warning("%s; taking its data for what it was", error)
+        return str(left["stamp"])
     if left and content in (ABSENT, left["content"]) and content_of_named in (ABSENT, left.get("named")):
         return str(left["stamp"])
     return content if content_of_named == ABSENT else fingerprint.of_settings([content, content_of_named])
@@ -69,14 +82,17 @@ def content_of_files(found: Iterable[RawFile], *, record: Path) -> str:
     listed = list(found)
     if not listed:
         return ABSENT
-    listing = fingerprint.of_settings([[file.name, file.size_bytes, file.modified_ns] for file in listed])
+    if all(file.version for file in listed):
+        return fingerprint.of_settings([[file.name, file.size_bytes, file.version] for file in listed])
+    listing = fingerprint.of_settings([[f.name, f.size_bytes, f.version or f.modified_ns] for f in listed])
     with suppress(IceboxError):  # without a record, or with a damaged one, everything is read
         known = read_json(record, {"listing": str, "content": str})
         if known["listing"] == listing:
             return str(known["content"])
     digest = hashlib.sha256()
     for file in listed:
-        digest.update(f"{file.name}\0{fingerprint.of_file(file.path)}\n".encode("utf-8", "surrogateescape"))
+        content = f"{file.size_bytes} {file.version}" if file.version else fingerprint.of_file(file.path)
+        digest.update(f"{file.name}\0{content}\n".encode("utf-8", "surrogateescape"))
     files.write_text(record, json.dumps({"listing": listing, "content": digest.hexdigest()}) + "\n")
     return digest.hexdigest()
 
@@ -84,6 +100,11 @@ def content_of_files(found: Iterable[RawFile], *, record: Path) -> str:
 def list_files(places: Sequence[Path]) -> Iterator[RawFile]:
     """The files at `places`, in the order of their names; hidden ones left out, since datasets pass over them."""
     for number, place in enumerate(places):
+        if isinstance(place, BucketPath):
+            for object_path, entry in place.objects():
+                name = f"{number}/{object_path.relative_to(place) if object_path != place else place.name}"
+                yield RawFile(name, object_path, entry.size_bytes, entry.modified_ns, entry.version)
+            continue
         paths = [place] if place.is_file() else sorted(walk(place))
         for path in paths:
             status = path.stat()
@@ -94,7 +115,9 @@ def list_files(places: Sequence[Path]) -> Iterator[RawFile]:
 def list_named(named: Mapping[str, Path]) -> Iterator[RawFile]:
     """The files under the names that items give them, as far as they are there."""
     for name, path in named.items():
-        if os.path.isfile(path):  # noqa: PTH113  (False also for a name that can't be one)
+        if isinstance(path, BucketPath):
+            yield from (RawFile(name, path, e.size_bytes, e.modified_ns, e.version) for path, e in path.objects())
+        elif os.path.isfile(path):  # noqa: PTH113  (False also for a name that can't be one)
             status = path.stat()
             yield RawFile(name, path, status.st_size, status.st_mtime_ns)
 

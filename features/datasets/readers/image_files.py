@@ -1,11 +1,11 @@
 """The image files below a folder, and an account of all other files there."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from icebox.features import files
 from icebox.features.abc.account import Account
+from icebox.features.buckets.path import walk
 from icebox.features.errors import IceboxError
 from icebox.features.images.decoding import IMAGE_SUFFIXES
 
@@ -25,13 +25,13 @@ def list_image_files(root: Path, account: Account) -> ImageFiles:
     UTF-8.
     """
     images, listed, others = [], [], []
-    for folder, folders, names in os.walk(root, onerror=refuse_unreadable):
-        relative = Path(folder).relative_to(root)
+    for folder, folders, names in walk(root, refuse_unreadable):
+        relative = folder.relative_to(root)
         for name in folders:
             if name.startswith("."):
                 others.append((relative / name, "folders passed over: hidden"))
-            elif Path(folder, name).is_symlink():  # os.walk would pass it over in silence
-                raise IceboxError(f"datasets: {Path(folder, name)} is a link; put the folder itself there")
+            elif (folder / name).is_symlink():  # walk would pass it over in silence
+                raise IceboxError(f"datasets: {folder / name} is a link; put the folder itself there")
         folders[:] = [name for name in folders if not name.startswith(".")]
         listed += [PurePosixPath(readable_name((relative / name).as_posix())) for name in folders]
         for name in names:
@@ -60,7 +60,7 @@ def reason_to_pass_over(path: Path) -> str:
 
 
 def refuse_unreadable(error: OSError) -> None:
-    """Raise for a folder that can't be listed: by default os.walk skips it in silence."""
+    """Raise for a folder that can't be listed: by default walk skips it in silence."""
     raise IceboxError(f"datasets: {error.filename} can't be listed: {error.strerror}") from error
 
 

@@ -1,12 +1,12 @@
 """Images that a table lists by path: with backslashes, without an ending or without their folder, too."""
 
 import difflib
-import os
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from icebox.features import files
 from icebox.features.abc.account import Account
+from icebox.features.buckets.path import walk
 from icebox.features.errors import IceboxError
 from icebox.features.images.decoding import IMAGE_SUFFIXES
 from icebox.features.names import in_line
@@ -60,9 +60,9 @@ class ListedImages:
     def _all(self) -> list[str]:
         """The images below the folder, by path."""
         found = []
-        for folder, folders, names in os.walk(self.folder):
+        for folder, folders, names in walk(self.folder):
             folders[:] = [name for name in folders if not name.startswith(".")]
-            relative = Path(folder).relative_to(self.folder)
+            relative = folder.relative_to(self.folder)
             found += [
                 (relative / name).as_posix()
                 for name in names

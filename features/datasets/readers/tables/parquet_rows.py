@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from icebox.features.buckets.path import path_of
 from icebox.features.datasets.readers.tables.cells import cell_text
 from icebox.features.datasets.readers.tables.columns import Column, TableRow, position
 from icebox.features.errors import IceboxError
@@ -107,7 +108,7 @@ def holds_pictures(kind: Any) -> bool:
 def reference(source: str) -> tuple[Path, int] | None:
     """The file and the row that a source refers to, or None for one that is no reference."""
     match = REFERENCE.fullmatch(source)
-    return (Path(match[2]), int(match[1])) if match else None
+    return (path_of(match[2]), int(match[1])) if match else None
 
 
 def read_picture(path: Path, column: Column, row: int) -> bytes | str:

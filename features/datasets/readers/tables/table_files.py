@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from icebox.features.abc.account import Account
+from icebox.features.buckets.path import place
 from icebox.features.datasets.readers.split_names import splits_of_names
 from icebox.features.datasets.readers.tables.table import has_table_ending
 from icebox.features.errors import IceboxError
@@ -17,7 +18,7 @@ def paths_by_split(path: TablePath | Mapping[str, TablePath]) -> dict[str, list[
     """{split: paths}; the key is "" where a column names the split, or nothing does."""
     by_split = path if isinstance(path, Mapping) else {"": path}
     listed = {
-        name: [Path(paths)] if isinstance(paths, str | Path) else [Path(each) for each in paths]
+        name: [place(paths)] if isinstance(paths, str | Path) else [place(each) for each in paths]
         for name, paths in by_split.items()
     }
     if not listed or not all(listed.values()):

@@ -1,0 +1,105 @@
+"""Listings of a bucket's folders, remembered in this process, and single objects that were asked for before one."""
+
+import threading
+from collections.abc import Mapping
+
+from icebox.features.buckets import bucket
+from icebox.features.buckets.bucket import Entry
+
+ASKED_SINGLY = 16  # objects of a folder, before the folder is listed instead
+
+
+class Listings:
+    """What is known of buckets: {URL of a folder: {name in it: entry}}, asked for once in a process.
+
+    An object that changes meanwhile is noticed when it is read.
+    """
+
+    folders: dict[str, dict[str, Entry]] = {}  # noqa: RUF012  the one place of the process
+    single: dict[str, dict[str, Entry | None]] = {}  # noqa: RUF012
+    wholly: set[str] = set()  # noqa: RUF012
+    lock = threading.RLock()
+
+    @classmethod
+    def forget(cls, url: str) -> None:
+        """Ask anew for an object or folder, and for all below it."""
+        with cls.lock:
+            if cls._is_known(url):  # as a part of a larger listing, which goes as a whole
+                url = next(root for root in cls.wholly if is_within(url, root))
+            parent, _, name = url.rpartition("/")
+            cls.single.get(parent, {}).pop(name, None)
+            cls.folders.pop(parent, None)
+            for known in (cls.folders, cls.single):
+                for folder in [each for each in known if is_within(each, url)]:
+                    del known[folder]
+            cls.wholly = {root for root in cls.wholly if not is_within(root, url)}
+
+    @classmethod
+    def forget_all(cls) -> None:
+        """Ask anew for everything."""
+        with cls.lock:
+            cls.folders.clear()
+            cls.single.clear()
+            cls.wholly.clear()
+
+    @classmethod
+    def folder(cls, url: str) -> Mapping[str, Entry]:
+        """The entries of one folder; none where there is no such folder."""
+        with cls.lock:
+            if url not in cls.folders:
+                cls.folders[url] = {} if cls._is_known(url) else {
+                    entry.url.rpartition("/")[2]: entry for entry in bucket.list_objects(url, deep=False)
+                }  # fmt: skip
+            return cls.folders[url]
+
+    @classmethod
+    def deep(cls, url: str) -> None:
+        """List a folder and all below it, which takes fewer requests than one by one."""
+        with cls.lock:
+            if cls._is_known(url):
+                return
+            cls.folders[url] = {}
+            for entry in bucket.list_objects(url):
+                cls._add(entry, url)
+            cls.wholly.add(url)
+
+    @classmethod
+    def entry(cls, url: str) -> Entry | None:
+        """The object or folder at a URL; None where there is none."""
+        parent, _, name = url.rpartition("/")
+        with cls.lock:
+            if parent.endswith("/") or not name:  # a bucket itself
+                return Entry(url, -1, "", 0) if cls.folder(url) else None
+            if parent in cls.folders or cls._is_known(parent):
+                return cls.folders.get(parent, {}).get(name)
+            known = cls.single.setdefault(parent, {})
+            if name in known:
+                return known[name]
+            if len(known) >= ASKED_SINGLY:
+                return cls.folder(parent).get(name)
+        found = bucket.stat(url)
+        with cls.lock:
+            known[name] = found
+        return found
+
+    @classmethod
+    def _is_known(cls, url: str) -> bool:
+        return any(is_within(url, root) for root in cls.wholly)
+
+    @classmethod
+    def _add(cls, entry: Entry, root: str) -> None:
+        url, add = entry.url, entry
+        while True:
+            parent, _, name = url.rpartition("/")
+            known = cls.folders.setdefault(parent, {})
+            if name in known:
+                return
+            known[name] = add
+            if parent == root:
+                return
+            url, add = parent, Entry(parent, -1, "", 0)
+
+
+def is_within(url: str, root: str) -> bool:
+    """Whether a URL is that of a folder, or lies below it."""
+    return url == root or url.startswith(f"{root}/")

@@ -1,4 +1,4 @@
-"""The base class of backbones that take RGB or grey pictures, resized, cropped and normalized.
+"""The base classes of backbones that take RGB or grey pictures, resized, cropped and normalized.
 
 Letters: b batch, c channels, h height, w width.
 """
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from icebox.features.abc.backbone import Backbone
 from icebox.features.abc.dataset import Content, Modality
 from icebox.features.images.decoding import to_image, to_pixels
 from icebox.features.images.resizing import resize, resize_and_crop
@@ -22,8 +23,8 @@ from icebox.features.nn.normalization import normalize_images
 FAST, EXACT, DRAFT = DECODES = ("fast", "exact", "draft")
 
 
-class ImageBackbone(TorchBackbone):
-    """Images are decoded, resized and cropped on the CPU; scaled, normalized and encoded on `device`.
+class Pictures(Backbone):
+    """Images are decoded, resized and cropped on the CPU.
 
     `spec["preprocess"]` has `resize` ([shorter side] or [height, width]), `crop` (a side or both), `interpolation`,
     `decode`, and a `mean` and `std` a channel: three, or one where the network takes grey pictures.
@@ -55,6 +56,10 @@ class ImageBackbone(TorchBackbone):
         if len(self.spec["preprocess"]["mean"]) == 1:
             return np.asarray(to_image(content).convert("L"))
         return to_pixels(content, draft=draft)
+
+
+class ImageBackbone(Pictures, TorchBackbone):
+    """A torch network of pictures, which are scaled, normalized and encoded on `device`."""
 
     def inputs(self, prepared: Sequence[Tensor]) -> Inputs:
         """b images, uint8 (c, h, w) each → (b, c, h, w), normalized, in the network's precision."""

@@ -32,6 +32,14 @@ class Layered(Protocol):
 
 
 @runtime_checkable
+class Graphed(Protocol):
+    """A backbone whose values have names and shapes, and no layers of torch: an ONNX file."""
+
+    def layer_shapes(self, items: Sequence[Any]) -> Mapping[str, Shape]:
+        """The shapes of the values, by their names, in the order in which they are computed."""
+
+
+@runtime_checkable
 @dataclass(frozen=True)
 class Tokenized(Protocol):
     """A prepared text that is a list of tokens."""
@@ -90,6 +98,8 @@ def layer_table(name: str, *, size: int | None = None, batch: int = 1, length: i
         if value is not None and network.modality != kind:
             raise IceboxError(f"--{option}: is for {kind}s; backbone '{name}' takes {network.modality}s")
     items = [gray_image(network, size) if network.modality == "image" else word_text(network, length or LENGTH)] * batch
+    if isinstance(network, Graphed):
+        return format_shapes(network.layer_shapes(items), len(items), image=network.modality == "image")
     if not isinstance(network, Layered):
         (output,) = network.encode(items).values()
         return f"{name} has no layers, only `last`: {flat(output).shape}"
@@ -149,6 +159,16 @@ def format_layers(network: Any, items: Sequence[Any]) -> str:
     )
     inside = attention_layers.texts(modules, shapes, items=len(items))
     return "\n\n".join([lines, *inside])
+
+
+def format_shapes(shapes: Mapping[str, Shape], batch: int, *, image: bool) -> str:
+    """One line a value of a graph, its outputs at the end."""
+    rows = [
+        {"value": name, "output": str(shape), "poolings": ", ".join(applicable_poolings(shape, batch, image=image))}
+        for name, shape in shapes.items()
+    ]
+    lines: str = tabulate(rows, headers="keys", disable_numparse=True)
+    return lines
 
 
 def applicable_poolings(shape: Shape, batch: int, *, image: bool) -> list[str]:

@@ -57,6 +57,22 @@ def own_network(folder: Path) -> None:
         family("module").fetch(folder, build="own_net:make", arguments={"width": 6}, weights="random", size=16)
 
 
+def onnx_file(folder: Path) -> None:
+    """One convolution, whose means are the only output."""
+    onnx = pytest.importorskip("onnx")
+    helper, random = onnx.helper, np.random.default_rng(0)
+    weights = onnx.numpy_helper.from_array(random.normal(size=(5, 3, 3, 3)).astype(np.float32), "w")
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["grid"]),
+        helper.make_node("ReduceMean", ["grid"], ["y"], axes=[2, 3], keepdims=0),
+    ]
+    values = [helper.make_tensor_value_info(*each) for each in (("x", 1, ["b", 3, 16, 16]), ("y", 1, ["b", 5]))]
+    graph = helper.make_graph(nodes, "net", values[:1], values[1:], [weights])
+    path = folder.parent / f"{folder.name}.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    family("onnx").fetch(folder, weights=str(path))
+
+
 def training(name: str) -> Pretraining:
     """A small training: of a family that takes a dataset, on the first of these whose content it takes."""
     pretraining = family(name).pretraining
@@ -76,6 +92,8 @@ def fill(name: str, folder: Path) -> None:
         tiny_vit(folder)
     elif name == "module":
         own_network(folder)
+    elif name == "onnx":
+        onnx_file(folder)
     elif name in TRAINED:
         pretrain(training(name), folder, family=name)
     else:
@@ -96,7 +114,9 @@ SETTINGS: dict[str, dict[str, Any]] = {  # what a family needs besides: keywords
 }
 NAMES = plugins.names("icebox.features.backbones")
 TRAINED = [name for name in NAMES if hasattr(family(name), "pretraining")]
-OF_PAIRS = [name for name in NAMES if "takes_pairs" in plugins.file("icebox.features.backbones", name).read_text()]
+OF_PAIRS = [  # onnx, of pictures here: features/backbones/test_onnx.py
+    n for n in NAMES if n != "onnx" and "takes_pairs" in plugins.file("icebox.features.backbones", n).read_text()
+]
 
 
 def contents(modality: str, name: str = "") -> list:

@@ -50,7 +50,7 @@ class KneserNey:
 
 
 def discounts(counts: Counter[Gram]) -> tuple[float, float, float]:
-    """What is taken from a count of 1, of 2 and of 3 or more, by how many grams have each; 0.75 where that is 0."""
+    """Discounts of a count of 1, of 2 and of 3 or more, by how many grams have each; 0.75 where that is 0."""
     n = Counter(counts.values())
     if not all(n[c] for c in (1, 2, 3, 4)):
         return 0.75, 0.75, 0.75
@@ -60,7 +60,7 @@ def discounts(counts: Counter[Gram]) -> tuple[float, float, float]:
 
 
 def discounted(count: int, discount: tuple[float, float, float]) -> float:
-    """What is taken from this count."""
+    """The discount of this count."""
     return discount[min(count, 3) - 1] if count else 0.0
 
 

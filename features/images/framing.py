@@ -48,7 +48,7 @@ def frame(
 
 
 def overlap(side: int, kept: int) -> tuple[slice, slice]:
-    """What a centred crop of `kept` pixels takes of a side, and where in the crop that lies."""
+    """The part of a side that a centred crop of `kept` pixels takes, and its place in the crop."""
     start = center_offset(side, kept)
     length = min(side, kept)
     return slice(max(0, start), max(0, start) + length), slice(max(0, -start), max(0, -start) + length)

@@ -210,7 +210,7 @@ def converted(config: Description, stored: Mapping[str, Tensor], name: str) -> d
 
 
 def classifier_places(config: Description) -> tuple[str, ...]:
-    """What the names of the classifier's parameters begin with, whatever layers it has."""
+    """Beginnings of the names of the classifier's parameters, whatever layers it has."""
     names = config["pretrained_cfg"]["classifier"] or ()
     return tuple(f"{place}." for place in ([names] if isinstance(names, str) else names))
 

@@ -112,7 +112,7 @@ class NetworkHead(BaseEstimator):
         return self
 
     def _forward(self, maps: np.ndarray) -> Any:
-        """What the fitted network gives for maps (b, h, w, d) as they are stored."""
+        """Outputs of the fitted network for maps (b, h, w, d) as they are stored."""
         import torch
 
         from icebox.features.nn.devices import default_device

@@ -44,7 +44,7 @@ class JoinedReading:
         return self.readings[0].modality
 
     def with_source(self, source: str | None, settings: Sequence[str]) -> "JoinedReading":
-        """The same. Raises IceboxError for another source or settings: of which member's dataset would they be?"""
+        """This reading. Raises IceboxError for another source or settings: of which member's dataset would they be?"""
         if source is not None or settings:
             raise IceboxError(
                 "--source and --set are of one dataset, and this head takes items of several; give a table with the "

@@ -46,7 +46,7 @@ def refuse_learnt(config: Config, first: str, other: str, joined: Joined) -> Non
 
 
 def remarks(joined: Joined, first: str, other: str) -> list[str]:
-    """What the second store has otherwise than the first, with counts."""
+    """Differences of the second store from the first, with counts."""
     lines = []
     if joined.left_out:
         example = in_line(joined.examples["left_out"])

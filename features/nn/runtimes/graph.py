@@ -42,7 +42,7 @@ class Graph:
     dynamic: bool
 
     def shorter(self) -> "Graph":
-        """The same with an example of one item of two thirds of the tokens."""
+        """This graph with an example of one item of two thirds of the tokens."""
         cut = tuple(tensor[:1, : -(-2 * tensor.shape[1] // 3)].contiguous() for tensor in self.example)
         return replace(self, example=cut)
 

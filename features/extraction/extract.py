@@ -16,11 +16,10 @@ from icebox.features.extraction.shard_work import Engine, Local, ShardSettings, 
 from icebox.features.extraction.views import IDENTITY, ViewItem, refuse_other_modality, shard_parts
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.manifest.reading import Read
-from icebox.features.store.cache import ShardCache, adopt
+from icebox.features.store.cache import COMPILED_MARKER, COMPILED_TEXT, ShardCache, adopt
 from icebox.features.store.shards import SHARD_BYTES, SHARD_ROWS
 
 STORE_FORMAT = 2
-COMPILED_MARKER = "compiled"  # a file in the shard cache
 LOCAL = Local()
 
 
@@ -98,6 +97,7 @@ def extract(
             raise unreadable_item(item_id, reason)
         odd = planned.messages(lambda shard: shard.remarks)
         assembly.assemble(store, planned, cache, spec, skipped=skipped, odd=odd, adopted=adopted)
+        cache.share()
     return ExtractionSummary(
         items=len(rows),
         distinct=len(planned.distinct),
@@ -122,7 +122,7 @@ def compile_network(encoder: BatchEncoder, missing: Sequence[ViewItem], wanted: 
         was_compiled = (cache.folder / COMPILED_MARKER).exists()
         compiled = encoder.compile_if_faster(missing, wanted=wanted, was_compiled=was_compiled)
     if compiled:
-        files.write_text(cache.folder / COMPILED_MARKER, "features here are a compiled network's\n")
+        files.write_text(cache.folder / COMPILED_MARKER, COMPILED_TEXT)
     return compiled
 
 

@@ -12,13 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from icebox.features import files
+from icebox.features.buckets.path import BucketPath
 from icebox.features.errors import IceboxError
 from icebox.features.ragged import Values
 from icebox.features.store import shards
-from icebox.features.store.checksums import Checksums
+from icebox.features.store.checksums import PROJECT, Checksums
+from icebox.features.store.remote_shards import RemoteShards
 from icebox.features.store.shards import DamagedShard, ForbiddenShard, Shard
 
 logger = logging.getLogger("icebox")
+
+COMPILED_MARKER = "compiled"  # a file among the shards
+COMPILED_TEXT = "features here are a compiled network's\n"
 
 
 @dataclass(frozen=True)
@@ -30,14 +35,16 @@ class RowLocation:
 
 
 class ShardCache:
-    """The shards of one fingerprint in one folder, which several projects and users may share.
+    """The shards of one fingerprint in one folder, which several projects and users may share; of a bucket, those that
+    this machine has made, and the bucket's.
 
     A shard is removed from it by pruning and compaction alone. One that is provably damaged is set aside under another
     name; one that can't be read now is an error and stays.
     """
 
     def __init__(self, root: Path, fingerprint: str) -> None:
-        self.folder = root / fingerprint
+        self.folder = on_this_machine(root) / fingerprint
+        self.remote = RemoteShards(root, fingerprint) if isinstance(root, BucketPath) else None
         self.fingerprint = fingerprint
         self.checksums = Checksums(fingerprint)
 
@@ -73,7 +80,39 @@ class ShardCache:
             }
             if rows and self._is_whole(path):
                 places |= rows
+        return self._with_remote(places, wanted) if self.remote else places
+
+    def _with_remote(self, places: dict[str, RowLocation], wanted: Container[str] | None) -> dict[str, RowLocation]:
+        """The same, and the wanted rows that only the bucket has."""
+        assert self.remote
+        own = [path.name for path in self.paths()]
+        for path in self.remote.fetched(wanted, located=places, but=own):
+            self.checksums.add(path)
+            if shard := self._read_if_whole(path):
+                for row, key in enumerate(shard.item_keys):
+                    if wanted is None or key in wanted:
+                        places.setdefault(key, RowLocation(shard, row))
+        if COMPILED_MARKER in self.remote.listed():
+            files.write_text(self.folder / COMPILED_MARKER, COMPILED_TEXT)
         return places
+
+    def begun(self) -> bool:
+        """Whether there are features of this fingerprint, here or in the bucket."""
+        return bool(self.paths()) or (self.remote is not None and self.remote.has_any())
+
+    def share(self) -> None:
+        """See that the bucket, if there is one, has all shards of this machine.
+
+        Raises IceboxError where some can't be put: they stay here, and the next call puts them.
+        """
+        if self.remote:
+            self._share_mark()
+            self.remote.put_missing(self.paths())
+
+    def _share_mark(self) -> None:
+        assert self.remote
+        if (self.folder / COMPILED_MARKER).exists() and COMPILED_MARKER not in self.remote.listed():
+            self.remote.put_mark(COMPILED_MARKER)
 
     def _read_if_whole(self, path: Path) -> Shard | None:
         try:
@@ -133,6 +172,12 @@ class ShardCache:
             remarks=remarks,
         )
         self.checksums.add(path)
+        if self.remote:
+            try:
+                self._share_mark()
+                self.remote.put(path)
+            except IceboxError as error:
+                logger.warning("%s; %s stays on this machine, and is put there at the end", error, path.name)
         return shards.read(path)
 
     def link_into(self, store: Path, paths: Iterable[Path]) -> None:
@@ -155,6 +200,11 @@ class ShardCache:
             files.publish(temporary, target)
         if copied:
             self.checksums.add(target)
+
+
+def on_this_machine(root: Path) -> Path:
+    """The folder in which the shards lie that this machine has made: of a bucket, the working folder's own."""
+    return PROJECT / "shards" if isinstance(root, BucketPath) else root
 
 
 def adopt(store: Path, root: Path, *, wait: bool = False) -> set[str]:

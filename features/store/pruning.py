@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from icebox.features import files
+from icebox.features.buckets import bucket
+from icebox.features.buckets.path import BucketPath
 from icebox.features.store import index, shards
-from icebox.features.store.cache import ShardCache
+from icebox.features.store.cache import ShardCache, on_this_machine
 
 logger = logging.getLogger("icebox")
 
@@ -26,11 +28,12 @@ def prune(cache_root: Path, stores: Iterable[Path]) -> list[Freed]:
     """Remove every shard that none of these finished stores lists, and the temporary files of killed writers.
 
     The lock files stay: removing one that another process is about to take would give it to two. A shard that can't be
-    read or removed stays, too, with a warning. Raises IceboxError where an index can't be read: its store's shards are
-    then unknown.
+    read or removed stays, too, with a warning. Of a bucket, only this machine's own folder is looked at. Raises
+    IceboxError where an index can't be read: its store's shards are then unknown.
     """
     keep = shards_in_use(stores)
     freed = []
+    cache_root = on_this_machine(cache_root)
     for folder in sorted(path for path in cache_root.glob("*") if path.is_dir()):
         cache = ShardCache(cache_root, folder.name)
         with cache.locked():
@@ -40,6 +43,20 @@ def prune(cache_root: Path, stores: Iterable[Path]) -> list[Freed]:
         if freed_bytes:
             freed.append(Freed(folder, len(freed_bytes), sum(freed_bytes)))
     return freed
+
+
+def prune_bucket(place: BucketPath, stores: Iterable[Path]) -> list[Freed]:
+    """Remove from a bucket every shard that none of these finished stores lists.
+
+    Marks stay, and so does whatever else lies there. Raises IceboxError as `prune`, and where the bucket refuses.
+    """
+    keep = shards_in_use(stores)
+    sizes: dict[BucketPath, list[int]] = {}
+    for path, entry in place.objects():
+        if shards.is_name(path.name) and path.name not in keep:
+            bucket.delete(entry.url)
+            sizes.setdefault(place / path.relative_to(place).parts[0], []).append(entry.size_bytes)
+    return [Freed(folder, len(removed), sum(removed)) for folder, removed in sizes.items()]
 
 
 def removed(path: Path) -> int | None:

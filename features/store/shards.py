@@ -7,6 +7,7 @@ could not be read (their features are zeros); `remark` (n,) text where a decoder
 the same. Attribute `fingerprint`. No clock, host or path inside: equal rows give equal bytes.
 """
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -139,6 +140,16 @@ def name_of(path: Path) -> str:
     return f"shard-{fingerprint.of_file(path)[:NAME_DIGITS]}.h5"
 
 
+def name_of_bytes(content: bytes) -> str:
+    """The name of a shard of these bytes."""
+    return f"shard-{hashlib.sha256(content).hexdigest()[:NAME_DIGITS]}.h5"
+
+
+def is_name(name: str) -> bool:
+    """Whether a file's name is that of a shard."""
+    return name.startswith("shard-") and name.endswith(".h5")
+
+
 def check(path: Path, *, named: Path | None = None) -> None:
     """Raise DamagedShard where a shard's bytes, all of which could be read, are not those of its name.
 
@@ -208,7 +219,7 @@ def paths(folder: Path) -> list[Path]:
         return []
     except OSError as reason:
         raise files.unreadable(folder, reason) from reason
-    return [folder / name for name in names if name.startswith("shard-") and name.endswith(".h5")]
+    return [folder / name for name in names if is_name(name)]
 
 
 def read(path: Path) -> Shard:

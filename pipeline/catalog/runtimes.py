@@ -86,7 +86,7 @@ def known(config: Config, key: str, backbone: Backbone) -> str | None:
     for spec in runtime.in_every_runtime(backbone.spec):
         if store.pca is None:
             fingerprint = fingerprint_of({**spec, "stored": store.stored})
-            begun = bool(ShardCache(paths.shards(), fingerprint).paths())
+            begun = ShardCache(paths.shards(), fingerprint).begun()
         else:
             begun = (paths.PROJECTIONS / f"{projection.origin_of(spec, store.pca, store.dataset)}.npz").exists()
         if begun:

@@ -15,6 +15,8 @@ from typing import Annotated
 import typer
 from tabulate import tabulate
 
+from icebox.features.buckets.local_cache import limit_bytes, local_cache
+from icebox.features.buckets.path import BucketPath
 from icebox.features.errors import IceboxError
 from icebox.pipeline.project import paths
 
@@ -124,7 +126,14 @@ def free(folder: Path) -> str:
 def shared_cache() -> Iterator[tuple[str, str]]:
     """The cache of shards that projects share, where ICEBOX_CACHE names one, which may be on another disk."""
     if os.environ.get(paths.CACHE_VARIABLE):
-        yield paths.CACHE_VARIABLE, f"{paths.shards()}, free: {free(paths.shards())}"
+        place = paths.shards()
+        if isinstance(place, BucketPath):
+            copies = (
+                f"{local_cache().folder}, at most {limit_bytes() / GIB:,.1f} GiB, free: {free(local_cache().folder)}"
+            )
+            yield paths.CACHE_VARIABLE, f"{place}, copies in {copies}"
+        else:
+            yield paths.CACHE_VARIABLE, f"{place}, free: {free(place)}"
 
 
 def folder(problems: list[str]) -> str:

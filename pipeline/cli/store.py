@@ -167,9 +167,12 @@ def prune(
     ] = False,
 ) -> None:
     """Empty the shard cache of rows that no store in data/stores needs."""
+    from icebox.features.buckets.path import BucketPath
     from icebox.features.store import pruning
+    from icebox.features.store.cache import on_this_machine
 
-    if paths.shared_cache() and not shared:
+    in_bucket = paths.shards() if isinstance(paths.shards(), BucketPath) else None
+    if paths.shared_cache() and not in_bucket and not shared:
         raise IceboxError(
             f"{paths.shards()}: others share this cache (ICEBOX_CACHE names it), and which shards their stores need is "
             "not known here; to remove all that this project does not need, theirs too, add --shared"
@@ -178,15 +181,21 @@ def prune(
     unfinished = [name for name in in_params() if name not in here]
     if unfinished and not also_unfinished:
         raise IceboxError(
-            f"{paths.shards()}: may hold what {', '.join(unfinished)} would go on from (in params.yaml, but not "
-            f"in {paths.STORES}); run dvc repro (or dvc checkout) first, or add --unfinished to free it anyway"
+            f"{on_this_machine(paths.shards())}: may hold what {', '.join(unfinished)} would go on from (in "
+            f"params.yaml, but not in {paths.STORES}); run dvc repro (or dvc checkout) first, or add --unfinished to "
+            "free it anyway"
         )
     if also_unfinished:
         shutil.rmtree(paths.UNFREEZE, ignore_errors=True)  # its links keep shards on the disk
-    pruned = pruning.prune(paths.shards(), [paths.store(name) for name in here])
+    stores = [paths.store(name) for name in here]
+    pruned = pruning.prune(paths.shards(), stores)
+    if in_bucket and shared:
+        pruned += pruning.prune_bucket(in_bucket, stores)
     for folder in pruned:
         print(f"{folder.folder}: removed {folder.shards} shards, freed {folder.freed_bytes / MB:.1f} MB")
     print(f"freed {sum(folder.freed_bytes for folder in pruned) / MB:.1f} MB in all")
+    if in_bucket and not shared:
+        print(f"{in_bucket} keeps its shards, which others may need; --shared removes all that no store here needs")
 
 
 def in_params() -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from icebox.features import files, fingerprint, plugins
 from icebox.features.abc.backbone import SETTINGS_FILE, Backbone, read_settings
+from icebox.features.buckets.path import BucketPath
 from icebox.features.errors import IceboxError, located
 from icebox.features.json_files import read_json
 from icebox.pipeline.catalog import backbones
@@ -37,7 +38,7 @@ def cache_folder(chosen: Path | str | None = None) -> Path:
     """The shared folder: `chosen`, else what ICEBOX_CACHE names, else `icebox` in the user's cache directory."""
     if chosen is not None:
         return Path(chosen).expanduser().resolve()
-    if shared := paths.shared_cache():
+    if (shared := paths.shared_cache()) and not isinstance(shared, BucketPath):  # weights are folders
         return shared
     import platformdirs
 

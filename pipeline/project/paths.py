@@ -6,6 +6,8 @@ An input is named STORE or STORE/NAME, so its results lie below those of its sto
 import os
 from pathlib import Path
 
+from icebox.features.buckets.path import place
+
 CACHE_VARIABLE = "ICEBOX_CACHE"
 PARAMS = Path("params.yaml")
 SCHEMA = Path("params.schema.json")  # of params.yaml, for editors; kept in git, so that a clone has it
@@ -27,9 +29,10 @@ REPORT = Path("reports/index.html")
 
 
 def shared_cache() -> Path | None:
-    """The folder that ICEBOX_CACHE names: of shards (and, outside of projects, weights) of all who set it so."""
+    """The folder, or the place in a bucket, that ICEBOX_CACHE names: of shards (and, of a folder outside of projects,
+    weights) of all who set it so."""
     named = os.environ.get(CACHE_VARIABLE)
-    return Path(named).expanduser().resolve() if named else None
+    return place(named, where=CACHE_VARIABLE).expanduser().resolve() if named else None
 
 
 def shards() -> Path:

@@ -171,7 +171,8 @@ def prune(
     from icebox.features.store import pruning
     from icebox.features.store.cache import on_this_machine
 
-    in_bucket = paths.shards() if isinstance(paths.shards(), BucketPath) else None
+    root = paths.shards()
+    in_bucket = root if isinstance(root, BucketPath) else None
     if paths.shared_cache() and not in_bucket and not shared:
         raise IceboxError(
             f"{paths.shards()}: others share this cache (ICEBOX_CACHE names it), and which shards their stores need is "

@@ -30,9 +30,9 @@ Modality = Literal["image", "text", "pair", "sequence"]
 class Item:
     """One example, before it has a split.
 
-    `item_id` is unique and stable; `source` is all that `Dataset.read` needs to find the content again (a path
-    relative to the dataset's folder, an index, or a short text itself); `split` is the official one where there
-    is one (train, val, test, or a further test set `test-NAME`); `group` names items that must share a split (a
+    `item_id` is unique and stable; `source` is a reference by which `Dataset.read` finds the content again, never the
+    content: a path relative to the dataset's folder, an index, a row's first byte; `split` is the official one where
+    there is one (train, val, test, or a further test set `test-NAME`); `group` names items that must share a split (a
     patient); `slices` are further columns to look at results by (genre).
     """
 

@@ -1,6 +1,5 @@
 """Texts, or pairs of texts, from a table: CSV, TSV, JSON or Parquet, one item per row."""
 
-import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -77,18 +76,19 @@ class Source(Dataset):
         Rows that were dropped are noted in the account.
         """
         self.account.clear()
-        return self.rows.items(self.texts, self._source, self.account)
+        return self.rows.items(self.texts, reference, self.account)
 
     def read(self, source: str) -> Content:
-        """The text, or the pair: an item's source is the cleaned text itself, or a pair of them as JSON."""
-        return Pair(*json.loads(source)) if self.modality == "pair" else source
+        """The cleaned text, or the pair, of the row that an item's source refers to."""
+        texts = [clean(text, self.clean) for text in self.rows.cells(self.texts, source)]
+        return Pair(*texts) if self.modality == "pair" else "\n".join(texts)
 
     def elsewhere(self, path: Path, *, labelled: bool) -> "Source | None":
         """The rows of another table with the same columns."""
         rows = self.rows.elsewhere(path, labelled=labelled)
         return self._changed(rows=rows, labelled=labelled) if rows else None
 
-    def _source(self, cells: list[str]) -> str:
-        """The source of an item: the cleaned texts of its row."""
-        texts = [clean(text, self.clean) for text in cells]
-        return json.dumps(texts, ensure_ascii=False) if self.modality == "pair" else "\n".join(texts)
+
+def reference(_cells: list[str], place: str) -> str:
+    """The source of an item: its row's place."""
+    return place

@@ -12,10 +12,13 @@ import reprlib
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import islice
 from pathlib import Path
 
 from icebox.features.abc.dataset import Dataset, Item, Modality
 from icebox.features.errors import IceboxError
+from icebox.features.names import in_line
 
 LIBRARIES = (  # those of our requirements, and of what they bring along, that have hundreds of docstrings
     "PIL",
@@ -70,24 +73,37 @@ class Source(Dataset):
         self.max_per_library = max_per_library
         self.max_per_file = max_per_file
         self.min_words = min_words
+        self._folders: dict[str, Path] = {}
 
     def items(self) -> Iterator[Item]:
         """Items sorted by library, file and name. Raises IceboxError for a library that is not installed."""
         self.account.clear()
         by_text: dict[str, list[Item]] = defaultdict(list)
         for library in sorted(set(self.libraries)):
-            for item in self._candidates(library):
-                by_text[item.source].append(item)
+            for text, item in self._candidates(library).items():
+                by_text[text].append(item)
         ambiguous = {text for text, same in by_text.items() if len({item.label for item in same}) > 1}
         unambiguous = [same[0] for text, same in by_text.items() if text not in ambiguous]
         yield from sorted(unambiguous, key=lambda item: item.item_id)
 
     def read(self, source: str) -> str:
-        """The paragraph: a docstring item's source is its text."""
-        return source
+        """The paragraph of `LIBRARY:FILE:NAME`. Raises IceboxError where there is none in the library now."""
+        library, _, place = source.partition(":")
+        file, _, name = place.rpartition(":")
+        if library in self.libraries:
+            if library not in self._folders:
+                self._folders[library] = package_folder(library)
+            path = self._folders[library] / file
+            if path.is_file() and (text := texts_of(path, path.stat().st_mtime_ns).get(name)) is not None:
+                return text
+        raise IceboxError(
+            f"datasets: docstrings: '{in_line(source)}' is no docstring of the installed {in_line(library)}, perhaps "
+            "one of another version",
+            hint="make the manifest again",
+        )
 
-    def _candidates(self, library: str) -> list[Item]:
-        """At most `max_per_library` items with different texts, drawn by hash: files first, then names in each.
+    def _candidates(self, library: str) -> dict[str, Item]:
+        """{text: item} of at most `max_per_library` items, drawn by hash: files first, then names in each.
 
         No file is read after the cap is reached: torch and transformers have thousands, 18 s of parsing.
         """
@@ -102,18 +118,19 @@ class Source(Dataset):
                 except (OSError, SyntaxError, ValueError, RecursionError):  # templates, tests of other parsers
                     self.account.note("passed_over", "source files passed over, which are no Python", group)
                     continue
-                for item in found:
-                    candidates.setdefault(item.source, item)
+                for text, item in found:
+                    candidates.setdefault(text, item)
                 if len(candidates) >= self.max_per_library:
                     break
-        return list(candidates.values())[: self.max_per_library]
+        return dict(islice(candidates.items(), self.max_per_library))
 
-    def _from_file(self, path: Path, library: str, group: str) -> list[Item]:
-        """At most `max_per_file` items of one source file."""
-        texts = {name: remove_giveaways(first_paragraph(doc)) for name, doc in public_docstrings(path)}
+    def _from_file(self, path: Path, library: str, group: str) -> list[tuple[str, Item]]:
+        """At most `max_per_file` texts of one source file, with their items."""
+        texts = texts_of(path, path.stat().st_mtime_ns)
         long_enough = [name for name, text in texts.items() if len(text.split()) >= self.min_words]
         sampled = sorted(long_enough, key=lambda name: random_key(f"{group}:{name}"))[: self.max_per_file]
-        return [Item(item_id=f"{group}:{n}", source=texts[n], label=library, group=group) for n in sampled]
+        places = {name: f"{group}:{name}" for name in sampled}
+        return [(texts[n], Item(item_id=p, source=p, label=library, group=group)) for n, p in places.items()]
 
 
 def package_folder(library: str) -> Path:
@@ -141,6 +158,12 @@ def package_folder(library: str) -> Path:
 def random_key(key: str) -> str:
     """A sort key that orders at random, in the same order on every machine."""
     return hashlib.sha256(key.encode()).hexdigest()
+
+
+@cache
+def texts_of(path: Path, modified_ns: int) -> dict[str, str]:
+    """{qualified name: text} of a source file's public definitions; files are some thousand, and read in any order."""
+    return {name: remove_giveaways(first_paragraph(doc)) for name, doc in public_docstrings(path)}
 
 
 def public_docstrings(path: Path) -> Iterator[tuple[str, str]]:

@@ -188,7 +188,7 @@ class Source(DenseDataset):
             return None
         return self._changed(folder=path, labelled=labelled, group=None)
 
-    def _table_source(self, cells: list[str]) -> str:
+    def _table_source(self, cells: list[str], _place: str) -> str:
         """The picture's path; its mask's is noted."""
         if self.labelled and not all(cell.strip() for cell in cells):
             key, column = self.contents[bool(cells[0].strip())]

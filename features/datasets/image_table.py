@@ -100,7 +100,7 @@ class Source(Dataset):
             source = picture
         return with_contrast(scaled(self._images.read(source), self.bits, source), self.contrast)
 
-    def _source(self, cells: list[str]) -> str:
+    def _source(self, cells: list[str], _place: str) -> str:
         """The source of an item: the path of its image, or a reference to the cell that holds it."""
         cell = cells[0].strip()
         if not cell and self.labelled:

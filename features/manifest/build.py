@@ -1,22 +1,28 @@
 """Make a manifest: list a dataset's items, take the sha256 of each content, and assign splits."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from icebox.features import fingerprint, label_sets, splits, stratification
+import numpy as np
+
+from icebox.features import fingerprint, splits
 from icebox.features.abc.account import Account
-from icebox.features.abc.dataset import Content, Dataset, Item
+from icebox.features.abc.dataset import Content, Dataset
 from icebox.features.errors import IceboxError
+from icebox.features.manifest import drawing, tables
 from icebox.features.manifest.doubtful_texts import note_doubtful_text
+from icebox.features.manifest.listing import list_items
 from icebox.features.manifest.manifest import Manifest, ManifestRow
 from icebox.features.manifest.spellings import merge_spellings
 from icebox.features.manifest.targets import TargetReview
-from icebox.features.manifest.validation import Task, require_task, require_two_labels, validate_items
+from icebox.features.manifest.validation import Task, require_task, require_two_labels, validate_content
 from icebox.features.names import in_line
 
 if TYPE_CHECKING:
     from icebox.features.images.bit_depth import BitDepths
+
+Progress = Callable[[Sequence[ManifestRow]], Iterable[ManifestRow]]
 
 
 def build(
@@ -29,7 +35,7 @@ def build(
     task: Task = "classification",
     targets: TargetReview | None = None,
     skip_unreadable: bool = False,
-    progress: Callable[[Sequence[Item]], Iterable[Item]] = iter,
+    progress: Progress = iter,
 ) -> Manifest:
     """A new manifest: reads every item once, takes its content's sha256 and assigns a split.
 
@@ -40,66 +46,59 @@ def build(
     account. Raises IceboxError for items that no later step could use.
     """
     require_task(task, label_sets=dataset.label_sets)
-    listed = list(dataset.items())
-    validate_items(listed, task)
-    listed = merge_spellings(listed, task, dataset.account)
+    listed = merge_spellings(list_items(dataset.items(), task), task, dataset.account)
     if targets is None:
         require_two_labels(listed, task)
-    items: list[Item] = []
-    keys: list[str] = []
-    depths = None
-    for listed_item in progress(listed):
-        content = dataset.read(listed_item.source)
-        item = labelled(listed_item, content, targets, dataset.account, skip=skip_unreadable)
-        if item is None:
-            continue
-        items.append(item)
-        note_doubtful_text(content, item.item_id, dataset.account)
-        keys.append(fingerprint.of_content(content))
-        if isinstance(content, bytes):
-            depths = depths or bit_depths()
-            depths.look_at(content, item.item_id, keys[-1])
-    if depths:
-        depths.note(dataset.account)
+    items = with_keys(listed, dataset, targets, skip_unreadable=skip_unreadable, progress=progress)
     if targets:
         targets.require_content()
-    identities = [item.group or key for item, key in zip(items, keys, strict=True)]
-    official = {item.split for item in items}
-    free = [i for i, item in enumerate(items) if item.split in ("", "train")]
+    official = items.distinct("split")
     shares = {"val": 0.0 if "val" in official else val, "test": 0.0 if "test" in official else test}
-    pairs = [(identities[i], items[i].label) for i in free]
-    if stratify and task == "multilabel":
-        drawn = draw_sets(pairs, shares, seed=seed)
-    else:
-        drawn = splits.draw(splits.split_units(pairs), **shares, seed=seed, stratify=stratify)
-    assigned = [item.split for item in items]
-    for i in free:
-        assigned[i] = drawn[identities[i]]
-    note_drawn_test(dataset.account, official, assigned.count("test"))
-    return Manifest.of(
-        ManifestRow(
-            item_id=item.item_id,
-            item_key=key,
-            label=item.label,
-            split=split,
-            group=item.group,
-            source=item.source,
-            slices=item.slices,
-        )
-        for item, key, split in zip(items, keys, assigned, strict=True)
-    )
+    codes, names = items.codes("split")
+    free = np.flatnonzero(np.isin(codes, [code for code, name in enumerate(names) if name in ("", "train")]))
+    codes[free] = len(names) + drawing.draw(items.take(free), shares, seed=seed, stratify=stratify, task=task)
+    assigned = items.replaced(split=tables.coded(codes, [*names, *drawing.PARTS]))
+    note_drawn_test(dataset.account, official, assigned.split_counts()["test"])
+    return assigned
 
 
-def draw_sets(pairs: Iterable[tuple[str, str]], shares: Mapping[str, float], *, seed: int) -> dict[str, str]:
-    """A split for each identity of (identity, set of labels) items, so that each label has its share of every split."""
-    units = stratification.units_of((identity, label_sets.split(label)) for identity, label in pairs)
-    drawn = {name: share for name, share in shares.items() if share}
-    return stratification.divide(units, {"train": 1 - sum(drawn.values()), **drawn}, seed=seed)
+def with_keys(
+    listed: Manifest, dataset: Dataset, targets: TargetReview | None, *, skip_unreadable: bool, progress: Progress
+) -> Manifest:
+    """The items with their contents' keys, of a dense dataset with their targets' digests as labels."""
+    keys, kept = bytearray(), np.ones(len(listed), bool)
+    labels: list[Any] = []
+    digests: list[str] = []
+    depths = None
+    for position, listed_item in enumerate(progress(listed)):
+        content = dataset.read(listed_item.source)
+        validate_content(content, listed_item.item_id)
+        item = labelled(listed_item, content, targets, dataset.account, skip=skip_unreadable)
+        if item is None:
+            kept[position] = False
+            continue
+        note_doubtful_text(content, item.item_id, dataset.account)
+        key = fingerprint.of_content(content)
+        keys += bytes.fromhex(key)
+        if targets:
+            digests.append(item.label)
+            if len(digests) == tables.BLOCK_ROWS:
+                labels.append(tables.column_of("label", digests))
+                digests.clear()
+        if isinstance(content, bytes):
+            depths = depths or bit_depths()
+            depths.look_at(content, item.item_id, key)
+    if depths:
+        depths.note(dataset.account)
+    items = listed if kept.all() else listed.take(np.flatnonzero(kept))
+    if targets:
+        items = items.replaced(label=tables.joined([*labels, tables.column_of("label", digests)]))
+    return items.replaced(item_key=tables.digests(bytes(keys)))
 
 
 def labelled(
-    item: Item, content: Content, targets: TargetReview | None, account: Account, *, skip: bool
-) -> Item | None:
+    item: ManifestRow, content: Content, targets: TargetReview | None, account: Account, *, skip: bool
+) -> ManifestRow | None:
     """The item with its target's digest as its label, where it has a target; None for one that is left out.
 
     With `skip`, that is one with a target that is missing, damaged or of another size, else an error.

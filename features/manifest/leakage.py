@@ -2,12 +2,15 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
 from icebox.features import label_sets
 from icebox.features.errors import IceboxError
+from icebox.features.manifest.clusters import Clusters
 from icebox.features.manifest.manifest import Manifest, ManifestRow
 from icebox.features.manifest.validation import DENSE_TASKS, SHOWN, Task, is_number
 from icebox.features.names import in_line
@@ -31,14 +34,14 @@ class Finding:
 
     kind: str
     description: str
-    clusters: list[list[ManifestRow]]
+    clusters: Clusters
     named: bool = True
     dropped: Counter[str] = field(default_factory=Counter)
 
     @property
     def items(self) -> int:
         """The number of items in all clusters."""
-        return sum(len(cluster) for cluster in self.clusters)
+        return len(self.clusters.positions)
 
     def sentence(self) -> str:
         """One line for the terminal."""
@@ -63,7 +66,7 @@ class Finding:
 
 
 def resolve_leakage(
-    rows: Sequence[ManifestRow], *, leakage: Leakage, conflicts: Conflicts, task: Task = "classification"
+    rows: Iterable[ManifestRow], *, leakage: Leakage, conflicts: Conflicts, task: Task = "classification"
 ) -> tuple[Manifest, list[Finding]]:
     """(the rows that are kept, the findings in all rows).
 
@@ -72,20 +75,24 @@ def resolve_leakage(
     Contents with conflicting labels stay, or are dropped from train and val. Test sets are never shortened, since
     others measure on the same ones. Raises IceboxError for leakage where `leakage` is "error".
     """
+    manifest = Manifest.of(rows)
     named = task not in DENSE_TASKS
-    contents = shared(rows, lambda row: row.item_key)
-    groups = shared([row for row in rows if row.group], lambda row: row.group)
+    sides = sides_of(manifest)
+    contents = Clusters.sharing(manifest, codes_of_keys(manifest))
+    group_codes, group_names = manifest.codes("group")
+    grouped = np.flatnonzero(np.array([bool(name) for name in group_names], bool)[group_codes])
+    groups = Clusters.sharing(manifest, group_codes[grouped], grouped)
     leaks = [
         Finding(
             kind="content_on_two_sides",
             description="contents on two sides of the split",
-            clusters=[cluster for cluster in contents if straddles(cluster)],
+            clusters=contents.where(contents.differ(sides)),
             named=named,
         ),
         Finding(
             kind="group_on_two_sides",
             description="groups on two sides of the split",
-            clusters=[cluster for cluster in groups if straddles(cluster)],
+            clusters=groups.where(groups.differ(sides)),
             named=named,
         ),
     ]
@@ -96,31 +103,34 @@ def resolve_leakage(
             "What a head learnt it must not be tested on",
             hint="allow leakage",
         )
-    alike = shared([row for row in rows if row.group], lambda row: normalized_label(row.group))
+    forms = numbered(map(normalized_label, group_names))[group_codes]
+    alike = Clusters.sharing(manifest, forms[grouped], grouped)
     similar = Finding(
         kind="similar_groups",
         description="groups on two sides of the split that differ only in case, spaces or the form of their letters",
-        clusters=[cluster for cluster in alike if straddles(cluster) and len({row.group for row in cluster}) > 1],
+        clusters=alike.where(alike.differ(sides) & alike.differ(group_codes)),
         named=named,
     )
-    value: Callable[[str], Hashable] = float if task == "regression" else str
+    labels, label_names = manifest.codes("label")
+    values = numbered(map(float, label_names))[labels] if task == "regression" else labels
     conflicting = Finding(
         kind="conflicting_labels",
         description=f"contents with conflicting {LABELS.get(task, 'labels')}",
-        clusters=[cluster for cluster in contents if len({value(row.label) for row in cluster}) > 1],
+        clusters=contents.where(contents.differ(values)),
         named=named,
     )
-    dropped: set[str] = set()
+    dropped = np.zeros(len(manifest), bool)
     if leakage in ("drop", "near"):
         for leak in leaks:
-            dropped |= drop(leak, lambda row, cluster: side(row.split) != last_side(cluster), dropped)
+            of_last_side = leak.clusters.highest(sides)[leak.clusters.numbers]
+            drop(leak, sides[leak.clusters.positions] != of_last_side, dropped)
     if conflicts == "drop":
-        dropped |= drop(conflicting, lambda row, _: side(row.split) != "test", dropped)
-    kept = Manifest.of(row for row in rows if row.item_id not in dropped) if dropped else Manifest.of(rows)
+        drop(conflicting, sides[conflicting.clusters.positions] != SIDES.index("test"), dropped)
+    kept = manifest.take(np.flatnonzero(~dropped)) if dropped.any() else manifest
     repeated = Finding(
         kind="repeated_contents",
         description="contents that occur more than once",
-        clusters=[cluster for cluster in contents if not straddles(cluster)],
+        clusters=contents.where(~contents.differ(sides)),
         named=named,
     )
     doubts = {"classification": doubtful_classes, "multilabel": doubtful_names}
@@ -128,92 +138,113 @@ def resolve_leakage(
     return kept, [finding for finding in findings if finding.clusters]
 
 
-def shared(rows: Sequence[ManifestRow], key: Callable[[ManifestRow], str]) -> list[list[ManifestRow]]:
-    """Clusters of the rows that share a key, in the order of their first row."""
-    clusters: dict[str, list[ManifestRow]] = {}
-    for row in rows:
-        clusters.setdefault(key(row), []).append(row)
-    return [cluster for cluster in clusters.values() if len(cluster) > 1]
+def sides_of(manifest: Manifest) -> np.ndarray:
+    """The side (n,) of each row, a position in SIDES: test comes last, and keeps what is on several."""
+    codes, names = manifest.codes("split")
+    return np.array([SIDES.index(side(name)) for name in names], np.int64).take(codes)
 
 
-def straddles(cluster: Sequence[ManifestRow]) -> bool:
-    """Whether these rows lie on more than one of the sides train, val and test."""
-    return len({side(row.split) for row in cluster}) > 1
+def codes_of_keys(manifest: Manifest) -> np.ndarray:
+    """A number (n,) for each row, the same for equal contents."""
+    return np.asarray(manifest.item_keys.dictionary_encode().indices).astype(np.int64)
 
 
-def last_side(cluster: Sequence[ManifestRow]) -> str:
-    """The side that keeps the cluster's items: test before val before train."""
-    return max((side(row.split) for row in cluster), key=SIDES.index)
+def numbered(values: Iterable[Hashable]) -> np.ndarray:
+    """A number (k,) for each value, the same for equal ones."""
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(value, len(numbers)) for value in values], np.int64)
 
 
-def drop(finding: Finding, leaves: Callable[[ManifestRow, list[ManifestRow]], bool], dropped: set[str]) -> set[str]:
-    """Ids of the finding's items for which `leaves(row, its cluster)`; the finding counts those not yet `dropped`."""
-    leaving = {row.item_id: row.split for cluster in finding.clusters for row in cluster if leaves(row, cluster)}
-    finding.dropped.update(split for item_id, split in leaving.items() if item_id not in dropped)
-    return set(leaving)
+def drop(finding: Finding, leaves: np.ndarray, dropped: np.ndarray) -> None:
+    """Mark those of the finding's rows that leave in `dropped` (n,); the finding counts those not yet there."""
+    clusters = finding.clusters
+    leaving = np.unique(clusters.positions[leaves])
+    finding.dropped.update(clusters.manifest.take(leaving[~dropped[leaving]]).split_counts())
+    dropped[leaving] = True
 
 
-def doubtful_classes(rows: Sequence[ManifestRow]) -> list[Finding]:
+def doubtful_classes(rows: Manifest) -> list[Finding]:
     """Classes with nearly the same name, and classes without an item in train."""
-    first = {row.label: row for row in reversed(rows)}
-    similar = shared([first[label] for label in sorted(first)], lambda row: normalized_label(row.label))
-    trained = {row.label for row in rows if row.split == "train"}
+    codes, names = rows.codes("label")
+    present, first_rows = np.unique(codes, return_index=True)
+    first = {names[code]: row for code, row in zip(present.tolist(), first_rows.tolist(), strict=True)}
+    trained = {names[code] for code in np.unique(codes[rows.positions("train")]).tolist()}
     if sum(map(is_number, first)) == len(first) > len(rows) / MANY_NUMBERS:
         advice = "; the labels are numbers, most of them different: did you mean task: regression?"
     else:
         advice = " (leave their rows out, move some into train, or, where splits are drawn, try split.stratify)"
+    untrained = sorted(first.keys() - trained)
+    number = {name: code for code, name in enumerate(names)}
     return [
         Finding(
             kind="similar_classes",
             description="classes that differ only in case, spaces or the form of their letters",
-            clusters=similar,
+            clusters=Clusters.of_lists(rows, ([first[name] for name in alike] for alike in similar_names(first))),
         ),
         Finding(
             kind="missing_labels",
             description="classes called as other programs call a missing value (drop_labels leaves their rows out)",
-            clusters=[[first[label]] for label in sorted(first.keys() & MISSING)],
+            clusters=Clusters.of_lists(rows, ([first[label]] for label in sorted(first.keys() & MISSING))),
         ),
         Finding(
             kind="joined_labels",
             description="classes that look like several labels of a row, each combination a class of its own (sets of "
             "labels are task: multilabel, label: {sep: …})",
-            clusters=[[first[label]] for label in joined_labels(first)],
+            clusters=Clusters.of_lists(rows, ([first[label]] for label in joined_labels(first))),
         ),
         Finding(
             kind="classes_not_in_train",
             description=f"classes without an item in train, which no head can learn{advice}",
-            clusters=[[row for row in rows if row.label == label] for label in sorted(first.keys() - trained)],
+            clusters=Clusters.of_lists(rows, rows_with(codes, [[number[name]] for name in untrained])),
         ),
     ]
 
 
-def doubtful_names(rows: Sequence[ManifestRow]) -> list[Finding]:
+def doubtful_names(rows: Manifest) -> list[Finding]:
     """Of sets of labels: names that are nearly the same, and names without an item in train."""
-    first = {name: row for row in reversed(rows) for name in label_sets.split(row.label)}
-    by_form: dict[str, list[str]] = {}
-    for name in sorted(first):
-        by_form.setdefault(normalized_label(name), []).append(name)
-    trained = set(label_sets.names_of(row.label for row in rows if row.split == "train"))
+    codes, sets = rows.codes("label")
+    present, first_rows = np.unique(codes, return_index=True)
+    first: dict[str, int] = {}
+    having: dict[str, list[int]] = {}  # the sets, by their code, that a name is in
+    for code, row in zip(present.tolist(), first_rows.tolist(), strict=True):
+        for name in label_sets.split(sets[code]):
+            first[name] = min(row, first.get(name, row))
+            having.setdefault(name, []).append(code)
+    trained = set(label_sets.names_of(sets[code] for code in np.unique(codes[rows.positions("train")]).tolist()))
+    untrained = sorted(first.keys() - trained)
     return [
         Finding(
             kind="similar_classes",
             description="labels that differ only in case, spaces or the form of their letters",
-            clusters=[[first[name] for name in names] for names in by_form.values() if len(names) > 1],
+            clusters=Clusters.of_lists(rows, ([first[name] for name in alike] for alike in similar_names(first))),
         ),
         Finding(
             kind="missing_labels",
             description="labels called as other programs call a missing value (drop_labels takes them out of sets)",
-            clusters=[[first[name]] for name in sorted(first.keys() & MISSING)],
+            clusters=Clusters.of_lists(rows, ([first[name]] for name in sorted(first.keys() & MISSING))),
         ),
         Finding(
             kind="classes_not_in_train",
             description="labels without an item in train, which no head can learn (take them out by drop_labels, move "
             "some into train, or, where splits are drawn, try split.stratify)",
-            clusters=[
-                [row for row in rows if name in label_sets.split(row.label)] for name in sorted(first.keys() - trained)
-            ],
+            clusters=Clusters.of_lists(rows, rows_with(codes, [having[name] for name in untrained])),
         ),
     ]
+
+
+def similar_names(names: Iterable[str]) -> list[list[str]]:
+    """Those of the names that are one but for case, spaces and the form of letters, in order."""
+    by_form: dict[str, list[str]] = {}
+    for name in sorted(names):
+        by_form.setdefault(normalized_label(name), []).append(name)
+    return [alike for alike in by_form.values() if len(alike) > 1]
+
+
+def rows_with(codes: np.ndarray, wanted: Sequence[Sequence[int]]) -> list[np.ndarray]:
+    """For each of `wanted`, the positions of the rows with one of its codes."""
+    order = np.argsort(codes, kind="stable")
+    found = [np.searchsorted(codes[order], [(code, code + 1) for code in each]) for each in wanted]
+    return [np.sort(np.concatenate([order[start:stop] for start, stop in each])) for each in found]
 
 
 def joined_labels(labels: Iterable[str]) -> list[str]:

@@ -138,6 +138,11 @@ class Manifest(Sequence[ManifestRow]):
         """The names of the slices."""
         return [name.removeprefix(tables.SLICE) for name in self.table.column_names[len(tables.COLUMNS) :]]
 
+    def distinct(self, name: str) -> list[str]:
+        """The values that a dictionary's rows have."""
+        codes, values = self.codes(name)
+        return [values[code] for code in np.flatnonzero(np.bincount(codes, minlength=len(values))).tolist()]
+
     def codes(self, name: str) -> tuple[np.ndarray, list[str]]:
         """(codes (n,) int64, the distinct values by their code) of a column that is a dictionary.
 
@@ -156,6 +161,13 @@ class Manifest(Sequence[ManifestRow]):
         """The positions (m,) of the rows of one split."""
         codes, names = self.codes("split")
         return np.flatnonzero(codes == names.index(split)) if split in names else np.empty(0, np.int64)
+
+    def replaced(self, **columns: Any) -> "Manifest":
+        """The rows with other columns in the place of those of these names."""
+        table = self.table
+        for name, column in columns.items():
+            table = table.set_column(table.schema.get_field_index(name), name, column)
+        return Manifest(table)
 
     def take(self, positions: Sequence[int] | np.ndarray) -> "Manifest":
         """The rows at these positions, in their order."""

@@ -12,6 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from icebox.features import files, splits
 from icebox.features.errors import IceboxError
 from icebox.features.json_files import one_line
@@ -92,6 +94,17 @@ def joined(chunks: Sequence[Any]) -> "pa.Array":
     return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
 
 
+def coded(codes: np.ndarray, values: Sequence[str]) -> "pa.Array":
+    """The column whose rows have `values[code]`; equal values become one."""
+    import pyarrow as pa
+
+    names = list(dict.fromkeys(values))
+    number = {name: i for i, name in enumerate(names)}
+    numbers = np.array([number[value] for value in values], np.int32)
+    indices = pa.array(numbers[codes] if len(numbers) else np.empty(0, np.int32))
+    return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string()))
+
+
 def write_parquet(path: Path, table: "pa.Table") -> None:
     """Write a table, whole or not at all; the same bytes for the same rows, however they came together.
 
@@ -101,7 +114,6 @@ def write_parquet(path: Path, table: "pa.Table") -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    coded = [name for name in table.column_names if name not in (*TEXTS, "item_key")]
     schema = pa.schema([(field.name, decoded_type(field.type)) for field in table.schema])
     with (
         files.replacing(path) as temporary,
@@ -109,7 +121,7 @@ def write_parquet(path: Path, table: "pa.Table") -> None:
             temporary,
             schema,
             compression={name: "none" if name == "item_key" else "zstd" for name in table.column_names},
-            use_dictionary=coded,
+            use_dictionary=[name for name in table.column_names if name not in (*TEXTS, "item_key")],
             write_statistics=False,  # pyarrow's answer to damaged ones ends the process
             write_page_checksum=True,
         ) as writer,
@@ -133,8 +145,10 @@ def read_parquet(path: Path) -> "pa.Table":
     try:
         names = pq.ParquetFile(path).schema_arrow.names
         require_columns(names, path)
-        coded = [name for name in names if name not in (*TEXTS, "item_key")]
-        table = pq.ParquetFile(path, read_dictionary=coded, page_checksum_verification=True).read(use_threads=False)
+        dictionaries = [name for name in names if name not in (*TEXTS, "item_key")]
+        table = pq.ParquetFile(path, read_dictionary=dictionaries, page_checksum_verification=True).read(
+            use_threads=False
+        )
         whole = table.schema.field("item_key").type == pa.binary(KEY_BYTES)
         types = {"item_key": pa.binary(KEY_BYTES) if whole else pa.string(), **dict.fromkeys(TEXTS, pa.large_string())}
         dictionary = pa.dictionary(pa.int32(), pa.string())

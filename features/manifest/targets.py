@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from icebox.features.abc.account import Account, Remark
-from icebox.features.abc.dataset import Content, DenseDataset, Item
+from icebox.features.abc.dataset import Content, DenseDataset
 from icebox.features.abc.targets import Mask, Target
 from icebox.features.errors import IceboxError
 from icebox.features.manifest.validation import NAME_BYTES_MAX
@@ -29,6 +29,18 @@ class Reviewed(Protocol):
         """The split that it was assigned."""
 
 
+class Located(Protocol):
+    """An item, by its id and the reference to its content."""
+
+    @property
+    def item_id(self) -> str:
+        """Its id."""
+
+    @property
+    def source(self) -> str:
+        """What the dataset reads it by."""
+
+
 class TargetReview:
     """Reads each target of a dataset, and keeps which classes occur in it."""
 
@@ -36,7 +48,7 @@ class TargetReview:
         self.dataset = dataset
         self._classes: dict[str, frozenset[int]] = {}  # numbers of the classes in a target, by its digest
 
-    def label(self, item: Item, content: Content) -> str:
+    def label(self, item: Located, content: Content) -> str:
         """The digest of the item's target, which is its label in the manifest; `content` is its picture.
 
         Raises IceboxError for a target that is missing, damaged, or of another size than the picture. A picture that

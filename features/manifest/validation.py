@@ -1,15 +1,15 @@
-"""Validate a dataset's items before any content is read."""
+"""Validate an item: its texts, its split and its label."""
 
 import math
 import re
-from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, get_args
 
 from icebox.features import label_sets, splits
-from icebox.features.abc.dataset import Item
-from icebox.features.errors import IceboxError
-from icebox.features.names import canonical_name, in_line
+from icebox.features.abc.dataset import Content, Item, Pair
+from icebox.features.errors import IceboxError, located
+from icebox.features.manifest.manifest import Manifest
+from icebox.features.names import in_line
 
 LabelTask = Literal["classification", "regression", "multilabel"]  # one label an item, or a set of them
 DenseTask = Literal["segmentation", "detection"]  # a mask, or boxes: see features/abc/targets.py
@@ -21,33 +21,9 @@ TARGET_MAX = 1e100  # of a regression, either sign: the squares of larger ones o
 NAME_BYTES_MAX = 4096  # of an id, a label, a group, a slice's value: a column of them is as wide as its longest
 
 
-def validate_items(items: Sequence[Item], task: Task = "classification") -> None:
-    """Raise IceboxError for no items, repeated ids, missing or unusable labels, unknown splits and broken Unicode."""
-    if not items:
-        raise IceboxError("expected items, found none")
-    repeated = [
-        item_id for item_id, count in Counter(canonical_name(item.item_id) for item in items).items() if count > 1
-    ]
-    if repeated:
-        raise IceboxError(f"expected unique item ids, found {len(repeated):,} repeated: {first_names(repeated)}")
-    dense = task in DENSE_TASKS  # labels are then what targets are known by, and come with these
-    if not dense and (unlabelled := [item.item_id for item in items if not item.label.strip()]):
-        raise IceboxError(
-            f"expected a label for every item, found none for {len(unlabelled):,} of {len(items):,}: "
-            f"{first_names(unlabelled)}; label them or leave them out"
-        )
-    for item in items:
-        try:
-            validate_item(item, task)
-        except IceboxError as error:
-            raise error.at(f"item '{in_line(item.item_id)}'") from error
-    if not dense:
-        require_two_labels(items, task)
-
-
-def require_two_labels(items: Sequence[Item], task: Task) -> None:
+def require_two_labels(items: Manifest, task: Task) -> None:
     """Raise IceboxError where all items have one label, or are a regression's with targets too small to be scored."""
-    labels = {float(item.label) if task == "regression" else item.label for item in items}
+    labels = {float(label) if task == "regression" else label for label in items.distinct("label")}
     if task == "regression" and 0 < max(map(abs, map(float, labels))) < 1 / TARGET_MAX:
         raise IceboxError(
             f"expected a label of size {1 / TARGET_MAX:g} at least (task: regression), found smaller ones only; "
@@ -113,11 +89,7 @@ def validate_texts(item: Item) -> None:
         if "\0" in text:
             raise IceboxError(f"its {field} holds a NUL character, found '{in_line(text)}'; remove it")
     for text in (item.item_id, item.label, item.group, item.source, *item.slices, *item.slices.values()):
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            broken = text[error.start : error.end]
-            raise IceboxError(f"{broken!r} is half of a character, which UTF-8 can't hold; mend the file") from error
+        require_unicode(text)
     named = {"id": item.item_id, "label": item.label, "group": item.group, **item.slices}
     for field, text in named.items():
         if len(text) > NAME_BYTES_MAX // 4 and (size := len(text.encode())) > NAME_BYTES_MAX:
@@ -128,6 +100,24 @@ def validate_texts(item: Item) -> None:
     for name in item.slices:
         if not SLICE_NAME.fullmatch(name):
             raise IceboxError(f"slice '{in_line(name)}': a slice's name is made of letters, digits and '_'")
+
+
+def validate_content(content: Content, item_id: str) -> None:
+    """Raise IceboxError, which names the item, for a text that UTF-8 can't hold."""
+    texts = (content.first, content.second) if isinstance(content, Pair) else (content,)
+    for text in texts:
+        if isinstance(text, str):
+            with located(f"item '{in_line(item_id)}'"):
+                require_unicode(text)
+
+
+def require_unicode(text: str) -> None:
+    """Raise IceboxError for a text that holds half of a character, as JSON may spell one."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        broken = text[error.start : error.end]
+        raise IceboxError(f"{broken!r} is half of a character, which UTF-8 can't hold; mend the file") from error
 
 
 def is_number(label: str) -> bool:

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -11,6 +11,7 @@ from icebox.features.abc.dataset import Content, Pair
 from icebox.features.errors import IceboxError
 from icebox.features.images.decoding import to_image
 from icebox.features.manifest.manifest import ManifestRow
+from icebox.features.manifest.reading import content_of
 from icebox.pipeline.catalog import datasets
 from icebox.pipeline.config.schema import Config
 
@@ -33,20 +34,29 @@ class Thumbnails:
     """The thumbnails of one dataset's items by id, as far as its raw data is here. Each is made at most once."""
 
     def __init__(self, config: Config, dataset: str, rows: Sequence[ManifestRow]) -> None:
-        self._sources = {row.item_id: row.source for row in rows}
+        self._rows = rows
+        self._positions = {row.item_id: i for i, row in enumerate(rows)}
         self._dataset = datasets.source(config, dataset)
         self._made: dict[tuple[str, int], Thumbnail] = {}
 
     def get(self, item_id: str, *, side_max: int = SIDE_MAX, text_max: int = TEXT_MAX) -> Thumbnail:
-        """The item's thumbnail; an empty one where it can't be read, since raw data need not be on this machine."""
+        """The item's thumbnail; an empty one where it can't be read, since raw data need not be on this machine.
+
+        So it is where the content is another than the manifest's by now.
+        """
         key = item_id, side_max
         if key not in self._made:
             try:
-                content = self._dataset.read(self._sources[item_id])
+                content = content_of(self._rows[self._positions[item_id]], self._dataset.read)
                 self._made[key] = make_thumbnail(content, side_max=side_max, text_max=text_max)
             except (KeyError, OSError, IceboxError):
                 self._made[key] = Thumbnail()
         return self._made[key]
+
+    def are_absent(self, item_ids: Iterable[str]) -> bool:
+        """Whether none of these items can be shown."""
+        thumbnails = [self.get(item_id) for item_id in item_ids]
+        return not any(thumbnail.image or thumbnail.text for thumbnail in thumbnails)
 
 
 def make_thumbnail(content: Content, *, side_max: int = SIDE_MAX, text_max: int = TEXT_MAX) -> Thumbnail:

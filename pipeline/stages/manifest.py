@@ -13,7 +13,7 @@ from icebox.features.extraction import precision, projection, runtime
 from icebox.features.manifest import manifest
 from icebox.features.manifest.build import build
 from icebox.features.manifest.leakage import Finding, resolve_leakage
-from icebox.features.manifest.manifest import ManifestRow
+from icebox.features.manifest.manifest import Manifest
 from icebox.features.manifest.split_sizes import split_remarks
 from icebox.features.manifest.targets import TargetReview
 from icebox.features.manifest.validation import Task
@@ -57,7 +57,7 @@ def run(config: Config, key: str) -> None:
     doubts += targets.remarks(rows) if targets else []
     text = json.dumps([doubt.as_json() for doubt in doubts], indent=2, ensure_ascii=False)
     files.write_text(paths.findings(key), text + "\n")
-    counts = Counter(row.split for row in rows)
+    counts = rows.split_counts()
     classes = class_names(rows, source, entry.task)
     write_summary(config, key, counts, classes=classes if targets else ())
     splits = ", ".join(f"{name} {counts[name]:,}" for name in in_order(counts))
@@ -71,13 +71,13 @@ def run(config: Config, key: str) -> None:
             keep_shards(name, dataset=key)
 
 
-def class_names(rows: Sequence[ManifestRow], source: Dataset, task: Task) -> Sequence[str]:
+def class_names(rows: Manifest, source: Dataset, task: Task) -> Sequence[str]:
     """The names of the classes; none of a regression."""
     if isinstance(source, DenseDataset):
         return source.classes
     if task == "multilabel":
-        return label_sets.names_of(row.label for row in rows)
-    return sorted({row.label for row in rows}) if task == "classification" else ()
+        return label_sets.names_of(rows.distinct("label"))
+    return sorted(rows.distinct("label")) if task == "classification" else ()
 
 
 def write_summary(config: Config, key: str, counts: Counter[str], *, classes: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from icebox.features import plugins
 from icebox.features.abc.dataset import Dataset, DenseDataset, Pair
 from icebox.features.abc.targets import IGNORED, Mask
 from icebox.features.images.dimensions import upright_size
-from icebox.features.manifest import validation
+from icebox.features.manifest.listing import list_items
 from icebox.pipeline.config import plugin_schema
 
 NAMES = plugins.names("icebox.features.datasets")
@@ -145,10 +145,10 @@ def listed(tmp_path_factory):
 def test_ids_are_unique_and_the_manifest_accepts_them(name, listed):
     dataset, items = listed(name)
     if isinstance(dataset, DenseDataset):
-        validation.validate_items(items, dataset.task)
+        list_items(items, dataset.task)
         assert {item.label for item in items} == {""}
         return
-    validation.validate_items(items)
+    list_items(items)
     assert len({item.label for item in items}) > 1
 
 

@@ -1,6 +1,7 @@
 import json
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow
@@ -25,7 +26,9 @@ def table(tmp_path):
 
 
 def items(path: Path, **settings):
-    return list(Source(path=path, **settings).items())
+    """The items, with their content in their source's place."""
+    source = Source(path=path, **settings)
+    return [replace(item, source=source.read(item.source)) for item in source.items()]
 
 
 def texts(path: Path, **settings):
@@ -34,12 +37,12 @@ def texts(path: Path, **settings):
 
 def test_rows_are_items_in_order_numbered_from_0(table):
     path = table("text,label\none,a\ntwo,b\n\n,a\n")
-    assert [(i.item_id, i.source, i.label, i.split, i.group) for i in items(path)] == [
-        ("0", "one", "a", "", ""),
-        ("1", "two", "b", "", ""),
-        ("2", "", "a", "", ""),
+    assert [(i.item_id, i.source, i.label, i.split, i.group) for i in Source(path=path).items()] == [
+        ("0", f"bytes:11:6:{path}", "a", "", ""),
+        ("1", f"bytes:17:6:{path}", "b", "", ""),
+        ("2", f"bytes:24:3:{path}", "a", "", ""),
     ]
-    assert Source(path=path).read("two") == "two"
+    assert texts(path) == ["one", "two", ""]
 
 
 def test_split_id_and_group_come_from_their_columns(table):
@@ -186,7 +189,7 @@ def test_split_names_of_other_libraries_are_understood(table):
 
 def test_rows_of_dropped_labels_are_left_out_and_the_rest_keep_their_ids(table):
     source = Source(path=table("text,label\none,a\ntwo,-\nthree,\nfour,b\nfive,-\n"), drop_labels=["-", ""])
-    assert [(i.item_id, i.source) for i in source.items()] == [("0", "one"), ("3", "four")]
+    assert [(i.item_id, source.read(i.source)) for i in source.items()] == [("0", "one"), ("3", "four")]
     assert [(r.description, r.count) for r in source.account.remarks()] == [
         ("rows left out whose label is '-'", 2),
         ("rows left out whose label is ''", 1),
@@ -238,8 +241,9 @@ def test_an_id_is_one_however_it_is_spelled(table):
 
 def test_what_is_hashed_is_the_cleaned_text(table):
     path = table("text,label\n@ann sooooo &amp; so,a\n@bob sooo &amp; so,b\n")
-    rows = list(build(Source(path=path, clean=["mentions", "html", "repeats"]), val=0, test=0, seed=0))
-    assert [row.source for row in rows] == ["@user soo & so"] * 2
+    source = Source(path=path, clean=["mentions", "html", "repeats"])
+    rows = list(build(source, val=0, test=0, seed=0))
+    assert [source.read(row.source) for row in rows] == ["@user soo & so"] * 2
     assert rows[0].item_key == rows[1].item_key == fingerprint.of_content("@user soo & so")
 
 

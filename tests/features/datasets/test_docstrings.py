@@ -44,21 +44,24 @@ def test_there_are_thousands_of_items_of_every_library(items):
 
 
 def test_texts_and_ids_are_unique_and_sorted(items):
-    assert len({item.source for item in items}) == len(items)
+    assert len(set(map(Source().read, (item.source for item in items)))) == len(items)
     ids = [item.item_id for item in items]
     assert ids == sorted(set(ids))
 
 
 def test_no_text_names_a_library(items):
-    found = [item for item in items if docstrings.NAMES.search(item.source)]
+    source = Source()
+    found = [item for item in items if docstrings.NAMES.search(source.read(item.source))]
     assert found == []
 
 
 def test_an_id_is_library_file_and_name_and_a_group_is_the_file(libraries):
     method = one("Some method here.").replace("\n", "\n    ")
     made = libraries(lib={"sub/_mod.py": f'class A:\n    """Some class here."""\n    {method}'})
-    found = list(Source(libraries=made, min_words=2).items())
-    assert [(i.item_id, i.source, i.label, i.group) for i in found] == [
+    source = Source(libraries=made, min_words=2)
+    found = list(source.items())
+    assert [item.source for item in found] == [item.item_id for item in found]
+    assert [(i.item_id, source.read(i.source), i.label, i.group) for i in found] == [
         ("lib:sub/_mod.py:A", "Some class here.", "lib", "lib:sub/_mod.py"),
         ("lib:sub/_mod.py:A.f", "Some method here.", "lib", "lib:sub/_mod.py"),
     ]
@@ -72,7 +75,8 @@ def test_private_names_tests_and_short_texts_are_left_out(libraries):
             "c.py": one("This one is to be kept."),
         }
     )
-    assert [item.source for item in Source(libraries=made, min_words=3).items()] == ["This one is to be kept."]
+    source = Source(libraries=made, min_words=3)
+    assert [source.read(item.source) for item in source.items()] == ["This one is to be kept."]
 
 
 def test_a_text_of_one_library_comes_once_and_a_text_of_two_not_at_all(libraries):
@@ -80,7 +84,17 @@ def test_a_text_of_one_library_comes_once_and_a_text_of_two_not_at_all(libraries
         one={"a.py": one("Twice in a library."), "b.py": one("Twice in a library."), "c.py": one("Shared by both.")},
         two={"c.py": one("Shared by both.")},
     )
-    assert [item.source for item in Source(libraries=made, min_words=2).items()] == ["Twice in a library."]
+    source = Source(libraries=made, min_words=2)
+    assert [source.read(item.source) for item in source.items()] == ["Twice in a library."]
+
+
+def test_a_docstring_that_is_gone_is_one_line(libraries):
+    source = Source(libraries=libraries(lib={"a.py": one("Some text that stays.")}), min_words=2)
+    assert source.read("lib:a.py:f") == "Some text that stays."
+    for reference in ("lib:a.py:g", "lib:b.py:f", "numpy:__init__.py:f", "lib", "Some text that stays."):
+        with pytest.raises(IceboxError, match="is no docstring of the installed") as caught:
+            source.read(reference)
+        assert caught.value.hint == "make the manifest again"
 
 
 def test_caps_draw_the_same_items_each_time(libraries):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icebox.features.abc.dataset import Dataset, Item, Pair
+from icebox.features.errors import IceboxError
 from icebox.features.manifest import manifest, tables
 from icebox.features.manifest.build import build
 
@@ -176,6 +177,14 @@ def test_the_sample_has_the_first_items_of_each_split(tmp_path):
     assert sample[0]["item_key"] == hashlib.sha256(b"0").hexdigest()
     manifest.write_sample(tmp_path / "s.csv", manifest.Manifest.of([]))
     assert len((tmp_path / "s.csv").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("broken", ["caf\ud83d", Pair("a", "\udc00")])
+def test_a_content_with_half_of_a_character_is_refused_by_its_item(broken):
+    source = texts("x", "y")
+    source.read = {"x": "x", "y": broken}.get
+    with pytest.raises(IceboxError, match=r"item 'i1': .* is half of a character"):
+        build(source, **FRACTIONS)
 
 
 @pytest.mark.parametrize(

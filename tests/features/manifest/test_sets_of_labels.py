@@ -45,10 +45,10 @@ def rows(*items: tuple[str, str, str]) -> list[ManifestRow]:
 def test_sets_need_the_task_and_the_task_needs_sets():
     dataset = Texts(("x", '["a"]', ""), ("y", "[]", ""))
     with pytest.raises(IceboxError, match="labels are sets of names, and its task is classification; say task: multil"):
-        build(dataset, val=0.2, test=0.2, seed=0)
+        built_of(dataset, val=0.2, test=0.2, seed=0)
     dataset.label_sets = False
     with pytest.raises(IceboxError, match=r"task: multilabel: expected sets of labels.*label: \[a, b\]"):
-        build(dataset, val=0.2, test=0.2, seed=0, task="multilabel")
+        built_of(dataset, val=0.2, test=0.2, seed=0, task="multilabel")
 
 
 def test_a_source_that_writes_no_set_is_an_error_with_its_item():

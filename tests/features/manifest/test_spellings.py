@@ -8,8 +8,10 @@ from icebox.features.abc.account import Account
 from icebox.features.abc.dataset import Item
 from icebox.features.datasets.csv_text import Source
 from icebox.features.errors import IceboxError
+from icebox.features.manifest import listing, tables
 from icebox.features.manifest.build import build
 from icebox.features.manifest.leakage import resolve_leakage
+from icebox.features.manifest.manifest import Manifest
 from icebox.features.manifest.spellings import merge_spellings
 
 
@@ -17,14 +19,19 @@ def item(number: int, label: str, group: str = "", **slices: str) -> Item:
     return Item(item_id=str(number), source=str(number), label=label, group=group, slices=slices)
 
 
+def merged_of(items: list[Item], task, account: Account) -> Manifest:
+    listed = Manifest(tables.of_blocks([listing.columns_of(items)]))
+    return merge_spellings(listed, task, account)
+
+
 def test_labels_groups_and_slices_spelled_in_several_ways_are_one_and_told():
     items = [item(0, "1", "105", year="2001"), item(1, "1.0", "105.0", year="2001.0"), item(2, "True", "7.0")]
     account = Account()
-    merged = merge_spellings(items, "classification", account)
+    merged = merged_of(items, "classification", account)
     assert [(i.label, i.group, dict(i.slices)) for i in merged] == [
         ("1", "105", {"year": "2001"}),
         ("1", "105", {"year": "2001"}),
-        ("True", "7.0", {}),
+        ("True", "7.0", {"year": ""}),
     ]
     assert [remark.sentence() for remark in account.remarks()] == [
         "labels that are spelled in several ways and taken as one: 1, 1 = 1.0",
@@ -35,7 +42,7 @@ def test_labels_groups_and_slices_spelled_in_several_ways_are_one_and_told():
 
 def test_a_blank_group_is_none_and_no_matter_of_spelling():
     account = Account()
-    merged = merge_spellings([item(0, "a", " "), item(1, "b", "")], "classification", account)
+    merged = merged_of([item(0, "a", " "), item(1, "b", "")], "classification", account)
     assert [i.group for i in merged] == ["", ""]
     assert account.remarks() == []
 
@@ -43,13 +50,13 @@ def test_a_blank_group_is_none_and_no_matter_of_spelling():
 def test_one_spelling_throughout_stays():
     items = [item(0, "1.0", "105.0"), item(1, "2.0", "106.0"), item(2, "01", "007")]
     account = Account()
-    assert merge_spellings(items, "classification", account) == items
+    assert merged_of(items, "classification", account) == merged_of(items, "regression", Account())
     assert account.remarks() == []
 
 
 def test_numbers_to_predict_stay_as_written():
     items = [item(0, "1"), item(1, "1.0")]
-    assert merge_spellings(items, "regression", Account()) == items
+    assert [row.label for row in merged_of(items, "regression", Account())] == ["1", "1.0"]
 
 
 def rows(path, **settings):

@@ -1,5 +1,6 @@
 """The page over results written by hand: two stores of four texts, and one picture of the digits."""
 
+import csv
 import dataclasses
 import json
 import re
@@ -16,8 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from icebox.features import fingerprint
+from icebox.features.datasets import csv_text, digits
 from icebox.features.errors import IceboxError
 from icebox.features.manifest import leakage, manifest
+from icebox.features.manifest.clusters import Clusters
 from icebox.pipeline.config import loader
 from icebox.pipeline.evaluation import results
 from icebox.pipeline.project import paths
@@ -27,7 +31,7 @@ from icebox.pipeline.training import curves
 from tests.conftest import PROJECT
 
 PARAMS = """
-datasets: {words: {source: docstrings}, digits: {}}
+datasets: {words: {source: csv_text, path: words.csv}, digits: {}}
 backbones:
   minilm: {family: transformers, weights: /home/someone/weights/minilm}
   hashing: {}
@@ -54,9 +58,18 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     paths.PARAMS.write_text(PARAMS)
     labels = ["blue", "blue", "blue", "<b>red</b>"]
+    with Path("words.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([("label", "text"), *zip(labels, TEXTS, strict=True)])
     rows = [
-        manifest.ManifestRow(item_id=f"t-{i}", item_key=str(i), label=label, split="test", group="", source=text)
-        for i, (label, text) in enumerate(zip(labels, TEXTS, strict=True))
+        manifest.ManifestRow(
+            item_id=f"t-{item.item_id}",
+            item_key=fingerprint.of_content(text),
+            label=item.label,
+            split="test",
+            group="",
+            source=item.source,
+        )
+        for item, text in zip(csv_text.Source(path=Path("words.csv")).items(), TEXTS, strict=True)
     ]
     manifest.write(paths.manifest("words"), rows)
     result("words-minilm", "logreg", RIGHT_HALF, val=0.8, log_loss=0.7)
@@ -279,7 +292,8 @@ def digit_mistaken() -> None:
 
 def test_a_picture_lies_in_the_page_once_whatever_shows_it(project: Path) -> None:
     digit_mistaken()
-    row = manifest.ManifestRow(item_id="digits-0000", item_key="0", label="blue", split="test", group="", source="0")
+    key = fingerprint.of_content(digits.Source().read("0"))
+    row = manifest.ManifestRow(item_id="digits-0000", item_key=key, label="blue", split="test", group="", source="0")
     manifest.write(paths.manifest("digits"), [row])
     html = page()
     assert html.count("data:image/png;base64,") == 1
@@ -293,6 +307,21 @@ def test_pictures_that_cannot_be_read_leave_their_id(project: Path) -> None:
     )
     manifest.write(paths.manifest("digits"), [row])
     assert '<span class="thumbnail">digits-0000</span>' in page()
+    assert ABSENT in page()
+
+
+ABSENT = "What these items hold is not on this machine"
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_text("label,text\nblue,another sky\n")])
+def test_texts_whose_file_is_gone_or_another_one_leave_their_id(project: Path, change) -> None:
+    assert "dusk dusk" in page()
+    assert ABSENT not in page()
+    change(Path("words.csv"))
+    html = page()
+    assert "dusk dusk" not in html
+    assert "another sky" not in html
+    assert ABSENT in html
 
 
 def detailed(store: str, head: str, **details: Any) -> None:
@@ -359,7 +388,8 @@ def test_doubts_of_the_manifest_stage_are_told(project: Path) -> None:
         for i, split in enumerate(("test", "train"))
     ]
     says = "equal contents on two sides"
-    doubt = leakage.Finding(kind="content", description=says, clusters=[cluster], dropped=Counter({"train": 1}))
+    one = Clusters.of_lists(manifest.Manifest.of(cluster), [[0, 1]])
+    doubt = leakage.Finding(kind="content", description=says, clusters=one, dropped=Counter({"train": 1}))
     paths.findings("words").write_text(json.dumps([doubt.as_json()]))
     html = page()
     assert "Doubts about the data: equal contents on two sides (2 items)" in html

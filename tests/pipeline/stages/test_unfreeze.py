@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from icebox.pipeline.catalog import datasets
 from icebox.pipeline.config import loader
 from icebox.pipeline.inference import fitted_head
 from icebox.pipeline.project import paths
@@ -60,7 +61,8 @@ def test_a_causal_network_of_random_weights_is_stored_fitted_and_adapted(project
     assert unfrozen["parameters_trained"] == 2 * (2 * (16 + 16) + 2 * (16 + 8))
     assert unfrozen["by_seed"][0]["best_epoch"] > 0
     # the merged network of the bundle predicts what the network with its adapters was scored by
-    rows = {row.item_id: row.source for row in manifest_rows()}
+    read = datasets.source(project, "notes").read
+    rows = {row.item_id: read(row.source) for row in manifest_rows()}
     recorded = pq.read_table(paths.predictions("notes-llama", "tuned")).to_pylist()
     answers = fitted_head.load("notes-llama/tuned").predict_proba([rows[row["item_id"]] for row in recorded])
     np.testing.assert_allclose(answers[:, 1], [row["p_1"] for row in recorded], atol=1e-5)

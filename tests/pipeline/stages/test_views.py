@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from icebox.features.abc.dataset import Pair
 from icebox.features.manifest import manifest
 from icebox.features.store.feature_store import FeatureStore
+from icebox.pipeline.catalog import datasets
 from icebox.pipeline.cli.app import main
+from icebox.pipeline.config import loader
 from icebox.pipeline.inference import bundle
 from icebox.pipeline.project import paths
 from tests.conftest import make_raw_data
@@ -107,6 +110,11 @@ def test_siamese_pairs_pass_each_distinct_text_once_and_predict_takes_two_texts_
     )
 
 
+def of_table(row: manifest.ManifestRow) -> Pair:
+    """The pair behind a row."""
+    return datasets.source(loader.load(), "pairs").read(row.source)
+
+
 def test_pairs_pass_as_one_input_unless_told_otherwise_and_predict_takes_them_so(of_pairs, capsys):
     Path("params.yaml").write_text(PAIRS.replace(", pairs: siamese", ""))
     for command in (["manifest", "pairs"], ["fetch", "hashing"], ["extract", "pairs"], ["fit", "pairs-knn"]):
@@ -114,7 +122,7 @@ def test_pairs_pass_as_one_input_unless_told_otherwise_and_predict_takes_them_so
     assert FeatureStore(paths.store("pairs")).load().shape == (96, 64)
     capsys.readouterr()
     known = [row for row in manifest.read(paths.manifest("pairs")) if row.split == "train"][::9]
-    Path("new.txt").write_text("".join("\t".join(json.loads(row.source)) + "\n" for row in known))
+    Path("new.txt").write_text("".join(f"{pair.first}\t{pair.second}\n" for pair in map(of_table, known)))
     assert main(["predict", "pairs/knn", "new.txt"]) == 0
     said = [line["label"] for line in csv.DictReader(capsys.readouterr().out.splitlines())]
     assert said == [row.label for row in known]  # each is its own nearest neighbour
@@ -130,7 +138,8 @@ def test_predict_cleans_texts_as_those_were_that_the_head_has_learnt_from(of_pai
     Path("pairs.csv").write_text(Path("pairs.csv").read_text().replace("cat", "@some1").replace("dog", "doooog"))
     for command in (["manifest", "pairs"], ["fetch", "hashing"], ["extract", "pairs"], ["fit", "pairs-knn"]):
         assert main(command) == 0
-    assert not any("ooo" in row.source or "some1" in row.source for row in manifest.read(paths.manifest("pairs")))
+    texts = [str(of_table(row)) for row in manifest.read(paths.manifest("pairs"))]
+    assert not any("ooo" in text or "some1" in text for text in texts)
     capsys.readouterr()
     Path("new.txt").write_text("@other\tdooog\n@user\tdoog\n")
     assert main(["predict", "pairs/knn", "new.txt"]) == 0

@@ -1,14 +1,27 @@
 """CSV, TSV and the like, row by row."""
 
 import csv
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from icebox.features.abc.account import Account
 from icebox.features.datasets.readers.tables.columns import Column, TableRow, empty_table, position
-from icebox.features.datasets.readers.tables.text_files import LONGEST_LINE_CHARACTERS, lines, open_text
+from icebox.features.datasets.readers.tables.text_files import (
+    LONGEST_LINE_CHARACTERS,
+    ByteCount,
+    lines,
+    no_row,
+    open_text,
+    read_span,
+)
 from icebox.features.errors import IceboxError
 from icebox.features.json_files import one_line
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 
 def read_delimited(
@@ -32,29 +45,18 @@ def read_delimited(
     positions: list[int] = []
     blank: list[str] = []
     with open_text(path, encoding, newline="") as stream:
-        last = ""
+        last, count = "", ByteCount(path, encoding)
 
         def remembered() -> Iterator[str]:
             nonlocal last
             for line in lines(stream, path):
                 last = line
+                count.add(line)
                 yield line
 
-        try:
-            reader = csv.reader(
-                remembered(),
-                delimiter=delimiter,
-                quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
-                escapechar=escape,
-                strict=True,  # a quote that closes before the cell ends is an error, not a guess
-            )
-        except (TypeError, ValueError) as error:  # a delimiter of two letters
-            raise IceboxError(
-                f"datasets: can't read {path} with delimiter {delimiter!r}, quotes {quotes}, escape {escape!r}: "
-                f"{one_line(error)}; correct them"
-            ) from error
+        reader = csv_reader(remembered(), path, delimiter=delimiter, quotes=quotes, escape=escape)
         while True:
-            start = reader.line_num + 1
+            start, start_bytes = reader.line_num + 1, count.total
             try:
                 cells = next(reader, None)
             except csv.Error as error:
@@ -87,9 +89,61 @@ def read_delimited(
             if quotes and any(cell[:1] == " " and cell.lstrip(" ")[:1] == '"' for cell in requested_cells):
                 description = "rows with a blank before a quote, which makes the quotes a part of the text"
                 account.note("blank_before_quote", description, where)
-            yield TableRow(where, requested_cells)
+            span = None if start_bytes is None or count.total is None else (start_bytes, count.total - start_bytes)
+            yield TableRow(where, requested_cells, span)
     if not columns:
         raise empty_table(path)
+
+
+def csv_reader(texts: Iterable[str], path: Path, *, delimiter: str, quotes: bool, escape: str | None) -> "Reader":
+    """The rows of these lines. Raises IceboxError for a delimiter or an escape that is none."""
+    try:
+        return csv.reader(
+            texts,
+            delimiter=delimiter,
+            quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
+            escapechar=escape,
+            strict=True,  # a quote that closes before the cell ends is an error, not a guess
+        )
+    except (TypeError, ValueError) as error:  # a delimiter of two letters
+        raise IceboxError(
+            f"datasets: can't read {path} with delimiter {delimiter!r}, quotes {quotes}, escape {escape!r}: "
+            f"{one_line(error)}; correct them"
+        ) from error
+
+
+def read_delimited_span(
+    path: Path,
+    requested: Sequence[tuple[str, Column]],
+    span: tuple[int, int],
+    *,
+    encoding: str,
+    delimiter: str,
+    quotes: bool,
+    escape: str | None,
+    header: bool,
+) -> list[str]:
+    """The requested cells of the row that lies at these bytes. Raises IceboxError where there is no such row now."""
+    text = read_span(path, span, encoding)
+    open_reader = partial(csv_reader, path=path, delimiter=delimiter, quotes=quotes, escape=escape)
+    columns = first_row(path, path.stat().st_mtime_ns, encoding, delimiter=delimiter, quotes=quotes, escape=escape)
+    try:
+        rows = list(open_reader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise no_row(path, span) from error
+    if len(rows) != 1 or len(rows[0]) != len(columns):
+        raise no_row(path, span)
+    return [rows[0][position(path, key, column, columns, named=header)] for key, column in requested]
+
+
+@lru_cache(maxsize=64)
+def first_row(
+    path: Path, modified_ns: int, encoding: str, *, delimiter: str, quotes: bool, escape: str | None
+) -> list[str]:
+    """The cells of the first line that is not blank."""
+    with open_text(path, encoding, newline="") as stream:
+        reader = csv_reader(lines(stream, path), path, delimiter=delimiter, quotes=quotes, escape=escape)
+        return next(filter(None, reader), [])
 
 
 def broken_row(path: Path, start: int, end: int, last: str, error: csv.Error) -> IceboxError:

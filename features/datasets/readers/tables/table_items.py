@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from icebox.features.abc.account import Account
@@ -10,7 +11,7 @@ from icebox.features.datasets.readers.dropped_labels import DroppedLabels, note_
 from icebox.features.datasets.readers.tables.columns import Column, TableRow
 from icebox.features.datasets.readers.tables.label_columns import LabelColumns, without_dropped
 from icebox.features.datasets.readers.tables.parquet_rows import reference
-from icebox.features.datasets.readers.tables.table import Table, has_table_ending
+from icebox.features.datasets.readers.tables.table import Table, has_table_ending, path_name, referred
 from icebox.features.datasets.readers.tables.table_files import table_files
 from icebox.features.errors import IceboxError, located
 from icebox.features.names import canonical_name, in_line
@@ -38,12 +39,12 @@ class TableItems:
     def items(
         self,
         contents: Sequence[tuple[str, Column]],
-        source: Callable[[list[str]], str],
+        source: Callable[[list[str], str], str],
         account: Account,
         *,
         named_by_source: bool = False,
     ) -> Iterator[Item]:
-        """Items, their source made by `source` from the cells of the `contents` columns.
+        """Items, their source made by `source` from the cells of the `contents` columns and the row's reference.
 
         `contents` pairs the name of the parameter with its column. An item's id is its `id` cell, or else its first
         content (with `named_by_source`) or its row's number, from 0; with several splits, the split's name precedes it.
@@ -76,7 +77,7 @@ class TableItems:
             named = named_by_source and reference(own[0]) is None
             name = cells.get("id", own[0].strip() if named else str(number))
             with located(f"datasets: {row.where}"):
-                made = source(own)
+                made = source(own, row.reference)
             yield Item(
                 item_id=unique_id(name, split, row, places_by_id) if needs_label else name,
                 source=made,
@@ -87,6 +88,25 @@ class TableItems:
             )
         if not self.further:
             dropped_labels.conclude()
+
+    def cells(self, contents: Sequence[tuple[str, Column]], source: str) -> list[str]:
+        """The cells of the `contents` columns in the row that a reference names.
+
+        Raises IceboxError for a reference to another file, or to no row of it.
+        """
+        place = referred(source)
+        path = self._by_name.get(place[0]) if place else None
+        if path is None or place is None:
+            raise IceboxError(
+                f"datasets: '{in_line(source)}' refers to no row of the tables; do their paths still stand in `path`?",
+                hint="make the manifest again",
+            )
+        return self.table(path=path).cells(contents, place[1])
+
+    @cached_property
+    def _by_name(self) -> dict[str, Path]:
+        """{name in references: path} of the files."""
+        return {path_name(path): path for paths in self.files(Account()).values() for path in paths}
 
     def files(self, account: Account) -> dict[str, list[Path]]:
         """{split: files}; the key is "" where a column names the split, or nothing does."""

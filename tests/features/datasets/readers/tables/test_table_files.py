@@ -23,7 +23,8 @@ def folder(tmp_path):
 
 
 def found(path, **settings) -> list[tuple[str, str, str]]:
-    return [(item.item_id, item.split, item.source) for item in Source(path=path, **settings).items()]
+    source = Source(path=path, **settings)
+    return [(item.item_id, item.split, source.read(item.source)) for item in source.items()]
 
 
 SHARDS = ("train-00000-of-00002.parquet", "train-00001-of-00002.parquet")

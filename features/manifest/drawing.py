@@ -1,0 +1,76 @@
+"""Draw splits for a manifest's items, as columns; how splits are drawn is said in `splits.draw`."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from icebox.features import label_sets, splits, stratification
+from icebox.features.manifest import tables
+from icebox.features.manifest.manifest import Manifest
+from icebox.features.manifest.validation import Task
+
+PARTS = splits.SPLITS
+
+
+def draw(
+    items: Manifest, shares: Mapping[str, float], *, seed: int, stratify: bool, task: Task = "classification"
+) -> np.ndarray:
+    """A position in PARTS (n,) for each item; `shares` are the fractions of val and test.
+
+    Groups stay together, and so do equal contents without a group. Stratified: by labels, or by the sets of labels.
+    """
+    codes, identities = identities_of(items)
+    if stratify and task == "multilabel":
+        labels, values = items.codes("label")
+        pairs = zip(codes.tolist(), labels.tolist(), strict=True)
+        units = stratification.units_of((identities[unit], label_sets.split(values[label])) for unit, label in pairs)
+        drawn = {name: share for name, share in shares.items() if share}
+        parts = stratification.divide(units, {"train": 1 - sum(drawn.values()), **drawn}, seed=seed)
+        numbers = [PARTS.index(parts[identity]) for identity in identities]
+        return np.array(numbers, np.int64).take(codes)
+    places = np.array([splits.position(identity, seed) for identity in identities])
+    if stratify and len(items):
+        places = stratified(codes, places, items)
+    test, val = shares["test"], shares["val"]
+    parts_of_units = np.where(places < test, 2, np.where(places < test + val, 1, 0))
+    part_of: np.ndarray = parts_of_units[codes]
+    return part_of
+
+
+def identities_of(items: Manifest) -> tuple[np.ndarray, Sequence[str]]:
+    """(the unit (n,) of each item, the identities of the units, in the order of their first item)."""
+    import pyarrow as pa
+
+    blocks = []
+    for batch in items.table.select(["item_key", "group"]).to_batches(max_chunksize=tables.BLOCK_ROWS):
+        keys, groups = tables.hex_keys(batch.column("item_key")), batch.column("group").to_pylist()
+        names = [group or key for key, group in zip(keys, groups, strict=True)]
+        blocks.append(pa.array(names, pa.large_string()))
+    if not blocks:
+        return np.empty(0, np.int64), []
+    column = pa.concat_arrays(blocks).dictionary_encode()
+    return np.asarray(column.indices).astype(np.int64), column.dictionary.to_pylist()
+
+
+def stratified(codes: np.ndarray, places: np.ndarray, items: Manifest) -> np.ndarray:
+    """Each unit's middle (u,) as a share of its class's items, with the units in the order of `places` (u,).
+
+    A unit's class is the most frequent label of its items, of several the first by name. `codes` (n,) are items' units.
+    """
+    numbers, labels = items.codes("label")
+    by_name = np.argsort(np.array(sorted(range(len(labels)), key=labels.__getitem__)))  # a label's rank by its name
+    k = len(labels)
+    pairs, counts = np.unique(codes * k + by_name[numbers], return_counts=True)
+    units, ranks = pairs // k, pairs % k
+    best = np.lexsort((ranks, -counts, units))
+    first = best[np.r_[True, units[best][1:] != units[best][:-1]]]
+    label_of, sizes = ranks[first], np.bincount(codes)
+    order = np.argsort(places, kind="stable")
+    order = order[np.argsort(label_of[order], kind="stable")]
+    size, label = sizes[order], label_of[order]
+    ends = np.cumsum(size)
+    total = np.bincount(label_of, sizes, k).astype(np.int64)
+    before = ends - size - (np.cumsum(total) - total)[label]
+    shares = np.empty(len(places))
+    shares[order] = (before + size / 2) / total[label]
+    return shares

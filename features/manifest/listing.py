@@ -1,0 +1,136 @@
+"""List a dataset's items as columns, validated before any content is read."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from icebox.features import splits
+from icebox.features.abc.dataset import Item
+from icebox.features.errors import IceboxError
+from icebox.features.manifest import tables
+from icebox.features.manifest.manifest import Manifest
+from icebox.features.manifest.validation import (
+    DENSE_TASKS,
+    NAME_BYTES_MAX,
+    SLICE_NAME,
+    Task,
+    first_names,
+    require_set,
+    require_target,
+    require_two_labels,
+    validate_item,
+)
+from icebox.features.names import canonical_name, in_line
+
+BLOCK_ITEMS = 1 << 14  # that are Python's objects at a time
+
+
+def list_items(items: Iterable[Item], task: Task = "classification") -> Manifest:
+    """The items as rows whose splits are the official ones, "" for none, and whose keys are "".
+
+    Raises IceboxError for no items, repeated ids, missing or unusable labels, unknown splits and broken Unicode.
+    """
+    listing = Listing(task)
+    listed = Manifest(tables.of_blocks(listing.blocks(items)))
+    listing.conclude(listed)
+    return listed
+
+
+class Listing:
+    """Validates items as they pass, block by block; the first that can't be taken is named in the end."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.count = self.unlabelled = 0
+        self.without_label: list[str] = []  # the first ids
+        self.error: IceboxError | None = None
+
+    def blocks(self, items: Iterable[Item]) -> Iterator[tables.Cells]:
+        """The items as columns, a block at a time."""
+        source = iter(items)
+        while block := list(islice(source, BLOCK_ITEMS)):
+            self.count += len(block)
+            if self.task not in DENSE_TASKS and not all(label.strip() for label in {item.label for item in block}):
+                missing = [item.item_id for item in block if not item.label.strip()]
+                self.unlabelled += len(missing)
+                self.without_label = (self.without_label + missing)[: len(missing[:3]) + 3]
+            if not is_certainly_valid(block, self.task):
+                block = list(filter(self.is_valid, block))
+            if block:
+                yield columns_of(block)
+
+    def is_valid(self, item: Item) -> bool:
+        """Whether an item can be kept; the first error is remembered."""
+        try:
+            validate_item(item, self.task)
+        except IceboxError as error:
+            if self.error is None:
+                self.error = error.at(f"item '{in_line(item.item_id)}'")
+            return False
+        return True
+
+    def conclude(self, listed: Manifest) -> None:
+        """Raise IceboxError for what is wrong with the items."""
+        if not self.count:
+            raise IceboxError("expected items, found none")
+        if repeated := repeated_ids(listed):
+            raise IceboxError(f"expected unique item ids, found {len(repeated):,} repeated: {first_names(repeated)}")
+        if self.unlabelled:
+            raise IceboxError(
+                f"expected a label for every item, found none for {self.unlabelled:,} of {self.count:,}: "
+                f"{first_names(self.without_label)}; label them or leave them out"
+            )
+        if self.error is not None:
+            raise self.error
+        if self.task not in DENSE_TASKS:  # their labels are what targets are known by, and come with these
+            require_two_labels(listed, self.task)
+
+
+def is_certainly_valid(block: Sequence[Item], task: Task) -> bool:
+    """Whether a glance at whole columns shows that `validate_item` takes all of these items."""
+    labels, official = {item.label for item in block}, {item.split for item in block}
+    columns = [[item.item_id for item in block], list(labels), list({item.group for item in block}), list(official)]
+    slices = {name for item in block for name in item.slices}
+    values = list({value for item in block for value in item.slices.values()})
+    try:
+        for column in (*columns, [item.source for item in block], list(slices), values):
+            "".join(column).encode()
+        for label in labels:
+            if task == "regression":
+                require_target(label)
+            if task == "multilabel":
+                require_set(label)
+    except (UnicodeEncodeError, IceboxError):
+        return False
+    return (
+        not any("\0" in "".join(column) for column in columns)
+        and all(len(text) <= NAME_BYTES_MAX // 4 for column in (*columns, values) for text in column)
+        and all(not split or splits.is_split(split) for split in official)
+        and all(SLICE_NAME.fullmatch(name) for name in slices)
+    )
+
+
+def columns_of(block: Sequence[Item]) -> tables.Cells:
+    """The cells of items, by the names of a manifest's columns."""
+    names = dict.fromkeys(name for item in block for name in item.slices)
+    return {
+        "item_id": [item.item_id for item in block],
+        "item_key": [""] * len(block),
+        **{column: [getattr(item, column) for item in block] for column in ("label", "split", "group", "source")},
+        **{f"{tables.SLICE}{name}": [item.slices.get(name, "") for item in block] for name in names},
+    }
+
+
+def repeated_ids(listed: Manifest) -> list[str]:
+    """The ids, in their normal form, that several items have."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    chunks = [
+        pa.array([canonical_name(name) for name in batch.column("item_id").to_pylist()], pa.large_string())
+        for batch in listed.table.select(["item_id"]).to_batches(max_chunksize=BLOCK_ITEMS)
+    ]
+    column = pa.chunked_array(chunks, pa.large_string())
+    if pc.count_distinct(column).as_py() == len(column):
+        return []
+    return [name for name, count in Counter(column.to_pylist()).items() if count > 1]

@@ -2,11 +2,20 @@
 
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from icebox.features.buckets import bucket
 from icebox.features.buckets.bucket import Entry
 
 ASKED_SINGLY = 16  # objects of a folder, before the folder is listed instead
+
+
+@dataclass(frozen=True)
+class Order:
+    """The names of a folder's objects, sorted, and the number of each."""
+
+    names: list[str]
+    numbers: dict[str, int]
 
 
 class Listings:
@@ -17,6 +26,7 @@ class Listings:
 
     folders: dict[str, dict[str, Entry]] = {}  # noqa: RUF012  the one place of the process
     single: dict[str, dict[str, Entry | None]] = {}  # noqa: RUF012
+    orders: dict[str, Order] = {}  # noqa: RUF012
     wholly: set[str] = set()  # noqa: RUF012
     lock = threading.RLock()
 
@@ -29,7 +39,8 @@ class Listings:
             parent, _, name = url.rpartition("/")
             cls.single.get(parent, {}).pop(name, None)
             cls.folders.pop(parent, None)
-            for known in (cls.folders, cls.single):
+            cls.orders.pop(parent, None)
+            for known in (cls.folders, cls.orders, cls.single):
                 for folder in [each for each in known if is_within(each, url)]:
                     del known[folder]
             cls.wholly = {root for root in cls.wholly if not is_within(root, url)}
@@ -39,6 +50,7 @@ class Listings:
         """Ask anew for everything."""
         with cls.lock:
             cls.folders.clear()
+            cls.orders.clear()
             cls.single.clear()
             cls.wholly.clear()
 
@@ -53,6 +65,17 @@ class Listings:
             return cls.folders[url]
 
     @classmethod
+    def order(cls, url: str) -> "Order | None":
+        """A folder's objects by name; None for a folder that was not listed."""
+        with cls.lock:
+            if url not in cls.folders:
+                return None
+            if url not in cls.orders:
+                names = sorted(name for name, entry in cls.folders[url].items() if entry.size_bytes >= 0)
+                cls.orders[url] = Order(names, {name: number for number, name in enumerate(names)})
+            return cls.orders[url]
+
+    @classmethod
     def deep(cls, url: str) -> None:
         """List a folder and all below it, which takes fewer requests than one by one."""
         with cls.lock:
@@ -61,6 +84,7 @@ class Listings:
             cls.folders[url] = {}
             for entry in bucket.list_objects(url):
                 cls._add(entry, url)
+            cls.orders.clear()
             cls.wholly.add(url)
 
     @classmethod

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PosixPath, PurePosixPath
 from typing import Any
 
-from icebox.features.buckets import bucket, urls
+from icebox.features.buckets import bucket, read_ahead, urls
 from icebox.features.buckets.bucket import Entry
 from icebox.features.buckets.listings import Listings
 from icebox.features.buckets.local_cache import local_cache
@@ -165,7 +165,8 @@ class BucketPath(PosixPath):
     def read_bytes(self) -> bytes:
         """The object's bytes, from the copy where there is one."""
         entry = self._file()
-        return local_cache().read(copy_name(entry), entry.size_bytes, lambda: bucket.read(entry))
+        read_ahead.before(entry, copied)
+        return copied(entry)
 
     def _file(self) -> Entry:
         """The object. Raises FileNotFoundError where there is none, IsADirectoryError for a folder."""
@@ -196,6 +197,11 @@ def common_folder(folders: Sequence[Path]) -> Path:
         (each for each in (folders[0], *folders[0].parents) if all(folder.is_relative_to(each) for folder in folders)),
         folders[0],
     )
+
+
+def copied(entry: Entry) -> bytes:
+    """The bytes of an object, from its copy, which is made where there is none."""
+    return local_cache().read(copy_name(entry), entry.size_bytes, lambda: bucket.read(entry))
 
 
 def copy_name(entry: Entry) -> str:

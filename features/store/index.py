@@ -35,6 +35,7 @@ from icebox.features.store.shards import ArrayLocation
 FILE = "index.h5"
 COLUMNS = ("item_id", "label", "split")
 GROUP = "group"
+DECODED_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
@@ -249,17 +250,24 @@ def checked_column(file: h5py.File, column: str, digests: Mapping[str, str]) -> 
 
 
 def decoded_texts(column: np.ndarray) -> np.ndarray:
-    """A column of UTF-8 bytes as str objects, each distinct one decoded once."""
-    raw = column.tolist()
-    decoded = {value: value.decode("utf-8", "surrogateescape") for value in set(raw)}
-    return np.array([decoded[value] for value in raw], dtype=object)
+    """A column of UTF-8 bytes as str objects; of few distinct ones each is decoded once."""
+    texts, decoded = np.empty(len(column), object), dict[bytes, str]()
+    for start in range(0, len(column), DECODED_AT_ONCE):
+        raw = column[start : start + DECODED_AT_ONCE].tolist()
+        if len(decoded) > DECODED_AT_ONCE:  # ids, say: to remember them costs more than it saves
+            decoded = {}
+        decoded |= {value: value.decode("utf-8", "surrogateescape") for value in set(raw) - decoded.keys()}
+        texts[start : start + DECODED_AT_ONCE] = [decoded[value] for value in raw]
+    return texts
 
 
 def encoded_texts(texts: Sequence[str]) -> np.ndarray:
     """Texts as a column of fixed-width UTF-8: variable-width ones lie in a heap whose bytes are not reproducible."""
-    encoded = [text.encode("utf-8", "surrogateescape") for text in texts]
-    width = max((len(text) for text in encoded), default=1) or 1
-    return np.array(encoded, dtype=h5py.string_dtype("utf-8", width))
+    width = max((len(text.encode("utf-8", "surrogateescape")) for text in texts), default=1) or 1
+    encoded = np.empty(len(texts), h5py.string_dtype("utf-8", width))
+    for i, text in enumerate(texts):
+        encoded[i] = text.encode("utf-8", "surrogateescape")
+    return encoded
 
 
 def sha256_of_column(values: np.ndarray) -> str:

@@ -7,6 +7,9 @@ has a p-value; D is that of the set itself. The threshold is Benjamini and Hochb
 be found so, too: whitening makes much of what is rare. So a pair must also be nearer, by features as they are, than
 FAR times what is usual for third neighbours.
 
+Past COMPARISONS_MAX neighbours are looked for by an index of cells, which overlooks some, but hardly a copy: what lies
+so near lies in the same cell or in the next one.
+
 Letters: n items, m items whose neighbours are looked up, d features, c components.
 """
 
@@ -23,6 +26,7 @@ from icebox.features import files, fingerprint
 from icebox.features.joining.joined_store import JoinedStore
 from icebox.features.splits import side
 from icebox.features.store.feature_store import FeatureStore
+from icebox.pipeline.data.cell_index import CellIndex
 from icebox.pipeline.data.feature_selection import FeatureSelection
 
 VERSION = 2  # of all below: raised where other pairs are found, so that none are kept from before
@@ -35,14 +39,17 @@ GAP_WEIGHTS = np.array([0.97, 0.01, 0.01, 0.01])  # of a gap behind 1, 2, 3, 4 n
 FAR = 0.69  # set on one half of the pairs of three sets of texts, and checked on the other: docs/splits.md
 BEHIND = 3  # the neighbour whose distance is usual: copies in a set would be the nearest ones
 NEAREST_SAMPLED = 1000  # items whose nearest neighbours by features as they are say what is usual
+NEAREST_SAMPLED_OF_MANY = 250  # with an index
 CHANCE = 0.001  # share of pairs that may be chance; of what is found beyond copies, most are pictures of one scene
-COMPARISONS_MAX = 2_000_000_000  # of two items, in `look`: some ten seconds
+COMPARISONS_MAX = 2_000_000_000  # of two items: some ten seconds; beyond, by an index
+LIKELY = 0.1  # with an index, items with a likelier gap are in no pair: partners of all would cost as much again
 BLOCK_NUMBERS = 8_000_000  # similarities in memory at once: 32 MB
 BLOCK_ROWS = 4096  # items that are read at once
 ITEMS_MIN = 20  # with fewer, no distance is known to be usual
 SHORTEST = 1e-3  # a distance that float32 tells from none, between vectors of length 1
 
 Read = Callable[[np.ndarray], np.ndarray]  # positions (b,) → features (b, d)
+Search = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # queries (m,) → neighbours and gaps
 
 
 @dataclass(frozen=True)
@@ -64,44 +71,50 @@ class NearDuplicates:
     items: int
 
 
-def of_store(store: FeatureStore, read: Read, *, comparisons: int | None = COMPARISONS_MAX) -> NearDuplicates:
-    """The near-duplicates of a store. Where all pairs are more than `comparisons`, items of test and val are compared
-    with all, a sample of them if need be, since across splits is where copies do harm."""
+def of_store(
+    store: FeatureStore, read: Read, *, across: bool = False, comparisons: int = COMPARISONS_MAX
+) -> NearDuplicates:
+    """The near-duplicates of a store. With `across`, or where all pairs are more than `comparisons`, items of test and
+    val alone are compared with all, by an index if need be, since across splits is where copies do harm."""
     n = len(store)
-    sides = np.array([side(name) for name in store.splits])
     queries = np.arange(n)
-    if comparisons is None or n * n > comparisons:
-        queries = np.flatnonzero(sides != "train")
-        if comparisons is not None and len(queries) * n > comparisons:
-            drawn = np.random.default_rng(0).permutation(len(queries))[: max(1, comparisons // n)]
-            queries = np.sort(queries[drawn])
-    return find(read, n, queries)
+    if across or n * n > comparisons:
+        queries = np.flatnonzero([side(name) != "train" for name in store.splits.tolist()])
+    return find(read, n, queries, by_index=len(queries) * n > comparisons)
 
 
-def find(read: Read, n: int, queries: np.ndarray) -> NearDuplicates:
+def find(read: Read, n: int, queries: np.ndarray, *, by_index: bool = False) -> NearDuplicates:
     """The near-duplicates of the items at positions `queries` (m,) among n items. Items whose features are equal count
     as one, and are pairs."""
     if n < ITEMS_MIN:
         return NearDuplicates([], 0, n)
     with threadpool_limits(1):
-        points, originals = components(read, n)
+        points, originals = components(read, n, dtype=np.float16 if by_index else np.float32)
         copies = np.flatnonzero(originals != np.arange(n))
-        pairs = {(int(originals[i]), int(i)): 0.0 for i in copies if np.isin((originals[i], i), queries).any()}
+        asking = np.zeros(n, bool)
+        asking[queries] = True
+        pairs = {(int(originals[i]), int(i)): 0.0 for i in copies if asking[i] or asking[originals[i]]}
         kept = np.flatnonzero(originals == np.arange(n))
         if len(kept) >= ITEMS_MIN:
             position = np.full(n, -1)
             position[kept] = np.arange(len(kept))
             asked = position[np.unique(originals[queries])]
-            farther = {(int(kept[i]), int(kept[j])): p for (i, j), p in near(points[kept], asked).items()}
-            pairs |= nearer_than_usual(read, farther, kept)
+            points = points if len(kept) == n else points[kept]
+            search = partial(neighbors_and_gaps, points)
+            if by_index:
+                search = partial(neighbors_and_gaps_by_index, CellIndex.build(points))
+            near_points = near(search, len(points), asked, likely=LIKELY if by_index else 1.0)
+            farther = {(int(kept[i]), int(kept[j])): p for (i, j), p in near_points.items()}
+            sampled = NEAREST_SAMPLED_OF_MANY if by_index else NEAREST_SAMPLED
+            pairs |= nearer_than_usual(read, farther, kept, sampled=sampled)
         cosines = cosines_of(read, list(pairs))
     found = [NearPair(i, j, cosine, p) for ((i, j), p), cosine in zip(pairs.items(), cosines, strict=True)]
     found.sort(key=lambda pair: (pair.p, -pair.cosine, pair.first, pair.second))
     return NearDuplicates(found, len(queries), n)
 
 
-def components(read: Read, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Whitened components (n, c) float32 of length 1, and of each item (n,) the first whose features are equal."""
+def components(read: Read, n: int, *, dtype: type = np.float32) -> tuple[np.ndarray, np.ndarray]:
+    """Whitened components (n, c) of length 1, and of each item (n,) the first whose features are equal."""
     from sklearn.decomposition import PCA
 
     fitted = np.sort(np.random.default_rng(0).permutation(n)[:FITTED_MAX])
@@ -111,31 +124,34 @@ def components(read: Read, n: int) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros((n, 1), np.float32), np.zeros(n, np.int64)
     pca = PCA(count, whiten=True, random_state=0).fit(sample)
     varied = pca.explained_variance_ > 1e-6 * pca.explained_variance_[0]  # others hold rounding alone
-    points, originals, first = np.empty((n, int(varied.sum())), np.float32), np.empty(n, np.int64), dict[str, int]()
+    points: np.ndarray = np.empty((n, int(varied.sum())), dtype)
+    digests = np.empty((n, 2), np.uint64)
     for start in range(0, n, BLOCK_ROWS):
         rows = np.arange(start, min(n, start + BLOCK_ROWS))
         block = read(rows)
-        originals[rows] = [first.setdefault(fingerprint.of_content(row), i) for i, row in enumerate(block, start)]
+        digests[rows] = [np.frombuffer(bytes.fromhex(fingerprint.of_content(row)[:32]), np.uint64) for row in block]
         projected = pca.transform(block.astype(np.float32))[:, varied]
         points[rows] = projected / np.maximum(np.linalg.norm(projected, axis=1, keepdims=True), 1e-12)
-    return points, originals
+    firsts, of_row = np.unique(digests.view("u8,u8").ravel(), return_index=True, return_inverse=True)[1:]
+    return points, firsts[of_row]
 
 
-def near(points: np.ndarray, queries: np.ndarray) -> dict[tuple[int, int], float]:
-    """The p-values of pairs (i, j), i < j, that are near, of points (n, c) that all differ. Both items of a pair must
-    have a gap behind the other, and it is their evidence together that counts (Fisher's method)."""
-    usual = np.random.default_rng(0).permutation(len(points))[:USUAL_MAX]  # not of queries, which may all be copies
-    middle = float(np.median(neighbors_and_gaps(points, usual)[1][:, 0]))
+def near(search: Search, n: int, queries: np.ndarray, *, likely: float = 1.0) -> dict[tuple[int, int], float]:
+    """The p-values of pairs (i, j), i < j, that are near, of n points that all differ. Both items of a pair must
+    have a gap behind the other, and it is their evidence together that counts (Fisher's method). Queries with a gap of
+    a p-value above `likely` are passed over."""
+    usual = np.random.default_rng(0).permutation(n)[:USUAL_MAX]  # not of queries, which may all be copies
+    middle = float(np.median(search(usual)[1][:, 0]))
     if middle <= 0:
         return {}
     dimensions = np.log(2) / middle
-    neighbors, gaps = neighbors_and_gaps(points, queries)
-    evidence = of_items(queries, neighbors, gaps, dimensions)
+    evidence = of_items(queries, *search(queries), dimensions, likely=likely)
+    asking = list(evidence)
     partners = np.array(sorted({j for members, _ in evidence.values() for j in members} - evidence.keys()), np.int64)
     if len(partners):
-        evidence |= of_items(partners, *neighbors_and_gaps(points, partners), dimensions)
+        evidence |= of_items(partners, *search(partners), dimensions)
     pairs = {}
-    for i in queries.tolist():
+    for i in asking:
         members, log_p = evidence[i]
         for j in members:
             if i in evidence[j][0]:
@@ -148,20 +164,20 @@ def near(points: np.ndarray, queries: np.ndarray) -> dict[tuple[int, int], float
 
 
 def nearer_than_usual(
-    read: Read, pairs: dict[tuple[int, int], float], kept: np.ndarray
+    read: Read, pairs: dict[tuple[int, int], float], kept: np.ndarray, *, sampled: int = NEAREST_SAMPLED
 ) -> dict[tuple[int, int], float]:
     """The pairs whose features, as they are and of length 1, lie less than FAR times as far apart as those of an item
-    of `kept` (n,) and its third neighbour do in the median."""
+    of `kept` (n,) and its third neighbour do in the median of so many `sampled`."""
     if not pairs:
         return pairs
-    sampled = np.sort(np.random.default_rng(0).permutation(kept)[:NEAREST_SAMPLED])
-    sample, best = of_length_1(read(sampled)), np.full((len(sampled), BEHIND), -1.0, np.float32)
+    positions = np.sort(np.random.default_rng(0).permutation(kept)[:sampled])
+    sample, best = of_length_1(read(positions)), np.full((len(positions), BEHIND), -1.0, np.float32)
     for start in range(0, len(kept), BLOCK_ROWS):
         block = kept[start : start + BLOCK_ROWS]
         similarities = sample @ of_length_1(read(block)).T
-        similarities[sampled[:, None] == block] = -1
-        best = np.sort(np.concatenate([best, similarities], axis=1), axis=1)[:, -BEHIND:]
-    usual = float(np.median(np.sqrt(np.maximum(2 - 2 * best[:, 0], 0))))
+        similarities[positions[:, None] == block] = -1
+        best = np.partition(np.concatenate([best, similarities], axis=1), -BEHIND, axis=1)[:, -BEHIND:]
+    usual = float(np.median(np.sqrt(np.maximum(2 - 2 * best.min(axis=1), 0))))
     distances = np.sqrt(np.maximum(2 - 2 * np.array(cosines_of(read, list(pairs))), 0))
     return {pair: p for (pair, p), distance in zip(pairs.items(), distances, strict=True) if distance < FAR * usual}
 
@@ -174,18 +190,20 @@ def of_length_1(features: np.ndarray) -> np.ndarray:
 
 
 def of_items(
-    queries: np.ndarray, neighbors: np.ndarray, gaps: np.ndarray, dimensions: float
+    queries: np.ndarray, neighbors: np.ndarray, gaps: np.ndarray, dimensions: float, *, likely: float = 1.0
 ) -> dict[int, tuple[frozenset[int], float]]:
-    """By item of `queries` (m,): its neighbours before the least likely gap, and that gap's log p.
+    """By item of `queries` (m,): its neighbours before the least likely gap, and that gap's log p, if p is `likely` at
+    the most.
 
     neighbors: (m, NEIGHBORS); gaps: (m, NEIGHBORS - 1), logs of ratios.
     """
     log_p = -gaps * dimensions * np.arange(1, NEIGHBORS) - np.log(GAP_WEIGHTS)
     behind = log_p.argmin(axis=1)
     least = np.minimum(np.take_along_axis(log_p, behind[:, None], axis=1)[:, 0], 0)
+    told = least <= np.log(likely)
     return {
         int(i): (frozenset(members[: k + 1].tolist()), float(p))
-        for i, members, k, p in zip(queries, neighbors, behind, least, strict=True)
+        for i, members, k, p in zip(queries[told], neighbors[told], behind[told], least[told], strict=True)
     }
 
 
@@ -203,9 +221,20 @@ def neighbors_and_gaps(points: np.ndarray, queries: np.ndarray) -> tuple[np.ndar
         values = np.take_along_axis(similarities, best, axis=1)
         order = np.argsort(-values, axis=1, kind="stable")
         neighbors[start : start + rows] = np.take_along_axis(best, order, axis=1)
-        values = np.take_along_axis(values, order, axis=1).astype(np.float64)
-        distances[start : start + rows] = np.maximum(np.sqrt(np.maximum(2 - 2 * values, 0)), SHORTEST)
+        distances[start : start + rows] = distances_of(np.take_along_axis(values, order, axis=1))
     return neighbors, np.log(distances[:, 1:] / distances[:, :-1])
+
+
+def neighbors_and_gaps_by_index(index: CellIndex, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`neighbors_and_gaps` of an index's points; behind the last point of its cells a query has no gap."""
+    neighbors, similarities = index.nearest(index.points[queries], NEIGHBORS, itself=queries)
+    distances = distances_of(np.maximum(similarities, -1))
+    return neighbors, np.where(neighbors[:, 1:] < 0, 0, np.log(distances[:, 1:] / distances[:, :-1]))
+
+
+def distances_of(cosines: np.ndarray) -> np.ndarray:
+    """Distances float64 of vectors of length 1 with these cosines."""
+    return np.maximum(np.sqrt(np.maximum(2 - 2 * cosines.astype(np.float64), 0)), SHORTEST)
 
 
 def cosines_of(read: Read, pairs: Sequence[tuple[int, int]]) -> list[float]:
@@ -230,7 +259,7 @@ def leaked(store: FeatureStore, selection: FeatureSelection, *, kept: Path | Non
     if path is not None and path.exists():
         with contextlib.suppress(OSError, ValueError, EOFError):  # one that is damaged is made anew
             return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
-    found = of_store(store, partial(read_selection, store, selection), comparisons=None)
+    found = of_store(store, partial(read_selection, store, selection), across=True)
     positions = left_out(store, found.pairs)
     if path is not None:
         with files.replacing(path) as temporary, temporary.open("wb") as stream:

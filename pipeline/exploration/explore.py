@@ -90,7 +90,7 @@ def nearest_train_items(store: FeatureStore, read: ReadFeatures) -> dict[str, li
     """[id, cosine] of the most similar train items by id of each test item, further test sets included."""
     train = store.items("train")
     tests = np.flatnonzero(np.char.startswith(store.splits.astype(str), "test"))
-    positions, cosines = feature_space.nearest_neighbors(read(tests), read(train))
+    positions, cosines = feature_space.nearest_of_store(read, tests, train)
     return {
         str(store.item_ids[item]): [
             [str(store.item_ids[train[position]]), round(float(cosine), 3)]
@@ -129,9 +129,9 @@ def suspected_labels(store: FeatureStore, groups: Mapping[str, str], seed: int) 
     if len(classes) < 2 or np.bincount(labels).min() < ITEMS_PER_CLASS_MIN:
         return NO_SUSPECTS
     components = feature_space.principal_components(store.load_items(items), seed=seed)
-    group_names = [groups.get(item_id, item_id) for item_id in store.item_ids.tolist()]
+    group_names = [groups.get(item_id, item_id) for item_id in store.item_ids[items].tolist()]
     group_numbers = np.unique(group_names, return_inverse=True)[1]
-    probabilities = label_errors.out_of_fold_probabilities(components, labels, group_numbers[items], seed=seed)
+    probabilities = label_errors.out_of_fold_probabilities(components, labels, group_numbers, seed=seed)
     suspects = label_errors.find_label_errors(probabilities, labels, classes.tolist())
     agreement = float((probabilities.argmax(axis=1) == labels).mean())
     return {

@@ -3,15 +3,27 @@
 Letters: n items, m items of train, d features.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from icebox.features.store.feature_store import FeatureStore
+from icebox.pipeline.data.cell_index import CellIndex
 
 NEIGHBORS = 3
 COMPONENTS_MAX = 64  # the slow parts are 15 times as fast on them as on 4,096 features, and as good
 PIECE_BYTES = 1 << 26  # of maps that are averaged at once
 BLOCK_ROWS = 2048  # items compared with train at once
+BLOCK_BYTES = 1 << 27  # of similarities at once, for a large train
+COMPARISONS_MAX = 2_000_000_000  # of two items: some ten seconds; beyond, by an index
+TRAIN_MAX = 200_000  # whose features are held in memory
+DIRECTIONS_MAX = 64  # by which an index compares
+DIRECTIONS_FITTED_MAX = 20_000  # items that these are fitted on
+CANDIDATES = 12  # of an index, for each item: the NEIGHBORS nearest are taken by all features
+READ_ROWS = 4096
+
+Read = Callable[[np.ndarray], np.ndarray]  # positions (b,) → features (b, d)
 
 
 def sample(items: np.ndarray, limit: int, *, seed: int) -> np.ndarray:
@@ -84,14 +96,52 @@ def nearest_neighbors(features: np.ndarray, train: np.ndarray) -> tuple[np.ndarr
     neighbors = min(NEIGHBORS, len(references))
     positions = np.empty((len(queries), neighbors), np.int64)
     cosines = np.empty((len(queries), neighbors), np.float32)
-    for start in range(0, len(queries), BLOCK_ROWS):
-        similarities = queries[start : start + BLOCK_ROWS] @ references.T  # (b, m)
+    rows = max(1, min(BLOCK_ROWS, BLOCK_BYTES // (4 * max(1, len(references)))))
+    for start in range(0, len(queries), rows):
+        similarities = queries[start : start + rows] @ references.T  # (b, m)
         best = np.argpartition(-similarities, neighbors - 1, axis=1)[:, :neighbors]
         values = np.take_along_axis(similarities, best, axis=1)
         order = np.argsort(-values, axis=1, kind="stable")
-        positions[start : start + BLOCK_ROWS] = np.take_along_axis(best, order, axis=1)
-        cosines[start : start + BLOCK_ROWS] = np.take_along_axis(values, order, axis=1)
+        positions[start : start + rows] = np.take_along_axis(best, order, axis=1)
+        cosines[start : start + rows] = np.take_along_axis(values, order, axis=1)
     return positions, cosines
+
+
+def nearest_of_store(read: Read, items: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`nearest_neighbors` of a store's items (n,) among those of train (m,): all compared with all, or of many by an
+    index of their first principal directions, which overlooks a few."""
+    if len(items) * len(train) <= COMPARISONS_MAX and len(train) <= TRAIN_MAX:
+        return nearest_neighbors(read(items), read(train))
+    directions = principal_directions(read, train)
+    index = CellIndex.build(projected(read, train, directions))
+    queries = projected(read, items, directions)
+    positions, cosines = np.empty((len(items), NEIGHBORS), np.int64), np.empty((len(items), NEIGHBORS), np.float32)
+    candidates, _ = index.nearest(queries, CANDIDATES)
+    candidates = np.where(candidates < 0, candidates[:, :1], candidates)  # cells with fewer
+    for start in range(0, len(items), READ_ROWS):
+        rows = slice(start, start + READ_ROWS)
+        distinct, of_pair = np.unique(candidates[rows], return_inverse=True)
+        features = normalize_rows(read(train[distinct]))[of_pair.reshape(-1, CANDIDATES)]
+        values = np.einsum("bd,bkd->bk", normalize_rows(read(items[rows])), features)
+        order = np.argsort(-values, axis=1, kind="stable")[:, :NEIGHBORS]
+        positions[rows] = np.take_along_axis(candidates[rows], order, axis=1)
+        cosines[rows] = np.take_along_axis(values, order, axis=1)
+    return positions, cosines
+
+
+def principal_directions(read: Read, items: np.ndarray) -> np.ndarray:
+    """The directions (d, ≤ DIRECTIONS_MAX) along which features of length 1 are largest, of a sample of the items."""
+    sample = normalize_rows(read(np.sort(np.random.default_rng(0).permutation(items)[:DIRECTIONS_FITTED_MAX])))
+    _, vectors = np.linalg.eigh(sample.T @ sample)
+    return np.ascontiguousarray(vectors[:, -DIRECTIONS_MAX:])
+
+
+def projected(read: Read, items: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """Features of length 1 along directions (n, c), float16."""
+    points = np.empty((len(items), directions.shape[1]), np.float16)
+    for start in range(0, len(items), READ_ROWS):
+        points[start : start + READ_ROWS] = normalize_rows(read(items[start : start + READ_ROWS])) @ directions
+    return points
 
 
 def normalize_rows(features: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ import csv
 import os
 import shutil
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -48,6 +49,17 @@ def test_copies_are_found_and_little_else(n: int, copies: int, each: int) -> Non
     assert len(pairs & hidden) >= 0.9 * len(pairs)
 
 
+@pytest.mark.parametrize(("n", "copies", "each"), [(2000, 60, 1), (2000, 20, 2)])
+def test_an_index_finds_the_copies_that_comparing_all_finds(n: int, copies: int, each: int) -> None:
+    points, hidden = with_copies(n, copies, each, spread=0.08)
+    queries = np.arange(0, len(points), 2)
+    near = near_duplicates.find(lambda items: points[items], len(points), queries, by_index=True)
+    pairs = {(pair.first, pair.second) for pair in near.pairs}
+    expected = {pair for pair in hidden if {pair[0] % 2, pair[1] % 2} != {1}}
+    assert len(pairs & expected) >= 0.9 * len(expected)
+    assert len(pairs & hidden) >= 0.9 * len(pairs)
+
+
 @pytest.mark.parametrize("kind", ["normal", "uniform in two dimensions", "clouds", "heavy tails", "few levels"])
 def test_nothing_is_found_where_there_are_no_copies(kind: str) -> None:
     random = np.random.default_rng(0)
@@ -68,7 +80,8 @@ def test_items_that_share_a_rare_feature_are_no_copies() -> None:
     rare = np.zeros((1500, 40))
     rare[np.arange(80), np.arange(80) // 2] = 3
     points = np.concatenate([points, rare], axis=1)
-    by_gaps = near_duplicates.near(near_duplicates.components(lambda items: points[items], 1500)[0], np.arange(1500))
+    whitened, _ = near_duplicates.components(lambda items: points[items], 1500)
+    by_gaps = near_duplicates.near(partial(near_duplicates.neighbors_and_gaps, whitened), 1500, np.arange(1500))
     assert len(by_gaps) >= 35
     assert len(found(points)) <= 4
 
@@ -140,7 +153,7 @@ def test_all_pairs_are_compared_once_a_store_and_selection(tmp_path: Path, monke
     selection, kept = feature_selection.select(made), tmp_path / "kept"
     compared = []
     find = near_duplicates.find
-    monkeypatch.setattr(near_duplicates, "find", lambda *args: compared.append(1) or find(*args))
+    monkeypatch.setattr(near_duplicates, "find", lambda *args, **by: compared.append(1) or find(*args, **by))
     first = near_duplicates.leaked(made, selection, kept=kept)
     assert near_duplicates.leaked(made, selection, kept=kept).tolist() == first.tolist() == [0, 101]
     assert len(compared) == 1

@@ -1,0 +1,1 @@
+"""Every stage on a million items: its peak memory and its seconds."""

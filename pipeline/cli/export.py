@@ -1,0 +1,22 @@
+"""The commands that take a fitted head away: `export`, and `push` to a hub."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from icebox.pipeline.cli.predict import Trust
+
+Head = Annotated[str, typer.Argument(metavar="STORE/HEAD", help="The fitted head.")]
+
+
+def export(
+    head: Head,
+    to: Annotated[Path, typer.Option(metavar="DIR", help="The new folder; an earlier export there is replaced.")],
+    kind: Annotated[Literal["onnx"], typer.Option("--format", help="onnx: one graph for ONNX Runtime.")] = "onnx",
+    trust: Trust = False,
+) -> None:
+    """Write a fitted head with its network as one folder: a model from raw item to answer, checked, with its card."""
+    from icebox.pipeline.export import export as exporting
+
+    exporting.export(head, to, kind=kind, trust=trust)

@@ -1,0 +1,174 @@
+"""Whether an export answers as the head does: on items of the test split, read anew, before the export is called done.
+
+Letters: n items, k classes, d features.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from icebox.features.errors import IceboxError
+from icebox.features.manifest import manifest
+from icebox.features.manifest.reading import content_of
+from icebox.pipeline.catalog import datasets
+from icebox.pipeline.evaluation.predictions import Predictions
+from icebox.pipeline.exported.model import ExportedBackbone
+from icebox.pipeline.inference import predict
+from icebox.pipeline.inference.bundle import Bundle
+from icebox.pipeline.inference.new_items import Batch, NewItem
+from icebox.pipeline.inference.predict import OpenHead
+from icebox.pipeline.project import paths
+
+ITEMS = 200
+TOLERANCE = 1e-4  # of probabilities; of margins and values as a share of the largest
+FEATURE_TOLERANCE = 2e-3  # as a share of the largest: float16 has 11 bits, and a feature may lie between two of its
+TEST = "test"
+
+Run = Callable[[Sequence[str], Mapping[str, np.ndarray]], Sequence[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The result: n items, the largest difference of scores, the share of features that are equal to the bit."""
+
+    items: int
+    largest_difference: float
+    tolerance: float
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it."""
+        return {
+            "items": self.items,
+            "split": TEST,
+            "labels": "equal",
+            "largest_difference": self.largest_difference,
+            "tolerance": self.tolerance,
+        }
+
+    def sentence(self) -> str:
+        """For people."""
+        return (
+            f"checked on {self.items:,} test items, read anew: answers equal, scores at most "
+            f"{self.largest_difference:.1g} apart (allowed: {self.tolerance:.1g})"
+        )
+
+
+def items_to_check(opened: Bundle, *, most: int | None = ITEMS) -> list[NewItem]:
+    """Items of the test split, evenly over it, as its dataset reads them. Raises IceboxError where they are absent."""
+    path = paths.manifest(opened.dataset)
+    if not opened.source or not path.exists():
+        raise IceboxError(f"{path}: not found: an export is checked on items of the test split; run: dvc pull {path}")
+    dataset = datasets.opened(opened.source, opened.parameters or {})
+    rows = [row for row in manifest.read(path) if row.split == TEST]
+    if not rows:
+        raise IceboxError(f"dataset {opened.dataset}: an export is checked on items of its test split, which has none")
+    chosen = rows if most is None else [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, most).astype(int))]
+    return [
+        NewItem(row.item_id, f"item '{row.item_id}'", partial(content_of, row, dataset.read), row.label, row.group)
+        for row in chosen
+    ]
+
+
+def answers_of(head: OpenHead, items: Sequence[NewItem]) -> list[tuple[Batch, Predictions]]:
+    """What the head itself answers."""
+
+    def unreadable(item: NewItem, error: IceboxError) -> None:
+        raise error if item.place in str(error) else error.at(item.place)
+
+    batches = predict.batches(head.bundle, head.backbone, iter(items), unreadable)
+    return [(batch, predict.answer(head.bundle, batch)) for batch in batches]
+
+
+def check(head: OpenHead, exported: ExportedBackbone, items: Sequence[NewItem]) -> Checked:
+    """Compare the exported model's answers for raw items with the head's.
+
+    Raises IceboxError, which says where they part, where an answer differs or scores are too far apart.
+    """
+    largest = 0.0
+    scale = 1.0
+    found: list[tuple[Batch, Predictions, list[Any], Sequence[np.ndarray]]] = []
+    for batch, expected in answers_of(head, items):
+        prepared = [exported.prepare(content) for content in batch.contents]
+        passes = [
+            exported.run([*exported.answers, "features"], exported.arrays(part)) for part in exported.parts(prepared)
+        ]
+        found.append((batch, expected, prepared, [np.concatenate(each) for each in zip(*passes, strict=True)]))
+    is_regression = head.bundle.task == "regression"
+    if is_regression or not found[0][1].has_probabilities:
+        finite = [scores_of(expected)[np.isfinite(scores_of(expected))] for _, expected, _, _ in found]
+        scale = max(1.0, float(np.abs(np.concatenate(finite)).max(initial=0)))
+    tolerance = TOLERANCE * scale
+    for batch, expected, prepared, (scores, answers, features) in found:
+        apart = difference(scores_of(expected), scores)
+        largest = max(largest, float(apart.max(initial=0)))
+        wrong = np.zeros(len(apart), bool) if is_regression else different(expected.predicted, answers)
+        bad = np.flatnonzero(wrong | ~(apart <= tolerance))
+        if len(bad):
+            item = batch.items[int(bad[0])]
+            raise IceboxError(
+                f"the export is not the head: of {len(items)} test items, {item.place} has "
+                f"{'another answer' if wrong[bad[0]] else f'scores {apart[bad[0]]:.2g} apart'}; "
+                f"{where(head, batch, prepared, scores, answers, features, tolerance)}; nothing was written"
+            )
+    return Checked(len(items), largest, tolerance)
+
+
+def scores_of(expected: Predictions) -> np.ndarray:
+    """Scores (n, k), or a regression's values (n, 1)."""
+    return expected.scores if expected.scores.shape[1] else expected.predicted[:, None]
+
+
+def difference(expected: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """The largest difference (n,) of each item's scores; none between two that are both -∞."""
+    scores = scores.reshape(len(expected), -1).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(expected - scores)
+    apart[expected == scores] = 0
+    return np.asarray(apart.max(axis=1, initial=0))
+
+
+def different(expected: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    """Which items (n,) have another answer."""
+    unequal = expected != answers
+    return np.asarray(unequal if unequal.ndim == 1 else unequal.any(axis=1))
+
+
+def where(
+    head: OpenHead,
+    batch: Batch,
+    prepared: Sequence[Any],
+    scores: np.ndarray,
+    answers: np.ndarray,
+    features: np.ndarray,
+    tolerance: float,
+) -> str:
+    """The part in which an export differs from its head: the preparation of items, the network, or the head."""
+    backbone: Any = head.backbone
+    for content, mine in zip(batch.contents, prepared, strict=True):
+        if not same_item(backbone.prepare(content), mine):
+            return "they part where items are prepared"
+    limit = FEATURE_TOLERANCE * float(np.abs(batch.features).max(initial=0))
+    apart = float(np.abs(batch.features - features).max(initial=0))
+    if apart > limit:
+        return f"they part in the network, whose features are up to {apart:.2g} apart"
+    again = predict.answer(head.bundle, Batch(batch.items, batch.shown, batch.contents, features))
+    if (difference(scores_of(again), scores) > tolerance).any() or (
+        head.bundle.task != "regression" and different(again.predicted, answers).any()
+    ):
+        return "they part in the head"
+    return (
+        f"network and head agree each by itself: a difference of features in the last digits ({apart:.2g}) changes "
+        "what this head answers"
+    )
+
+
+def same_item(own: Any, exported: Any) -> bool:
+    """Whether a backbone's prepared item is what the export's own code makes."""
+    if isinstance(exported, np.ndarray):
+        values = next(iter(own.values())) if isinstance(own, dict) else own
+        return bool(np.array_equal(np.asarray(values), exported))
+    ids = own if isinstance(own, list) else own.ids
+    return list(ids) == list(exported[0])

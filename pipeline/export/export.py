@@ -1,0 +1,159 @@
+"""`icebox export`: a fitted head with its network, written as one folder, whole or not at all."""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from icebox.features import files
+from icebox.features.errors import IceboxError, located
+from icebox.features.extraction.views import prepare
+from icebox.pipeline.estimators.decision import OffsetHead
+from icebox.pipeline.evaluation import prediction_file
+from icebox.pipeline.evaluation.prediction_file import StoredPredictions
+from icebox.pipeline.export import card, check, onnx_file, preprocess
+from icebox.pipeline.export.network import ExportedNetwork, network_for
+from icebox.pipeline.exported import folder as exported
+from icebox.pipeline.exported import reference
+from icebox.pipeline.exported.folder import ExportFolder
+from icebox.pipeline.exported.model import ExportedBackbone
+from icebox.pipeline.exported.session import GraphSession
+from icebox.pipeline.inference import predict
+from icebox.pipeline.inference.predict import OpenHead
+from icebox.pipeline.project import paths
+
+Format = Literal["onnx"]
+EXAMPLES = 4  # items by which the network is recorded
+COVERAGE_ITEMS_MAX = 50_000  # of val, whose scores go along
+VAL_SCORES = "val_scores.json"
+
+logger = logging.getLogger("icebox")
+
+
+def export(name: str, to: Path, *, kind: Format = "onnx", trust: bool = False) -> None:
+    """Write the head STORE/HEAD as the folder `to`, once it was found to answer as the head does.
+
+    Replaces an earlier export there. Raises IceboxError for anything else in its place, for a head or network that has
+    no such form, and for an export that answers otherwise.
+    """
+    refuse_to_replace(to)
+    with located(f"export {name}"):
+        head = predict.open_head(name, trust=trust)
+        items = check.items_to_check(head.bundle)
+    with files.temporary_in(to.absolute().parent) as temporary:
+        temporary.mkdir()
+        with located(f"export {name}"):
+            write(head, items, temporary, kind=kind)
+        publish(temporary, to)
+    size = sum(file.stat().st_size for file in to.rglob("*") if file.is_file())
+    logger.info("%s: %s, %.1f MB; %s has its card", to, kind, size / 1e6, to / exported.CARD)
+
+
+def write(head: OpenHead, items: list[Any], folder: Path, *, kind: Format) -> None:
+    """Write all files of an export and check what they answer."""
+    backbone: Any = head.backbone
+    steps = preprocess.steps_of(backbone)
+    contents = [prepare(backbone, item.read(), head.bundle.view) for item in items[:EXAMPLES]]
+    network = network_for(head.bundle, backbone, contents)
+    onnx_file.write(network, folder / "model.onnx")
+    preprocess.write_files(backbone, folder)
+    shutil.copyfile(Path(reference.__file__).with_name("predict.py"), folder / "predict.py")
+    config = config_of(head, network, steps, kind)
+    if scores := val_scores(head):
+        (folder / VAL_SCORES).write_text(json.dumps(scores) + "\n", encoding="utf-8")
+        config["coverage"] = VAL_SCORES
+    session = GraphSession(folder / config["model"])
+    checked = check.check(head, ExportedBackbone(ExportFolder(folder, config), session.run), items)
+    config["check"] = checked.as_json()
+    logger.info("%s: %s", head.name, checked.sentence())
+    (folder / exported.CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / exported.CARD).write_text(card.text(head, config), encoding="utf-8")
+    exported.write_manifest(folder)
+
+
+def config_of(head: OpenHead, network: ExportedNetwork, steps: dict[str, Any], kind: Format) -> dict[str, Any]:
+    """config.json: all that code needs to know of the model."""
+    opened, backbone = head.bundle, head.backbone
+    assert not isinstance(backbone, list | tuple)
+    modality = "pair" if opened.pairs else backbone.modality  # type: ignore[union-attr]
+    decided = opened.head if isinstance(opened.head, OffsetHead) else None
+    thresholds = network.head.thresholds.tolist() if opened.task == "multilabel" else None
+    details = card.details(head)
+    return {
+        exported.MARK: exported.VERSION,
+        "name": head.name,
+        "format": kind,
+        "model": "model.onnx",
+        "task": opened.task,
+        "classes": opened.classes,
+        "scores": network.head.kind,
+        "input": {"kind": modality, "names": list(network.names)},
+        "preprocess": steps,
+        "thresholds": thresholds,
+        "decide": None if decided is None else np.asarray(decided.offsets).tolist(),
+        "calibrate": details.get("calibrate", "none"),
+        "coverage": None,
+        "network": {
+            "backbone": opened.backbone,
+            "family": opened.family,
+            "outputs": list(opened.head_outputs or opened.outputs),
+            "precision": "float32",
+            "stored": opened.stored,
+            "fingerprint": opened.fingerprint,
+        },
+        "dataset": {
+            "name": opened.dataset,
+            "source": opened.source,
+            "parameters": {key: value for key, value in (opened.parameters or {}).items() if key != "path"},
+            "clean": opened.clean,
+        },
+    }
+
+
+def val_scores(head: OpenHead) -> dict[str, list[float]]:
+    """The scores that items of val have for their own class, by class: by these sets of classes are calibrated.
+
+    None where there can't be such sets: without val, of a head that learned from it, of too many items.
+    """
+    path, details = paths.predictions(*head.place), card.details(head)
+    if not path.exists() or details.get("refit", "train") != "train" or details.get("calibrate", "none") != "none":
+        return {}
+    stored = prediction_file.read(path)
+    if not isinstance(stored, StoredPredictions) or not stored.classes or "val" not in stored.splits:
+        return {}
+    val = stored.splits["val"]
+    if len(val.labels) > COVERAGE_ITEMS_MAX:
+        return {}
+    own = val.scores[np.arange(len(val.labels)), val.labels].astype(np.float32)
+    return {name: np.sort(own[val.labels == number]).tolist() for number, name in enumerate(stored.classes)}
+
+
+def refuse_to_replace(to: Path) -> None:
+    """Raise IceboxError where something lies at `to` that is no export; an empty folder is nothing."""
+    if not files.exists(to) or exported.is_export(to) or (to.is_dir() and not any(to.iterdir())):
+        return
+    raise IceboxError(
+        f"{to}: expected nothing there, an empty folder or an earlier export, found something else; choose another "
+        "name, or move it away"
+    )
+
+
+def publish(temporary: Path, to: Path) -> None:
+    """Put the finished folder in its place, in which an earlier export may lie."""
+    for file in temporary.rglob("*"):
+        if file.is_file():
+            files.flush(file)
+    if not files.exists(to):
+        temporary.rename(to)
+        return
+    with files.temporary_in(to.absolute().parent) as aside:
+        to.rename(aside)
+        try:
+            temporary.rename(to)
+        except OSError:
+            aside.rename(to)
+            raise
+        shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,59 @@
+"""Answers of this model: python predict.py PICTURE… (or TEXT…, of pairs FIRST SECOND…), with ONNX Runtime alone.
+
+Needs onnxruntime and numpy; pillow for pictures, tokenizers for texts. A JSON line an item: its label and scores.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import preprocess  # type: ignore[import-not-found]  # it lies beside this file
+
+HERE = Path(__file__).resolve().parent
+CONFIG = json.loads((HERE / "config.json").read_text(encoding="utf-8"))
+
+
+def arrays_of(items: list[Any]) -> dict[str, np.ndarray]:
+    """Paths of pictures, texts or pairs of texts → the model's inputs."""
+    steps, names = CONFIG["preprocess"], CONFIG["input"]["names"]
+    if CONFIG["input"]["kind"] == "image":
+        return {names[0]: np.stack([preprocess.prepare(item, steps) for item in items])}
+    if steps["kind"] == "words":
+        import tokenization  # type: ignore[import-not-found]
+
+        words = (HERE / "vocabulary.txt").read_text(encoding="utf-8").splitlines()
+        encode = preprocess.word_encoder(words, tokenization.tokenize, steps)
+    else:
+        encode = preprocess.token_encoder(HERE / "tokenizer.json", steps)
+    rows = [encode([item] if isinstance(item, str) else item) for item in items]
+    arrays: dict[str, np.ndarray] = preprocess.batch(rows, names, steps)
+    return arrays
+
+
+def predict(items: list[Any]) -> list[dict[str, Any]]:
+    """The answer for each item: `label` (of a regression `value`, of several labels `labels`), and a score a class."""
+    session = onnxruntime.InferenceSession(HERE / CONFIG["model"], providers=["CPUExecutionProvider"])
+    kind, classes = CONFIG["scores"], CONFIG["classes"]
+    answer = {"regression": "value", "multilabel": "labels"}.get(CONFIG["task"], "label")
+    scores, answers = session.run([kind, answer], arrays_of(items))
+    if answer == "value":
+        return [{"value": float(value)} for value in scores]
+    if answer == "labels":
+        named = [[name for name, has in zip(classes, row, strict=True) if has] for row in answers]
+    else:
+        named = [classes[number] for number in answers]
+    return [
+        {answer: label, kind: dict(zip(classes, map(float, row), strict=True))}
+        for label, row in zip(named, scores, strict=True)
+    ]
+
+
+if __name__ == "__main__":
+    given: list[Any] = sys.argv[1:]
+    if CONFIG["input"]["kind"] == "pair":
+        given = list(zip(given[::2], given[1::2], strict=True))
+    for line in predict(given):
+        print(json.dumps(line, ensure_ascii=False))

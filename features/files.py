@@ -217,17 +217,49 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
             lock.acquire(timeout=PATIENCE_S if wait else 0)
         except filelock.Timeout:
             if not wait:
-                raise IceboxError(
-                    f"{path.parent}: another process is working on this right now; "
-                    "wait for it, or end it, then run this again",
-                    hint="end the other process",
-                ) from None
+                raise busy(path.parent) from None
             logger.warning("%s: another process is working on this right now; waiting for it to end", path.parent)
             lock.acquire()
     try:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def locked_together(path: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold the lock of `locked` beside others that hold it so: it keeps those out that want it alone.
+
+    Where one holds it alone, waits (and says so), or else raises IceboxError at once.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows has no shared locks: one after the other
+        with locked(path, wait=True):
+            yield
+        return
+    with refusal_explained(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, path.parent.stat().st_mode & 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not wait:
+                raise busy(path.parent) from None
+            logger.warning("%s: another process is working on this right now; waiting for it to end", path.parent)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def busy(folder: Path) -> IceboxError:
+    """The error for a folder that another process has locked."""
+    return IceboxError(
+        f"{folder}: another process is working on this right now; wait for it, or end it, then run this again",
+        hint="end the other process",
+    )
 
 
 class LinkTargets:

@@ -13,7 +13,7 @@ from icebox.features.extraction.batch_encoder import BatchEncoder, ReportDone, T
 from icebox.features.extraction.compilation import Compile
 from icebox.features.extraction.precision import Stored
 from icebox.features.extraction.shard_work import Engine, Local, ShardSettings, Work
-from icebox.features.extraction.views import IDENTITY, ViewItem, refuse_other_modality, shard_parts
+from icebox.features.extraction.views import IDENTITY, ViewItem, number_of_part, refuse_other_modality, shard_parts
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.manifest.reading import Read
 from icebox.features.store.cache import COMPILED_MARKER, COMPILED_TEXT, ShardCache, adopt
@@ -30,6 +30,7 @@ class ExtractionSummary:
     items: int
     distinct: int  # contents, in all views
     passed: int  # distinct contents that went through the backbone in this run
+    shards: int  # that were made of them
     skipped: dict[str, str]  # item_id → why it could not be read
     truncated: int  # of those passed, how many were longer than the network takes
     odd: dict[str, str]  # item_id → what its decoder complained of, though it was taken
@@ -54,6 +55,7 @@ def extract(
     compiling: Compile = "off",
     shard_rows: int = SHARD_ROWS,
     engine: Engine = LOCAL,
+    part: tuple[int, int] | None = None,
     progress: Callable[[int], ReportDone] = lambda total: lambda count: None,
 ) -> ExtractionSummary:
     """Make `store` hold the features of `rows` in each of these views, computing only what the shard cache lacks.
@@ -62,6 +64,9 @@ def extract(
     finished count. Shard and batch boundaries come from the manifest alone, so that a resumed run gives the same bytes.
     `compiling` says whether to compile the network; `auto` compiles where that pays for what is left.
     `wait` for another process that works on the same features, instead of refusing to.
+    `engine` is where shards are made. `part`, (3, 16), is the third of 16: only its shards are made, beside other
+    parts, and no store; once all are there, an extraction without `part` only has to write the index. `auto` never
+    compiles in a part, since none knows of the others.
     `stored` is the number format on disk; a shard with values too large or small for float16 is float32 all the same.
     Raises IceboxError on an unreadable item (unless `skip_unreadable`), a content that is not the manifest's, or a
     non-finite feature; finished shards stay, and the next run goes on from them.
@@ -69,15 +74,22 @@ def extract(
     refuse_other_modality(views, backbone.modality, backbone.spec["family"])
     spec = {**backbone.spec, "stored": stored}
     cache = ShardCache(cache_root, fingerprint_of(spec))
-    adopted = adopt(store, cache_root, wait=wait)
-    with cache.locked(wait=wait), ThreadPoolExecutor(workers) as pool:
+    adopted = adopt(store, cache_root, wait=wait, together=part is not None)
+    with cache.locked(wait=wait, together=part is not None), ThreadPoolExecutor(workers) as pool:
         planned = plan.make(rows, views, read, backbone, cache)
         missing = planned.missing
-        report_done = progress(len(missing))
         encoder = BatchEncoder(read, backbone, pool, batch_size, skip_unreadable)
         size = min(shard_rows, encoder.rows_within(SHARD_BYTES, missing, list(planned.distinct.values())))
         encoder.batch_size = min(batch_size, size)  # of large maps: what is timed, and compiled for, must fit
-        compiled = compile_network(encoder, missing, compiling, cache)
+        parts = list(shard_parts(missing, size))
+        if part is not None:
+            number, of = part
+            parts = [items for items in parts if number_of_part(items, of) == number]
+        to_pass = [item for items in parts for item in items]
+        report_done = progress(len(to_pass))
+        if part is not None and compiling == "auto":
+            compiling = "off"
+        compiled = compile_network(encoder, to_pass, compiling, cache)
         settings = ShardSettings(
             fingerprint=cache.fingerprint,
             cache_root=cache_root,
@@ -88,7 +100,7 @@ def extract(
             compiled=compiled,
         )
         tally = Tally()
-        for made in engine.shards(shard_parts(missing, size), Work(settings, encoder, cache), report_done):
+        for made in engine.shards(parts, Work(settings, encoder, cache), report_done):
             planned.add(made.shard)
             tally.add(made.tally)
         skipped = planned.messages(lambda shard: shard.errors)
@@ -96,12 +108,14 @@ def extract(
             item_id, reason = next(iter(skipped.items()))
             raise unreadable_item(item_id, reason)
         odd = planned.messages(lambda shard: shard.remarks)
-        assembly.assemble(store, planned, cache, spec, skipped=skipped, odd=odd, adopted=adopted)
+        if part is None:
+            assembly.assemble(store, planned, cache, spec, skipped=skipped, odd=odd, adopted=adopted)
         cache.share()
     return ExtractionSummary(
         items=len(rows),
         distinct=len(planned.distinct),
-        passed=len(missing),
+        passed=len(to_pass),
+        shards=len(parts),
         skipped=skipped,
         truncated=tally.truncated,
         odd=odd,

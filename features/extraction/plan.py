@@ -40,8 +40,8 @@ class Plan:
 
     def _messages(self, of_shard: Callable[[Shard], dict[int, str]]) -> Iterator[tuple[str, str]]:
         for item in chain(*self.items.values()):
-            location = self.locations[item.key]
-            if location.row in (messages := of_shard(location.shard)):
+            location = self.locations.get(item.key)
+            if location and location.row in (messages := of_shard(location.shard)):
                 yield item.row.item_id, messages[location.row]
 
 

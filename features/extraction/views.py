@@ -135,6 +135,14 @@ def shard_parts(items: Sequence[ViewItem], size: int) -> Iterator[list[ViewItem]
         yield from (of_view[start : start + size] for start in range(0, len(of_view), size))
 
 
+def number_of_part(items: Sequence[ViewItem], parts: int) -> int:
+    """The number, from 1, of the one of so many parts of an extraction to which a shard of these items belongs.
+
+    By the contents alone, so that machines agree that know nothing of each other. Parts are of unequal size.
+    """
+    return int(hashlib.sha256("".join(item.key for item in items).encode()).hexdigest(), 16) % parts + 1
+
+
 def view_key(item_key: str, view: str) -> str:
     """The key of an item's row in a view other than a text of a pair."""
     if view == IDENTITY:

@@ -49,11 +49,19 @@ class ShardCache:
         self.checksums = Checksums(fingerprint)
 
     @contextmanager
-    def locked(self, *, wait: bool = False) -> Iterator[None]:
-        """Hold the lock that a writer must hold. Raises IceboxError where another process holds it, unless it waits."""
+    def locked(self, *, wait: bool = False, together: bool = False) -> Iterator[None]:
+        """Hold the lock that a writer must hold; `together` with others who only add shards.
+
+        Raises IceboxError where another process holds it, unless it waits.
+        """
         make_folder(self.folder)
-        with files.locked(self.folder / "lock", wait=wait):
-            yield
+        if together:
+            with files.locked_together(self.folder / "lock", wait=wait):
+                yield
+        else:
+            with files.locked(self.folder / "lock", wait=wait):
+                files.sweep(self.folder)
+                yield
 
     def paths(self) -> list[Path]:
         """All shards: of users who could not put theirs among the others' too."""
@@ -67,7 +75,6 @@ class ShardCache:
         not readable left alone, each with a warning: their rows will be computed again. Raises IceboxError for one that
         can't be read now.
         """
-        files.sweep(self.folder)
         places: dict[str, RowLocation] = {}
         for path in self.paths():
             shard = self._read_if_whole(path)
@@ -207,7 +214,7 @@ def on_this_machine(root: Path) -> Path:
     return PROJECT / "shards" if isinstance(root, BucketPath) else root
 
 
-def adopt(store: Path, root: Path, *, wait: bool = False) -> set[str]:
+def adopt(store: Path, root: Path, *, wait: bool = False, together: bool = False) -> set[str]:
     """Link the shards of a store that was made elsewhere into the shard cache below `root` → their names.
 
     So the store can grow instead of restart after its folder is deleted. A damaged one is told and left out. Raises
@@ -225,7 +232,7 @@ def adopt(store: Path, root: Path, *, wait: bool = False) -> set[str]:
         except ForbiddenShard as reason:
             logger.warning("%s; it is not taken into the shard cache", reason)
         else:
-            with cache.locked(wait=wait):
+            with cache.locked(wait=wait, together=together):
                 cache.take(shard)
             adopted.add(path.name)
     return adopted

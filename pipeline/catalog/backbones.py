@@ -81,11 +81,14 @@ def load_in_precision(
     return load_in(resolved), ""
 
 
-def load_for_store(config: Config, key: str, source: Dataset, rows: Sequence[ManifestRow]) -> Backbone:
+def load_for_store(
+    config: Config, key: str, source: Dataset, rows: Sequence[ManifestRow], *, in_parts: bool = False
+) -> Backbone:
     """The backbone of a store in the precision and runtime that its entry asks for; `auto` is resolved on a sample of
     `rows`.
 
-    `source` and `rows` are the store's dataset. Raises IceboxError where the backbone can't take its items.
+    `source` and `rows` are the store's dataset. `in_parts`: other machines choose for themselves at the same time, so
+    that no choice may hang on a clock. Raises IceboxError where the backbone can't take its items.
     """
     store = config.stores[key]
     siamese = store.pairs == "siamese"
@@ -118,6 +121,7 @@ def load_for_store(config: Config, key: str, source: Dataset, rows: Sequence[Man
         exact=lambda: load_in("float32"),
         contents=sample,
         items=len(rows) * len(store.expanded_views),
+        by_trial=not in_parts,
     )
     if store.pca is None:
         return backbone

@@ -26,16 +26,17 @@ def choose(
     exact: Callable[[], Backbone],
     contents: Callable[[], Sequence[Content]],
     items: int,
+    by_trial: bool = True,
 ) -> None:
     """Let a store's backbone run by the runtime of its entry; `auto` is settled here, and recorded.
 
-    `exact` loads the backbone in float32; a trial passes `contents` in both. Raises IceboxError for a runtime that is
-    not installed, or that this network is not for.
+    Without `by_trial`, auto is what the store began with, else torch. `exact` loads the backbone in float32; a trial
+    passes `contents` in both. Raises IceboxError for a runtime that is not installed, or that this network is not for.
     """
     store = config.stores[key]
     chosen: str | None = store.runtime
     if chosen == "auto":
-        chosen = known(config, key, backbone)
+        chosen = known(config, key, backbone) or (None if by_trial else TORCH)
     if chosen is None:
 
         def features_in_float32() -> Any:

@@ -6,8 +6,9 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -41,6 +42,7 @@ KEY_HELP = "The entry of params.yaml. In a stage of DVC: the one of the stage, w
 DEVICE = "ICEBOX_DEVICE"  # features.nn.devices reads it; importing that would load torch
 WITHOUT_KEY = ("check", "report")
 INTERRUPTED = 130  # exit codes: the shell's for Ctrl-C
+PARTS_MAX = 100_000
 READER_GONE = 141  # and for a pipe that nobody reads
 logger = logging.getLogger("icebox")
 
@@ -140,18 +142,23 @@ def common(
         verbosity.choose("quiet" if quiet else "verbose")
 
 
-def run_stage(name: str, key: str | None = None) -> None:
-    """Run one stage of dvc.yaml on the entry `key` of params.yaml."""
+def run_stage(name: str, key: str | None = None, *, engine: str | None = None, **options: Any) -> None:
+    """Run one stage of dvc.yaml on the entry `key` of params.yaml.
+
+    `engine` stands in for `run.engine`; `options` are further ones of this stage.
+    """
     from icebox.pipeline.config import loader, names
 
     config = loader.load()
+    if engine is not None:
+        config = replace(config, run=config.run.model_copy(update={"engine": engine}))
     if key is not None and name in SECTIONS:
         known = [entry for section in SECTIONS[name] for entry in getattr(config, section)]
         names.check_known(f"entry of {SECTIONS[name][0]}", key, known, f"{name} {key}")
     named = DEVICE in os.environ
     os.environ.setdefault(DEVICE, config.run.device)
     try:
-        importlib.import_module(f"icebox.pipeline.stages.{name}").run(config, key)
+        importlib.import_module(f"icebox.pipeline.stages.{name}").run(config, key, **options)
     finally:
         if not named:
             del os.environ[DEVICE]
@@ -180,8 +187,37 @@ def stage_command(name: str) -> Callable[..., None]:
     return run
 
 
+def extract(
+    key: Annotated[str | None, typer.Argument(metavar="KEY", help=KEY_HELP)] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="Of N parts, as for an array of batch jobs, only the K-th, and no index."),
+    ] = None,
+    engine: Annotated[
+        Literal["local", "processes"] | None, typer.Option(help="Where it runs, instead of run.engine.")
+    ] = None,
+) -> None:
+    """Pass a dataset through a backbone, once, into a feature store."""
+    key = key if key is not None else key_of_stage("extract")
+    run_stage("extract", key, engine=engine, part=None if part is None else numbers_of(part))
+
+
+def numbers_of(part: str) -> tuple[int, int]:
+    """K and N of `K/N`. Raises IceboxError for anything else."""
+    number, slash, parts = part.partition("/")
+    if not (slash and number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts) <= PARTS_MAX):
+        raise IceboxError(
+            f"--part: expected K/N with K from 1 to N, and N of at most {PARTS_MAX:,}, found '{part}'; "
+            "the third of 16 parts is 3/16"
+        )
+    return int(number), int(parts)
+
+
+OWN_COMMANDS = {"extract": extract}  # of stages with options
 for stage, purpose in STAGES.items():
-    app.command(stage, help=purpose, rich_help_panel="Stages of dvc.yaml")(stage_command(stage))
+    app.command(stage, help=purpose, rich_help_panel="Stages of dvc.yaml")(
+        OWN_COMMANDS.get(stage) or stage_command(stage)
+    )
 
 
 @app.command(rich_help_panel="Stages of dvc.yaml")

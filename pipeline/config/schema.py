@@ -29,6 +29,7 @@ FewLabels = Literal["folds", "val"]
 Adapt = Literal["none", "standardize", "coral"]
 Shares = Literal["train", "em", "bbse"]
 Side = Annotated[int, Field(ge=1, le=16384)]  # of a picture, in pixels
+EngineName = Literal["local", "processes"]
 OnError = Literal["fail", "skip"]  # at an item that can't be read: stop, or leave it out and list it
 
 
@@ -222,7 +223,8 @@ class Run(Section):
     """How a run uses this machine; none of it changes a result, or reruns a stage.
 
     `device` that networks run on: auto, cpu, cuda, cuda:N or mps; ICEBOX_DEVICE goes before it. `batch_size` in items;
-    `workers` are threads that read and decode.
+    `workers` are threads that read and decode. `engine` is where extraction runs: local, in one process; or processes, in
+    several on this machine. `processes` is their number: by default one a GPU, else 2.
     """
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?|mps)$", examples=["cpu", "cuda:1", "mps"])] = (
@@ -230,6 +232,8 @@ class Run(Section):
     )
     batch_size: Annotated[int, Field(ge=1)] = 64
     workers: Annotated[int, Field(ge=1)] = 2
+    engine: EngineName = "local"
+    processes: Annotated[int, Field(ge=1, le=4096)] | None = None
 
 
 class Ensemble(Section):

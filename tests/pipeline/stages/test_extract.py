@@ -44,3 +44,29 @@ def test_a_draft_says_what_it_costs_and_a_size_is_kept(tmp_path, monkeypatch, ca
     (tmp_path / "params.yaml").write_text(PARAMS.replace("decode: draft", "decode: exact"))
     assert main(["extract", "photos"]) == 0
     assert "draft" not in capsys.readouterr().err
+
+
+def test_parts_give_the_whole_and_say_that_no_index_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text(
+        "datasets: {digits: {}}\nbackbones: {pixels: {size: 2}}\nheads: [knn]\n"
+        "stores: {digits: {dataset: digits, backbone: pixels, views: [identity, hflip, five-crop]}}\n"
+    )
+    for command in (["manifest", "digits"], ["fetch", "pixels"]):
+        assert main(command) == 0
+    for part in ("2/2", "1/2"):
+        capsys.readouterr()
+        assert main(["extract", "digits", "--part", part]) == 0
+        *_, counted, advice = capsys.readouterr().err.splitlines()
+        assert f": part {part[0]} of 2, " in counted
+        assert advice.endswith("no index is written; when all parts are done, run: icebox extract digits")
+        assert not list(paths.store("digits").glob("*"))
+    assert main(["extract", "digits", "--engine", "local"]) == 0
+    assert ", 0 distinct ones passed" in capsys.readouterr().err.splitlines()[-1]
+    assert len(FeatureStore(paths.store("digits")).shards) == 7 * 2
+    for part in ("0/16", "17/16", "a/b", "3", "1/0", "-1/4", "1/4/4"):
+        assert main(["extract", "digits", "--part", part]) == 1
+        assert (
+            f"--part: expected K/N with K from 1 to N, and N of at most 100,000, found '{part}'"
+            in capsys.readouterr().err
+        )

@@ -1,0 +1,1 @@
+"""Engines that make shards in several processes, on one machine or many, with the same bytes as in one."""

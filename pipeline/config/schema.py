@@ -223,8 +223,8 @@ class Run(Section):
     """How a run uses this machine; none of it changes a result, or reruns a stage.
 
     `device` that networks run on: auto, cpu, cuda, cuda:N or mps; ICEBOX_DEVICE goes before it. `batch_size` in items;
-    `workers` are threads that read and decode. `engine` is where extraction runs: local, in one process; or processes, in
-    several on this machine. `processes` is their number: by default one a GPU, else 2.
+    `workers` are threads that read and decode. `engine` is where extraction runs: local, in one process; or
+    processes, in several on this machine. `processes` is their number: by default one a GPU, else 2.
     """
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?|mps)$", examples=["cpu", "cuda:1", "mps"])] = (

@@ -6,6 +6,7 @@ from typing import Any
 
 from icebox.features import files, plugins
 from icebox.features.abc.dataset import Dataset
+from icebox.features.buckets import local_cache
 from icebox.features.errors import IceboxError
 from icebox.features.manifest import manifest
 from icebox.features.manifest.reading import Examples
@@ -23,6 +24,10 @@ def source(config: Config, name: str) -> Dataset:
 def opened(family: str, parameters: Mapping[str, Any]) -> Dataset:
     """A source with these parameters; links into this project's DVC cache are among its files."""
     files.LinkTargets.find = dvc_cache.folders
+    if paths.PARAMS.exists():
+        local_cache.PROJECT.mkdir(
+            exist_ok=True
+        )  # copies of a bucket's objects lie in the project from its first stage on
     made: Dataset = plugins.load("icebox.features.datasets", family).Source(**parameters)
     return made
 

@@ -75,8 +75,13 @@ def test_stores_from_a_bucket_are_those_from_a_disk(project, s3, tmp_path, monke
     s3.faults.share = 0.05
     monkeypatch.setenv("ICEBOX_CACHE", "s3://lab/shared")
     bucket = project("bucket", "s3://lab/raw")
+    s3.faults.requests.clear()
     run()
     assert stores() == on_disk
+    pictures = {path for method, path, _ in s3.faults.requests if method == "GET" and path.endswith(".png")}
+    assert len(pictures) == 12
+    assert (bucket / ".icebox/buckets/objects").is_dir()
+    assert s3.faults.asked("GET", ".png") <= 12 + s3.faults.made.total()  # each once, but for faults
     project("another", "s3://lab/raw")
     capsys.readouterr()
     run()

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from icebox.features.errors import IceboxError
+from icebox.features.errors import IceboxError, NotApplicable
 from icebox.pipeline.config.schema import Fit
 from icebox.pipeline.data.class_weights import factors
 from icebox.pipeline.data.dense import Cells, DenseData, Pictures
@@ -146,10 +146,13 @@ def search(fitter: DenseFitter, candidates: Sequence[Candidate], score: Score) -
                     trials = keep_best_head([*trials, trial], fit.choose)
                     bar.update(1)
             except ValueError as reason:  # scikit-learn's error where an estimator can't be fitted on these items
+                error, unsuitable = str(reason).splitlines()[0], isinstance(reason, base.Unsuitable)
                 for position in unfinished:
-                    trials.append(Trial(position, {}, 0.0, None, {}, error=str(reason).splitlines()[0]))
+                    trials.append(Trial(position, {}, 0.0, None, {}, error=error, unsuitable=unsuitable))
     table = {trial.position: trial_row(candidates[trial.position], trial) for trial in trials}
     best = max(trials, key=lambda trial: (utility(trial, fit.choose), -trial.position))
+    if all(trial.unsuitable for trial in trials):
+        raise NotApplicable(best.error)
     if best.error:
         raise NoCandidateFits(f"no setting can be fitted on {len(data.train):,} pictures: {best.error}")
     return SearchResult(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from icebox.features import plugins
+from icebox.features.errors import NotApplicable
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import Fit, PluginEntry
 from icebox.pipeline.data import dense
@@ -18,6 +19,9 @@ from icebox.pipeline.fitting.final_fit import FitResult
 from tests.dense_boxes import store
 
 HEADS = [name for name in plugins.names("icebox.pipeline.heads") if "detection" in plugin_schema.head_tasks(name)]
+NETWORKS = [
+    name for name in HEADS if plugin_schema.accepts(plugins.file("icebox.pipeline.heads", name), "build", "epochs")
+]
 QUICK: dict[str, Any] = {
     "epochs": 60, "width": 16, "layers": 2, "batch_size": 4, "learning_rate": 0.02, "dropout": 0.0, "patience": 60
 }  # fmt: skip
@@ -30,7 +34,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DenseData:
 
 
 def fitted(name: str, data: DenseData, settings: dict[str, Any] = QUICK, **fit: Any) -> FitResult:
-    factory = head_factory.create(PluginEntry(name, {}), "detection", f"heads.{name}", columns=data.maps.column_ranges)
+    settings = settings if name in NETWORKS else {}
+    columns = {f"color:{output}": ranges for output, ranges in data.maps.column_ranges.items()}
+    factory = head_factory.create(PluginEntry(name, {}), "detection", f"heads.{name}", columns=columns)
     return dense_fit.fit_head(factory, [settings], data, Fit(choose="ap50", **fit), where="here")
 
 
@@ -55,9 +61,15 @@ def test_the_same_seed_gives_the_same_file(name: str, data: DenseData, tmp_path:
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3])
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_a_training_of_few_steps_has_a_schedule_too(name: str, epochs: int, data: DenseData) -> None:
     head = fitted(name, data, QUICK | {"epochs": epochs, "batch_size": 4}, seeds=1).seeds[0].fitted.head
     assert head.n_epochs_ <= epochs
     head = fitted(name, data, QUICK | {"epochs": epochs, "batch_size": 100}, seeds=1).seeds[0].fitted.head
     assert head.n_epochs_ <= epochs
+
+
+def test_maps_without_colors_have_no_blobs(data: DenseData) -> None:
+    factory = head_factory.create(PluginEntry("blobs", {}), "detection", "heads.blobs", columns=data.maps.column_ranges)
+    with pytest.raises(NotApplicable, match=r"^blobs are of colors: store `color:map` of the backbone pixels"):
+        dense_fit.fit_head(factory, [{}], data, Fit(choose="ap50"), where="here")

@@ -4,8 +4,10 @@ Swin, ConvNeXt, …
 Letters: b batch, t tokens, d features, h height, w width.
 """
 
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -47,7 +49,9 @@ RANDOM = "random"
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")  # the preprocessing of images
 FILES = ("config.json", *PROCESSORS, *TOKENIZER_FILES)
 SAVED = "model.safetensors"  # the name by which transformers looks for weights
+INTERPOLATE = "interpolate_pos_encoding"  # an argument of forward passes
 SUPPORTED_STEPS = {"do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb"}
+logger = logging.getLogger("icebox")
 
 
 def fetch(
@@ -140,8 +144,9 @@ def load(
     CLIP and SigLIP also `embedding`, the image's vector in the space that it shares with texts.
 
     Images are resized to `size`; None: the size of the weights' preprocessing. With an output that is a map, the whole
-    image is stretched to it. Raises IceboxError for a size that the network does not support: DINOv2 takes any multiple
-    of its patch size, ViT and CLIP only their own size.
+    image is stretched to it. At another size than the weights' a network's positions are interpolated as transformers
+    does it, where it can: ViT, DeiT, DINOv2, CLIP, SigLIP take any multiple of their patches. Raises IceboxError for a
+    size that the network does not support.
     """
     saved = read_settings(folder).get("tower")
     network, missing = load_network(folder, also="image processor", tower=saved)
@@ -206,6 +211,7 @@ class TransformersVisionBackbone(TorchBackbone):
         self.folder, self.device = folder, device
         self.preprocess = scale_preprocess(settings["preprocess"], size, whole=holds_map(outputs))
         network.eval()
+        interpolate_positions(network, self.height_width())
         blank = self.normalize(torch.zeros(1, 3, *self.height_width(), dtype=torch.uint8))
         self.tokens, self.before_patches = count_tokens(network, blank)
         spec = {
@@ -277,6 +283,21 @@ class TransformersVisionBackbone(TorchBackbone):
         if isinstance(self.layer_outputs.embedding, Projection):
             saved["tower"] = towers.save(network, self.layer_outputs.embedding, folder)
         write_settings(folder, self.settings | saved)
+
+
+def interpolate_positions(network: Any, size: tuple[int, int]) -> None:
+    """Let a network whose positions are of another size than pictures of `size` (height, width) interpolate them, as
+    its own forward pass can be asked to; one that can't is left as it is."""
+    own = network.config.to_dict().get("image_size")
+    sides = [own, own] if isinstance(own, int) else own
+    if isinstance(sides, list) and tuple(sides) != size and INTERPOLATE in signature(network.forward).parameters:
+        logger.info("positions of %d×%d pixels are interpolated to %d×%d", *sides, *size)
+        network.register_forward_pre_hook(with_interpolation, with_kwargs=True)
+
+
+def with_interpolation(_network: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The arguments of a forward pass, with the one that has positions interpolated."""
+    return args, {**kwargs, INTERPOLATE: True}
 
 
 def count_tokens(network: Any, blank: Tensor) -> tuple[int, int]:

@@ -100,11 +100,16 @@ def evaluate(
     head: Head,
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="PATH", help="Folders of class folders, tables with labels; what the source reads."),
+        typer.Argument(
+            metavar="PATH", help="Folders of class folders, tables with labels, masks, boxes; what the source reads."
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the predictions there: .csv, .jsonl or .parquet.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the predictions there: .csv, .jsonl or .parquet; masks and boxes into a folder."
+        ),
     ] = None,
     on_error: OnError = "fail",
     unknown_labels: Annotated[
@@ -121,7 +126,7 @@ def evaluate(
     trust: Trust = False,
 ) -> None:
     """Score a fitted head on labelled items that were no part of its dataset. Nothing is fitted."""
-    from icebox.pipeline.comparison import evaluate, evaluation_text
+    from icebox.pipeline.comparison import evaluate, evaluate_pictures, evaluation_text
     from icebox.pipeline.inference import predict
 
     opened = predict.open_for(
@@ -135,8 +140,16 @@ def evaluate(
         adapt=adapt,
         stdin=stdin,
         encoding=encoding,
+        of_pictures=True,
     )
-    evaluation = evaluate.evaluate(
-        opened, inputs, out=out, on_error=on_error, safe=safe_csv, unknown_labels=unknown_labels, split=split
-    )
+    if opened.bundle.task in ("segmentation", "detection"):
+        if unknown_labels != "fail":
+            raise IceboxError(
+                "--unknown-labels: is of items with one label; classes of masks and boxes must be the head's"
+            )
+        evaluation = evaluate_pictures.evaluate(opened, inputs, out=out, on_error=on_error, split=split)
+    else:
+        evaluation = evaluate.evaluate(
+            opened, inputs, out=out, on_error=on_error, safe=safe_csv, unknown_labels=unknown_labels, split=split
+        )
     print(evaluation.as_json() if as_json else evaluation_text.as_text(evaluation))

@@ -227,13 +227,13 @@ def assess(
         confusion=confusions(predictions) if isinstance(predictions, ClassificationPredictions) else [],
         unreadable=unreadable,
         unknown_labels=dict(sorted(unknown.items())),
-        known=known_items(head.bundle, answered, sample, chosen_by),
+        known=known_items(head.bundle, answered.items, answered.keys, sample, chosen_by),
         own_test=own_test(head),
         unadapted=scores_of(sample_of(head.bundle, beside)[0], units, first=chosen_by) if beside.items else {},
     )
 
 
-def scores_of(sample: Sample | LabelSetSample, units: np.ndarray, *, first: str) -> dict[str, Score]:
+def scores_of(sample: Any, units: np.ndarray, *, first: str) -> dict[str, Score]:
     """All scores of a sample of these units (n,), with their intervals."""
     intervals = significance.intervals(sample, significance.draw_metrics(sample, units), units)
     values = metrics.scores(sample)
@@ -285,18 +285,20 @@ def confusions(predictions: ClassificationPredictions) -> list[dict[str, Any]]:
     ]
 
 
-def known_items(opened: Bundle, answered: Answered, sample: Sample | LabelSetSample, metric: str) -> KnownItems | None:
-    """The items whose content is in the manifest of the head's dataset; None where that is not here."""
+def known_items(
+    opened: Bundle, items: Sequence[NewItem], keys: Sequence[str], sample: Any, metric: str
+) -> KnownItems | None:
+    """The items whose content, by its hash, is in the manifest of the head's dataset; None where that is not here."""
     path = paths.manifest(opened.dataset)
     if not opened.dataset or not manifest.exists(path):
         return None
     split_of: dict[str, str] = {}
     for row in sorted(manifest.read(path), key=lambda row: row.split == "train"):  # train counts before all others
         split_of[row.item_key] = row.split
-    pairs = zip(answered.items, answered.keys, strict=True)
+    pairs = zip(items, keys, strict=True)
     known = [(item.item_id, split_of[key]) for item, key in pairs if key in split_of]
     by_split = Counter(split for _, split in known)
-    learnt = np.array([split_of.get(key) in ("train", "val") for key in answered.keys])
+    learnt = np.array([split_of.get(key) in ("train", "val") for key in keys])
     others = None
     if learnt.any() and not learnt.all():
         rest = sample.part(np.flatnonzero(~learnt))

@@ -34,7 +34,9 @@ def as_text(evaluation: Evaluation) -> str:
         table(scores, headers),
     ]
     sets = any("ap" in row for row in evaluation.classes)
-    if evaluation.classes:
+    if evaluation.classes and "recall_low" not in evaluation.classes[0]:
+        parts += [class_table(evaluation)]
+    elif evaluation.classes:
         classes = [
             [
                 row["class"],
@@ -50,6 +52,13 @@ def as_text(evaluation: Evaluation) -> str:
         parts += [table(classes, ["class", "n", "recall", "95 %", "precision", "F1", *(["AP"] if sets else [])])]
         parts += [] if sets else [confusion_text(evaluation)]
     return "\n\n".join([*parts, *(["\n".join(notes(evaluation))] if any(notes(evaluation)) else [])])
+
+
+def class_table(evaluation: Evaluation) -> str:
+    """A line for each class of masks or boxes, with its scores as they are."""
+    names = [name for name in evaluation.classes[0] if name not in ("class", "n")]
+    rows = [[row["class"], f"{row['n']:,}", *(number(row[name]) for name in names)] for row in evaluation.classes]
+    return table(rows, ["class", "pixels" if "iou" in names else "boxes", *names])
 
 
 def without_alignment(score: Score) -> str:

@@ -22,7 +22,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from icebox.features import plugins
-from icebox.features.abc.dataset import Content, Dataset, Modality
+from icebox.features.abc.dataset import Content, Dataset, DenseDataset, Modality
+from icebox.features.abc.targets import Target
 from icebox.features.datasets.readers.file_kinds import kind_of
 from icebox.features.datasets.readers.tables.table import has_table_ending
 from icebox.features.datasets.readers.tables.text_files import OPENERS
@@ -52,7 +53,8 @@ TableFormat = Literal["csv", "tsv", "jsonl", "parquet"]
 class NewItem:
     """An item to predict: `item_id` names it in the output, `place` in errors.
 
-    `label`, `group` and `split` are "" where there are none.
+    `label`, `group` and `split` are "" where there are none. `target` reads the mask or boxes of a labelled picture,
+    `target_classes` names their classes.
     """
 
     item_id: str
@@ -61,6 +63,8 @@ class NewItem:
     label: str = ""
     group: str = ""
     split: str = ""
+    target: Callable[[], Target] | None = None
+    target_classes: Callable[[], Sequence[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -217,7 +221,11 @@ def items_of_dataset(dataset: Dataset, path: Path, name: str, *, several: bool) 
         place = f"{name.rstrip('/')}/{item.item_id}" if in_folder else f"{name}, item '{item.item_id}'"
         item_id = place if in_folder else f"{name}:{item.item_id}" if several else item.item_id
         read = partial(dataset.read, item.source)
-        yield NewItem(item_id, place, read, label=item.label, group=item.group, split=item.split)
+        found = NewItem(item_id, place, read, label=item.label, group=item.group, split=item.split)
+        if isinstance(dataset, DenseDataset):
+            target = partial(dataset.target, item.source)
+            found = replace(found, target=target, target_classes=lambda: dataset.classes)
+        yield found
     for remark in dataset.account.remarks():
         logger.info("%s: %s", name, remark.sentence())
 

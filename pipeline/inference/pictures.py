@@ -8,6 +8,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,16 @@ BOXES, INDEX = "boxes.json", "pictures.csv"
 SHOWN_FROM = 0.3  # score of the boxes that are drawn; all stand in the file
 UNSAFE = re.compile(r"[^\w.-]+")
 logger = logging.getLogger("icebox")
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A new picture, and its mask (h, w) of class numbers or its boxes, in its own pixels."""
+
+    item: NewItem
+    content: Content
+    image: Image.Image
+    answer: np.ndarray | Detections
 
 
 class PictureFolder:
@@ -65,6 +76,13 @@ class PictureFolder:
             name = f"{stem}-{number}"
         self._names.add(name.lower())
         return name
+
+    def add(self, picture: Answered) -> None:
+        """Write a picture's answer, and the picture with it over."""
+        if isinstance(picture.answer, Detections):
+            self.add_boxes(picture.item, picture.image, picture.answer)
+        else:
+            self.add_mask(picture.item, picture.image, picture.answer)
 
     def add_mask(self, item: NewItem, image: Image.Image, mask: np.ndarray) -> None:
         """Write a mask (h, w), whose values are class numbers, and the picture with it over."""
@@ -118,11 +136,20 @@ class PictureFolder:
             writer = csv.DictWriter(to, ["input", "answer", "overlay"], lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)
+        logger.info("%s pictures: %s", f"{len(self.rows):,}", self.folder)
 
 
 def predict(opened: Bundle, backbone: Backbone, items: Iterator[NewItem], unreadable: Any, out: Path) -> int:
     """Write the masks or boxes of new pictures into the folder `out` → how many there were."""
     folder = PictureFolder(out, opened)
+    for picture in answers(opened, backbone, items, unreadable):
+        folder.add(picture)
+    folder.close()
+    return len(folder.rows)
+
+
+def answers(opened: Bundle, backbone: Backbone, items: Iterator[NewItem], unreadable: Any) -> Iterator[Answered]:
+    """The masks or boxes of new pictures, one at a time; those that can't be read are given to `unreadable`."""
     for item in items:
         try:
             content = item.read()
@@ -134,7 +161,7 @@ def predict(opened: Bundle, backbone: Backbone, items: Iterator[NewItem], unread
         size = image.height, image.width
         if opened.task == "segmentation":
             scores = [(region, cell_scores(opened.head, maps, len(opened.classes))[0]) for region, maps in by_view]
-            folder.add_mask(item, image, segmenting.stitched(scores, size))
+            yield Answered(item, content, image, segmenting.stitched(scores, size))
         else:
             head = opened.head
             parts = []
@@ -142,10 +169,7 @@ def predict(opened: Bundle, backbone: Backbone, items: Iterator[NewItem], unread
                 heat, sides = head.predict_maps(maps)
                 parts.append(detecting.peaks(heat[0], sides[0], region, head.boxes_max))
             found = detecting.together(parts, size, overlap=head.overlap, most=head.boxes_max)
-            folder.add_boxes(item, image, found)
-    folder.close()
-    logger.info("%s pictures: %s", f"{len(folder.rows):,}", out)
-    return len(folder.rows)
+            yield Answered(item, content, image, found)
 
 
 def maps_by_view(

@@ -296,8 +296,38 @@ def test_a_size_keeps_the_share_of_the_picture_that_is_seen(tmp_path, tiny, name
 
 def test_a_size_that_the_network_cannot_take_is_refused(tmp_path, tiny):
     transformers_vision.fetch(tmp_path, weights=str(tiny("vit")))
-    with pytest.raises(IceboxError, match="size: the network can't take pictures of 48×48 pixels: "):
-        transformers_vision.load(tmp_path, outputs=["last:avg"], device="cpu", size=48)
+    with pytest.raises(IceboxError, match="size: the network can't take pictures of 4×4 pixels: "):
+        transformers_vision.load(tmp_path, outputs=["last:avg"], device="cpu", size=4)
+
+
+@pytest.mark.parametrize("name", ["vit", "clip", "swin"])
+@pytest.mark.parametrize("size", [48, [40, 56]])
+def test_positions_are_interpolated_to_another_size_as_transformers_does_it(tmp_path, tiny, name, size, caplog):
+    transformers_vision.fetch(tmp_path / "b", weights=str(tiny(name)))
+    backbone = transformers_vision.load(tmp_path / "b", outputs=["last:tokens"], device="cpu", size=size)
+    picture = np.random.default_rng(0).integers(0, 256, (90, 70, 3), np.uint8)
+    prepared = backbone.prepare(picture)
+    assert prepared.shape == (3, *([size, size] if isinstance(size, int) else size))
+    whole = import_transformers().AutoModel.from_pretrained(tmp_path / "b").eval()
+    network = whole.vision_model if name == "clip" else whole
+    with torch.inference_mode():
+        expected = network(backbone.normalize(prepared[None]), interpolate_pos_encoding=True).last_hidden_state[0]
+    features = backbone.encode([prepared])["last:tokens"]
+    np.testing.assert_allclose(features[0], expected[backbone.before_patches :], atol=1e-5)
+    assert "positions of 32×32 pixels are interpolated to " in caplog.text or name == "swin"
+    backbone.save(tmp_path / "saved")
+    again = transformers_vision.load(tmp_path / "saved", outputs=["last:tokens"], device="cpu")
+    np.testing.assert_allclose(again.encode([prepared])["last:tokens"][0], features[0], atol=1e-6)
+    backbone.layer_outputs.make_trainable()
+    backbone.layer_outputs.network.requires_grad_()
+    backbone.layer_outputs.tensors(backbone.inputs([prepared]))["last:tokens"].sum().backward()
+
+
+def test_at_their_own_size_positions_stay_as_they_are(tmp_path, tiny, caplog):
+    transformers_vision.fetch(tmp_path, weights=str(tiny("vit")))
+    for size in (None, 32):
+        transformers_vision.load(tmp_path, outputs=["last:avg"], device="cpu", size=size)
+    assert "interpolated" not in caplog.text
 
 
 def test_a_framed_picture_is_seen_whole(tmp_path, tiny):

@@ -104,6 +104,7 @@ def make_raw_data(raw: Path, *, seed: int = 0) -> None:
 LOADS_RUNTIMES = {
     "tests/features/extraction/test_runtime.py",
     "tests/features/extraction/test_same_bytes.py",
+    "tests/features/nn/runtimes/test_int8.py",
     "tests/features/nn/runtimes/test_sessions.py",
     "tests/pipeline/catalog/test_runtimes.py",
 }

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from icebox.features.abc.dataset import Content, Modality
+from icebox.features.abc.quantized_network import QuantizedNetwork
 from icebox.features.errors import IceboxError
 from icebox.features.json_files import Shape, one_line, read_json
 from icebox.features.ragged import Values
@@ -83,6 +84,14 @@ class Backbone(ABC):
         if runtime != TORCH and runtime not in self.runtimes:
             family = self.spec["family"]
             raise IceboxError(f"runtime: {runtime} is not for backbones of family '{family}'; take torch or auto")
+
+    def quantized(self, prepared: Sequence[Any]) -> QuantizedNetwork:
+        """This network, in float32, in int8, calibrated on prepared items. Raises IceboxError where it can't be."""
+        raise IceboxError(f"precision: int8 is not for backbones of family '{self.spec['family']}'; take auto")
+
+    def use_quantized(self, network: QuantizedNetwork | None) -> None:
+        """Run `encode` by a network that `quantized` made of this one, and say so in `spec`; None: as before."""
+        raise IceboxError(f"precision: int8 is not for backbones of family '{self.spec['family']}'; take auto")
 
     def compile(self, batch_size: int | None) -> bool:
         """Compile `encode` for batches of this size → True; False where that can't be done. None undoes it → False."""

@@ -12,7 +12,7 @@ import numpy as np
 from icebox.features.abc.backbone import Backbone
 from icebox.features.errors import IceboxError, ItemError
 from icebox.features.extraction import views
-from icebox.features.extraction.compilation import Compile, compile_if_faster, compile_or_fail
+from icebox.features.extraction.compilation import PROBE_ITEMS, Compile, compile_if_faster, compile_or_fail, may_pay
 from icebox.features.extraction.views import ViewItem
 from icebox.features.images import remarks
 from icebox.features.manifest.reading import Read, content_of
@@ -150,8 +150,13 @@ class BatchEncoder:
         """Compile the backbone where that pays for these items; returns whether it is compiled now."""
         if wanted == "off" or len(items) < self.batch_size or self.backbone.whole_shards:
             return False
-        outcomes = list(self.pool.map(self.prepare, items[: self.batch_size]))
-        if any(isinstance(outcome, ItemError) for outcome in outcomes) or not outcomes:
+        outcomes = list(self.pool.map(self.prepare, items[:PROBE_ITEMS]))
+        if any(isinstance(outcome, ItemError) for outcome in outcomes):
+            return False
+        if wanted == "auto" and not was_compiled and not may_pay(self.backbone, outcomes, items_left=len(items)):
+            return False
+        outcomes += self.pool.map(self.prepare, items[PROBE_ITEMS : self.batch_size])
+        if any(isinstance(outcome, ItemError) for outcome in outcomes):
             return False
         return compile_if_faster(
             self.backbone, outcomes, items_left=len(items), wanted=wanted, was_compiled=was_compiled

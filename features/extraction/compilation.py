@@ -18,6 +18,7 @@ FORWARD_TIME_SAVED = 0.15  # share, where compiling works: 10.9 → 9.2 ms an im
 MIN_SAVINGS_PER_COST = 2.0  # expected savings must be this many times the cost
 # a missing gcc, an operator that it does not know, a cache folder that can't be written, a bug of its own
 FAILURES = (RuntimeError, OSError, ImportError, ValueError, TypeError, AttributeError, KeyError, AssertionError)
+PROBE_ITEMS = 8  # that tell how long all will take: whole batches more would be passed twice
 MIN_SPEEDUP = 1.05  # of a compiled network, else it is dropped
 logger = logging.getLogger("icebox")
 
@@ -27,16 +28,12 @@ def compile_if_faster(
 ) -> bool:
     """Compile `backbone` where that pays; returns whether it is compiled now.
 
-    `prepared` is one full batch to time. `was_compiled` says that this store's features so far are a compiled
-    network's, which round differently, so that the rest should be too. A failure costs one line of warning, never
-    the run.
+    `prepared` is one full batch to time; `may_pay` says beforehand whether there are items enough. `was_compiled` says
+    that this store's features so far are a compiled network's, which round differently, so that the rest should be too.
+    A failure costs one line of warning, never the run.
     """
     if wanted == "off" or items_left == 0 or not prepared:
         return False
-    if not was_compiled and wanted == "auto":
-        took_s = batch_seconds(backbone, prepared)
-        if took_s * items_left / len(prepared) * FORWARD_TIME_SAVED < MIN_SAVINGS_PER_COST * COMPILE_COST_S:
-            return False
     plain, plain_s = time_batch(backbone, prepared)
     try:
         if not backbone.compile(len(prepared)):
@@ -54,6 +51,12 @@ def compile_if_faster(
         logger.warning("compiled network dropped: %s", changed if cosine < COSINE_MIN else slow)
         return False
     return True
+
+
+def may_pay(backbone: Backbone, prepared: Sequence[Any], *, items_left: int) -> bool:
+    """Whether so many items take long enough that compiling can save more than it costs, by the time of a few."""
+    took_s = batch_seconds(backbone, prepared) * items_left / len(prepared)
+    return took_s * FORWARD_TIME_SAVED >= MIN_SAVINGS_PER_COST * COMPILE_COST_S
 
 
 def compile_or_fail(backbone: Backbone, prepared: Sequence[Any], batch_size: int) -> None:

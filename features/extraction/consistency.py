@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from icebox.features.store.cache import RowLocation
 
 # How far a feature may move, as a share of its norm, when batch-mates or threads change: of float32 mostly the
-# rounding to float16 when it is stored; bfloat16 has 8 bits, float16 11.
-TOLERANCE = {"float32": 2e-3, "float16": 1e-2, "bfloat16": 3e-2}
+# rounding to float16 when it is stored; bfloat16 has 8 bits, float16 11. Processors multiply int8 in two ways.
+TOLERANCE = {"float32": 2e-3, "float16": 1e-2, "bfloat16": 3e-2, "int8": 1e-1}
 NORM_MIN = 1e-12  # of a feature that counts as other than zero
 
 CHECKED_ROWS = 4

@@ -21,7 +21,7 @@ from icebox.features.json_files import read_json
 from icebox.features.nn.output_names import holds_map
 from icebox.features.ragged import Ragged, Values
 
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Precision = Literal["auto", "float32", "bfloat16", "float16", "int8"]  # int8: extraction/quantization.py
 Stored = Literal["float16", "float32"]
 
 TRIAL_ITEMS = 32

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 from icebox.features import files, fingerprint
 from icebox.features.abc.backbone import TORCH, Backbone
 from icebox.features.errors import IceboxError, located
-from icebox.features.extraction.compilation import MIN_SAVINGS_PER_COST, batch_seconds, time_batch
+from icebox.features.extraction.compilation import MIN_SAVINGS_PER_COST, PROBE_ITEMS, batch_seconds, time_batch
 from icebox.features.extraction.precision import COSINE_MIN, least_cosine_of
 from icebox.features.json_files import read_json
 from icebox.features.ragged import Values
@@ -41,7 +41,12 @@ def refuse_missing(runtime: str) -> None:
 
 def is_installed(runtime: str) -> bool:
     """Whether all packages of a runtime are there."""
-    return all(find_spec(package) is not None for package in PACKAGES.get(runtime, ()))
+    return all(map(is_importable, PACKAGES.get(runtime, ())))
+
+
+def is_importable(package: str) -> bool:
+    """Whether a package is there."""
+    return find_spec(package) is not None
 
 
 def of_spec(spec: Mapping[str, Any]) -> str:
@@ -69,7 +74,9 @@ def fastest(
     candidates = [name for name in PACKAGES if name in backbone.runtimes and is_installed(name)]
     if not prepared or not candidates:
         return TORCH, ""
-    saved_s = batch_seconds(backbone, prepared) * items / len(prepared) * TIME_SAVED
+    probe = prepared[:PROBE_ITEMS]
+    backbone.encode(probe[:1])  # the first pass also finds how many may pass at once
+    saved_s = batch_seconds(backbone, probe) * items / len(probe) * TIME_SAVED
     candidates = [name for name in candidates if saved_s >= MIN_SAVINGS_PER_COST * TRIAL_COST_S[name]]
     if not candidates:
         return TORCH, ""

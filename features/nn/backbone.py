@@ -4,6 +4,7 @@ import math
 import sys
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,10 +13,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from icebox.features.abc.backbone import TORCH, WEIGHTS_FILE, Backbone, write_settings
+from icebox.features.abc.quantized_network import INT8, QuantizedNetwork
 from icebox.features.errors import IceboxError
 from icebox.features.nn.embeddings import Embedding
 from icebox.features.nn.layer_outputs import Inputs, LayerOutputs
-from icebox.features.nn.runtimes import onnxruntime, openvino
+from icebox.features.nn.runtimes import int8, onnxruntime, openvino
 from icebox.features.nn.runtimes.graph import Session
 from icebox.features.nn.transfer import plain_state
 from icebox.features.ragged import ScatteredRows, Values
@@ -25,7 +27,8 @@ from icebox.features.ragged import ScatteredRows, Values
 CACHE_BYTES = 24 << 20
 
 INDUCTOR = "inductor"
-OUTSIDE_TORCH = {"openvino": openvino, "onnxruntime": onnxruntime}
+OPENVINO = "openvino"
+OUTSIDE_TORCH = {OPENVINO: openvino, "onnxruntime": onnxruntime}
 
 
 class TorchBackbone(Backbone):
@@ -63,12 +66,14 @@ class TorchBackbone(Backbone):
         self._spec = {**spec, "outputs": list(outputs), "precision": precision}
         self._sub_batch_size: int | None = None
         self._runtime = TORCH
+        self._quantized = ""  # the digest of the network in int8
         self._sessions: dict[str, Session] = {}  # a conversion takes seconds
 
     @property
     def spec(self) -> dict[str, Any]:
         """All that determines a feature, as JSON; a runtime only where it is not torch itself."""
-        return self._spec if self._runtime == TORCH else {**self._spec, "runtime": self._runtime}
+        quantized = {"precision": INT8, "quantized": self._quantized} if self._quantized else {}
+        return self._spec | quantized | ({} if self._runtime == TORCH else {"runtime": self._runtime})
 
     @abstractmethod
     def inputs(self, prepared: Sequence[Any]) -> Inputs:
@@ -118,12 +123,15 @@ class TorchBackbone(Backbone):
         a runtime that this network, device or precision is not for.
         """
         super().use_runtime(runtime)
+        if self._quantized:
+            if runtime != OPENVINO:
+                raise IceboxError(f"runtime: {runtime} does not compute in int8; take openvino")
+            return
         if runtime == INDUCTOR and not self.compile(1):
             raise IceboxError("runtime: inductor is for networks of pictures; take torch or auto")
         self.layer_outputs.compile(None)
         if runtime in OUTSIDE_TORCH and runtime not in self._sessions:
-            if self._network_device().type != "cpu":
-                raise IceboxError(f"runtime: {runtime} runs on the processor, not on {self.device}; take torch or auto")
+            self._refuse_other_device(f"runtime: {runtime}")
             module, precision = OUTSIDE_TORCH[runtime], str(self._spec["precision"])
             module.refuse(precision)
             self._sessions[runtime] = Session(
@@ -131,6 +139,33 @@ class TorchBackbone(Backbone):
             )
         self.layer_outputs.session = self._sessions.get(runtime)
         self._runtime = runtime
+
+    def quantized(self, prepared: Sequence[Any]) -> QuantizedNetwork:
+        """The network in int8, calibrated on b prepared items: whole batches where there are enough."""
+        self._refuse_other_device("precision: int8")
+        rows = self.sub_batches(prepared)
+        batches = [self.inputs([prepared[row] for row in of_batch]).tensors() for of_batch in rows]
+        return int8.quantize(self.layer_outputs, batches, batch_size=self._fixed_batch_size())
+
+    def use_quantized(self, network: QuantizedNetwork | None) -> None:
+        """Run this network in int8 from now on; None: in its own precision again, by torch."""
+        self._quantized = ""
+        self.use_runtime(TORCH)
+        if network is None:
+            return
+        self._refuse_other_device("precision: int8")
+        self.layer_outputs.session = Session(
+            OPENVINO,
+            [partial(int8.build, network)],
+            self.layer_outputs,
+            precision=INT8,
+            batch_size=self._fixed_batch_size,
+        )
+        self._quantized, self._runtime = network.digest, OPENVINO
+
+    def _refuse_other_device(self, what: str) -> None:
+        if self._network_device().type != "cpu":
+            raise IceboxError(f"{what} runs on the processor, not on {self.device}; take torch or auto")
 
     def _fixed_batch_size(self) -> int | None:
         return self._sub_batch_size if self.modality == "image" else None

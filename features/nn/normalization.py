@@ -20,15 +20,20 @@ def normalize_images(
     That order is 2.5 times as fast on a processor for SqueezeNet, 2 times for GoogLeNet, 1.3 times for ResNet-18.
     """
     channels, height, width = images[0].shape
-    rows = [image.permute(1, 2, 0).reshape(height, channels * width) for image in images]
     scale, shift = scale_and_shift(tuple(mean), tuple(std), width, device)
-    if device == "cpu":  # one at a time: the float32 in between then never leaves the processor's cache
-        batch = torch.empty(len(rows), height, channels * width, dtype=dtype)
-        for target, pixels in zip(batch, rows, strict=True):
-            target.copy_(torch.addcmul(shift, pixels.float(), scale))
+    if device == "cpu":  # one at a time, in place: what lies in between never leaves the processor's cache
+        batch = torch.empty(len(images), height, channels * width, dtype=dtype)
+        between = torch.empty(height, channels * width)
+        for target, image in zip(batch, images, strict=True):
+            values = target if dtype == torch.float32 else between
+            values.view(height, width, channels).copy_(image.permute(1, 2, 0))
+            torch.addcmul(shift, values, scale, out=values)
+            if values is not target:
+                target.copy_(values)
     else:  # copied as uint8, a quarter of the bytes
+        rows = [image.permute(1, 2, 0).reshape(height, channels * width) for image in images]
         batch = torch.addcmul(shift, to_device_async(torch.stack(rows), device).float(), scale).to(dtype)
-    return batch.view(len(rows), height, width, channels).permute(0, 3, 1, 2)
+    return batch.view(len(images), height, width, channels).permute(0, 3, 1, 2)
 
 
 @lru_cache

@@ -10,6 +10,7 @@ from typing import Any
 from icebox.features import plugins
 from icebox.features.abc.backbone import SETTINGS_FILE, Backbone, TextTower, damage_explained
 from icebox.features.abc.dataset import Content, Dataset
+from icebox.features.abc.quantized_network import INT8
 from icebox.features.errors import IceboxError, NotApplicable, located
 from icebox.features.extraction import consistency, projection, runtime
 from icebox.features.extraction.precision import TRIAL_ITEMS, Precision, resolve_auto_precision, resolve_for_device
@@ -17,7 +18,7 @@ from icebox.features.extraction.projection import Basis, ProjectedBackbone
 from icebox.features.extraction.views import text_of
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.text.pairs import TEXTS
-from icebox.pipeline.catalog import runtimes
+from icebox.pipeline.catalog import quantized, runtimes
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.project import paths
@@ -46,7 +47,8 @@ def load_from(
 ) -> Backbone:
     """The frozen backbone in `folder`, on the device of that name, by default the run's (`features/nn/devices.py`).
 
-    `options` are further keywords of the family's `load`: `size`, `decode`.
+    For int8 in float32 as yet, which `use_quantized` of it changes. `options` are further keywords of the family's
+    `load`: `size`, `decode`.
     """
     module = plugins.load(FAMILIES, family)
     logger.debug("%s: family %s, on %s, in %s", folder, family, device(device_name), precision)
@@ -55,7 +57,7 @@ def load_from(
             folder,
             outputs=outputs or list(module.DEFAULT_OUTPUTS),
             device=device(device_name),
-            precision=precision,
+            precision="float32" if precision == INT8 else precision,
             **options,
         )
     return loaded
@@ -103,7 +105,8 @@ def load_for_store(
 
     sample = partial(sample_contents, rows, source, store.expanded_views[0])
     only_float32 = store.runtime == "onnxruntime" and store.precision == "auto"
-    precision: Precision = "float32" if only_float32 else store.precision
+    in_int8 = store.precision == INT8
+    precision: Precision = "float32" if only_float32 or in_int8 else store.precision
     backbone, reason = load_in_precision(family, precision, load_in, sample, paths.PRECISIONS)
     if reason:
         logger.info("%s: %s (%s)", store.backbone, backbone.spec["precision"], reason)
@@ -114,15 +117,18 @@ def load_for_store(
             f"backbone '{store.backbone}' takes {backbone.modality}s"
             + ("; perhaps with pairs: siamese" if (modality, backbone.modality) == ("pair", "text") else "")
         )
-    runtimes.choose(
-        config,
-        key,
-        backbone,
-        exact=lambda: load_in("float32"),
-        contents=sample,
-        items=len(rows) * len(store.expanded_views),
-        by_trial=not in_parts,
-    )
+    if in_int8:
+        quantized.choose(config, key, backbone, rows, source.read, by_calibration=not in_parts)
+    else:
+        runtimes.choose(
+            config,
+            key,
+            backbone,
+            exact=lambda: load_in("float32"),
+            contents=sample,
+            items=len(rows) * len(store.expanded_views),
+            by_trial=not in_parts,
+        )
     if store.pca is None:
         return backbone
     with located(f"stores.{key}", separator="."):
@@ -197,6 +203,7 @@ def draft_shift(config: Config, key: str, draft: Backbone, contents: Sequence[Co
         precision=draft.spec["precision"],
         **store.options | {"decode": "exact"},
     )
+    quantized.use(exact, key, draft.spec)
     exact.use_runtime(runtime.of_spec(draft.spec))
     if isinstance(draft, ProjectedBackbone):
         exact = ProjectedBackbone(exact, draft.basis)

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from icebox.features.abc.backbone import TORCH, Backbone
+from icebox.features.abc.quantized_network import INT8, QuantizedNetwork
 from icebox.features.extraction import runtime
 from icebox.features.extraction.projection import Basis, ProjectedBackbone
 from icebox.features.extraction.shard_work import Engine, Local
 from icebox.features.manifest.reading import Read
-from icebox.pipeline.catalog import backbones, datasets, runtimes
+from icebox.pipeline.catalog import backbones, datasets, quantized, runtimes
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.project import paths
 
@@ -33,6 +34,7 @@ class StoreOpener:
     runtime: str
     options: Mapping[str, Any]
     basis: Basis | None
+    quantized: QuantizedNetwork | None = None
 
     def open(self, folder: Path | None = None) -> tuple[Read, Backbone]:
         """How to read a source's content, and the backbone, from its folder or another with the same files."""
@@ -40,7 +42,9 @@ class StoreOpener:
         backbone = backbones.load_from(
             folder or self.folder, self.family, self.outputs, precision=self.precision, **self.options
         )
-        if self.runtime != TORCH:
+        if self.quantized is not None:
+            backbone.use_quantized(self.quantized)
+        elif self.runtime != TORCH:
             runtimes.use(backbone, self.runtime, "a worker")
         return read, backbone if self.basis is None else ProjectedBackbone(backbone, self.basis)
 
@@ -59,6 +63,7 @@ def opener(config: Config, key: str, backbone: Backbone) -> StoreOpener:
         runtime=runtime.of_spec(backbone.spec),
         options=store.options,
         basis=backbone.basis if isinstance(backbone, ProjectedBackbone) else None,
+        quantized=quantized.find(key, backbone.spec["quantized"]) if backbone.spec["precision"] == INT8 else None,
     )
 
 

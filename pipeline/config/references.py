@@ -1,6 +1,7 @@
 """Checks across sections of params.yaml: every name refers to an entry, and no option contradicts another."""
 
 from icebox.features import plugins
+from icebox.features.abc.quantized_network import INT8
 from icebox.features.errors import IceboxError, located
 from icebox.features.manifest.validation import DENSE_TASKS, Task
 from icebox.features.nn.output_names import holds_map, refuse_large_grids
@@ -219,6 +220,11 @@ def check_store(store: Store, family: str, where: str) -> None:
             raise IceboxError(f"{where}.{option}: backbone family '{family}' has no such option; leave it out")
     if store.pca is not None and not holds_map(store.outputs or []):
         raise IceboxError(f"{where}.pca: is of maps, and the outputs hold none; store LAYER:map, or leave it out")
+    if store.precision == INT8 and (store.runtime not in ("auto", "openvino") or store.compile == "on"):
+        key = f"compile: {store.compile}" if store.compile == "on" else f"runtime: {store.runtime}"
+        raise IceboxError(f"{where}.precision: int8 is computed by openvino, so leave {key} out")
+    if store.precision != INT8 and "int8_tolerance" in store.model_fields_set:
+        raise IceboxError(f"{where}.int8_tolerance: is for precision: int8, and precision is {store.precision}")
     if store.compile == "on" and store.runtime != "auto":
         raise IceboxError(f"{where}.compile: on is for runtime: auto, and runtime is {store.runtime}; leave one out")
     if store.views and store.pairs == "siamese":

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from icebox.features.abc.quantized_network import INT8
 from icebox.features.extraction import views
 from icebox.features.extraction.compilation import Compile
 from icebox.features.extraction.precision import Precision, Stored
@@ -118,7 +119,9 @@ class Store(Section):
     """One `dataset` through one `backbone`, and the features that are stored of each item.
 
     `outputs` are LAYER or LAYER:POOLING; without any, the family's own default. `precision` is what the network
-    computes in: auto is bfloat16 where the hardware does that, else float32. `stored` is the format on disk.
+    computes in: auto is bfloat16 where the hardware does that, else float32; int8, on a processor, is calibrated on a
+    sample of train, and refused where features move by more than the share `int8_tolerance` of their norm.
+    `stored` is the format on disk.
     `runtime` is what computes the network: torch, its compiler (inductor, pictures only) or another library; auto is
     what the store began with, and for a new one the fastest that is installed and agrees with torch. `compile` the
     network (images) where torch runs it: auto where that pays for what is left to extract.
@@ -135,6 +138,7 @@ class Store(Section):
     backbone: str
     outputs: Annotated[list[str], Field(min_length=1)] | None = None
     precision: Precision = "auto"
+    int8_tolerance: Annotated[float, Field(gt=0, le=1)] = 0.1
     stored: Stored = "float16"
     runtime: Runtime = "auto"
     compile: Compile = "auto"
@@ -151,6 +155,7 @@ class Store(Section):
         """The settings that determine its features, besides its dataset and backbone."""
         # stamps of settings once lacked them
         unset = {name for name in ("prompt", "pca", "runtime") if getattr(self, name) in (None, "auto")}
+        unset |= set() if self.precision == INT8 else {"int8_tolerance"}
         return self.model_dump(exclude={"dataset", "backbone", "input", *unset})
 
     @property

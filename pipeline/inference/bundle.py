@@ -45,11 +45,12 @@ class Bundle:
     """A fitted head (a classifier over class numbers, or a regressor and no classes) and where its features come from.
 
     The backbone is loaded with `outputs`, those of the store, and further `options`; its maps are projected on the
-    `basis`, where there is one. The head takes `head_outputs` of these (all where that is empty), side by side, in
-    `view`. `pairs`: whether its items are pairs of texts. `clean`: the steps of features/text/cleaning.py by which its
-    texts were cleaned. `source` and `parameters` are those of the dataset in params.yaml, by which further items are
-    read ("" and None in bundles that did not keep them yet). `members` of a joined store: bundles without a head, one
-    for each part of the features; `backbone`, `outputs` and `fingerprint` are then those of the whole.
+    `basis`, where there is one. In int8 it runs by the network of the digest `quantized`, in the store's folder. The
+    head takes `head_outputs` of these (all where that is empty), side by side, in `view`. `pairs`: whether its items
+    are pairs of texts. `clean`: the steps of features/text/cleaning.py by which its texts were cleaned. `source` and
+    `parameters` are those of the dataset in params.yaml, by which further items are read ("" and None in bundles that
+    did not keep them yet). `members` of a joined store: bundles without a head, one for each part of the features;
+    `backbone`, `outputs` and `fingerprint` are then those of the whole.
     """
 
     head: Any
@@ -64,6 +65,7 @@ class Bundle:
     stored: Stored
     options: dict[str, Any] = field(default_factory=dict)
     basis: Basis | None = None
+    quantized: str = ""
     head_outputs: list[str] = field(default_factory=list)
     view: str = IDENTITY
     pairs: bool = False
@@ -99,6 +101,7 @@ def for_store(
         precision=store.spec["precision"],
         stored=store.spec["stored"],
         options=entry.options,
+        quantized=store.spec.get("quantized", ""),
         basis=None if entry.pca is None else projection.read(store.folder / projection.FILE),
         head_outputs=list(selection.outputs),
         view=selection.views[0],

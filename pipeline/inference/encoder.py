@@ -14,11 +14,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from icebox.features import files
 from icebox.features.abc.backbone import Backbone
-from icebox.features.errors import IceboxError
+from icebox.features.abc.quantized_network import INT8, QuantizedNetwork
+from icebox.features.errors import IceboxError, located
+from icebox.features.extraction import quantization
 from icebox.features.extraction.extract import extract, fingerprint_of
 from icebox.features.extraction.precision import TRIAL_ITEMS, Precision, Stored
+from icebox.features.extraction.views import IDENTITY
 from icebox.features.store.feature_store import FeatureStore
-from icebox.pipeline.catalog import backbones
+from icebox.pipeline.catalog import backbones, quantized
 from icebox.pipeline.inference import cached_backbones
 from icebox.pipeline.inference.raw_items import RawItems, RawItemsEstimator
 
@@ -37,14 +40,17 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RawItemsEstimat
         outputs: LAYER or LAYER:POOLING, laid side by side; by default the family's own, and of a network of
             sentence-transformers its `embedding`, as `SentenceTransformer.encode` gives it.
         prompt: stands before each text: a name of the network's own prompts, or a text; "" is none.
-        precision: "auto", "float32", "bfloat16" or "float16", as in a project; `fit` settles what "auto" is.
+        precision: "auto", "float32", "bfloat16", "float16" or "int8", as in a project; `fit` settles what "auto" is,
+            and calibrates int8 on its items.
+        int8_tolerance: how far features in int8 may be from those in float32, as a share of their norm, on average.
         device: "cpu", "cuda", "cuda:1" or "mps"; by default the one that ICEBOX_DEVICE names, else the fastest here.
         batch_size: items that pass through the network at once.
         workers: threads that read and decode.
         cache: the folder for weights and features; by default the one that ICEBOX_CACHE names, else the user's.
 
-    Nothing is learned from the items. Features are kept in `cache` by content, so that no item passes twice, in
-    whatever process, fold or Pipeline it comes again. An item that can't be read raises IceboxError with its position.
+    Nothing is learned from the items, in int8 the ranges of a network's numbers excepted. Features are kept in `cache`
+    by content, so that no item passes twice, in whatever process, fold or Pipeline it comes again. An item that can't
+    be read raises IceboxError with its position.
     """
 
     def __init__(
@@ -59,6 +65,7 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RawItemsEstimat
         workers: int = 2,
         cache: Path | str | None = None,
         prompt: str | None = None,
+        int8_tolerance: float = 0.1,
     ) -> None:
         self.backbone = backbone
         self.weights = weights
@@ -69,6 +76,7 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RawItemsEstimat
         self.workers = workers
         self.cache = cache
         self.prompt = prompt
+        self.int8_tolerance = int8_tolerance
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Find the backbone and the number of its features, for which the items pass through it."""
@@ -83,12 +91,16 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RawItemsEstimat
         """Features (n, d) float32 of n items. Raises IceboxError where the backbone is not the one of `fit`."""
         check_is_fitted(self)
         backbone, items = self._load(X, self.precision_)
+        if self.precision_ == INT8:
+            backbone.use_quantized(self.quantized_)
         if fingerprint_of({**backbone.spec, "stored": STORED}) != self.fingerprint_:
             raise IceboxError(f"Encoder: the backbone '{self.backbone}' is not the one of fit any more; fit again")
         return self._encode(backbone, items)
 
     def _fit_encode(self, X: Any) -> np.ndarray:
         backbone, items = self._load(X, self.precision)
+        if self.precision == INT8:
+            self.quantized_ = self._quantize(backbone, items)
         features = self._encode(backbone, items)
         self.precision_: Precision = backbone.spec["precision"]
         self.fingerprint_ = fingerprint_of({**backbone.spec, "stored": STORED})
@@ -111,6 +123,15 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RawItemsEstimat
         if reason:
             logger.info("%s: %s (%s)", self.backbone, backbone.spec["precision"], reason)
         return backbone, RawItems(X, backbone.modality)
+
+    def _quantize(self, backbone: Backbone, items: RawItems) -> QuantizedNetwork:
+        """The backbone's network in int8, calibrated on these items, by which it runs from now on."""
+        with located("Encoder"):
+            quantized.refuse_missing()
+            network = quantization.calibrate(backbone, items.manifest(), items.read, IDENTITY, origin="")
+            logger.info("%s: %s", self.backbone, quantization.summary(network))
+            quantization.refuse_above(self.int8_tolerance, network)
+        return network
 
     def _encode(self, backbone: Backbone, items: RawItems) -> np.ndarray:
         """Features (n, d), of which only those are computed that the shard cache lacks."""

@@ -24,7 +24,7 @@ from icebox.features.json_files import read_json
 from icebox.features.manifest.validation import DENSE_TASKS
 from icebox.features.ragged import flat
 from icebox.features.text.pairs import PAIR, TEXTS, combine_pairs
-from icebox.pipeline.catalog import backbones
+from icebox.pipeline.catalog import backbones, quantized
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.evaluation import conformal, prediction_file, predictions
 from icebox.pipeline.evaluation.conformal import SetPredictor
@@ -121,10 +121,14 @@ def open_head(name: str, *, trust: bool = False, of_pictures: bool = False) -> O
     networks = []
     for part in parts_of(opened):
         backbone = backbones.load(part.backbone, part.family, part.outputs, precision=part.precision, **part.options)
+        if part.quantized:
+            with located(f"predict {name}"):
+                backbone.use_quantized(quantized.find(part.store, part.quantized))
         if part.basis is not None:
             backbone = ProjectedBackbone(backbone, part.basis)
         # torch's features stand for those of any runtime, which was chosen for agreeing with it
-        specs = runtime.in_every_runtime({**backbone.spec, "stored": part.stored})
+        spec = {**backbone.spec, "stored": part.stored}
+        specs = [spec] if part.quantized else runtime.in_every_runtime(spec)
         if part.fingerprint not in map(fingerprint_of, specs):
             raise IceboxError(
                 f"predict {name}: the backbone in {paths.backbone(part.backbone)} is not the one this head was fitted "

@@ -14,6 +14,7 @@ SCHEMA = Path("params.schema.json")  # of params.yaml, for editors; kept in git,
 STORES = Path("data/stores")
 PRECISIONS = Path(".icebox/plans")  # `precision: auto` as resolved; under its first name, since records must last
 PROJECTIONS = Path(".icebox/projections")  # principal components of stores, which outlive a store's folder
+QUANTIZED = Path(".icebox/quantized")  # int8 networks of stores, likewise
 NEAR_DUPLICATES = Path(".icebox/near_duplicates")  # that splits leave out, kept for further heads
 UNFREEZE = Path(".icebox/unfreeze")
 TRAININGS = Path(".icebox/trainings")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from icebox.features import files, label_sets
 from icebox.features.abc.account import Remark
 from icebox.features.abc.dataset import Dataset, DenseDataset
+from icebox.features.abc.quantized_network import INT8
 from icebox.features.errors import IceboxError
 from icebox.features.extraction import precision, projection, runtime
 from icebox.features.manifest import manifest
@@ -20,7 +21,7 @@ from icebox.features.manifest.validation import Task
 from icebox.features.splits import in_order
 from icebox.features.store import index
 from icebox.features.store.cache import adopt
-from icebox.pipeline.catalog import datasets
+from icebox.pipeline.catalog import datasets, quantized
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import Config, Split
 from icebox.pipeline.project import paths, progress, raw_data
@@ -121,6 +122,9 @@ def keep_shards(store: str, *, dataset: str) -> None:
         if error.hint is None:
             raise
         return  # unfinished or damaged
+    if stored.spec.get("precision") == INT8:
+        quantized.keep(store, stored.spec["quantized"])
+        return
     if precision.recorded_precision(stored.spec, paths.PRECISIONS) is None:
         precision.record_precision(stored.spec, stored.spec["precision"], paths.PRECISIONS)
     if runtime.recorded(stored.spec, dataset, paths.PRECISIONS) is None:

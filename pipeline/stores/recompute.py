@@ -10,7 +10,7 @@ from icebox.features.extraction.views import view_items
 from icebox.features.manifest import manifest
 from icebox.features.store.cache import RowLocation
 from icebox.features.store.feature_store import FeatureStore
-from icebox.pipeline.catalog import backbones, datasets, runtimes
+from icebox.pipeline.catalog import backbones, datasets, quantized, runtimes
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.project import paths
 
@@ -27,6 +27,7 @@ def check(config: Config, name: str) -> int:
         precision=store.spec.get("precision", "float32"),
         **entry.options,
     )
+    quantized.use(backbone, name, store.spec)
     runtimes.use(backbone, runtime.of_spec(store.spec), f"stores.{name}")
     if entry.pca is not None:
         backbone = ProjectedBackbone(backbone, projection.read(store.folder / projection.FILE))

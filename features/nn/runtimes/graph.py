@@ -18,7 +18,8 @@ from icebox.features.json_files import one_line
 from icebox.features.nn.layer_outputs import LayerOutputs, inputs_of
 
 # between what a runtime gives and the same in torch's float32, as a share of the largest value
-TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
+# (of int8 so much that only another network's would be refused: how far it may be is measured, see quantization.py)
+TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2, "int8": 1.0}
 
 Run = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]  # a graph's inputs → its outputs
 
@@ -100,11 +101,7 @@ class Session:
         return {name: torch.from_numpy(array[:count]) for name, array in named}
 
     def _build(self, tensors: Mapping[str, Tensor], *, dynamic: bool) -> Run:
-        with torch.inference_mode(False), torch.no_grad(), without_remarks():
-            example = tuple(tensor.clone() for tensor in tensors.values())
-            names = tuple(tensors)
-            module = OnePass(self.layer_outputs, names).eval()
-            graph = Graph(module, names, example, self.precision, dynamic=dynamic)
+        with graph_of(self.layer_outputs, tensors, self.precision, dynamic=dynamic) as graph:
             reasons = []
             for build in self.builds:
                 try:
@@ -112,6 +109,17 @@ class Session:
                 except ConversionError as reason:
                     reasons.append(str(reason))
         raise IceboxError(f"runtime: {self.name} can't take this network ({reasons[0]}); choose another, or auto")
+
+
+@contextmanager
+def graph_of(
+    layer_outputs: LayerOutputs, tensors: Mapping[str, Tensor], precision: str, *, dynamic: bool
+) -> Iterator[Graph]:
+    """The graph of a network, with these inputs as an example, while it is being converted."""
+    with torch.inference_mode(False), torch.no_grad(), without_remarks():
+        example = tuple(tensor.clone() for tensor in tensors.values())
+        names = tuple(tensors)
+        yield Graph(OnePass(layer_outputs, names).eval(), names, example, precision, dynamic=dynamic)
 
 
 def fill(tensor: Tensor, batch_size: int) -> Tensor:

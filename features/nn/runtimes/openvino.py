@@ -1,8 +1,8 @@
 """OpenVINO: networks on Intel's and AMD's processors, without a compiler."""
 
 import sys
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -21,23 +21,28 @@ def library() -> Any:
     return openvino
 
 
-def from_trace(graph: Graph) -> Run:
-    """The graph as recorded from one pass."""
+def from_trace(graph: Graph) -> Any:
+    """OpenVINO's model of the graph as recorded from one pass."""
     traced = torch.jit.trace(graph.module, graph.example, check_trace=False, strict=False)
     axes = [[-1, -1, *tensor.shape[2:]] if graph.dynamic else list(tensor.shape) for tensor in graph.example]
-    return compiled(library().convert_model(traced, example_input=graph.example, input=axes), graph)
+    return library().convert_model(traced, example_input=graph.example, input=axes)
 
 
-def from_export(graph: Graph) -> Run:
-    """The graph by torch.export, which takes what a recording can't (attention of ViT)."""
-    return compiled(library().convert_model(export(graph)), graph)
+def from_export(graph: Graph) -> Any:
+    """OpenVINO's model by torch.export, which takes what a recording can't (attention of ViT)."""
+    return library().convert_model(export(graph))
 
 
-def compiled(model: Any, graph: Graph) -> Run:
+def build(convert: Callable[[Graph], Any], graph: Graph) -> Run:
+    """The graph by one of the conversions."""
+    return compiled(convert(graph), graph.precision)
+
+
+def compiled(model: Any, precision: str) -> Run:
     """The converted model as this processor runs it, with as many threads as torch would take."""
     openvino = library()
     core = openvino.Core()
-    hint = {"float32": "f32", "bfloat16": "bf16"}[graph.precision]
+    hint = {"float32": "f32", "bfloat16": "bf16"}[precision]
     options = {
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "INFERENCE_PRECISION_HINT": hint,
@@ -57,4 +62,5 @@ def refuse(precision: str) -> None:
         raise IceboxError("runtime: openvino: this processor has no units for bfloat16; take precision: float32")
 
 
-BUILDS = (from_trace, from_export)
+CONVERSIONS = (from_trace, from_export)
+BUILDS = tuple(partial(build, convert) for convert in CONVERSIONS)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from icebox.features.extraction.compilation import compile_if_faster
+from icebox.features.extraction.compilation import compile_if_faster, may_pay
 from icebox.features.nn.layer_outputs import Inputs, LayerOutputs
 from tests.tiny import Doubling
 
@@ -40,10 +40,9 @@ def test_it_compiles_where_the_saving_is_worth_the_cost():
     assert backbone.compiled
 
 
-def test_it_does_not_compile_for_a_few_items():
-    backbone = Slow()
-    assert not compile_if_faster(backbone, BATCH, items_left=100, wanted="auto", was_compiled=False)
-    assert not backbone.compiled
+def test_compiling_can_not_pay_for_a_few_items():
+    assert not may_pay(Slow(), BATCH, items_left=100)
+    assert may_pay(Slow(), BATCH, items_left=10**6)
 
 
 def test_a_store_that_began_compiled_goes_on_so_and_off_is_off():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from icebox.features.nn.normalization import normalize_images
+from icebox.features.nn.normalization import normalize_images, scale_and_shift
 from icebox.features.weights import torchvision_models
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -39,3 +39,16 @@ def test_pictures_laid_out_otherwise_give_the_same():
         for batch in (pictures(2), rolled)
     )
     assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("size", [(6, 9), (224, 224), (33, 1), (1, 17)])
+def test_bits_are_those_of_one_multiplication_and_addition_in_float32(size, dtype):
+    random = np.random.default_rng(0)
+    whole = [torch.from_numpy(random.integers(0, 256, (size[0] + 2, size[1] + 5, 3), np.uint8)) for _ in range(3)]
+    images = [each[1:-1, 2:-3].permute(2, 0, 1) for each in whole]  # crops, which are not contiguous
+    found = normalize_images(images, mean=MEAN, std=STD, dtype=dtype, device="cpu")
+    scale, shift = scale_and_shift(tuple(MEAN), tuple(STD), size[1], "cpu")
+    for image, values in zip(images, found, strict=True):
+        row = torch.addcmul(shift, image.permute(1, 2, 0).reshape(size[0], -1).float(), scale)
+        assert torch.equal(values.permute(1, 2, 0).reshape(size[0], -1), row.to(dtype))

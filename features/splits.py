@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 SPLITS = ("train", "val", "test")
 PUBLISHED_NAMES = {
@@ -31,6 +32,7 @@ def is_split(name: str) -> bool:
     return name in SPLITS or FURTHER_TEST.fullmatch(name) is not None
 
 
+@lru_cache(maxsize=1 << 10)
 def canonical_split_name(name: str) -> str:
     """Our name for a split that a published dataset names: `Validation` → `val`, `Train_Set` → `train`,
     `Test-Night` → `test-night`; any other name stays as it is."""

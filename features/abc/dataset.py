@@ -33,7 +33,8 @@ class Item:
     `item_id` is unique and stable; `source` is a reference by which `Dataset.read` finds the content again, never the
     content: a path relative to the dataset's folder, an index, a row's first byte; `split` is the official one where
     there is one (train, val, test, or a further test set `test-NAME`); `group` names items that must share a split (a
-    patient); `slices` are further columns to look at results by (genre).
+    patient); `slices` are further columns to look at results by (genre). `content` is what `read` would give, where
+    listing has it in hand anyhow, so that it is not read twice.
     """
 
     item_id: str
@@ -42,6 +43,7 @@ class Item:
     split: str = ""
     group: str = ""
     slices: Mapping[str, str] = field(default_factory=dict)
+    content: "Content | None" = field(default=None, repr=False, compare=False)
 
 
 class Dataset(ABC):
@@ -67,6 +69,13 @@ class Dataset(ABC):
     @abstractmethod
     def read(self, source: str) -> Content:
         """The content behind `Item.source`: an image's bytes, a uint8 array (height, width[, 3]), a text or a pair."""
+
+    def content_file(self, source: str) -> Path | None:
+        """The file that alone determines the content behind `Item.source`, beside the settings; None if none does.
+
+        While it stays as it is, its content is not read again for a manifest.
+        """
+        return None
 
     def item_folder(self) -> Path | None:
         """The folder whose files `Item.source` names, where it is none of the arguments.

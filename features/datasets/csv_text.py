@@ -76,19 +76,18 @@ class Source(Dataset):
         Rows that were dropped are noted in the account.
         """
         self.account.clear()
-        return self.rows.items(self.texts, reference, self.account)
+        return self.rows.items(self.texts, lambda cells, place: (place, self._content(cells)), self.account)
 
     def read(self, source: str) -> Content:
         """The cleaned text, or the pair, of the row that an item's source refers to."""
-        texts = [clean(text, self.clean) for text in self.rows.cells(self.texts, source)]
-        return Pair(*texts) if self.modality == "pair" else "\n".join(texts)
+        return self._content(self.rows.cells(self.texts, source))
 
     def elsewhere(self, path: Path, *, labelled: bool) -> "Source | None":
         """The rows of another table with the same columns."""
         rows = self.rows.elsewhere(path, labelled=labelled)
         return self._changed(rows=rows, labelled=labelled) if rows else None
 
-
-def reference(_cells: list[str], place: str) -> str:
-    """The source of an item: its row's place."""
-    return place
+    def _content(self, cells: list[str]) -> Content:
+        """The cleaned text, or the pair, of a row."""
+        texts = [clean(text, self.clean) for text in cells]
+        return Pair(*texts) if self.modality == "pair" else "\n".join(texts)

@@ -130,7 +130,10 @@ class Source(Dataset):
         long_enough = [name for name, text in texts.items() if len(text.split()) >= self.min_words]
         sampled = sorted(long_enough, key=lambda name: random_key(f"{group}:{name}"))[: self.max_per_file]
         places = {name: f"{group}:{name}" for name in sampled}
-        return [(texts[n], Item(item_id=p, source=p, label=library, group=group)) for n, p in places.items()]
+        return [
+            (texts[name], Item(item_id=place, source=place, label=library, group=group, content=texts[name]))
+            for name, place in places.items()
+        ]
 
 
 def package_folder(library: str) -> Path:

@@ -84,6 +84,10 @@ class Source(Dataset):
         picture = scaled(files.read_contained(self.path, source), self.bits, source)
         return with_contrast(picture, self.contrast)
 
+    def content_file(self, source: str) -> Path:
+        """The picture's file."""
+        return self.path / source
+
     def elsewhere(self, path: Path, *, labelled: bool) -> "Source | None":
         """The images of another folder, in folders of classes (one is enough) where they are labelled."""
         if not path.is_dir():

@@ -188,7 +188,7 @@ class Source(DenseDataset):
             return None
         return self._changed(folder=path, labelled=labelled, group=None)
 
-    def _table_source(self, cells: list[str], _place: str) -> str:
+    def _table_source(self, cells: list[str], _place: str) -> tuple[str, None]:
         """The picture's path; its mask's is noted."""
         if self.labelled and not all(cell.strip() for cell in cells):
             key, column = self.contents[bool(cells[0].strip())]
@@ -196,7 +196,7 @@ class Source(DenseDataset):
         image, *mask = [self._listed.find(cell.strip(), self.account) for cell in cells]
         if mask and self._pairs.setdefault(image, mask[0]) != mask[0]:
             raise IceboxError(f"{image} has two masks, {self._pairs[image]} and {mask[0]}; leave one of the rows out")
-        return image
+        return image, None
 
     def _note_lone_masks(self, pictures: Sequence[Picture]) -> None:
         """Note the masks of no picture, where every picture of the folder is taken."""

@@ -100,12 +100,12 @@ class Source(Dataset):
             source = picture
         return with_contrast(scaled(self._images.read(source), self.bits, source), self.contrast)
 
-    def _source(self, cells: list[str], _place: str) -> str:
+    def _source(self, cells: list[str], _place: str) -> tuple[str, None]:
         """The source of an item: the path of its image, or a reference to the cell that holds it."""
         cell = cells[0].strip()
         if not cell and self.labelled:
             raise IceboxError(f"column {self.image!r} is empty; add the picture's path, or leave such rows out")
-        return cell if reference(cell) else self._images.find(cell, self.account)
+        return cell if reference(cell) else self._images.find(cell, self.account), None
 
     @cached_property
     def _images(self) -> ListedImages:
@@ -114,6 +114,11 @@ class Source(Dataset):
     @cached_property
     def _tables(self) -> set[Path]:
         return {path for paths in self.rows.files(Account()).values() for path in paths}
+
+    def content_file(self, source: str) -> Path | None:
+        """The picture's file, or the table that holds it."""
+        cell = reference(source)
+        return self.folder / source if cell is None else None
 
     def item_folder(self) -> Path | None:
         """The table's folder, where `folder` names no other: it may hold much else."""

@@ -116,6 +116,10 @@ class Source(Dataset):
         picture = scaled(self._bytes(archive, (int(offset), int(size))), self.bits, source)
         return with_contrast(picture, self.contrast)
 
+    def content_file(self, source: str) -> Path:
+        """The picture's archive; the source says where in it."""
+        return self.path / source.rsplit(":", 2)[0]
+
     def elsewhere(self, path: Path, *, labelled: bool) -> "Source | None":
         """The samples of one archive, or of those in another folder."""
         if not (path.suffix == ".tar" and path.is_file()) and not (path.is_dir() and any(path.rglob("*.tar"))):

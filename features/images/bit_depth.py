@@ -25,11 +25,13 @@ class BitDepths:
         self.bits: dict[str, int] = {}  # by item id
 
     def look_at(self, content: Content, item_id: str, item_key: str) -> None:
-        """Take one item into account, if it is a 16-bit picture; of many, a sample by their hashes."""
-        if len(self.bits) >= SAMPLE and not item_key.startswith("0"):
-            return
-        if (bits := bits_needed(content)) is not None:
+        """Take one item into account, if it is a 16-bit picture."""
+        if self.samples(item_key) and (bits := bits_needed(content)) is not None:
             self.bits[item_id] = bits
+
+    def samples(self, item_key: str) -> bool:
+        """Whether the next 16-bit picture is to be looked at; of many, a sample by their hashes."""
+        return len(self.bits) < SAMPLE or item_key.startswith("0")
 
     def note(self, account: Account) -> None:
         """Note where all that were looked at stay in a small part of the range."""

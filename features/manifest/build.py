@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from icebox.features.abc.dataset import Content, Dataset
 from icebox.features.errors import IceboxError
 from icebox.features.manifest import drawing, tables
 from icebox.features.manifest.doubtful_texts import note_doubtful_text
+from icebox.features.manifest.known_contents import UNKNOWN, FileStates, KnownContents
 from icebox.features.manifest.listing import list_items
 from icebox.features.manifest.manifest import Manifest, ManifestRow
 from icebox.features.manifest.spellings import merge_spellings
@@ -19,9 +20,7 @@ from icebox.features.manifest.targets import TargetReview
 from icebox.features.manifest.validation import Task, require_task, require_two_labels, validate_content
 from icebox.features.names import in_line
 
-if TYPE_CHECKING:
-    from icebox.features.images.bit_depth import BitDepths
-
+NOT_SIXTEEN, SIXTEEN = -1, -2  # in the place of the bits that a picture of 16 needs: it is none, or not looked at
 Progress = Callable[[Sequence[ManifestRow]], Iterable[ManifestRow]]
 
 
@@ -36,20 +35,24 @@ def build(
     targets: TargetReview | None = None,
     skip_unreadable: bool = False,
     progress: Progress = iter,
+    known: KnownContents | None = None,
 ) -> Manifest:
     """A new manifest: reads every item once, takes its content's sha256 and assigns a split.
 
     Official splits are kept: val is drawn only where none is official, test likewise, as fractions of the items in
     an official train and of those without a split. Groups stay together, and so do equal contents without a group.
     `targets` reviews those of a dense dataset, whose digests become the labels; with `skip_unreadable` items with a
-    target that can't be used are left out. `progress` may watch the items pass. Doubts are added to the dataset's
+    target that can't be used are left out. `progress` may watch those pass that are read; files that are
+    `known` from an earlier time are not. Doubts are added to the dataset's
     account. Raises IceboxError for items that no later step could use.
     """
     require_task(task, label_sets=dataset.label_sets)
-    listed = merge_spellings(list_items(dataset.items(), task), task, dataset.account)
+    listed = merge_spellings(list_items(dataset.items(), task, dataset.account), task, dataset.account)
     if targets is None:
         require_two_labels(listed, task)
-    items = with_keys(listed, dataset, targets, skip_unreadable=skip_unreadable, progress=progress)
+    items = listed
+    if targets or not len(listed) or not listed.has_whole_keys:
+        items = with_keys(listed, dataset, targets, skip_unreadable=skip_unreadable, progress=progress, known=known)
     if targets:
         targets.require_content()
     official = items.distinct("split")
@@ -63,14 +66,30 @@ def build(
 
 
 def with_keys(
-    listed: Manifest, dataset: Dataset, targets: TargetReview | None, *, skip_unreadable: bool, progress: Progress
+    listed: Manifest,
+    dataset: Dataset,
+    targets: TargetReview | None,
+    *,
+    skip_unreadable: bool,
+    progress: Progress,
+    known: KnownContents | None,
 ) -> Manifest:
-    """The items with their contents' keys, of a dense dataset with their targets' digests as labels."""
-    keys, kept = bytearray(), np.ones(len(listed), bool)
+    """The items with their contents' keys, of a dense dataset with their targets' digests as labels.
+
+    Contents are read whose key is not at hand: by listing them, or by the record of `known` files, which is renewed.
+    """
+    sources = listed.sources.to_pylist() if known and not targets else []
+    states = FileStates.of(sources, dataset.content_file)
+    if known and states.certain.any():
+        keys, bits = known.keys(sources, states)
+    else:
+        keys, bits = listed.key_bytes(), np.full(len(listed), UNKNOWN, np.int16)
+        bits[keys.any(1)] = NOT_SIXTEEN
+    kept = np.ones(len(listed), bool)
+    unread = np.arange(len(listed)) if targets else np.flatnonzero(bits == UNKNOWN)
     labels: list[Any] = []
     digests: list[str] = []
-    depths = None
-    for position, listed_item in enumerate(progress(listed)):
+    for position, listed_item in zip(unread.tolist(), progress(listed.take(unread)), strict=True):
         content = dataset.read(listed_item.source)
         validate_content(content, listed_item.item_id)
         item = labelled(listed_item, content, targets, dataset.account, skip=skip_unreadable)
@@ -78,22 +97,49 @@ def with_keys(
             kept[position] = False
             continue
         note_doubtful_text(content, item.item_id, dataset.account)
-        key = fingerprint.of_content(content)
-        keys += bytes.fromhex(key)
+        keys[position] = np.frombuffer(bytes.fromhex(fingerprint.of_content(content)), np.uint8)
+        bits[position] = SIXTEEN if isinstance(content, bytes) and is_sixteen_bit(content) else NOT_SIXTEEN
         if targets:
             digests.append(item.label)
             if len(digests) == tables.BLOCK_ROWS:
                 labels.append(tables.column_of("label", digests))
                 digests.clear()
-        if isinstance(content, bytes):
-            depths = depths or bit_depths()
-            depths.look_at(content, item.item_id, key)
-    if depths:
-        depths.note(dataset.account)
-    items = listed if kept.all() else listed.take(np.flatnonzero(kept))
-    if targets:
-        items = items.replaced(label=tables.joined([*labels, tables.column_of("label", digests)]))
-    return items.replaced(item_key=tables.digests(bytes(keys)))
+    note_bit_depths(listed, dataset, keys, bits, np.flatnonzero(kept & (bits != NOT_SIXTEEN)))
+    if known and states.certain.any():
+        known.write(sources, states, keys, bits)
+    items = listed.replaced(item_key=tables.digests(keys.tobytes()))
+    items = items if kept.all() else items.take(np.flatnonzero(kept))
+    return items.replaced(label=tables.joined([*labels, tables.column_of("label", digests)])) if targets else items
+
+
+def note_bit_depths(
+    listed: Manifest, dataset: Dataset, keys: np.ndarray, bits: np.ndarray, positions: np.ndarray
+) -> None:
+    """Note where the 16-bit pictures at these positions stay in a small part of the range.
+
+    Those that are looked at are read again; `bits` (n,) keeps what was found.
+    """
+    if not len(positions):
+        return
+    from icebox.features.images.bit_depth import BitDepths, bits_needed  # a dataset of texts needs no decoder
+
+    depths = BitDepths()
+    for position in positions.tolist():
+        if depths.samples(keys[position].tobytes().hex()):
+            item = listed[position]
+            if bits[position] == SIXTEEN:
+                needed = bits_needed(dataset.read(item.source))
+                bits[position] = NOT_SIXTEEN if needed is None else needed
+            if bits[position] >= 0:
+                depths.bits[item.item_id] = int(bits[position])
+    depths.note(dataset.account)
+
+
+def is_sixteen_bit(content: bytes) -> bool:
+    """Whether a content is a picture of 16 bits."""
+    from icebox.features.images.bit_depth import open_sixteen_bit
+
+    return open_sixteen_bit(content) is not None
 
 
 def labelled(
@@ -119,10 +165,3 @@ def note_drawn_test(account: Account, official: Collection[str], drawn: int) -> 
     if drawn and "train" in official and not {"", "test"} & set(official):
         own = ", ".join(splits.in_order(official))
         account.note("test_from_train", f"test items cut out of train (the dataset has {own} only)", count=drawn)
-
-
-def bit_depths() -> "BitDepths":
-    """A new account of 16-bit pictures. Imported here: a dataset of texts has no use for a decoder."""
-    from icebox.features.images.bit_depth import BitDepths
-
-    return BitDepths()

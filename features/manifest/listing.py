@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from icebox.features import splits
+from icebox.features import fingerprint, splits
+from icebox.features.abc.account import Account
 from icebox.features.abc.dataset import Item
 from icebox.features.errors import IceboxError
 from icebox.features.manifest import tables
+from icebox.features.manifest.doubtful_texts import note_doubtful_text
 from icebox.features.manifest.manifest import Manifest
 from icebox.features.manifest.validation import (
     DENSE_TASKS,
@@ -18,6 +20,7 @@ from icebox.features.manifest.validation import (
     require_set,
     require_target,
     require_two_labels,
+    validate_content,
     validate_item,
 )
 from icebox.features.names import canonical_name, in_line
@@ -25,12 +28,13 @@ from icebox.features.names import canonical_name, in_line
 BLOCK_ITEMS = 1 << 14  # that are Python's objects at a time
 
 
-def list_items(items: Iterable[Item], task: Task = "classification") -> Manifest:
-    """The items as rows whose splits are the official ones, "" for none, and whose keys are "".
+def list_items(items: Iterable[Item], task: Task = "classification", account: Account | None = None) -> Manifest:
+    """The items as rows whose splits are the official ones, "" for none, and whose keys are "" for an unread content.
 
-    Raises IceboxError for no items, repeated ids, missing or unusable labels, unknown splits and broken Unicode.
+    Doubts about texts that were read go to `account`. Raises IceboxError for no items, repeated ids, missing or
+    unusable labels, unknown splits and broken Unicode.
     """
-    listing = Listing(task)
+    listing = Listing(task, account or Account())
     listed = Manifest(tables.of_blocks(listing.blocks(items)))
     listing.conclude(listed)
     return listed
@@ -39,8 +43,8 @@ def list_items(items: Iterable[Item], task: Task = "classification") -> Manifest
 class Listing:
     """Validates items as they pass, block by block; the first that can't be taken is named in the end."""
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    def __init__(self, task: Task, account: Account) -> None:
+        self.task, self.account = task, account
         self.count = self.unlabelled = 0
         self.without_label: list[str] = []  # the first ids
         self.error: IceboxError | None = None
@@ -56,8 +60,9 @@ class Listing:
                 self.without_label = (self.without_label + missing)[: len(missing[:3]) + 3]
             if not is_certainly_valid(block, self.task):
                 block = list(filter(self.is_valid, block))
+            keys = [self.key(item) for item in block]
             if block:
-                yield columns_of(block)
+                yield {**columns_of(block), "item_key": keys}
 
     def is_valid(self, item: Item) -> bool:
         """Whether an item can be kept; the first error is remembered."""
@@ -68,6 +73,18 @@ class Listing:
                 self.error = error.at(f"item '{in_line(item.item_id)}'")
             return False
         return True
+
+    def key(self, item: Item) -> str:
+        """The key of an item's content, "" where it is yet to be read."""
+        if item.content is None:
+            return ""
+        try:
+            validate_content(item.content, item.item_id)
+        except IceboxError as error:
+            self.error = self.error or error
+            return ""
+        note_doubtful_text(item.content, item.item_id, self.account)
+        return fingerprint.of_content(item.content)
 
     def conclude(self, listed: Manifest) -> None:
         """Raise IceboxError for what is wrong with the items."""

@@ -114,6 +114,19 @@ class Manifest(Sequence[ManifestRow]):
         return self.column("item_key")
 
     @property
+    def has_whole_keys(self) -> bool:
+        """Whether all keys are sha256s."""
+        import pyarrow as pa
+
+        return bool(pa.types.is_fixed_size_binary(self.table.schema.field("item_key").type))
+
+    def key_bytes(self) -> np.ndarray:
+        """The contents' sha256 (n, 32) uint8, of a row without one zeros."""
+        keys = self.item_keys.to_pylist()
+        content = keys if self.has_whole_keys else [bytes.fromhex(key) or bytes(tables.KEY_BYTES) for key in keys]
+        return np.frombuffer(bytearray(b"".join(content)), np.uint8).reshape(-1, tables.KEY_BYTES)
+
+    @property
     def sources(self) -> Any:
         """The references to the contents (n,), an Arrow array of texts."""
         return self.column("source")

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from icebox.features import label_sets, splits
 from icebox.features.abc.dataset import Content, Item, Pair
-from icebox.features.errors import IceboxError, located
+from icebox.features.errors import IceboxError
 from icebox.features.manifest.manifest import Manifest
 from icebox.features.names import in_line
 
@@ -105,10 +105,12 @@ def validate_texts(item: Item) -> None:
 def validate_content(content: Content, item_id: str) -> None:
     """Raise IceboxError, which names the item, for a text that UTF-8 can't hold."""
     texts = (content.first, content.second) if isinstance(content, Pair) else (content,)
-    for text in texts:
-        if isinstance(text, str):
-            with located(f"item '{in_line(item_id)}'"):
+    try:
+        for text in texts:
+            if isinstance(text, str):
                 require_unicode(text)
+    except IceboxError as error:
+        raise error.at(f"item '{in_line(item_id)}'") from error
 
 
 def require_unicode(text: str) -> None:

@@ -81,6 +81,11 @@ def raw_record(dataset: str) -> Path:
     return Path(".icebox/raw") / f"{dataset}.json"
 
 
+def known_contents(dataset: str) -> Path:
+    """A record of the keys of a dataset's files on this machine, which spares reading what is not new."""
+    return Path(".icebox/contents") / f"{dataset}.parquet"
+
+
 def backbone(name: str) -> Path:
     """A folder with a backbone's weights and settings."""
     return Path("data/backbones") / name

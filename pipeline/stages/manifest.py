@@ -5,14 +5,16 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 
-from icebox.features import files, label_sets
+from icebox.features import files, fingerprint, label_sets
 from icebox.features.abc.account import Remark
 from icebox.features.abc.dataset import Dataset, DenseDataset
 from icebox.features.abc.quantized_network import INT8
 from icebox.features.errors import IceboxError
 from icebox.features.extraction import precision, projection, runtime
+from icebox.features.json_files import read_json
 from icebox.features.manifest import manifest
 from icebox.features.manifest.build import build
+from icebox.features.manifest.known_contents import KnownContents
 from icebox.features.manifest.leakage import Finding, resolve_leakage
 from icebox.features.manifest.manifest import Manifest
 from icebox.features.manifest.split_sizes import split_remarks
@@ -45,6 +47,7 @@ def run(config: Config, key: str) -> None:
             task=entry.task,
             targets=targets,
             skip_unreadable=entry.on_error == "skip",
+            known=known_contents(key),
             progress=lambda items: progress.bar(items, desc=f"manifest {key}", unit="item"),
         )
         rows, findings = resolve_leakage(rows, leakage=split.leakage, conflicts=split.conflicts, task=entry.task)
@@ -70,6 +73,16 @@ def run(config: Config, key: str) -> None:
     for name, store in config.stores.items():
         if store.dataset == key and files.exists(paths.store(name)):
             keep_shards(name, dataset=key)
+
+
+def known_contents(key: str) -> KnownContents | None:
+    """The record of contents that the stage read before, by the same code and settings; None without their stamps."""
+    code, settings = paths.code_stamp("datasets", key), paths.settings_stamp("datasets", key)
+    if not code.is_file() or not settings.is_file():
+        return None
+    determining = {name: value for name, value in read_json(settings, {}).items() if name != "split"}
+    identity = fingerprint.of_settings([code.read_text(encoding="utf-8"), determining])
+    return KnownContents(paths.known_contents(key), identity)
 
 
 def class_names(rows: Manifest, source: Dataset, task: Task) -> Sequence[str]:

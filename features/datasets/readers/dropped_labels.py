@@ -23,6 +23,8 @@ class DroppedLabels:
 
         Raises IceboxError for a label with leading zeros where the entry is the bare number that they would make.
         """
+        if not self._entries:
+            return False
         if label not in self._met:
             number = int(label) if LEADING_ZEROS.fullmatch(label) else None
             if number in self._numbers:

@@ -15,14 +15,12 @@ DELIMITERS = (";", "\t", "|", ",")
 class TableRow:
     """The requested cells of a row, as text; `where` is the file and the line (in Parquet the row, from 0).
 
-    `span` is the row's first byte and number of bytes, where it can be read by itself. `reference` is by what
-    `table_cells.read_cells` finds it again; `Table` fills it in.
+    `span` is the row's first byte and number of bytes, where it can be read by itself.
     """
 
     where: str
     cells: list[str]
     span: tuple[int, int] | None = None
-    reference: str = ""
 
 
 def position(path: Path, key: str, column: Column, columns: Sequence[str], *, named: bool = True) -> int:

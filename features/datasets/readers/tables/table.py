@@ -3,7 +3,7 @@
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -57,16 +57,14 @@ class Table:
         """
         require_file(self.path, f"the columns {', '.join(str(column) for _, column in requested)}")
         allowed = CHARACTERS_FREE + EXPANSION * self.path.stat().st_size
-        name = path_name(self.path)
-        for number, row in enumerate(self._rows(requested, account or Account(), allowed)):
+        for row in self._rows(requested, account or Account(), allowed):
             allowed -= ROW_CHARACTERS + sum(map(len, row.cells))
             if allowed < 0:
                 raise IceboxError(
                     f"datasets: {row.where}: the rows up to here are more than {EXPANSION} times as large as the file; "
                     "write it anew if it is what it should be"
                 )
-            place = f"row:{number}" if row.span is None else f"bytes:{row.span[0]}:{row.span[1]}"
-            yield replace(row, reference=f"{place}:{name}")
+            yield row
 
     def cells(self, requested: Sequence[tuple[str, Column]], place: tuple[int, ...]) -> list[str]:
         """The cells of the `requested` columns in one row: by its first byte and number of bytes, or by its number.
@@ -133,6 +131,14 @@ def loaded_columns(table: Table, requested: tuple[tuple[str, Column], ...], modi
     return [pa.concat_arrays(chunks) if chunks else pa.array([], pa.large_binary()) for chunks in blocks]
 
 
+def reference_to(row: TableRow, number: int, name: str) -> str:
+    """The reference by which `referred` and `Table.cells` find a row of the file called `name` again.
+
+    `number` is the row's among those that `Table.rows` gives, from 0.
+    """
+    return f"row:{number}:{name}" if row.span is None else f"bytes:{row.span[0]}:{row.span[1]}:{name}"
+
+
 def referred(source: str) -> tuple[str, tuple[int, ...]] | None:
     """(the file's name, the place in it) that a reference of a row names; None for what is none."""
     match = REFERENCE.fullmatch(source)
@@ -144,6 +150,7 @@ def path_name(path: Path) -> str:
     return path.as_posix().encode("utf-8", "backslashreplace").decode()
 
 
+@lru_cache(maxsize=64)
 def table_suffix(path: Path) -> str:
     """The suffix that tells a table's format, in small letters, without one of compression behind it."""
     suffixes = [suffix.lower() for suffix in path.suffixes]

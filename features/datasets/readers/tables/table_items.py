@@ -6,14 +6,14 @@ from functools import cached_property
 from pathlib import Path
 
 from icebox.features.abc.account import Account
-from icebox.features.abc.dataset import Item
+from icebox.features.abc.dataset import Content, Item
 from icebox.features.datasets.readers.dropped_labels import DroppedLabels, note_dropped
 from icebox.features.datasets.readers.tables.columns import Column, TableRow
 from icebox.features.datasets.readers.tables.label_columns import LabelColumns, without_dropped
 from icebox.features.datasets.readers.tables.parquet_rows import reference
-from icebox.features.datasets.readers.tables.table import Table, has_table_ending, path_name, referred
+from icebox.features.datasets.readers.tables.table import Table, has_table_ending, path_name, reference_to, referred
 from icebox.features.datasets.readers.tables.table_files import table_files
-from icebox.features.errors import IceboxError, located
+from icebox.features.errors import IceboxError
 from icebox.features.names import canonical_name, in_line
 from icebox.features.splits import canonical_split_name
 
@@ -39,13 +39,14 @@ class TableItems:
     def items(
         self,
         contents: Sequence[tuple[str, Column]],
-        source: Callable[[list[str], str], str],
+        source: Callable[[list[str], str], tuple[str, Content | None]],
         account: Account,
         *,
         named_by_source: bool = False,
     ) -> Iterator[Item]:
-        """Items, their source made by `source` from the cells of the `contents` columns and the row's reference.
+        """Items; `source` makes their source from the cells of the `contents` columns and the row's reference.
 
+        It also gives the content, where that is at hand.
         `contents` pairs the name of the parameter with its column. An item's id is its `id` cell, or else its first
         content (with `named_by_source`) or its row's number, from 0; with several splits, the split's name precedes it.
         Raises IceboxError for a missing label, a repeated id and a label to drop that no row has, and as Table does.
@@ -56,7 +57,8 @@ class TableItems:
         of_sets = self.sets.requested if self.sets else []
         columns = [*self.columns.items(), *(("slices", column) for column in self.slices), *of_sets, *contents]
         needs_label = "label" in self.columns or self.sets is not None
-        for split, number, row in self._rows(columns, account):
+        counted = needs_label and "id" not in self.columns and not named_by_source  # numbers are unique
+        for split, number, row, place in self._rows(columns, account):
             cells = dict(zip(self.columns, row.cells, strict=False))  # cells of slices and contents follow these
             label = cells.get("label", "").strip()
             if self.sets:
@@ -76,15 +78,22 @@ class TableItems:
             own = row.cells[-len(contents) :]
             named = named_by_source and reference(own[0]) is None
             name = cells.get("id", own[0].strip() if named else str(number))
-            with located(f"datasets: {row.where}"):
-                made = source(own, row.reference)
+            try:
+                made, content = source(own, place)
+            except IceboxError as error:
+                raise error.at(f"datasets: {row.where}") from error
+            if counted:
+                name = f"{split}/{name}" if split else name
+            elif needs_label:
+                name = unique_id(name, split, row, places_by_id)
             yield Item(
-                item_id=unique_id(name, split, row, places_by_id) if needs_label else name,
+                item_id=name,
                 source=made,
                 label=label,
                 split=split or canonical_split_name(cells.get("split", "")),
                 group=cells.get("group", ""),
                 slices=dict(zip(map(str, self.slices), row.cells[len(cells) :], strict=False)),
+                content=content,
             )
         if not self.further:
             dropped_labels.conclude()
@@ -95,18 +104,19 @@ class TableItems:
         Raises IceboxError for a reference to another file, or to no row of it.
         """
         place = referred(source)
-        path = self._by_name.get(place[0]) if place else None
-        if path is None or place is None:
+        table = self._by_name.get(place[0]) if place else None
+        if table is None or place is None:
             raise IceboxError(
                 f"datasets: '{in_line(source)}' refers to no row of the tables; do their paths still stand in `path`?",
                 hint="make the manifest again",
             )
-        return self.table(path=path).cells(contents, place[1])
+        return table.cells(contents, place[1])
 
     @cached_property
-    def _by_name(self) -> dict[str, Path]:
-        """{name in references: path} of the files."""
-        return {path_name(path): path for paths in self.files(Account()).values() for path in paths}
+    def _by_name(self) -> dict[str, Table]:
+        """{name in references: table} of the files."""
+        files = [path for paths in self.files(Account()).values() for path in paths]
+        return {path_name(path): self.table(path=path) for path in files}
 
     def files(self, account: Account) -> dict[str, list[Path]]:
         """{split: files}; the key is "" where a column names the split, or nothing does."""
@@ -130,13 +140,16 @@ class TableItems:
         sets = self.sets if labelled else None
         return replace(self, paths={"": [path]}, columns=columns, slices=(), sets=sets, further=True)
 
-    def _rows(self, columns: Sequence[tuple[str, Column]], account: Account) -> Iterator[tuple[str, int, TableRow]]:
-        """(split, the row's number in the split, row) of all files."""
+    def _rows(
+        self, columns: Sequence[tuple[str, Column]], account: Account
+    ) -> Iterator[tuple[str, int, TableRow, str]]:
+        """(split, the row's number in the split, row, the reference to it) of all files."""
         for split, paths in self.files(account).items():
             number = 0
             for path in paths:
-                for row in self.table(path=path).rows(columns, account):
-                    yield split, number, row
+                name = path_name(path)
+                for in_file, row in enumerate(self.table(path=path).rows(columns, account)):
+                    yield split, number, row, reference_to(row, in_file, name)
                     number += 1
 
 

@@ -24,6 +24,7 @@ from ruamel.yaml.error import YAMLError
 from icebox.features import plugins
 from icebox.features.abc.dataset import Content, Dataset, DenseDataset, Modality
 from icebox.features.abc.targets import Target
+from icebox.features.buckets.path import BucketPath, place
 from icebox.features.datasets.readers.file_kinds import kind_of
 from icebox.features.datasets.readers.tables.table import has_table_ending
 from icebox.features.datasets.readers.tables.text_files import OPENERS
@@ -110,7 +111,7 @@ class Reading:
         if not inputs and self.modality not in TEXTUAL:
             raise IceboxError(f"expected {EXPECTED[self.modality]}, found no input")
         for name in inputs or [STDIN]:
-            read = self.items_of_stdin if name == STDIN else partial(self.items_at, Path(name))
+            read = self.items_of_stdin if name == STDIN else partial(self.items_at, place(name))
             try:
                 yield from read(printable(name), labelled=labelled, several=len(inputs) > 1)
             except (OSError, EOFError, zlib.error, lzma.LZMAError) as reason:  # the latter of archives cut short
@@ -137,7 +138,8 @@ class Reading:
         if one_image and not labelled:  # one that is missing costs its own row only, as do the others in a list of them
             yield NewItem(name, name, partial(read_image, path))
             return
-        if not os.path.exists(path):  # noqa: PTH110, since Path.exists raises where a folder may not be entered
+        # Path.exists raises where a folder may not be entered
+        if not (path.exists() if isinstance(path, BucketPath) else os.path.exists(path)):  # noqa: PTH110
             raise IceboxError(f"{name}: {missing(path)}")
         other = None if self.lines else self.dataset_at(path, labelled=labelled)
         if other is not None:

@@ -162,6 +162,25 @@ def test_a_folder_may_be_given_as_a_url(project, s3, monkeypatch, tmp_path):
     assert len(FeatureStore(paths.store("photos-pixels"))) == 12
 
 
+def test_new_items_are_predicted_from_a_bucket_as_from_a_disk(project, s3, tmp_path, capsys, monkeypatch):
+    project("one", tmp_path / "raw")
+    run()
+    assert main(["fit", "photos-pixels-centroid"]) == 0
+    capsys.readouterr()
+    answers = []
+    for raw in (tmp_path / "raw", "s3://lab/raw"):
+        for inputs in ([f"{raw}/photos"], [f"{raw}/photos/dark/01.png", f"{raw}/photos/bright/00.png"]):
+            assert main(["predict", "photos-pixels/centroid", *inputs]) == 0
+            answers.append(capsys.readouterr().out.replace(str(raw), "RAW"))
+    assert answers[:2] == answers[2:]
+    assert len(answers[0].splitlines()) == 13
+    for wrong in ("s3://lab/none", "s3://me:hunter22@lab/raw/photos"):
+        assert main(["predict", "photos-pixels/centroid", wrong]) == 1
+        err = capsys.readouterr().err
+        assert "hunter22" not in err
+        assert err.count("\n") == 1
+
+
 def test_doctor_names_the_bucket_and_the_copies(project, s3, monkeypatch, tmp_path):
     monkeypatch.setenv("ICEBOX_CACHE", "s3://lab/shared")
     monkeypatch.setenv("ICEBOX_CACHE_BYTES", "5G")

@@ -10,6 +10,7 @@ import pytest
 from icebox.features.buckets import local_cache
 from icebox.features.buckets.path import place
 from icebox.features.errors import IceboxError
+from icebox.features.extraction.extract import extract
 from icebox.features.store import remote_shards, shards
 from icebox.features.store.cache import ShardCache
 from icebox.features.store.compaction import compact
@@ -206,6 +207,28 @@ def test_growth_from_several_machines_meets_in_the_bucket(s3, machine):
     assert FeatureStore(four / "store").load()[:, 0].tolist() == list(range(10))
 
 
+def test_parts_on_several_machines_meet_in_the_bucket(s3, machine, tmp_path):
+    items = [str(number) for number in range(30)]
+
+    def extracted(part: tuple[int, int] | None, cache: Path, store: str = "store") -> int:
+        return extract(
+            rows(*items), read=str, backbone=Doubling(), cache_root=cache, store=Path(store), shard_rows=3, part=part
+        ).passed
+
+    machine("plain")
+    assert extracted(None, Path(".icebox/shards")) == 30
+    s3.faults.share = 0.05
+    passed = []
+    for number in range(1, 4):
+        machine(f"part{number}")
+        passed.append(extracted((number, 3), place(URL)))
+        assert not Path("store").exists()
+    assert sum(passed) == 30
+    last = machine("last")
+    assert extracted(None, place(URL)) == 0
+    assert contents(last / "store") == contents(tmp_path / "plain/store")
+
+
 def test_pruning_leaves_the_bucket_unless_asked(s3, machine):
     machine("one")
     run("0123")
@@ -252,8 +275,6 @@ def test_features_that_only_the_bucket_has_are_a_beginning(s3, machine):
 
 def test_keys_are_read_in_few_requests(s3, machine, monkeypatch):
     machine("one")
-    from icebox.features.extraction.extract import extract
-
     items = rows(*map(str, range(1024)))
     extract(items, read=lambda source: source, backbone=Doubling(), cache_root=place(URL), store=Path("store"))
     [name] = remote(s3)

@@ -89,8 +89,6 @@ def calibrate(
 
     Raises IceboxError where there are no classes, and without predictions for a val that the head has not seen.
     """
-    if not 0 < coverage < 1:
-        raise IceboxError(f"coverage: expected a share between 0 and 1, found {coverage:g}")
     if not isinstance(stored, StoredPredictions) or not stored.classes:
         raise IceboxError("coverage: sets are of an item's classes, which only classification has")
     if details.get("refit", "train") != "train":
@@ -108,11 +106,20 @@ def calibrate(
             "coverage: sets are calibrated on val, and this head has no predictions for it (folds chose its settings); "
             "take a head that was chosen on val"
         )
+    return of_scores(stored.classes, own_scores(stored), coverage=coverage, by_class=by_class)
+
+
+def own_scores(stored: StoredPredictions) -> list[np.ndarray]:
+    """For each class the scores that the items of val have for their own class, float32, in order."""
     val = stored.splits["val"]
     of_labels = val.scores[np.arange(len(val.labels)), val.labels].astype(np.float32)
-    every = np.sort(of_labels)
-    numbers = range(len(stored.classes))
-    references = (
-        [np.sort(of_labels[val.labels == number]) for number in numbers] if by_class else [every] * len(numbers)
-    )
-    return SetPredictor(stored.classes, coverage, by_class, references)
+    return [np.sort(of_labels[val.labels == number]) for number in range(len(stored.classes))]
+
+
+def of_scores(classes: list[str], by_label: Sequence[np.ndarray], *, coverage: float, by_class: bool) -> SetPredictor:
+    """Sets calibrated on the scores (m,) of val for its items' own class, by class. Raises IceboxError for a share
+    that is none."""
+    if not 0 < coverage < 1:
+        raise IceboxError(f"coverage: expected a share between 0 and 1, found {coverage:g}")
+    every = np.sort(np.concatenate(by_label))
+    return SetPredictor(classes, coverage, by_class, list(by_label) if by_class else [every] * len(classes))

@@ -83,7 +83,7 @@ def weak_slices(head: OpenHead, project: Config) -> list[Slice]:
     path = paths.manifest(head.bundle.dataset)
     entry = leaderboard.read_entry(project, *head.place)
     predictions = significance.load_predictions(entry)
-    if not path.exists() or "test" not in predictions:
+    if not manifest.exists(path) or "test" not in predictions:
         return []
     rows = {row.item_id: row for row in manifest.read(path)}
     found = slices.score_slices(predictions["test"], rows, entry.metric)

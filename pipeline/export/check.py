@@ -59,7 +59,7 @@ class Checked:
 def items_to_check(opened: Bundle, *, most: int | None = ITEMS) -> list[NewItem]:
     """Items of the test split, evenly over it, as its dataset reads them. Raises IceboxError where they are absent."""
     path = paths.manifest(opened.dataset)
-    if not opened.source or not path.exists():
+    if not opened.source or not manifest.exists(path):
         raise IceboxError(f"{path}: not found: an export is checked on items of the test split; run: dvc pull {path}")
     dataset = datasets.opened(opened.source, opened.parameters or {})
     rows = [row for row in manifest.read(path) if row.split == TEST]

@@ -12,7 +12,7 @@ from icebox.features import files
 from icebox.features.errors import IceboxError, located
 from icebox.features.extraction.views import prepare
 from icebox.pipeline.estimators.decision import OffsetHead
-from icebox.pipeline.evaluation import prediction_file
+from icebox.pipeline.evaluation import conformal, prediction_file
 from icebox.pipeline.evaluation.prediction_file import StoredPredictions
 from icebox.pipeline.export import card, check, onnx_file, preprocess
 from icebox.pipeline.export.network import ExportedNetwork, network_for
@@ -124,11 +124,10 @@ def val_scores(head: OpenHead) -> dict[str, list[float]]:
     stored = prediction_file.read(path)
     if not isinstance(stored, StoredPredictions) or not stored.classes or "val" not in stored.splits:
         return {}
-    val = stored.splits["val"]
-    if len(val.labels) > COVERAGE_ITEMS_MAX:
+    if len(stored.splits["val"].labels) > COVERAGE_ITEMS_MAX:
         return {}
-    own = val.scores[np.arange(len(val.labels)), val.labels].astype(np.float32)
-    return {name: np.sort(own[val.labels == number]).tolist() for number, name in enumerate(stored.classes)}
+    by_class = conformal.own_scores(stored)
+    return {name: scores.tolist() for name, scores in zip(stored.classes, by_class, strict=True)}
 
 
 def refuse_to_replace(to: Path) -> None:

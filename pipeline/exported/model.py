@@ -15,9 +15,11 @@ from icebox.features.abc.backbone import Backbone
 from icebox.features.abc.dataset import Content, Modality, Pair
 from icebox.features.errors import IceboxError, ItemError
 from icebox.features.images.decoding import to_pixels
+from icebox.features.json_files import read_json
 from icebox.features.text import tokenization
 from icebox.pipeline.exported.folder import ExportFolder
 from icebox.pipeline.exported.reference import pictures, texts
+from icebox.pipeline.exported.session import GraphSession
 
 ANSWERS = "answers"  # the backbone's output: scores, and behind them the answers
 BATCH_TOKENS = 4096  # of one pass, padding counted
@@ -95,6 +97,25 @@ class ExportedBackbone(Backbone):
         if self.kind == "image":
             return {self.names[0]: np.stack(list(prepared))}
         return texts.batch(prepared, self.names, self.steps)
+
+
+def open_backbone(export: ExportFolder) -> ExportedBackbone:
+    """The model of an export, ready to answer."""
+    return ExportedBackbone(export, GraphSession(export.file(export.config["model"])).run)
+
+
+def val_scores(export: ExportFolder) -> list[np.ndarray]:
+    """For each class the scores of val's items for their own class, by which sets are calibrated.
+
+    Raises IceboxError where the export has none.
+    """
+    if not export.config["coverage"]:
+        raise IceboxError(
+            "--coverage: sets are calibrated on val, and this export holds no scores of it: its head was fitted or "
+            "calibrated on val, or has no classes"
+        )
+    by_name = read_json(export.file(export.config["coverage"]), dict)
+    return [np.array(by_name.get(name, []), np.float32) for name in export.config["classes"]]
 
 
 def answer_name(task: str) -> str:

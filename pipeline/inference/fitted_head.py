@@ -14,6 +14,7 @@ from sklearn.utils.metaestimators import available_if
 
 from icebox.features.errors import IceboxError
 from icebox.pipeline.evaluation.predictions import Predictions
+from icebox.pipeline.exported.folder import is_export
 from icebox.pipeline.inference import predict
 from icebox.pipeline.inference.bundle import Bundle
 from icebox.pipeline.inference.joined_reading import JoinedReading
@@ -117,12 +118,14 @@ def refuse(item: NewItem, error: IceboxError) -> None:
 
 
 def load(head: str, *, project: Path | str = ".", trust: bool = False) -> FittedClassifier | FittedRegressor:
-    """The head STORE/HEAD of a project, ready to predict raw items.
+    """The head STORE/HEAD of a project, or that in the folder of an export, ready to predict raw items.
 
     `project` is the project's folder; while its files are opened it is the working folder. `trust` opens a bundle whose
     sha256 is not the one on its card. Raises IceboxError for a head that is missing, or whose backbone has changed.
     """
     folder = Path(project).expanduser().resolve()
+    if is_export(Path(head).expanduser()):
+        head = str(Path(head).expanduser().resolve())
     classifier = FittedClassifier(head, project=folder, trust=trust)
     if classifier.bundle_.task == "classification":
         return classifier

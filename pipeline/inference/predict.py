@@ -29,6 +29,9 @@ from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.evaluation import conformal, prediction_file, predictions
 from icebox.pipeline.evaluation.conformal import SetPredictor
 from icebox.pipeline.evaluation.predictions import Predictions
+from icebox.pipeline.exported import folder as exported
+from icebox.pipeline.exported import model as exported_model
+from icebox.pipeline.exported.folder import ExportFolder, is_export
 from icebox.pipeline.inference import alignment, bundle, output
 from icebox.pipeline.inference.alignment import Adapt
 from icebox.pipeline.inference.bundle import Bundle
@@ -103,14 +106,17 @@ class OpenHead:
     backbone: Network
     reading: Reading | JoinedReading
     adapt: Adapt | None = None  # of a head that aligns: to what
+    export: ExportFolder | None = None  # where the head was opened from one
 
 
 def open_head(name: str, *, trust: bool = False, of_pictures: bool = False) -> OpenHead:
-    """Open the head STORE/HEAD or STORE/NAME/HEAD.
+    """Open the head STORE/HEAD or STORE/NAME/HEAD, or the one in the folder of an export.
 
     Raises IceboxError where its bundle or backbone is missing, where the backbone has changed since, and for heads of
     masks and boxes unless `of_pictures`.
     """
+    if is_export(Path(name)):
+        return open_export(Path(name))
     input_name, head = head_names.find(name, head_names.on_disk())
     opened = bundle.load(paths.bundle(input_name, head), trust=trust)
     if opened.task in DENSE_TASKS and not of_pictures:
@@ -138,6 +144,32 @@ def open_head(name: str, *, trust: bool = False, of_pictures: bool = False) -> O
     readings = [reading_of(*pair) for pair in zip(parts_of(opened), networks, strict=True)]
     reading = JoinedReading.of(readings) if opened.members else readings[0]
     return OpenHead(name, (input_name, head), opened, networks if opened.members else networks[0], reading)
+
+
+def open_export(path: Path) -> OpenHead:
+    """Open the head in the folder of an export. Raises IceboxError for one that is not whole, or was changed."""
+    export = exported.opened(path)
+    config, dataset = export.config, export.config["dataset"]
+    backbone = exported_model.open_backbone(export)
+    opened = Bundle(
+        head=exported_model.head_of(config),
+        task=config["task"],
+        classes=config["classes"],
+        store=config["name"],
+        fingerprint="",
+        backbone=config["network"]["backbone"],
+        family="export",
+        outputs=list(backbone.outputs),
+        precision="float32",
+        stored="float32",
+        pairs=config["input"]["kind"] == "pair",
+        clean=dataset["clean"],
+        dataset=dataset["name"],
+        source=dataset["source"],
+        parameters=dataset["parameters"],
+    )
+    place = (str(path), "export")  # under which a project has nothing
+    return OpenHead(str(path), place, opened, backbone, reading_of(opened, backbone), export=export)
 
 
 def parts_of(opened: Bundle) -> Sequence[Bundle]:
@@ -176,6 +208,8 @@ def set_predictor(head: OpenHead, *, coverage: float, by_class: bool) -> SetPred
 
     Raises IceboxError where such sets can't be had.
     """
+    if head.export is not None:
+        return exported_sets(head, coverage=coverage, by_class=by_class)
     path, details = paths.predictions(*head.place), paths.details(*head.place)
     for each in (path, details):
         if not each.exists():
@@ -185,6 +219,16 @@ def set_predictor(head: OpenHead, *, coverage: float, by_class: bool) -> SetPred
         sets = conformal.calibrate(stored, read_json(details, {}), coverage=coverage, by_class=by_class)
         if sets.classes != head.bundle.classes:
             raise IceboxError(f"{path}: is of other classes than the bundle; run: dvc checkout")
+    for doubt in sets.doubts():
+        logger.warning("%s: %s", head.name, doubt)
+    return sets
+
+
+def exported_sets(head: OpenHead, *, coverage: float, by_class: bool) -> SetPredictor:
+    """Sets of classes for the answers of an export, calibrated on the scores of val that lie in it."""
+    assert head.export is not None
+    by_name = exported_model.val_scores(head.export)
+    sets = conformal.of_scores(head.bundle.classes, by_name, coverage=coverage, by_class=by_class)
     for doubt in sets.doubts():
         logger.warning("%s: %s", head.name, doubt)
     return sets

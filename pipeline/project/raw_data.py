@@ -15,11 +15,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from icebox.features import files, fingerprint
 from icebox.features.buckets.path import BucketPath
 from icebox.features.buckets.retries import BucketError
 from icebox.features.errors import IceboxError
 from icebox.features.json_files import read_json
+from icebox.features.manifest.known_contents import UNKNOWN, FileStates, KnownContents
 
 logger = logging.getLogger("icebox")
 
@@ -90,11 +93,25 @@ def content_of_files(found: Iterable[RawFile], *, record: Path) -> str:
         if known["listing"] == listing:
             return str(known["content"])
     digest = hashlib.sha256()
-    for file in listed:
-        content = f"{file.size_bytes} {file.version}" if file.version else fingerprint.of_file(file.path)
+    for file, content in zip(listed, sums(listed, record=record.with_suffix(".parquet")), strict=True):
         digest.update(f"{file.name}\0{content}\n".encode("utf-8", "surrogateescape"))
     files.write_text(record, json.dumps({"listing": listing, "content": digest.hexdigest()}) + "\n")
     return digest.hexdigest()
+
+
+def sums(listed: Sequence[RawFile], *, record: Path) -> Iterator[str]:
+    """The sha256 of each file, of an object its size and version; files are read that `record` does not know."""
+    names = [file.name.encode("utf-8", "backslashreplace").decode() for file in listed]
+    paths = {name: None if file.version else file.path for name, file in zip(names, listed, strict=True)}
+    states, known = FileStates.of(names, paths.get), KnownContents(record, "sha256")
+    keys, unread = known.keys(names, states)
+    for position in np.flatnonzero(unread == UNKNOWN).tolist():
+        if not listed[position].version:
+            keys[position] = np.frombuffer(bytes.fromhex(fingerprint.of_file(listed[position].path)), np.uint8)
+    if states.certain.any():
+        known.write(names, states, keys, np.zeros(len(names), np.int16))
+    for file, key in zip(listed, keys, strict=True):
+        yield f"{file.size_bytes} {file.version}" if file.version else key.tobytes().hex()
 
 
 def list_files(places: Sequence[Path]) -> Iterator[RawFile]:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from icebox.features import fingerprint
+from icebox.features.manifest import known_contents
 from icebox.pipeline.cli.app import main
 from icebox.pipeline.project import paths, raw_data
 
@@ -187,3 +189,19 @@ def test_a_picture_behind_a_table_is_watched_from_the_second_check_on(tmp_path, 
     assert changed != first
     assert main(["manifest", "t"]) == 0
     assert stamp_of_check() == changed
+
+
+def test_only_new_files_are_read_where_others_stay(photos, monkeypatch):
+    monkeypatch.setattr(known_contents, "RACY_NS", -(10**12))
+    stamp(photos)
+    (photos / "tulips/2.jpg").write_text("new")
+    (photos / "roses/2.jpg").write_text("another")
+    read = []
+    hashed = fingerprint.of_file
+    monkeypatch.setattr(fingerprint, "of_file", lambda path: read.append(path.name) or hashed(path))
+    after = stamp(photos)
+    assert read == ["2.jpg", "2.jpg"]
+    (photos.parent / "record.json").unlink()
+    (photos.parent / "record.parquet").unlink()
+    assert stamp(photos) == after
+    assert len(read) == 6

@@ -27,6 +27,9 @@ def serve(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Items that pass through the network together at most.")] = 64,
     wait_ms: Annotated[float, typer.Option(min=0, help="How long an item waits for others to join its batch.")] = 5.0,
+    show_train: Annotated[
+        bool, typer.Option("--train/--no-train", help="Show the nearest items of train to those who ask for them.")
+    ] = True,
     trust: Annotated[bool, typer.Option("--trust", help="Open a bundle whose hash its card does not record.")] = False,
 ) -> None:
     """Answer new images or texts over HTTP, with a page for people at /."""
@@ -42,7 +45,8 @@ def serve(
         from icebox.pipeline.serving import app
         from icebox.pipeline.serving.predictor import HeadPredictor
 
-        service = app.Service(HeadPredictor(head, trust=trust), batch_size=batch_size, wait_s=wait_ms / 1000)
+        predictor = HeadPredictor(head, trust=trust)
+        service = app.Service(predictor, batch_size=batch_size, wait_s=wait_ms / 1000, shows_train=show_train)
         built = app.build(service, token=token, hosts=server.hosts_for(host, allow_host or []))
         logger.info("%s: %s (Ctrl-C ends)", service.predictor.name, server.url_of(listening))
-        server.run(built, listening, service.limits)
+        server.of_app(built, service.limits).run(sockets=[listening])

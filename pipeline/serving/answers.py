@@ -9,6 +9,7 @@ from icebox.features import fingerprint
 from icebox.features.errors import IceboxError
 from icebox.pipeline.evaluation import conformal
 from icebox.pipeline.evaluation.conformal import SetPredictor
+from icebox.pipeline.serving.nearest import Neighbor, TrainItems
 from icebox.pipeline.serving.predictor import ItemAnswer, Predictor
 from icebox.pipeline.serving.requests import RequestItem
 
@@ -38,6 +39,32 @@ def add_sets(
         if isinstance(outcome, ItemAnswer) and not isinstance(item.content, IceboxError):
             ties = conformal.ties_of([fingerprint.of_content(item.content)])
             answer["set"] = named(predictor, sets.sets(outcome.scores[None], ties)[0])
+
+
+def add_nearest(
+    train: TrainItems, count: int, outcomes: Sequence[ItemAnswer | IceboxError], answers: Sequence[dict[str, Any]]
+) -> None:
+    """Add to each answer the items of train that lie nearest, with their texts, or the address of a small picture."""
+    rows = [row for row, outcome in enumerate(outcomes) if isinstance(outcome, ItemAnswer)]
+    features = [outcome.features for outcome in outcomes if isinstance(outcome, ItemAnswer)]
+    found = train.nearest(np.stack(features), count) if features else []
+    for position, row in enumerate(rows):
+        near = None if found is None else [neighbor_as_json(train, each) for each in found[position]]
+        answers[row]["nearest"] = near
+
+
+def neighbor_as_json(train: TrainItems, neighbor: Neighbor) -> dict[str, Any]:
+    """An item of train."""
+    content = train.content(neighbor.position)
+    text = None if content is None else train.text_of(content)
+    picture = f"/train/{neighbor.position}" if content is not None and text is None else None
+    return {
+        "id": neighbor.item_id,
+        "label": neighbor.label,
+        "distance": neighbor.distance,
+        **({} if text is None else {"text": text}),
+        **({} if picture is None else {"thumbnail": picture}),
+    }
 
 
 def named(predictor: Predictor, members: np.ndarray) -> list[str]:

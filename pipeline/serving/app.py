@@ -5,8 +5,10 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Collection
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
+from importlib.resources import files
 from typing import Any
 
 from starlette.applications import Starlette
@@ -43,8 +45,10 @@ class Service:
         limits: Limits | None = None,
         batch_size: int = BATCH_SIZE,
         wait_s: float = WAIT_S,
+        shows_train: bool = True,
     ) -> None:
         self.predictor = predictor
+        self.train = predictor.train_items() if shows_train else None
         self.limits = limits or Limits()
         self.metrics = Metrics()
         self.budget = Budget(self.limits.all_bytes)
@@ -56,6 +60,7 @@ class Service:
             wait_s=wait_s,
             decoders=DECODERS,
         )
+        self.side = ThreadPoolExecutor(1, "nearest")  # of its own, so that answers without it never wait for it
         self.is_ready = False
         self.sets = lru_cache(COVERAGES_MAX)(partial(self._sets))
 
@@ -72,6 +77,7 @@ class Service:
         finally:
             self.is_ready = False
             await self.batcher.stop()
+            self.side.shutdown(wait=True, cancel_futures=True)
 
     async def predict(self, request: Request) -> Response:
         """Answer the items of a request; an error is one line of JSON."""
@@ -91,7 +97,7 @@ class Service:
 
     async def answered(self, request: Request, body: Body) -> Response:
         """The answers to a request. Raises RequestError for one that can't be answered."""
-        wishes = read_wishes(self.only_values(request), nearest=False)
+        wishes = read_wishes(self.only_values(request), nearest=self.train is not None)
         items = await read_items(request, body, self.predictor.modality, self.limits)
         items = [RequestItem(item.name, as_read(item.content, self.predictor)) for item in items]
         readable = [item.content for item in items if not isinstance(item.content, IceboxError)]
@@ -129,6 +135,10 @@ class Service:
             except IceboxError as error:
                 raise RequestError(400, str(error)) from None
             answers.add_sets(self.predictor, sets, items, outcomes, bodies)
+        if wishes.nearest and self.train is not None:
+            await asyncio.get_running_loop().run_in_executor(
+                self.side, answers.add_nearest, self.train, wishes.nearest, outcomes, bodies
+            )
 
     @staticmethod
     def only_values(request: Request) -> dict[str, str]:
@@ -148,6 +158,7 @@ class Service:
                 "modality": self.predictor.modality,
                 "classes": self.predictor.classes,
                 "probabilities": self.predictor.has_probabilities,
+                "nearest": self.train is not None,
                 "limits": {
                     "items": self.limits.items,
                     "body_bytes": self.limits.body_bytes,
@@ -157,9 +168,20 @@ class Service:
             }
         )
 
+    async def train_item(self, request: Request) -> Response:
+        """A small picture of an item of train."""
+        position = request.path_params["position"]
+        if self.train is None:
+            return error_response(404, "items of train are not shown here")
+        picture = await asyncio.get_running_loop().run_in_executor(self.side, self.train.picture, position)
+        if picture is None:
+            return error_response(404, f"there is no picture of an item of train at {position}")
+        content, kind = picture
+        return Response(content, media_type=kind, headers={"cache-control": "private, max-age=3600"})
+
     async def openapi(self, request: Request) -> Response:
         """The description of this interface."""
-        return JSONResponse(openapi.document(self.predictor, self.limits))
+        return JSONResponse(openapi.document(self.predictor, self.limits, nearest=self.train is not None))
 
     async def health(self, request: Request) -> Response:
         """Whether the process answers at all."""
@@ -201,15 +223,38 @@ def build(service: Service, *, token: str | None = None, hosts: Collection[str] 
         routes=[
             Route("/predict", service.predict, methods=["POST"]),
             Route("/model", service.model),
+            Route("/train/{position:int}", service.train_item),
             Route("/openapi.json", service.openapi),
             Route("/healthz", service.health),
             Route("/readyz", service.readiness),
             Route("/metrics", service.measurements),
+            *page_routes(),
         ],
         middleware=[Middleware(Gate, token=token, hosts=hosts, take_s=service.limits.chunk_s)],
         exception_handlers={HTTPException: refuse_request, Exception: report_failure},
         lifespan=service.running,
     )
+
+
+def page_routes() -> list[Route]:
+    """The page and its two files, read once."""
+    folder = files("icebox.pipeline.serving") / "page"
+    kinds = {
+        "index.html": "text/html",
+        "page.css": "text/css",
+        "page.js": "text/javascript",
+        "icon.svg": "image/svg+xml",
+    }
+
+    def route(name: str, kind: str) -> Route:
+        response = Response((folder / name).read_bytes(), media_type=kind, headers={"cache-control": "no-cache"})
+
+        async def answer(request: Request) -> Response:
+            return response
+
+        return Route("/" if name == "index.html" else f"/{name}", answer)
+
+    return [route(name, kind) for name, kind in kinds.items()]
 
 
 def refuse_request(request: Request, error: Exception) -> Response:

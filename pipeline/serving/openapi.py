@@ -5,7 +5,7 @@ from typing import Any
 import icebox
 from icebox.pipeline.serving.limits import MIB, Limits
 from icebox.pipeline.serving.predictor import Predictor
-from icebox.pipeline.serving.requests import BY_CLASS, COVERAGE, FIELDS, JSON, MULTIPART
+from icebox.pipeline.serving.requests import BY_CLASS, COVERAGE, FIELDS, JSON, MULTIPART, NEAREST, NEAREST_MAX
 
 ERRORS = {
     "400": "A broken body, or a parameter that is not known; one line says which.",
@@ -19,10 +19,15 @@ ERRORS = {
     "503": "Busy; the header Retry-After says when to try again.",
 }
 TEXT, NUMBER = {"type": "string"}, {"type": "number"}
+NEIGHBOR = {
+    "type": "object",
+    "required": ["id", "label", "distance"],
+    "properties": {"id": TEXT, "label": TEXT, "distance": NUMBER, "text": TEXT, "thumbnail": TEXT},
+}
 
 
-def document(predictor: Predictor, limits: Limits) -> dict[str, Any]:
-    """The document."""
+def document(predictor: Predictor, limits: Limits, *, nearest: bool) -> dict[str, Any]:
+    """The document; `nearest`: whether items of train are shown."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -35,7 +40,7 @@ def document(predictor: Predictor, limits: Limits) -> dict[str, Any]:
                 "post": {
                     "operationId": "predict",
                     "summary": "Answers for up to " + f"{limits.items} items.",
-                    "parameters": parameters(predictor),
+                    "parameters": parameters(predictor, nearest=nearest),
                     "requestBody": {"required": True, "content": request_body(predictor, limits)},
                     "responses": {
                         "200": response("An answer or an error for each item, in order.", "Answers"),
@@ -43,6 +48,7 @@ def document(predictor: Predictor, limits: Limits) -> dict[str, Any]:
                     },
                 }
             },
+            **({"/train/{position}": {"get": train_item()}} if nearest else {}),
             "/model": {"get": plain("model", "What the head is, and the limits of requests.")},
             "/healthz": {"get": plain("healthz", "Whether the process answers at all.", open_to_all=True)},
             "/readyz": {
@@ -70,10 +76,19 @@ def document(predictor: Predictor, limits: Limits) -> dict[str, Any]:
     }
 
 
-def parameters(predictor: Predictor) -> list[dict[str, Any]]:
+def parameters(predictor: Predictor, *, nearest: bool) -> list[dict[str, Any]]:
     """The parameters of the address."""
-    if predictor.task != "classification":
-        return []
+    count = {
+        "name": NEAREST,
+        "in": "query",
+        "description": "Also so many items of train that lie nearest by the features that the head takes.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": NEAREST_MAX, "default": 0},
+    }
+    return [*(of_sets() if predictor.task == "classification" else []), *([count] if nearest else [])]
+
+
+def of_sets() -> list[dict[str, Any]]:
+    """The parameters that ask for sets of classes."""
     share = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
     return [
         {
@@ -130,7 +145,22 @@ def answer(predictor: Predictor) -> dict[str, Any]:
         "properties": {
             "name": {"type": "string", "description": "The file's name, or the item's number from 0."},
             "error": {"type": "string", "description": "Why there is no answer."},
+            "nearest": {"type": ["array", "null"], "items": NEIGHBOR},
             **answers,
+        },
+    }
+
+
+def train_item() -> dict[str, Any]:
+    """The address of a small picture of train."""
+    position = {"name": "position", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 0}}
+    return {
+        "operationId": "train_item",
+        "summary": "A small picture of an item of train.",
+        "parameters": [position],
+        "responses": {
+            "200": {"description": "The picture.", "content": {"image/jpeg": {}, "image/png": {}}},
+            "404": response("There is none.", "Error"),
         },
     }
 

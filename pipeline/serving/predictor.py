@@ -18,6 +18,7 @@ from icebox.pipeline.inference.joined_reading import JoinedReading
 from icebox.pipeline.inference.new_items import Batch
 from icebox.pipeline.inference.predict import OpenHead
 from icebox.pipeline.project import head_names, paths
+from icebox.pipeline.serving.nearest import TrainItems
 
 SERVED: tuple[Modality, ...] = ("image", "text", "pair")
 
@@ -52,6 +53,10 @@ class Predictor(ABC):
     def sets(self, *, coverage: float, by_class: bool) -> SetPredictor:
         """Sets of classes that hold the true one in this share of items. Raises IceboxError where there are none."""
         raise IceboxError(f"coverage: {self.name} has no sets of classes")
+
+    def train_items(self) -> TrainItems | None:
+        """The items of train that new ones are compared with, where they are known."""
+        return None
 
 
 class HeadPredictor(Predictor):
@@ -98,6 +103,10 @@ class HeadPredictor(Predictor):
     def sets(self, *, coverage: float, by_class: bool) -> SetPredictor:
         """Sets calibrated on the head's predictions for val."""
         return predict.set_predictor(self.head, coverage=coverage, by_class=by_class)
+
+    def train_items(self) -> TrainItems | None:
+        """Those of its store, where it is here."""
+        return TrainItems.of(self.bundle)
 
 
 def refuse_dense(name: str) -> None:

@@ -16,7 +16,7 @@ from icebox.features.errors import IceboxError
 
 TOKEN_VARIABLE = "ICEBOX_SERVE_TOKEN"
 TOKEN_LENGTH_MIN = 16
-OPEN_PATHS = ("/", "/healthz", "/readyz", "/page.css", "/page.js")  # that say nothing of the head
+OPEN_PATHS = ("/", "/healthz", "/readyz", "/page.css", "/page.js", "/icon.svg")  # that say nothing of the head
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 HEADERS = (
     (b"content-security-policy", b"default-src 'self'; img-src 'self' blob:; base-uri 'none'; form-action 'none'; "

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import socket
+import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -70,6 +71,9 @@ class Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Handle signals within it."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals are the main thread's
+            return
         before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
@@ -110,8 +114,8 @@ def url_of(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def run(app: ASGIApp, listening: socket.socket, limits: Limits) -> None:
-    """Serve until SIGTERM or SIGINT."""
+def of_app(app: ASGIApp, limits: Limits) -> Server:
+    """The server of an application; `run(sockets=[…])` serves until SIGTERM or SIGINT."""
     protocol: Any = type("Protocol", (TimedProtocol,), {"head_s": limits.head_s})
     config = uvicorn.Config(
         app,
@@ -128,4 +132,4 @@ def run(app: ASGIApp, listening: socket.socket, limits: Limits) -> None:
         h11_max_incomplete_event_size=HEAD_BYTES,
     )
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # warnings are of broken requests, which anyone can send
-    Server(config).run(sockets=[listening])
+    return Server(config)

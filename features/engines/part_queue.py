@@ -30,6 +30,15 @@ class PartQueue:
         following = next(self._fresh, None)
         return None if following is None else Part(*following)
 
+    def holds(self, count: int) -> bool:
+        """Whether there are so many parts now."""
+        while len(self._returned) < count:
+            following = next(self._fresh, None)
+            if following is None:
+                return False
+            self._returned.append(Part(*following))
+        return True
+
     def give_back(self, part: Part, *, ending: str | None) -> None:
         """Put a part back. `ending` is how the worker ended that was at it; None where none was.
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from icebox.features import files
 from icebox.features.buckets.path import BucketPath
 from icebox.features.errors import IceboxError
@@ -178,6 +180,20 @@ class ShardCache:
             errors=errors,
             remarks=remarks,
         )
+        return self._added(path)
+
+    def receive(self, name: str, content: np.ndarray) -> Shard:
+        """Write a shard of this name that was made on another machine. Raises DamagedShard for other bytes."""
+        with files.temporary_in(self.folder) as temporary:
+            content.tofile(temporary)
+            shards.check(temporary, named=self.folder / name)
+            temporary.chmod(shards.read_only(temporary))
+            path = shards.free_place(self.folder, name)
+            files.publish(temporary, path)
+        return self._added(path)
+
+    def _added(self, path: Path) -> Shard:
+        """A shard that was written a moment ago, noted as checked, and put into the bucket."""
         self.checksums.add(path)
         if self.remote:
             try:

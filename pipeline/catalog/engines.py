@@ -72,6 +72,10 @@ def engine(config: Config, key: str, backbone: Backbone) -> Engine:
     name, count = config.run.engine, config.run.processes
     if name == "local":
         return Local()
+    if name == "ray":
+        from icebox.features.engines.ray_cluster import RayCluster
+
+        return RayCluster(opener(config, key, backbone), count=count, device=backbones.device())
     from icebox.features.engines.processes import Processes
 
     devices = gpus()

@@ -194,7 +194,7 @@ def extract(
         typer.Option(metavar="K/N", help="Of N parts, as for an array of batch jobs, only the K-th, and no index."),
     ] = None,
     engine: Annotated[
-        Literal["local", "processes"] | None, typer.Option(help="Where it runs, instead of run.engine.")
+        Literal["local", "processes", "ray"] | None, typer.Option(help="Where it runs, instead of run.engine.")
     ] = None,
 ) -> None:
     """Pass a dataset through a backbone, once, into a feature store."""

@@ -30,7 +30,7 @@ FewLabels = Literal["folds", "val"]
 Adapt = Literal["none", "standardize", "coral"]
 Shares = Literal["train", "em", "bbse"]
 Side = Annotated[int, Field(ge=1, le=16384)]  # of a picture, in pixels
-EngineName = Literal["local", "processes"]
+EngineName = Literal["local", "processes", "ray"]
 OnError = Literal["fail", "skip"]  # at an item that can't be read: stop, or leave it out and list it
 
 
@@ -228,8 +228,9 @@ class Run(Section):
     """How a run uses this machine; none of it changes a result, or reruns a stage.
 
     `device` that networks run on: auto, cpu, cuda, cuda:N or mps; ICEBOX_DEVICE goes before it. `batch_size` in items;
-    `workers` are threads that read and decode. `engine` is where extraction runs: local, in one process; or
-    processes, in several on this machine. `processes` is their number: by default one a GPU, else 2.
+    `workers` are threads that read and decode. `engine` is where extraction runs: local, in one process;
+    processes, in several on this machine; or ray, on a cluster. `processes` is their number: by default one a GPU, else
+    2 on this machine, and with ray one a core.
     """
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?|mps)$", examples=["cpu", "cuda:1", "mps"])] = (

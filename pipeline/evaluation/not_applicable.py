@@ -20,9 +20,9 @@ HEADERS = {"confusion": plots.CONFUSION_HEADER, "roc": plots.ROC_HEADER}
 
 
 def write(input_name: str, head: str, reason: str) -> None:
-    """Write a bundle, a table of predictions and plots without content, and a card and details with the reason."""
+    """Write a table of predictions and plots without content, and the reason as bundle, card and details."""
     path = paths.bundle(input_name, head)
-    files.write_text(path, "")
+    files.write_text(path, f"{reason}\n")  # not empty: DVC warns of empty files
     card = {"sha256": of_file(path), "input": input_name, "head": head, KEY: reason}
     files.write_text(paths.card(input_name, head), json.dumps(card, indent=2) + "\n")
     files.write_text(paths.details(input_name, head), json.dumps({KEY: reason}, indent=2) + "\n")

@@ -22,6 +22,7 @@ from icebox.features.abc.dataset import Pair
 from icebox.features.backbones import transformers as family
 from icebox.features.errors import IceboxError, ItemError
 from icebox.features.extraction.extract import extract
+from icebox.features.nn import text_backbone
 from icebox.features.weights import sources
 from tests.tiny import rows
 
@@ -213,7 +214,7 @@ def test_pairs_pass_through_every_kind_of_network_and_their_order_counts(name, t
 
 
 def test_progress_is_told_within_a_shard_as_each_batch_of_texts_passes(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(family, "BATCH_TOKENS", 24)
+    monkeypatch.setattr(text_backbone, "BATCH_TOKENS", 24)
     network = fetched(tmp_path / "net", tiny("bert"))
     told: list[int] = []
     extract(

@@ -195,6 +195,11 @@ def accepts(file: Path, function: str, name: str) -> bool:
     return name in {argument.arg for argument in definition(file, function).args.kwonlyargs}
 
 
+def streaming_heads() -> list[str]:
+    """The families of heads that read features from disk where they are large."""
+    return [name for name, file in plugins.files("icebox.pipeline.heads").items() if constant(file, "STREAMS") is True]
+
+
 def constant(file: Path, name: str) -> object:
     """The literal that a file gives this name at its top, found without importing it; None where there is none."""
     for node in module(file).body:

@@ -106,9 +106,10 @@ def load(
     task: Task = "classification",
     selection: FeatureSelection | None = None,
     leave_out: np.ndarray | None = None,
+    streams: bool = False,
 ) -> LabelledData:
-    """Load the selected features of every split; too large for memory, they stay on disk (`pipeline.data.on_disk`).
-    Items at the positions `leave_out` are in no split.
+    """Load the selected features of every split; too large for memory, or large and for a head that `streams`, they
+    stay on disk (`pipeline.data.on_disk`). Items at the positions `leave_out` are in no split.
 
     Raises IceboxError where train or test is empty, there is one class only, or train lacks a class that others have.
     """
@@ -117,7 +118,7 @@ def load(
     refuse_maps(store, selection)
     labels, classes = LABELS[task](store)
     groups = item_groups(store)
-    on_disk = len(selection.views) == 1 and exceeds_memory(store, len(store), selection)
+    on_disk = len(selection.views) == 1 and exceeds_memory(store, len(store), selection, streams=streams)
     splits = {}
     for name in in_order(store.splits):
         items = store.items(name)

@@ -17,7 +17,8 @@ The estimator inside is scikit-learn's or your own. All of the following is opti
 - with `task="multilabel"`, labels and `predict` are (n, k) of 0 and 1, and each column of scores (n, k) is of a label
   by itself.
 - `coef_` (m, d) with `intercept_` (m,), or `layers_` as in `heads/mlp.py`: a network can be unfrozen from this head.
-- X may be a `DiskFeatures`, rows of a store too large for memory. An estimator that does not know it gets an array.
+- X may be a `DiskFeatures`, rows of a store too large for memory. An estimator that does not know it gets an array; the
+  file of one that does says `STREAMS = True`, and then X is one wherever features are large.
 
 Raise ValueError for data that a head can't be fitted on: the search passes that candidate over and says why.
 `tests/contracts/test_heads.py` checks every file of the folder. The shortest example is `heads/gaussian_nb.py`.

@@ -19,7 +19,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight
 
-from icebox.pipeline.data.on_disk import validate_fit_data
+from icebox.pipeline.data.on_disk import DiskFeatures, validate_fit_data
 from icebox.pipeline.estimators.covariance import Eigendecomposition, eigendecompose, row_blocks
 from icebox.pipeline.estimators.linear import LinearPath
 
@@ -61,6 +61,7 @@ class PenalizedLinear(LinearPath):
     ) -> Iterator[tuple[int, Self]]:
         """(position in `candidates`, fitted head), from the strongest penalty on."""
         X, y = validate_fit_data(self, X, y)
+        X = X.kept() if isinstance(X, DiskFeatures) else X
         weights = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
         problem = self._problem(y, weights)
         covariance = eigendecompose(X, weights)

@@ -1,10 +1,12 @@
 """Torch settings that every head trained by torch shares: threads, denormal numbers, float32 tensors."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from icebox.pipeline.data.on_disk import DiskFeatures
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +24,14 @@ def float_tensor(values: Any, device: str) -> "torch.Tensor":
     import torch
 
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(device)
+
+
+def batch_reader(X: Any, device: str) -> "Callable[[torch.Tensor], torch.Tensor]":
+    """A function of positions (b,) that gives these rows of features (n, d), as float32 on `device`."""
+    if not isinstance(X, DiskFeatures):
+        return float_tensor(X, device).__getitem__
+    kept = X.kept()
+    return lambda positions: float_tensor(kept[positions.cpu().numpy()], device)
 
 
 @contextmanager

@@ -47,6 +47,11 @@ class HeadFactory:
         return "sample_weight" in base.fit_keywords(self.with_seed(0)(**candidate))
 
 
+def streams(entry: PluginEntry) -> bool:
+    """Whether a catalogued head reads features from disk where they are large; not before its principal components."""
+    return entry.family in plugin_schema.streaming_heads() and not entry.parameters.get("pca")
+
+
 def with_blocks(build: Build, blocks: Sequence[Block], **parameters: Any) -> Any:
     """A head that scales each of these blocks of columns by itself; one without our preprocessing is as it is."""
     head = build(**parameters)

@@ -13,6 +13,7 @@ from icebox.pipeline.data.on_disk import DiskFeatures, validate_fit_data
 from icebox.pipeline.estimators.classification import SetClassifier, class_numbers, of_known_classes, set_columns
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
+STREAMS = True  # reads features from disk where they are large
 SEARCH = {"n_estimators": 150, "num_leaves": [7, 24]}  # the grid of an entry without settings
 BIN_SAMPLE = 20_000  # items that bins are made from, in float64: LightGBM's 200,000 of 512 features would take 800 MB
 READS = 16  # of the disk, for that sample

@@ -13,11 +13,11 @@ import numpy as np
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from sklearn.base import clone
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import _check_sample_weight
 
 from icebox.features.errors import IceboxError
 from icebox.pipeline.catalog.class_vectors import TEMPLATES, ClassTexts
-from icebox.pipeline.data.on_disk import is_sets
+from icebox.pipeline.data.on_disk import validate_fit_data
 from icebox.pipeline.estimators import batched_linear, torch_settings
 from icebox.pipeline.estimators.base import Unsuitable
 from icebox.pipeline.estimators.batched_linear import LinearGroup
@@ -37,6 +37,7 @@ from icebox.pipeline.estimators.linear import (
 from icebox.pipeline.estimators.penalized_linear import FitProblem
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
+STREAMS = True  # reads features from disk where they are large
 SEARCH = {
     "learning_rate": [0.001, 0.003, 0.01, 0.03],
     "weight_decay": [0.0, 0.0001, 0.001, 0.01],
@@ -158,7 +159,7 @@ class Probe(LinearPath):
 
         from icebox.features.nn.devices import default_device
 
-        X, y = validate_data(self, X, y, dtype=np.float32, multi_output=is_sets(y))
+        X, y = validate_fit_data(self, X, y, dtype=np.float32)
         weights = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
         problem = self._problem(y, weights)
         heads = [clone(self).set_params(**candidate) for candidate in candidates]
@@ -166,7 +167,8 @@ class Probe(LinearPath):
         torch_settings.use_one_thread()
         tensor = partial(torch_settings.float_tensor, device=device)
         random = torch.Generator(device).manual_seed(int(check_random_state(self.random_state).randint(2**31 - 1)))
-        data = (tensor(X), tensor(problem.targets), tensor(weights / weights.mean()))
+        rows_of = torch_settings.batch_reader(X, device=device)
+        data = (tensor(problem.targets), tensor(weights / weights.mean()))
         n, m = problem.targets.shape
         members_and_columns, error = batched_linear.group_by_outputs(heads, self.columns or {}, X.shape[1])
         if error and not members_and_columns:
@@ -185,7 +187,7 @@ class Probe(LinearPath):
         with torch_settings.flush_denormals():
             for _ in range(self.n_epochs_):
                 for batch in torch.randperm(n, generator=random, device=device).split(self.batch_size):
-                    features, targets, batch_weights = (each[batch] for each in data)
+                    features, (targets, batch_weights) = rows_of(batch), (each[batch] for each in data)
                     optimizer.zero_grad()
                     for group in groups:
                         outputs, penalty = group.forward(features)

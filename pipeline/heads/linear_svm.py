@@ -10,6 +10,7 @@ from icebox.pipeline.estimators.linear import LinearMarginClassifier, LinearRegr
 from icebox.pipeline.estimators.penalized_linear import FitProblem, PenalizedLinear
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
+STREAMS = True  # reads features from disk where they are large
 SEARCH = {"C": [0.0001, 0.001, 0.01, 0.1]}  # the grid of an entry without settings
 PROBABILITIES = False  # margins: no part of an ensemble, unless they are calibrated
 

@@ -17,6 +17,7 @@ from icebox.pipeline.estimators.linear import LinearLogitsClassifier, LinearSetC
 from icebox.pipeline.estimators.penalized_linear import FitProblem, PenalizedLinear
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
+STREAMS = True  # reads features from disk where they are large
 SEARCH = {"C": [0.001, 0.01, 0.1, 1.0], "scale": ["each", "overall"]}  # the grid of an entry without settings
 
 

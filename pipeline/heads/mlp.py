@@ -15,11 +15,12 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from icebox.pipeline.data.on_disk import is_sets
+from icebox.pipeline.data.on_disk import validate_fit_data
 from icebox.pipeline.estimators import torch_settings
 from icebox.pipeline.estimators.classification import LogitsClassifier, SetLogitsClassifier, class_numbers, set_columns
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
+STREAMS = True  # reads features from disk where they are large
 SEARCH = {
     "hidden": 256,
     "learning_rate": [0.0003, 0.001, 0.003],
@@ -123,7 +124,7 @@ class MLP(BaseEstimator):
 
         from icebox.features.nn.devices import default_device
 
-        X, y = validate_data(self, X, y, dtype=np.float32, multi_output=is_sets(y))
+        X, y = validate_fit_data(self, X, y, dtype=np.float32)
         weights = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
         self._fit_targets(y)
         device = default_device()
@@ -132,7 +133,8 @@ class MLP(BaseEstimator):
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         # own generators: torch's global one would be shared with, and so scrambled by, the fits that run in parallel
         random, mixup_random = torch.Generator(device).manual_seed(seed), np.random.default_rng(seed)
-        features, targets, weights = tensor(X), tensor(self._targets(y)), tensor(weights / weights.mean())
+        rows_of = torch_settings.batch_reader(X, device=device)
+        targets, weights = tensor(self._targets(y)), tensor(weights / weights.mean())
         network = self._network(X.shape[1], targets.shape[1], random)
         parameters = [parameter for layer in network for parameter in layer.parameters()]
         optimizer = torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
@@ -141,8 +143,8 @@ class MLP(BaseEstimator):
         validation = None if val is None else (tensor(val[0]), tensor(self._targets(val[1])))
         best_loss, self.n_epochs_, best_layers = np.inf, 0, None
         for epoch in range(1, min(self.epochs, self.stop_after or self.epochs) + 1):
-            for batch in torch.randperm(len(features), generator=random, device=device).split(self.batch_size):
-                x, y_true, weight = features[batch], targets[batch], weights[batch]
+            for batch in torch.randperm(len(X), generator=random, device=device).split(self.batch_size):
+                x, y_true, weight = rows_of(batch), targets[batch], weights[batch]
                 if self.mixup:
                     share = float(mixup_random.beta(self.mixup, self.mixup))
                     x, y_true, weight = (share * v + (1 - share) * v.roll(1, 0) for v in (x, y_true, weight))

@@ -18,6 +18,7 @@ from icebox.pipeline.estimators.covariance import eigendecompose, row_blocks
 from icebox.pipeline.estimators.linear import LinearMarginClassifier, LinearPath, LinearRegressor, LinearSetMargins
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 
+STREAMS = True  # reads features from disk where they are large
 SEARCH = {
     "alpha": [1.0, 10.0, 100.0, 1000.0, 10000.0],
     "scale": ["each", "overall"],

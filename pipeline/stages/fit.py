@@ -15,8 +15,9 @@ from icebox.features.manifest.validation import DENSE_TASKS
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.catalog import backbones
 from icebox.pipeline.catalog.class_vectors import ClassTexts
+from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import Config, Fit, store_of
-from icebox.pipeline.data import class_weights, dense, feature_selection, labelled, near_duplicates
+from icebox.pipeline.data import class_weights, dense, feature_selection, labelled, near_duplicates, on_disk
 from icebox.pipeline.data.feature_selection import FeatureSelection
 from icebox.pipeline.evaluation import formatting, not_applicable, peak_memory, results
 from icebox.pipeline.fitting import candidates, decisions, dense_fit, details, final_fit, head_factory, learning_curve
@@ -85,7 +86,16 @@ def fit_on_items(config: Config, input_name: str, head_name: str) -> None:
     leaked = None
     if config.without_near_duplicates(input_name):
         leaked = near_duplicates.leaked(store, selection, kept=paths.NEAR_DUPLICATES)
-    data = labelled.load(store, task=config.task(input_name), selection=selection, leave_out=leaked)
+    streams = head_factory.streams(head_entry)
+    data = labelled.load(store, task=config.task(input_name), selection=selection, leave_out=leaked, streams=streams)
+    if not streams and (size := on_disk.size_bytes(store, len(store), selection)) > on_disk.STREAMED_BYTES:
+        logger.warning(
+            "%s/%s: holds %.1f GB of features in memory, and copies of them; without `pca`, %s read theirs from disk",
+            input_name,
+            head_name,
+            size / 1e9,
+            ", ".join(plugin_schema.streaming_heads()),
+        )
     weights = fit.class_weights
     weighter = class_weights.sample_weighter(weights, data.classes, f"{input_name}: class_weights")
     factory = head_factory.create(

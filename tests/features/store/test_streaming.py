@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import extract
+from icebox.features.extraction.precision import Stored
 from icebox.features.store import memory_maps
 from icebox.features.store.feature_store import FeatureStore
 from tests.tiny import Doubling, rows
 
 
-def made(folder: Path, numbers, *, shard_rows: int = 3, split: str = "train") -> FeatureStore:
+def made(
+    folder: Path, numbers, *, shard_rows: int = 3, split: str = "train", stored: Stored = "float32"
+) -> FeatureStore:
     extract(
         rows(*map(str, numbers), split=split),
         read=lambda source: source,
@@ -25,6 +28,7 @@ def made(folder: Path, numbers, *, shard_rows: int = 3, split: str = "train") ->
         cache_root=folder / "cache",
         store=folder / "store",
         shard_rows=shard_rows,
+        stored=stored,
     )
     return FeatureStore(folder / "store")
 

@@ -7,7 +7,7 @@ from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.data import feature_selection, on_disk
 from icebox.pipeline.data.labelled import LabelledData, LabelledSplit, load
 from icebox.pipeline.evaluation import predictions
-from icebox.pipeline.heads import knn, logreg, ridge
+from icebox.pipeline.heads import centroid, knn, linear_probe, linear_svm, logreg, mlp, ridge
 from tests.features.store.test_streaming import made
 
 
@@ -28,7 +28,7 @@ def test_they_are_read_by_slice_and_positions_and_whole(store):
 
 
 @pytest.mark.parametrize("scale", ["each", "overall", "l2", "none"])
-@pytest.mark.parametrize("family", [logreg, ridge, knn])
+@pytest.mark.parametrize("family", [logreg, ridge, knn, linear_svm, centroid, linear_probe, mlp])
 def test_a_head_learns_the_same_from_them_as_from_the_array(store, family, scale):
     X, y = (
         on_disk.DiskFeatures(store, np.arange(300), feature_selection.select(store)),
@@ -50,6 +50,29 @@ def test_a_store_too_large_for_memory_stays_on_disk(store, monkeypatch):
     data = load(store_with_tests(store))
     assert isinstance(data.train.features, on_disk.DiskFeatures)
     assert isinstance(data.train.take(np.arange(3)).features, on_disk.DiskFeatures)
+
+
+def test_a_large_store_stays_on_disk_for_a_head_that_reads_it_there(store, monkeypatch):
+    monkeypatch.setattr(on_disk, "STREAMED_BYTES", 1000)
+    assert isinstance(load(store_with_tests(store), streams=True).train.features, on_disk.DiskFeatures)
+    assert isinstance(load(store_with_tests(store)).train.features, np.ndarray)
+
+
+def test_rows_for_many_passes_are_kept_as_they_are_stored(tmp_path, store, monkeypatch):
+    X = on_disk.DiskFeatures(store, np.arange(0, 300, 3), feature_selection.select(store))
+    assert X.kept() is X  # float32
+    halves = made(tmp_path / "halves", range(300), shard_rows=50, stored="float16")
+    X = on_disk.DiskFeatures(halves, np.arange(0, 300, 3), feature_selection.select(halves))
+    X = X.with_transform(lambda block: block + 1)
+    kept, expected = X.kept(), np.asarray(X)
+    monkeypatch.setattr(FeatureStore, "load_items", None)  # not read again
+    np.testing.assert_array_equal(kept[5:9], expected[5:9])
+    np.testing.assert_array_equal(kept[np.array([3, 1])], expected[[3, 1]])
+    assert kept[:1].dtype == np.float32
+    monkeypatch.undo()
+    np.testing.assert_array_equal(kept.take(np.array([7]))[:], expected[7:8])
+    monkeypatch.setattr(on_disk, "KEPT_BYTES", 100)
+    assert X.kept() is X
 
 
 @pytest.mark.parametrize(("step", "released"), [(1, 1), (5, 5)])

@@ -141,10 +141,13 @@ def main() -> None:
     parser.add_argument("--items", default=",".join(map(str, ITEMS)))
     parser.add_argument("--stages", default="")
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--heads", default=",".join(HEADS))
     parser.add_argument("--direct", action="store_true", help="write the store's shards without the stage extract")
     options = parser.parse_args()
     root = options.folder or Path(tempfile.mkdtemp())
     wanted = [each for each in options.stages.split(",") if each]
+    for name in HEADS.keys() - set(options.heads.split(",")):
+        del HEADS[name], STAGES[f"fit {name}"]
     results: dict[int, dict[str, dict[str, float]]] = {}
     for items in map(int, options.items.split(",")):
         print(f"{items:,} items", flush=True)

@@ -162,7 +162,7 @@ class Manifest(Sequence[ManifestRow]):
         Values that no row has may be among them.
         """
         column = self.column(name)
-        return np.asarray(column.indices).astype(np.int64), column.dictionary.to_pylist()
+        return np.from_dlpack(column.indices).astype(np.int64), column.dictionary.to_pylist()  # to_numpy imports pandas
 
     def split_counts(self) -> Counter[str]:
         """{split: number of items}."""

@@ -292,9 +292,10 @@ def known_items(
     path = paths.manifest(opened.dataset)
     if not opened.dataset or not manifest.exists(path):
         return None
-    split_of: dict[str, str] = {}
-    for row in sorted(manifest.read(path), key=lambda row: row.split == "train"):  # train counts before all others
-        split_of[row.item_key] = row.split
+    asked, split_of = set(keys), dict[str, str]()
+    for row in manifest.read(path):
+        if row.item_key in asked and split_of.get(row.item_key) != "train":  # train counts before all others
+            split_of[row.item_key] = row.split
     pairs = zip(items, keys, strict=True)
     known = [(item.item_id, split_of[key]) for item, key in pairs if key in split_of]
     by_split = Counter(split for _, split in known)

@@ -15,6 +15,7 @@ from icebox.pipeline.comparison import bootstrap, statistics, test_predictions
 from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
 from icebox.pipeline.comparison.statistics import Interval
 from icebox.pipeline.comparison.test_predictions import ClassificationPredictions, LabelSetPredictions, SplitPredictions
+from icebox.pipeline.data import manifest_rows
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.metrics import METRICS, Metric
 from icebox.pipeline.evaluation.sample import Scorable
@@ -164,7 +165,7 @@ def restrict(predictions: SplitPredictions, item_ids: set[str]) -> SplitPredicti
 def groups_of(dataset: str) -> dict[str, str]:
     """The groups of a dataset's items by id; none where its manifest is not on this machine."""
     path = paths.manifest(dataset)
-    return {row.item_id: row.group for row in manifest.read(path) if row.group} if manifest.exists(path) else {}
+    return manifest_rows.groups_of(manifest.read(path)) if manifest.exists(path) else {}
 
 
 def further_intervals(

@@ -36,7 +36,7 @@ def score_slices(
     `rows`: the manifest's, by item id. `metric`: by default the task's own.
     """
     item_ids, metric = predictions.item_ids, metric or metrics.primary(predictions.sample.task)
-    units = units_of(item_ids, {item_id: row.group for item_id, row in rows.items()})
+    units = units_of(item_ids, {item_id: rows[item_id].group for item_id in item_ids if item_id in rows})
     columns = dict.fromkeys(name for item_id in item_ids if item_id in rows for name in rows[item_id].slices)
     return [
         each

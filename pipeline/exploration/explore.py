@@ -4,7 +4,7 @@ It depends on the store alone, not on any head, and takes seconds: it is a stage
 do it again. `results.py` reads the document that is put together here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -24,18 +24,20 @@ SUSPECTS_MAX = 60  # listed of each store
 ITEMS_PER_CLASS_MIN = 2  # with fewer a class can't be predicted out of fold
 NEAR_MAX = 200  # pairs listed of each store
 STEPS = 4
+GroupOf = Callable[[str], str]  # item id → its group
 ReadFeatures = Callable[[np.ndarray], np.ndarray]  # positions in the manifest (n,) → features (n, d)
 NO_SUSPECTS: dict[str, Any] = {"suspects": [], "suspected": 0, "judged": 0, "agreement": None}
 
 
 def explore(
-    store: FeatureStore, *, task: Task, groups: Mapping[str, str], seed: int, on_step: Callable[[], Any]
+    store: FeatureStore, *, task: Task, group_of: GroupOf, seed: int, on_step: Callable[[], Any]
 ) -> dict[str, Any]:
     """The sections `map`, `nearest`, `near` and those of `suspected_labels`, as JSON; only classes have suspects.
 
     Of a dense task's pictures the mean over each map is compared, so that no map need be in memory.
 
-    groups: a name by item id for items that belong together, or have equal content. `on_step` is called STEPS times.
+    `group_of` gives the name of an item's group: of those that belong together, or have equal content. `on_step` is
+    called STEPS times.
     """
     document: dict[str, Any] = {}
     read = reader(store, task)
@@ -46,7 +48,7 @@ def explore(
         on_step()
         document["near"] = near_pairs(store, read)
         on_step()
-        document |= suspected_labels(store, groups, seed) if task == "classification" else NO_SUSPECTS
+        document |= suspected_labels(store, group_of, seed) if task == "classification" else NO_SUSPECTS
         on_step()
     return document
 
@@ -119,7 +121,7 @@ def near_pairs(store: FeatureStore, read: ReadFeatures) -> dict[str, Any]:
     }
 
 
-def suspected_labels(store: FeatureStore, groups: Mapping[str, str], seed: int) -> dict[str, Any]:
+def suspected_labels(store: FeatureStore, group_of: GroupOf, seed: int) -> dict[str, Any]:
     """Suspected label errors in all splits, the surest first, and how often the judging heads agree with the labels."""
     all_labels = store.labels.astype(str)
     names, counts = np.unique(all_labels, return_counts=True)
@@ -129,7 +131,7 @@ def suspected_labels(store: FeatureStore, groups: Mapping[str, str], seed: int) 
     if len(classes) < 2 or np.bincount(labels).min() < ITEMS_PER_CLASS_MIN:
         return NO_SUSPECTS
     components = feature_space.principal_components(store.load_items(items), seed=seed)
-    group_names = [groups.get(item_id, item_id) for item_id in store.item_ids[items].tolist()]
+    group_names = [group_of(item_id) for item_id in store.item_ids[items].tolist()]
     group_numbers = np.unique(group_names, return_inverse=True)[1]
     probabilities = label_errors.out_of_fold_probabilities(components, labels, group_numbers, seed=seed)
     suspects = label_errors.find_label_errors(probabilities, labels, classes.tolist())

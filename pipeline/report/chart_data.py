@@ -87,7 +87,7 @@ def map_points(section: DatasetSection, store: str) -> dict[str, Any]:
     pairs = (
         {item_id: answered.label_and_prediction(i) for i, item_id in enumerate(answered.item_ids)} if answered else {}
     )
-    labels = {} if section.is_dense else {item_id: section.label_of_item(item_id) for item_id in section.items}
+    labels = {} if section.is_dense else {name: section.label_of_item(name) for name in feature_map.item_ids}
     labels |= {item_id: label for item_id, (label, _) in pairs.items()}
     return {
         "ids": feature_map.item_ids,

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from icebox.features import plugins
-from icebox.features.manifest.manifest import ManifestRow
 from icebox.pipeline.comparison import (
     bootstrap,
     leaderboard,
@@ -31,6 +30,7 @@ from icebox.pipeline.comparison.test_predictions import (
 )
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import Config
+from icebox.pipeline.data.manifest_rows import ManifestRows
 from icebox.pipeline.evaluation.dense import DensePredictions
 from icebox.pipeline.project import paths
 from icebox.pipeline.report import pictures
@@ -136,14 +136,14 @@ class HeadRow:
 
 
 def collect(
-    config: Config, entries: Sequence[LeaderboardEntry], items: Mapping[str, ManifestRow], thumbnails: Thumbnails
+    config: Config, entries: Sequence[LeaderboardEntry], items: ManifestRows, thumbnails: Thumbnails
 ) -> list[HeadRow]:
     """A row for each entry, with its predictions where they are here."""
     metric = entries[0].metric
     ranks = statistics.ranks([entry.val_score for entry in entries])
     predictions = [significance.load_predictions(entry) for entry in entries]
     assessed = significance.assess(entries, [splits.get("test") for splits in predictions])
-    groups = {item_id: row.group for item_id, row in items.items()}
+    groups = items.groups
     fold_comparisons = leaderboard.compare_on_folds(entries)
     return [
         HeadRow(

@@ -4,15 +4,13 @@ Metrics and details must be there. Manifests, predictions, maps, stores and raw 
 none until `dvc pull`): the page then says what is missing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from icebox.features import label_sets
-from icebox.features.manifest import manifest
-from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.manifest.validation import DENSE_TASKS
 from icebox.pipeline.comparison import (
     cautions,
@@ -29,6 +27,7 @@ from icebox.pipeline.comparison.test_predictions import (
 )
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import Config
+from icebox.pipeline.data.manifest_rows import ManifestRows
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.dense import DensePredictions
 from icebox.pipeline.evaluation.metrics import Metric
@@ -56,7 +55,7 @@ class DatasetSection:
     """
 
     name: str
-    items: dict[str, ManifestRow]
+    items: ManifestRows
     classes: list[str]
     baseline: ConstantBaseline | None
     rows: list[HeadRow]
@@ -141,9 +140,8 @@ def collect(config: Config) -> list[DatasetSection]:
 
 def collect_dataset(config: Config, name: str, entries: list[LeaderboardEntry]) -> DatasetSection:
     """The section of one dataset. `entries` stand best on val first."""
-    path = paths.manifest(name)
-    items = {row.item_id: row for row in manifest.read(path)} if manifest.exists(path) else {}
-    thumbnails = Thumbnails(config, name, list(items.values()))
+    items = ManifestRows.read(paths.manifest(name))
+    thumbnails = Thumbnails(config, name, items)
     rows = head_rows.collect(config, entries, items, thumbnails)
     first_test = next((row.predictions["test"] for row in rows if row.predictions), None)
     stores = [store for store in (*config.stores, *config.joined) if config.dataset_name(store) == name]
@@ -171,9 +169,7 @@ def collect_dataset(config: Config, name: str, entries: list[LeaderboardEntry]) 
     )
 
 
-def class_names(
-    items: Mapping[str, ManifestRow], predictions: SplitPredictions | None, *, regression: bool
-) -> list[str]:
+def class_names(items: ManifestRows, predictions: SplitPredictions | None, *, regression: bool) -> list[str]:
     """The labels' names, from the manifest or else from predictions; none of a regression."""
     if regression:
         return []
@@ -182,17 +178,17 @@ def class_names(
     if isinstance(predictions, LabelSetPredictions):
         return predictions.classes
     stored = predictions.classes if isinstance(predictions, ClassificationPredictions) else []
-    return sorted({row.label for row in items.values()}) or stored
+    return sorted(items.manifest.distinct("label")) or stored
 
 
 def baseline_of_test(
-    items: Mapping[str, ManifestRow], predictions: SplitPredictions | None, metric: Metric
+    items: ManifestRows, predictions: SplitPredictions | None, metric: Metric
 ) -> ConstantBaseline | None:
     """The constant baseline by predictions or else, of classes, by the manifest, of which a store may have skipped
     items."""
     if predictions:
         return test_predictions.constant_baseline(predictions.sample, predictions.classes, metric)
-    labels = np.array([row.label for row in items.values() if row.split == "test"])
+    labels = np.array([row.label for row in items.manifest.take(items.manifest.positions("test"))])
     if not len(labels) or metric.task != "classification":
         return None
     classes, numbers = np.unique(labels, return_inverse=True)

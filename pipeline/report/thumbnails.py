@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from PIL import Image
@@ -33,9 +33,8 @@ class Thumbnail:
 class Thumbnails:
     """The thumbnails of one dataset's items by id, as far as its raw data is here. Each is made at most once."""
 
-    def __init__(self, config: Config, dataset: str, rows: Sequence[ManifestRow]) -> None:
+    def __init__(self, config: Config, dataset: str, rows: Mapping[str, ManifestRow]) -> None:
         self._rows = rows
-        self._positions = {row.item_id: i for i, row in enumerate(rows)}
         self._dataset = datasets.source(config, dataset)
         self._made: dict[tuple[str, int], Thumbnail] = {}
 
@@ -47,7 +46,7 @@ class Thumbnails:
         key = item_id, side_max
         if key not in self._made:
             try:
-                content = content_of(self._rows[self._positions[item_id]], self._dataset.read)
+                content = content_of(self._rows[item_id], self._dataset.read)
                 self._made[key] = make_thumbnail(content, side_max=side_max, text_max=text_max)
             except (KeyError, OSError, IceboxError):
                 self._made[key] = Thumbnail()

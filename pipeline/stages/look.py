@@ -6,9 +6,9 @@ import logging
 
 from icebox.features import files
 from icebox.features.joining.joined_store import open_store
-from icebox.features.manifest import manifest
 from icebox.features.names import in_line
 from icebox.pipeline.config.schema import Config
+from icebox.pipeline.data.manifest_rows import ManifestRows
 from icebox.pipeline.exploration import explore
 from icebox.pipeline.project import paths, progress
 
@@ -18,13 +18,12 @@ logger = logging.getLogger("icebox")
 def run(config: Config, key: str) -> None:
     """Write `results/maps/KEY.json` (the report shows it), and a summary of it, which git keeps."""
     dataset = config.dataset_name(key)
-    path = paths.manifest(dataset)
-    groups = {row.item_id: row.group or row.item_key for row in manifest.read(path)} if manifest.exists(path) else {}
+    rows = ManifestRows.read(paths.manifest(dataset))
     with progress.bar(total=explore.STEPS, desc=f"look {key}", unit="step") as bar:
         document = explore.explore(
             open_store(paths.store(key)),
             task=config.datasets[dataset].task,
-            groups=groups,
+            group_of=lambda item_id: (row.group or row.item_key) if (row := rows.get(item_id)) else item_id,
             seed=config.fit.seed,
             on_step=bar.update,
         )

@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> FeatureStore:
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_the_document_holds_a_map_near_items_and_of_classes_suspected_labels(store: FeatureStore, task: Task):
     steps: list[int] = []
-    document = explore.explore(store, task=task, groups={}, seed=0, on_step=lambda: steps.append(1))
+    document = explore.explore(store, task=task, group_of=str, seed=0, on_step=lambda: steps.append(1))
     assert len(steps) == explore.STEPS
     tests = ["item0", "item25", "item50", "item75"]
     assert document["map"]["item_ids"] == tests
@@ -71,6 +71,6 @@ def test_test_sets_that_lie_apart_from_train_are_found(tmp_path: Path):
 def test_near_duplicates_across_splits_come_first(store: FeatureStore, monkeypatch: pytest.MonkeyPatch):
     pairs = [NearPair(1, 2, 0.99, 0.0), NearPair(0, 3, 0.98, 1e-9), NearPair(25, 7, 0.97, 1e-6)]
     monkeypatch.setattr(near_duplicates, "of_store", lambda *_: NearDuplicates(pairs, 100, 100))
-    near = explore.explore(store, task="classification", groups={}, seed=0, on_step=lambda: None)["near"]
+    near = explore.explore(store, task="classification", group_of=str, seed=0, on_step=lambda: None)["near"]
     assert [pair[:2] for pair in near["pairs"]] == [["item0", "item3"], ["item25", "item7"], ["item1", "item2"]]
     assert (near["found"], near["across"]) == (3, 2)

@@ -1,9 +1,12 @@
 """`icebox init` and `icebox run`: a project of the user's own, from nothing to its report."""
 
+import hashlib
 import os
+import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +14,8 @@ import typer
 
 from icebox.features.errors import IceboxError
 from icebox.pipeline.cli import stage_server, verbosity
+
+PARAMS_IN_LOCK = re.compile(r"- path: params\.yaml\n\s+hash: md5\n\s+md5: ([0-9a-f]{32})")  # of dvc.lock
 
 
 def init(
@@ -120,6 +125,12 @@ def run(
     ] = None,
 ) -> None:
     """Run all that params.yaml names, as far as it has changed; print the leaderboard and where the report is."""
+    with stage_server.serving(fits=is_changed()) as servers:  # they load while this process does
+        run_with(servers, names)
+
+
+def run_with(servers: tuple[Path, int] | None, names: Sequence[str] | None) -> None:
+    """`run` by these servers, where there are some."""
     from icebox.pipeline.comparison import formats, leaderboard
     from icebox.pipeline.config import loader
     from icebox.pipeline.config.schema import store_of
@@ -135,8 +146,7 @@ def run(
     stages = [f"unfreeze@{head}" if head in config.unfreeze else paths.fit_stage(name, head) for name, head in wanted]
     initialize_dvc()
     quiet = ["--quiet"] if verbosity.chosen() == "quiet" else []
-    with stage_server.serving() as servers:
-        code = dvc("repro", *quiet, *(dict.fromkeys(stages) or ["report"]), check=False, servers=servers)
+    code = dvc("repro", *quiet, *(dict.fromkeys(stages) or ["report"]), check=False, servers=servers)
     if code != 0:
         raise IceboxError("the stage above did not end; what is finished is kept, the same command goes on from there")
     shown = list(dict.fromkeys(name for name, _ in wanted))
@@ -145,6 +155,16 @@ def run(
         print("\n".join(["", *(f"passed over: {line}" for line in passed_over)]))
     if not wanted:
         print(f"\nThe report: {paths.REPORT.resolve()}")
+
+
+def is_changed() -> bool:
+    """Whether params.yaml is another than in the run before, so that heads are likely to be fitted."""
+    lock, params = Path("dvc.lock"), Path("params.yaml")
+    if not lock.is_file() or not params.is_file():  # of a new project datasets and backbones come first
+        return False
+    recorded = PARAMS_IN_LOCK.search(lock.read_text(encoding="utf-8", errors="replace"))
+    md5 = hashlib.md5(params.read_bytes(), usedforsecurity=False).hexdigest()
+    return recorded is not None and recorded[1] != md5
 
 
 def initialize_dvc() -> None:

@@ -28,10 +28,8 @@ import icebox
 
 MODULE = "icebox.pipeline.cli.stage_server"
 STAGE_MODULES = "icebox.pipeline.stages"
-# Which stages a server runs, and so loads. `look` is not among them: under a server that had loaded every library its
-# map came out as with another number of BLAS threads, for a reason that was not found; those of fit came out equal.
-SERVERS = {"light": ("check", "report"), "heavy": ("fit",)}
-EAGER = ("light",)  # it loads on the second core while DVC starts; the others would only cost a run with nothing to do
+# Which stages a server runs, and so loads. `data` must not load torch: families without a network go by whether it is.
+SERVERS = {"light": ("check", "report"), "data": ("manifest", "fetch", "extract", "join"), "heavy": ("fit", "look")}
 LEAVE_S = 0.1  # a server has to leave by itself
 SHIM = """
 import array, json, os, signal, socket, sys
@@ -64,11 +62,12 @@ sys.exit(code)
 
 
 @contextmanager
-def serving() -> Iterator[tuple[Path, int] | None]:
+def serving(*, fits: bool = False) -> Iterator[tuple[Path, int] | None]:
     """The folder that belongs before PATH, and a file descriptor: servers go on as long as a process holds it.
 
-    None where stages are started as ever: on other systems than Linux, with one core, or where ICEBOX_STAGE_SERVER is
-    `off`.
+    The server of check and report loads at once, on the second core while DVC starts, and with `fits` that of fits too;
+    the others start with their first stage, since they would only cost a run with nothing to do. None where stages are
+    started as ever: on other systems than Linux, with one core, or where ICEBOX_STAGE_SERVER is `off`.
     """
     if os.environ.get("ICEBOX_STAGE_SERVER") == "off" or not can_serve():
         yield None
@@ -79,8 +78,9 @@ def serving() -> Iterator[tuple[Path, int] | None]:
         alive, held = os.pipe()
         listening = {kind: listen(folder / kind) for kind in SERVERS}
         servers: list[subprocess.Popen[bytes]] = []
+        eager = {"light", "heavy"} if fits else {"light"}
         waiting = [
-            threading.Thread(target=start, args=(kind, listening[kind], alive, servers), daemon=True)
+            threading.Thread(target=start, args=(kind, listening[kind], alive, servers, kind in eager), daemon=True)
             for kind in SERVERS
         ]
         try:
@@ -110,9 +110,11 @@ def listen(path: Path) -> socket.socket:
     return listening
 
 
-def start(kind: str, listening: socket.socket, alive: int, servers: list[subprocess.Popen[bytes]]) -> None:
-    """Start a server: that of `check`, which every run has, at once, another when the first order for it comes."""
-    if kind not in EAGER:
+def start(
+    kind: str, listening: socket.socket, alive: int, servers: list[subprocess.Popen[bytes]], at_once: bool
+) -> None:
+    """Start a server, at once or when the first order for it comes."""
+    if not at_once:
         ready, _, _ = select.select([listening.fileno(), alive], [], [])
         if listening.fileno() not in ready:  # the run has ended
             return

@@ -41,6 +41,7 @@ def explore(
     """
     document: dict[str, Any] = {}
     read = reader(store, task)
+    load_libraries()
     with threadpool_limits(1):
         document["map"] = feature_map(store, read, seed)
         on_step()
@@ -51,6 +52,13 @@ def explore(
         document |= suspected_labels(store, group_of, seed) if task == "classification" else NO_SUSPECTS
         on_step()
     return document
+
+
+def load_libraries() -> None:
+    """Load what computes in threads of its own: a limit holds for what is loaded when it begins, and the last digits of
+    a map must not hang on the number of cores."""
+    import scipy.linalg  # noqa: F401
+    import sklearn.manifold  # noqa: F401
 
 
 def reader(store: FeatureStore, task: Task) -> ReadFeatures:
@@ -74,6 +82,7 @@ def separations(store: FeatureStore, *, task: Task, seed: int) -> dict[str, dict
 
     Groups are those of the store; an item without one stands alone.
     """
+    load_libraries()
     groups, by_split = np.where(store.groups == "", store.item_ids, store.groups), {}
     read = reader(store, task)
     train = feature_space.sample(store.items("train"), two_sample.ITEMS_MAX, seed=seed)

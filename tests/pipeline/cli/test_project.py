@@ -175,3 +175,21 @@ def test_the_folder_of_a_new_project_can_be_pasted_into_a_shell(tmp_path, monkey
     name = "it's mine"
     assert main(["init", name, "--texts", "t.csv", "--backbone", "hashing"]) == 0
     assert f"    cd {shlex.quote(name)}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("lock", "changed"),
+    [
+        (None, False),
+        ("stages:\n", False),
+        ("    deps:\n    - path: params.yaml\n      hash: md5\n      md5: 5058f1af8388633f609cadb75a75dc9d\n", False),
+        ("    deps:\n    - path: params.yaml\n      hash: md5\n      md5: 0058f1af8388633f609cadb75a75dc9d\n", True),
+    ],
+)
+def test_a_run_knows_whether_its_params_are_those_of_the_run_before(lock, changed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert not project.is_changed()
+    (tmp_path / "params.yaml").write_text(".")
+    if lock is not None:
+        (tmp_path / "dvc.lock").write_text(lock)
+    assert project.is_changed() == changed

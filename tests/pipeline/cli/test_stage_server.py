@@ -89,6 +89,18 @@ def test_a_stage_ends_with_whoever_waits_for_it(monkeypatch):
     assert time.monotonic() - began < 30
 
 
+def modules_of(kind: str) -> set[str]:
+    """The modules that a server has loaded, where they are named here."""
+    modules = [f"{stage_server.STAGE_MODULES}.{stage}" for stage in stage_server.SERVERS[kind]]
+    code = f"import importlib, sys; [importlib.import_module(name) for name in {modules}]; print(*sys.modules)"
+    return {*run(sys.executable, "-c", code).stdout.split()} & {"torch", "sklearn", "numpy"}
+
+
+def test_servers_load_no_more_than_all_of_their_stages_would():
+    assert modules_of("light") == {"numpy"}
+    assert modules_of("data") == {"numpy"}  # whether torch is loaded says whether a family has a network
+
+
 @pytest.mark.parametrize("reason", ["off", "one core", "an old kernel"])
 def test_where_there_can_be_no_server_there_is_none(reason, monkeypatch):
     if reason == "off":

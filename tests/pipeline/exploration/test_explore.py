@@ -1,5 +1,7 @@
 """The document of a small store: numbers below 100 lie apart from the others, and one item is labelled wrongly."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -74,3 +76,18 @@ def test_near_duplicates_across_splits_come_first(store: FeatureStore, monkeypat
     near = explore.explore(store, task="classification", group_of=str, seed=0, on_step=lambda: None)["near"]
     assert [pair[:2] for pair in near["pairs"]] == [["item0", "item3"], ["item25", "item7"], ["item1", "item2"]]
     assert (near["found"], near["across"]) == (3, 2)
+
+
+def test_one_thread_computes_a_map_whatever_was_loaded_before():
+    """A limit of threads that begins before a library is loaded does not hold for it."""
+    code = """
+from threadpoolctl import threadpool_info, threadpool_limits
+from icebox.pipeline.exploration import explore
+explore.load_libraries()
+before = {library["filepath"] for library in threadpool_info()}
+with threadpool_limits(1):
+    import sklearn.decomposition, sklearn.linear_model, sklearn.manifold, sklearn.model_selection, sklearn.neighbors
+    threads = {library["filepath"]: library["num_threads"] for library in threadpool_info()}
+assert threads == dict.fromkeys(before, 1), threads
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -14,7 +14,6 @@ from sklearn.base import BaseEstimator
 from sklearn.naive_bayes import GaussianNB
 
 from icebox.pipeline.data.dense import Pictures
-from icebox.pipeline.data.feature_selection import ColumnRanges
 from icebox.pipeline.dense import box_targets
 from icebox.pipeline.estimators.base import Unsuitable
 
@@ -32,12 +31,13 @@ def build(
     thresholds: Annotated[int, Ge(1), Le(1000)] = 12,
     overlap: Annotated[float, Gt(0), Le(1)] = 0.6,
     boxes_max: Annotated[int, Ge(1), Le(10_000)] = 100,
-    columns: ColumnRanges | None = None,
+    columns: dict[str, list[tuple[int, int]]] | None = None,
 ) -> "Blobs":
     """Cells that are darker, more saturated or less like the picture's median color than a threshold are joined to
     blobs; which of the three, and which of so many `thresholds`, is chosen by how well blobs and boxes of train meet.
     A blob's class is that of those of its area and color. `box`: around it the mean box of its class, or its own.
-    Of boxes of one class that overlap by an IoU above `overlap` the surest stays; `boxes_max` of a picture are kept."""
+    Of boxes of one class that overlap by an IoU above `overlap` the surest stays; `boxes_max` of a picture are kept.
+    `columns`, filled in by the stage, are those of the store's outputs."""
     return Blobs(box=box, thresholds=thresholds, overlap=overlap, boxes_max=boxes_max, columns=columns)
 
 
@@ -61,7 +61,7 @@ class Blobs(BaseEstimator):
         thresholds: int = 12,
         overlap: float = 0.6,
         boxes_max: int = 100,
-        columns: ColumnRanges | None = None,
+        columns: dict[str, list[tuple[int, int]]] | None = None,
     ) -> None:
         self.box = box
         self.thresholds = thresholds

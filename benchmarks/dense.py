@@ -28,8 +28,8 @@ from benchmarks.clock import Clock
 from icebox.features.abc.targets import Mask
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.store import index, shards, targets
-from icebox.features.store.cache import RowLocation
 from icebox.features.store.feature_store import FeatureStore
+from icebox.features.store.places import RowLocation
 
 CLASSES = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
 SIZE = (360, 480)

@@ -18,8 +18,8 @@ import numpy as np
 from icebox.features import fingerprint
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.store import index, shards
-from icebox.features.store.cache import RowLocation
 from icebox.features.store.feature_store import FeatureStore
+from icebox.features.store.places import RowLocation
 from icebox.features.store.shards import SHARD_ROWS
 
 BATCH = 256

@@ -1,12 +1,15 @@
 """A finished store: the shards that its items need, linked from the cache, and the index."""
 
-from itertools import chain
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from icebox.features import files
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.plan import Plan
+from icebox.features.manifest.manifest import Manifest
 from icebox.features.store import index, shards
 from icebox.features.store.cache import ShardCache
 
@@ -27,17 +30,23 @@ def assemble(
     {item_id: message}. Of the shards of an older index those go that the shard cache has `adopted`; a damaged one is
     set aside.
     """
-    readable = {view: [item for item in items if item.row.item_id not in skipped] for view, items in plan.items.items()}
-    rows = [item.row for item in next(iter(readable.values()))]
-    if not rows:
+    readable = np.arange(len(plan.rows)) if not skipped else readable_items(plan.rows, skipped)
+    if not len(readable):
         raise IceboxError(f"{store}: none of the {len(skipped)} items could be read")
     store.mkdir(parents=True, exist_ok=True)
     files.sweep(store)
-    used = {view: [plan.locations[item.key] for item in of_view] for view, of_view in readable.items()}
-    paths = list(dict.fromkeys(location.shard.path for location in chain(*used.values())))
+    rows = plan.rows.take(readable) if skipped else plan.rows
+    used = {view: plan.places(view, readable) for view in plan.views}
+    numbers = np.unique(np.concatenate([places.shard_of for places in used.values()])).tolist()
+    paths = [plan.located.shards[number].path for number in numbers]
     cache.link_into(store, paths)
     index.write(store, rows=rows, places=used, spec=spec, fingerprint=cache.fingerprint, skipped=skipped, odd=odd)
     delete_unused(store, {path.name for path in paths}, cache, adopted)
+
+
+def readable_items(rows: Manifest, skipped: Container[str]) -> np.ndarray:
+    """The positions of the rows whose ids are not among the skipped."""
+    return np.flatnonzero([item_id not in skipped for item_id in rows.item_ids.to_pylist()])
 
 
 def delete_unused(store: Path, used: set[str], cache: ShardCache, adopted: set[str]) -> None:

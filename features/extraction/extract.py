@@ -13,7 +13,7 @@ from icebox.features.extraction.batch_encoder import BatchEncoder, ReportDone, T
 from icebox.features.extraction.compilation import Compile
 from icebox.features.extraction.precision import Stored
 from icebox.features.extraction.shard_work import Engine, Local, ShardSettings, Work
-from icebox.features.extraction.views import IDENTITY, ViewItem, number_of_part, refuse_other_modality, shard_parts
+from icebox.features.extraction.views import IDENTITY, ViewItem, number_of_part, refuse_other_modality
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.manifest.reading import Read
 from icebox.features.store.cache import COMPILED_MARKER, COMPILED_TEXT, ShardCache, adopt
@@ -79,13 +79,13 @@ def extract(
         planned = plan.make(rows, views, read, backbone, cache)
         missing = planned.missing
         encoder = BatchEncoder(read, backbone, pool, batch_size, skip_unreadable)
-        size = min(shard_rows, encoder.rows_within(SHARD_BYTES, missing, list(planned.distinct.values())))
+        size = min(shard_rows, encoder.rows_within(SHARD_BYTES, missing, planned.distinct))
         encoder.batch_size = min(batch_size, size)  # of large maps: what is timed, and compiled for, must fit
-        parts = list(shard_parts(missing, size))
+        parts = planned.parts(size)
         if part is not None:
             number, of = part
             parts = [items for items in parts if number_of_part(items, of) == number]
-        to_pass = [item for items in parts for item in items]
+        to_pass = planned.joined(parts)
         report_done = progress(len(to_pass))
         if part is not None and compiling == "auto":
             compiling = "off"

@@ -13,8 +13,7 @@ added later is therefore all that is extracted then.
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,9 +22,10 @@ from icebox.features import fingerprint
 from icebox.features.abc.dataset import Content, Modality, Pair
 from icebox.features.errors import IceboxError, suggestion
 from icebox.features.images.regions import Region, five_crop_region, tile_region
-from icebox.features.manifest.manifest import ManifestRow
+from icebox.features.manifest.manifest import Manifest, ManifestRow
 from icebox.features.manifest.reading import Read, content_of
-from icebox.features.text.pairs import FIRST, SECOND, TEXTS
+from icebox.features.store.item_keys import DIGEST
+from icebox.features.text.pairs import FIRST, TEXTS
 
 if TYPE_CHECKING:
     from icebox.features.abc.backbone import Backbone
@@ -117,22 +117,25 @@ def json_schema(*, also: Sequence[str] = ()) -> dict[str, Any]:
     return {"type": "string", "anyOf": [{"enum": [IDENTITY, HFLIP, FIVE_CROP, *also]}, *patterns]}
 
 
-def view_items(rows: Sequence[ManifestRow], views: Sequence[str], read: Read) -> dict[str, list[ViewItem]]:
-    """{view: an item for each row}. Contents are read only of pairs, whose texts' keys are hashes of the texts."""
-    items: dict[str, list[ViewItem]] = {view: [] for view in views}
-    for row in rows:
-        content = content_of(row, read) if FIRST in items or SECOND in items else None
-        for view, of_view in items.items():
-            key = view_key(row.item_key, view) if content is None else fingerprint.of_content(text_of(content, view))
-            of_view.append(ViewItem(row, view, key))
-    return items
+def view_keys(rows: Manifest, views: Sequence[str], read: Read) -> dict[str, np.ndarray]:
+    """{view: the key (n,) S32 of each row}. Contents are read only of pairs, whose texts' keys are their hashes."""
+    if not set(TEXTS).isdisjoint(views):
+        keys = {view: bytearray() for view in views}
+        for row in rows:
+            content = content_of(row, read)
+            for view, digests in keys.items():
+                digests += bytes.fromhex(fingerprint.of_content(text_of(content, view)))
+        return {view: np.frombuffer(bytes(digests), DIGEST) for view, digests in keys.items()}
+    own = rows.key_bytes()
+    return {view: keys_of_view(own, view).reshape(-1).view(DIGEST) for view in views}
 
 
-def shard_parts(items: Sequence[ViewItem], size: int) -> Iterator[list[ViewItem]]:
-    """Split items into parts of a shard each, anew at each view: a view that is added later gets the same shards."""
-    for _, group in groupby(items, key=lambda item: item.view):
-        of_view = list(group)
-        yield from (of_view[start : start + size] for start in range(0, len(of_view), size))
+def keys_of_view(keys: np.ndarray, view: str) -> np.ndarray:
+    """The keys (n, 32) uint8 of items' rows in a view other than a text of a pair, by the items' own."""
+    if view == IDENTITY:
+        return keys
+    digests = bytearray().join(bytes.fromhex(view_key(key.tobytes().hex(), view)) for key in keys)
+    return np.frombuffer(digests, np.uint8).reshape(-1, keys.shape[1])
 
 
 def number_of_part(items: Sequence[ViewItem], parts: int) -> int:

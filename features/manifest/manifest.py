@@ -122,8 +122,12 @@ class Manifest(Sequence[ManifestRow]):
 
     def key_bytes(self) -> np.ndarray:
         """The contents' sha256 (n, 32) uint8, of a row without one zeros."""
-        keys = self.item_keys.to_pylist()
-        content = keys if self.has_whole_keys else [bytes.fromhex(key) or bytes(tables.KEY_BYTES) for key in keys]
+        column, width = self.item_keys, tables.KEY_BYTES
+        if self.has_whole_keys:
+            content = column.buffers()[1]
+            start = column.offset * width
+            return np.frombuffer(content, np.uint8)[start : start + len(column) * width].reshape(-1, width).copy()
+        content = [bytes.fromhex(key) or bytes(width) for key in column.to_pylist()]
         return np.frombuffer(bytearray(b"".join(content)), np.uint8).reshape(-1, tables.KEY_BYTES)
 
     @property

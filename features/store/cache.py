@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,8 @@ from icebox.features.errors import IceboxError
 from icebox.features.ragged import Values
 from icebox.features.store import shards
 from icebox.features.store.checksums import PROJECT, Checksums
+from icebox.features.store.item_keys import ItemKeys
+from icebox.features.store.places import LocatedKeys, RowLocation
 from icebox.features.store.remote_shards import RemoteShards
 from icebox.features.store.shards import DamagedShard, ForbiddenShard, Shard
 
@@ -26,14 +27,6 @@ logger = logging.getLogger("icebox")
 
 COMPILED_MARKER = "compiled"  # a file among the shards
 COMPILED_TEXT = "features here are a compiled network's\n"
-
-
-@dataclass(frozen=True)
-class RowLocation:
-    """The location of one content's row."""
-
-    shard: Shard
-    row: int
 
 
 class ShardCache:
@@ -91,19 +84,35 @@ class ShardCache:
                 places |= rows
         return self._with_remote(places, wanted) if self.remote else places
 
+    def locate(self, wanted: LocatedKeys) -> None:
+        """Locate the wanted keys whose rows are here, or in the bucket; as `places` does, in less memory."""
+        for path in self.paths():
+            shard = self._read_if_whole(path)
+            if shard is not None and len(wanted.new_rows(shard)[1]) and self._is_whole(path):
+                wanted.add(shard)
+        if self.remote:
+            keys, located = set(ItemKeys(wanted.keys)), set(ItemKeys(wanted.keys[wanted.located]))
+            for shard in self._remote_shards(keys, located):
+                wanted.add(shard)
+
     def _with_remote(self, places: dict[str, RowLocation], wanted: Container[str] | None) -> dict[str, RowLocation]:
         """The same, and the wanted rows that only the bucket has."""
+        for shard in self._remote_shards(wanted, places):
+            for row, key in enumerate(shard.item_keys):
+                if wanted is None or key in wanted:
+                    places.setdefault(key, RowLocation(shard, row))
+        return places
+
+    def _remote_shards(self, wanted: Container[str] | None, located: Container[str]) -> Iterator[Shard]:
+        """Copies of the bucket's shards with wanted rows that are not located yet."""
         assert self.remote
         own = [path.name for path in self.paths()]
-        for path in self.remote.fetched(wanted, located=places, but=own):
+        for path in self.remote.fetched(wanted, located=located, but=own):
             self.checksums.add(path)
             if shard := self._read_if_whole(path):
-                for row, key in enumerate(shard.item_keys):
-                    if wanted is None or key in wanted:
-                        places.setdefault(key, RowLocation(shard, row))
+                yield shard
         if COMPILED_MARKER in self.remote.listed():
             files.write_text(self.folder / COMPILED_MARKER, COMPILED_TEXT)
-        return places
 
     def begun(self) -> bool:
         """Whether there are features of this fingerprint, here or in the bucket."""

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +25,15 @@ import numpy as np
 from icebox.features import files
 from icebox.features.errors import IceboxError, cause
 from icebox.features.fingerprint import canonical_json
-from icebox.features.manifest.manifest import ManifestRow
+from icebox.features.manifest.manifest import Manifest, ManifestRow
 from icebox.features.ragged import OFFSETS, offsets_of
 from icebox.features.store import hdf5, virtual_datasets
-from icebox.features.store.cache import RowLocation
-from icebox.features.store.shards import ArrayLocation
+from icebox.features.store.places import Places, RowLocation
+from icebox.features.store.shards import ArrayLocation, Shard
 
 FILE = "index.h5"
 COLUMNS = ("item_id", "label", "split")
+BLOCK_ROWS = 1 << 14  # that are Python's objects at a time
 GROUP = "group"
 DECODED_AT_ONCE = 65_536
 
@@ -167,17 +167,15 @@ def write(
     odd: dict[str, str],
 ) -> None:
     """Write the index over shards that lie in `store` already; `places[view][i]` locates the features of `rows[i]`."""
-    shards = list({place.shard.path.name: place.shard for place in chain(*places.values())}.values())
-    number = {shard.path.name: i for i, shard in enumerate(shards)}
+    shards, numbered = numbered_shards({view: Places.of(of_view) for view, of_view in places.items()})
+    manifest = Manifest.of(rows)
     outputs = virtual_datasets.outputs_of(shards[0].arrays)
     with files.replacing(store / FILE) as temporary, hdf5.created(temporary) as file:
         for column in COLUMNS:
-            file[column] = encoded_texts([getattr(row, column) for row in rows])
-        if grouped := any(row.group for row in rows):
-            file[GROUP] = encoded_texts([row.group for row in rows])
-        for group, view_places in zip(view_groups(tuple(places)), places.values(), strict=True):
-            shard_of = np.array([number[place.shard.path.name] for place in view_places], np.uint32)
-            row_of = np.array([place.row for place in view_places], np.uint32)
+            file[column] = encoded_column(manifest, column)
+        if grouped := any(manifest.distinct(GROUP)):
+            file[GROUP] = encoded_column(manifest, GROUP)
+        for group, (shard_of, row_of) in zip(view_groups(tuple(places)), numbered, strict=True):
             file[f"{group}shard"], file[f"{group}row"] = shard_of, row_of
             for output in outputs:
                 starts, stops = virtual_datasets.spans(output, shards, shard_of, row_of)
@@ -214,6 +212,44 @@ def write(
         )
         file.attrs["index"] = text
         file.attrs["sha256"] = sha256_of_text(text)
+
+
+def numbered_shards(
+    places: Mapping[str, Places],
+) -> tuple[list[Shard], list[tuple[np.ndarray, np.ndarray]]]:
+    """(the shards that are used, in the order of their first item; of each view the number of each item's shard among
+    them and the row there, (n,) uint32 both)."""
+    number: dict[str, int] = {}
+    shards: list[Shard] = []
+    columns = []
+    for of_view in places.values():
+        used, first = np.unique(of_view.shard_of, return_index=True)
+        new_number = np.zeros(len(of_view.shards), np.uint32)
+        for old in used[np.argsort(first)].tolist():
+            shard = of_view.shards[old]
+            if shard.path.name not in number:
+                number[shard.path.name] = len(shards)
+                shards.append(shard)
+            new_number[old] = number[shard.path.name]
+        columns.append((new_number[of_view.shard_of], of_view.row_of.astype(np.uint32)))
+    return shards, columns
+
+
+def encoded_column(manifest: Manifest, name: str) -> np.ndarray:
+    """A column of a manifest as `encoded_texts` writes it."""
+    import pyarrow.compute as pc
+
+    if name == "item_id":
+        ids = manifest.item_ids
+        width = pc.max(pc.binary_length(ids)).as_py() or 1
+        column = np.empty(len(manifest), h5py.string_dtype("utf-8", width))
+        for start in range(0, len(manifest), BLOCK_ROWS):
+            texts = ids.slice(start, BLOCK_ROWS).to_pylist()
+            column[start : start + len(texts)] = [text.encode() for text in texts]
+        return column
+    codes, values = manifest.codes(name)
+    used, positions = np.unique(codes, return_inverse=True)
+    return encoded_texts([values[code] for code in used.tolist()]).take(positions)
 
 
 def view_groups(views: Sequence[str]) -> list[str]:

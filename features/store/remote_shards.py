@@ -20,6 +20,7 @@ from icebox.features.buckets.local_cache import LEASED, local_cache
 from icebox.features.buckets.path import BucketPath
 from icebox.features.errors import IceboxError
 from icebox.features.store import hdf5, shards
+from icebox.features.store.item_keys import KEY_BYTES
 from icebox.features.store.shards import DamagedShard
 
 logger = logging.getLogger("icebox")
@@ -113,7 +114,7 @@ class RemoteShards:
             return []
         except hdf5.BROKEN:
             return None
-        return [text[i : i + 2 * shards.KEY_BYTES] for i in range(0, len(text), 2 * shards.KEY_BYTES)]
+        return [text[i : i + 2 * KEY_BYTES] for i in range(0, len(text), 2 * KEY_BYTES)]
 
     def _fetch(self, name: str) -> Path | None:
         """A copy of a shard, compared with its name; None where no object of this name is whole."""
@@ -189,7 +190,7 @@ def item_keys(entry: Entry) -> bytes:
         if stream.failure:  # h5py hides what its file raised
             raise stream.failure from None
         raise
-    if not content or len(content) % shards.KEY_BYTES:
+    if not content or len(content) % KEY_BYTES:
         raise ValueError("no keys")
     return content
 

@@ -21,8 +21,8 @@ from icebox.features import files, fingerprint
 from icebox.features.errors import IceboxError, cause
 from icebox.features.ragged import OFFSETS, Ragged, Values, flat
 from icebox.features.store import hdf5
+from icebox.features.store.item_keys import KEY_BYTES, ItemKeys
 
-KEY_BYTES = 32
 SHARD_ROWS = 1024  # at most: a kill loses one shard's work
 SHARD_BYTES = 32 << 20
 NAME_DIGITS = 32  # 128 bits of the file's sha256: enough to tell any damage, short enough to read
@@ -61,7 +61,7 @@ class Shard:
 
     path: Path
     fingerprint: str
-    item_keys: list[str]
+    item_keys: ItemKeys
     arrays: dict[str, ArrayLocation]
     errors: dict[int, str]
     remarks: dict[int, str]
@@ -235,11 +235,10 @@ def read(path: Path) -> Shard:
                 for name, dataset in datasets.items()
             }
             errors, remarks = (file[name].asstr()[:] if name in file else [] for name in ("error", "remark"))
-            keys = file["item_key"][:].tobytes().hex()
             return Shard(
                 path=path,
                 fingerprint=str(file.attrs["fingerprint"]),
-                item_keys=[keys[i : i + 2 * KEY_BYTES] for i in range(0, len(keys), 2 * KEY_BYTES)],
+                item_keys=ItemKeys.of_bytes(file["item_key"][:].tobytes()),
                 arrays=arrays,
                 errors={row: message for row, message in enumerate(errors) if message},
                 remarks={row: message for row, message in enumerate(remarks) if message},

@@ -1,14 +1,10 @@
 """Recompute the features of a few items of a finished store and compare: the check of extraction, on demand."""
 
-from itertools import chain
-
 from icebox.features.errors import IceboxError
-from icebox.features.extraction import consistency, projection, runtime
+from icebox.features.extraction import consistency, plan, projection, runtime
 from icebox.features.extraction.extract import fingerprint_of
 from icebox.features.extraction.projection import ProjectedBackbone
-from icebox.features.extraction.views import view_items
 from icebox.features.manifest import manifest
-from icebox.features.store.cache import RowLocation
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.catalog import backbones, datasets, quantized, runtimes
 from icebox.pipeline.config.schema import Config
@@ -36,13 +32,11 @@ def check(config: Config, name: str) -> int:
             f"stores.{name}: backbone, outputs or code are no longer those of the store; run: dvc repro extract@{name}"
         )
     source = datasets.source(config, entry.dataset)
-    locations = {
-        store.shards[number].item_keys[row]: RowLocation(store.shards[number], row)
-        for number, row in zip(store.index.shard_of.ravel().tolist(), store.index.row_of.ravel().tolist(), strict=True)
-    }
-    items = chain(*view_items(manifest.read(paths.manifest(entry.dataset)), store.views, source.read).values())
-    stored = {item.key: (item, locations[item.key]) for item in items if item.key in locations}
+    planned = plan.of(manifest.read(paths.manifest(entry.dataset)), store.views, source.read)
+    for shard in store.shards:
+        planned.add(shard)
+    stored = planned.stored(consistency.CHECKED_ROWS)
     if not stored:
         raise IceboxError(f"stores.{name}: none of its contents is in {paths.manifest(entry.dataset)}; run: dvc repro")
-    consistency.check_stored_features(list(stored.values()), source.read, backbone)
-    return min(consistency.CHECKED_ROWS, len(stored))
+    consistency.check_stored_features(stored, source.read, backbone)
+    return len(stored)

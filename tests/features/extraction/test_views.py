@@ -14,6 +14,7 @@ from icebox.features.backbones.pixels import PixelsBackbone
 from icebox.features.errors import IceboxError
 from icebox.features.extraction import views
 from icebox.features.extraction.extract import extract
+from icebox.features.manifest.manifest import Manifest
 from icebox.features.store import verification
 from icebox.features.store.compaction import compact
 from icebox.features.store.feature_store import FeatureStore
@@ -238,4 +239,4 @@ def test_a_store_without_pairs_has_no_view_of_them(tmp_path):
 
 def test_texts_of_what_is_no_pair_are_refused(tmp_path):
     with pytest.raises(IceboxError, match="'first' is a text of a pair; found an item that is a str"):
-        views.view_items(rows("1"), views.TEXTS, lambda source: source)
+        views.view_keys(Manifest.of(rows("1")), views.TEXTS, lambda source: source)

@@ -1,0 +1,80 @@
+"""The rows of shards in which contents are stored, as numbers: a million of them take megabytes."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+
+from icebox.features.store.shards import Shard
+
+
+@dataclass(frozen=True)
+class RowLocation:
+    """The location of one content's row."""
+
+    shard: Shard
+    row: int
+
+
+class Places(Sequence[RowLocation]):
+    """The locations of n rows: the number (n,) of each one's shard among `shards`, and its row (n,) there."""
+
+    def __init__(self, shards: Sequence[Shard], shard_of: np.ndarray, row_of: np.ndarray) -> None:
+        self.shards, self.shard_of, self.row_of = shards, shard_of, row_of
+
+    @classmethod
+    def of(cls, locations: Iterable[RowLocation]) -> "Places":
+        """These locations; the same object for what is one."""
+        if isinstance(locations, Places):
+            return locations
+        listed = list(locations)
+        shards = list({location.shard.path.name: location.shard for location in listed}.values())
+        number = {shard.path.name: i for i, shard in enumerate(shards)}
+        shard_of = np.array([number[location.shard.path.name] for location in listed], np.int64)
+        return cls(shards, shard_of, np.array([location.row for location in listed], np.int64))
+
+    def __len__(self) -> int:
+        return len(self.shard_of)
+
+    @overload
+    def __getitem__(self, position: int) -> RowLocation: ...
+    @overload
+    def __getitem__(self, position: slice) -> "Places": ...
+    def __getitem__(self, position: int | slice) -> "RowLocation | Places":
+        if isinstance(position, slice):
+            return Places(self.shards, self.shard_of[position], self.row_of[position])
+        return RowLocation(self.shards[self.shard_of[position]], int(self.row_of[position]))
+
+
+class LocatedKeys:
+    """Where the rows of `keys` (m,) S32, distinct and in order, are stored, as far as shards were added that have them.
+
+    `places.shard_of` is -1 for the others.
+    """
+
+    def __init__(self, keys: np.ndarray) -> None:
+        self.keys = keys
+        self.shards: list[Shard] = []
+        self.places = Places(self.shards, np.full(len(keys), -1, np.int32), np.zeros(len(keys), np.int32))
+
+    @property
+    def located(self) -> np.ndarray:
+        """Whether each key (m,) has a row."""
+        mask: np.ndarray = self.places.shard_of >= 0
+        return mask
+
+    def new_rows(self, shard: Shard) -> tuple[np.ndarray, np.ndarray]:
+        """(positions of keys without a row, the rows of the shard that have them)."""
+        digests = shard.item_keys.digests
+        if not len(self.keys):
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        positions = np.minimum(np.searchsorted(self.keys, digests), len(self.keys) - 1)
+        rows = np.flatnonzero((self.keys[positions] == digests) & (self.places.shard_of[positions] < 0))
+        return positions[rows], rows
+
+    def add(self, shard: Shard) -> None:
+        """Locate the keys without a row that the shard has."""
+        positions, rows = self.new_rows(shard)
+        self.places.shard_of[positions], self.places.row_of[positions] = len(self.shards), rows
+        self.shards.append(shard)

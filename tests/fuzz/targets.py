@@ -1,6 +1,6 @@
 """All fuzz targets, by the kind of file."""
 
-from tests.fuzz import binary_files, datasets, own_files, params, pictures
+from tests.fuzz import binary_files, datasets, networks, own_files, params, pictures
 from tests.fuzz.target import Target
 
 TARGETS: list[Target] = [
@@ -9,4 +9,5 @@ TARGETS: list[Target] = [
     *datasets.TARGETS,
     *pictures.TARGETS,
     *binary_files.TARGETS,
+    *networks.TARGETS,
 ]

@@ -48,3 +48,14 @@ def test_groups_of_very_different_size_leave_no_fold_empty():
 def test_a_class_of_one_item_is_refused():
     with pytest.raises(IceboxError, match="give the dataset a val split"):
         cross_validation.folds(make_split(0, 0, 0, 1), 5, task="classification", seed=0)
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("sizes", [(8, 8, 8, 8), (5, 20, 9, 40), (4, 60, 6, 8)])
+def test_as_many_folds_as_hospitals_leave_one_hospital_out_at_a_time(task, sizes):
+    hospitals = "".join(name * size for name, size in zip("abcd", sizes, strict=True))
+    labels = [i % 2 for i in range(len(hospitals))]
+    for seed in range(5):
+        pairs = cross_validation.folds(make_split(*labels, groups=hospitals), 4, task=task, seed=seed)
+        held_out = [np.unique(judged.groups).tolist() for _, judged in pairs]
+        assert sorted(held_out) == [["a"], ["b"], ["c"], ["d"]]

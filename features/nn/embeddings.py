@@ -29,7 +29,7 @@ def weighted_mean(x: Tensor, mask: Tensor) -> Tensor:
 
 def first_token(x: Tensor, mask: Tensor) -> Tensor:
     """(b, t, d) → (b, d): the first token with mask 1."""
-    return x[torch.arange(len(x), device=x.device), mask.argmax(1)]
+    return x[torch.arange(x.shape[0], device=x.device), mask.argmax(1)]
 
 
 SENTENCE_POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # by the names of sentence-transformers

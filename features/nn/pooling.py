@@ -23,7 +23,7 @@ SPATIAL_POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {  # (b, d, h, w) → 
 }
 TOKEN_POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # (b, t, d), mask (b, t) of 0 and 1 → (b, d)
     "cls": lambda x, mask: x[:, 0],
-    "final": lambda x, mask: x[torch.arange(len(x), device=x.device), last_position(mask)],
+    "final": lambda x, mask: x[torch.arange(x.shape[0], device=x.device), last_position(mask)],
     "avg": lambda x, mask: masked_mean(x, mask),
     "mean": lambda x, mask: masked_mean(x, mask),
     "max": lambda x, mask: x.masked_fill(mask[..., None] == 0, float("-inf")).amax(1),
@@ -113,7 +113,7 @@ def patch_grid(x: Tensor, frame: tuple[int, int]) -> Tensor:
     before = tokens_before_patches(t, frame)
     if before is not None:
         h, w = grid_of(t - before, frame)
-        return x[:, before:].transpose(1, 2).reshape(len(x), -1, h, w)
+        return x[:, before:].transpose(1, 2).reshape(x.shape[0], -1, h, w)
     raise IceboxError(
         f"pooling 'map' does not fit an output of {t} tokens: less 0 to {PREFIX_MAX} before the patches they are no "
         f"grid of the proportions of {frame[0]}×{frame[1]} pixels; take a size that the network's patches divide"

@@ -98,6 +98,7 @@ app.command()(predict.predict)
 app.command()(predict.evaluate)
 app.command()(serve.serve)
 app.command()(export.export)
+app.command()(export.push)
 app.add_typer(store.app, name="store")
 
 

@@ -20,3 +20,16 @@ def export(
     from icebox.pipeline.export import export as exporting
 
     exporting.export(head, to, kind=kind, trust=trust)
+
+
+def push(
+    head: Annotated[str, typer.Argument(metavar="STORE/HEAD", help="The fitted head, or the folder of its export.")],
+    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The repository on the Hugging Face hub.")],
+    public: Annotated[bool, typer.Option("--public", help="Make a new repository public, not private.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the files; send nothing.")] = False,
+) -> None:
+    """Push an export with its card to the Hugging Face hub (or the one that HF_ENDPOINT names)."""
+    from icebox.pipeline.export import hub
+
+    for name in hub.push(head, repository, public=public, dry_run=dry_run):
+        print(name)

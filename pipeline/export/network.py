@@ -3,6 +3,7 @@
 Letters: b batch, c channels, h height, w width, t tokens, d features, k classes.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from icebox.features.abc.backbone import Backbone
 from icebox.features.backbones import rnn_lm, transformers
@@ -99,7 +101,7 @@ class Pictures(nn.Module):
         """(b, c, h, w) → (b, c, h, w) float32."""
         images = images if images.ndim == 4 else images[:, None]
         normalized = images.float() * self.scale + self.shift
-        return (normalized, self.mask.expand(len(images), -1)) if self.masked else (normalized,)
+        return (normalized, self.mask.expand(images.shape[0], -1)) if self.masked else (normalized,)
 
 
 class Tokens(nn.Module):
@@ -182,8 +184,50 @@ def front_of(backbone: Any, contents: Sequence[Any]) -> Front:
         case rnn_lm.LanguageModelBackbone():
             names = tuple(backbone.inputs(list(contents[:1])).tensors())
             tokens = Tokens(prompt=0, end_first=True, masked=False)
-            return Front((IDS, MASK), tokens, OnePass(backbone.layer_outputs, names), word_arrays)
+            return Front((IDS, MASK), tokens, as_graph(OnePass(backbone.layer_outputs, names)), word_arrays)
     raise IceboxError(f"no export: backbones of family {backbone.spec['family']} are no graph of tensors")
+
+
+def as_graph(one_pass: OnePass) -> OnePass:
+    """The pass of a language model in operators that hold for texts of any length: one table of all words' vectors,
+    since those of rare words are otherwise looked up where there are some, and ONNX's own LSTM, since torch's exporter
+    writes one for each length."""
+    network: Any = copy.copy(one_pass.network)
+    with torch.no_grad():
+        table = network.embed(torch.arange(network.softmax.n_classes))
+    network.embed = lambda tokens: functional.embedding(tokens, table)
+    network.layers = nn.ModuleList([any_length(layer) for layer in network.layers])
+    one_pass.network = network
+    return one_pass
+
+
+def any_length(layer: Any) -> Any:
+    """An LSTM whose export is ONNX's operator; its hooks stay."""
+    made, hidden = copy.copy(layer), layer.hidden_size
+
+    def gates(values: Tensor) -> Tensor:
+        """torch's order is input, forget, cell, output; ONNX's input, output, forget, cell."""
+        kept, forget, cell, out = values.chunk(4)
+        return torch.cat([kept, out, forget, cell])
+
+    weight, recurrent = gates(layer.weight_ih_l0)[None], gates(layer.weight_hh_l0)[None]
+    bias = torch.cat([gates(layer.bias_ih_l0), gates(layer.bias_hh_l0)])[None]
+
+    def forward(x: Tensor, states: Any = None) -> tuple[Tensor, Any]:
+        if not torch.compiler.is_exporting():
+            outputs: tuple[Tensor, Any] = type(layer).forward(layer, x, states)
+            return outputs
+        hidden_states = torch.onnx.ops.symbolic(
+            "LSTM",
+            (x.transpose(0, 1), weight, recurrent, bias),
+            {"hidden_size": hidden},
+            dtype=torch.float32,
+            shape=(x.shape[1], 1, x.shape[0], hidden),
+        )  # (t, 1, b, hidden)
+        return hidden_states[:, 0].transpose(0, 1), None
+
+    made.forward = forward
+    return made
 
 
 def of_tokens(backbone: transformers.TransformersTextBackbone, contents: Sequence[Any]) -> Front:

@@ -40,6 +40,7 @@ def write(network: ExportedNetwork, path: Path) -> None:
     except Exception as reason:  # exporters raise dozens of kinds
         raise IceboxError(f"no export: torch can't write this network as ONNX ({one_line(reason)})") from reason
     trees.attach(model, forests)
+    refuse_fixed(model, network)
     name_axes(model, network)
     if model.ByteSize() < INLINE_BYTES_MAX:
         onnx.save(model, path)
@@ -56,6 +57,14 @@ def program_of(network: ExportedNetwork) -> "torch.export.ExportedProgram":
         return torch.export.export(
             network.module, example, dynamic_shapes={"tensors": tuple(axes for _ in example)}, strict=False
         )
+
+
+def refuse_fixed(model: Any, network: ExportedNetwork) -> None:
+    """Raise IceboxError where the exporter has taken the example's number of items, or tokens, for the only one."""
+    for value in model.graph.input:
+        axes = value.type.tensor_type.shape.dim[: 2 if network.tokens else 1]
+        if not all(axis.dim_param for axis in axes):
+            raise IceboxError("no export: torch can write this network only for one number of items, or tokens")
 
 
 def name_axes(model: Any, network: ExportedNetwork) -> None:

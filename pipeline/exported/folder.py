@@ -31,6 +31,11 @@ class ExportFolder:
         """onnx, torch or sklearn."""
         return str(self.config["format"])
 
+    @property
+    def files(self) -> list[str]:
+        """The names in its manifest."""
+        return list(read_json(self.path / MANIFEST, {"files": dict})["files"])
+
     def file(self, name: str) -> Path:
         """A file of the folder. Raises IceboxError for a name that leads out of it."""
         if not FILE_NAME.fullmatch(name) or ".." in name.split("/"):

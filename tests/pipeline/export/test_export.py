@@ -1,0 +1,253 @@
+"""A head is exported from raw item to answer, checked, and answers in an environment without torch."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+import icebox
+from icebox.features import fingerprint
+from icebox.features.abc.backbone import write_settings
+from icebox.features.backbones.glyphnet import GlyphNet
+from icebox.features.errors import IceboxError
+from icebox.features.json_files import read_json
+from icebox.features.manifest import manifest
+from icebox.features.manifest.manifest import ManifestRow
+from icebox.features.models.language_model import LSTMLanguageModel
+from icebox.features.text import tokenization
+from icebox.pipeline.catalog import datasets
+from icebox.pipeline.export import check
+from icebox.pipeline.export.export import export
+from icebox.pipeline.exported import folder as exported
+from icebox.pipeline.exported.model import ExportedBackbone
+from icebox.pipeline.inference import predict
+from icebox.pipeline.project import paths
+from tests.pipeline.inference import heads
+
+BLOCKED = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked}:
+            raise ImportError(name + " is not installed here")
+sys.meta_path.insert(0, Blocker())
+"""
+WORDS = ["the", "sea", "is", "calm", "storm", "wind", "blows", "hard", "sun", "shines"]
+
+
+def photos(folder):
+    random = np.random.default_rng(0)
+    for label, level in (("dark", 60), ("light", 190)):
+        (folder / label).mkdir(parents=True)
+        for i in range(6):
+            noise = random.integers(-60, 60, (20 + i, 30, 3)) * np.linspace(0, 1, 30)[None, :, None]
+            Image.fromarray((level + noise).clip(0, 255).astype(np.uint8)).save(folder / label / f"{i}.png")
+
+
+def notes(path):
+    random = np.random.default_rng(0)
+    lines = [(" ".join(random.choice(WORDS[:5] if i % 2 else WORDS[4:], 2 + i)), "ab"[i % 2]) for i in range(10)]
+    path.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in lines))
+
+
+def listed(name, source, parameters):
+    """The manifest of a dataset; the first half of its items is train, the rest test."""
+    dataset = datasets.opened(source, parameters)
+    items = list(dataset.items())
+    rows = [
+        ManifestRow(
+            item_id=item.item_id,
+            item_key=fingerprint.of_content(dataset.read(item.source)),
+            label=item.label,
+            split="train" if i % 2 else "test",
+            group="",
+            source=item.source,
+        )
+        for i, item in enumerate(items)
+    ]
+    manifest.write(paths.manifest(name), rows)
+    return [(dataset.read(item.source), item.label) for item in items]
+
+
+def fit_photos():
+    torch.manual_seed(0)
+    save_file(GlyphNet(width=4).state_dict(), "data/backbones/glyphnet/weights.safetensors")
+    write_settings(Path("data/backbones/glyphnet"), {"family": "glyphnet", "width": 4})
+    parameters = {"path": "photos"}
+    items = listed("photos", "image_folder", parameters)
+    told = {"dataset": "photos", "source": "image_folder", "parameters": parameters}
+    heads.fit("photos-glyphnet", items, backbone="glyphnet", **told)
+
+
+def fit_notes():
+    torch.manual_seed(0)
+    vocabulary = tokenization.vocabulary(WORDS)
+    sizes = {"width": 8, "hidden": 8, "layers": 1}
+    network = LSTMLanguageModel(words=len(vocabulary), **sizes)
+    save_file(network.state_dict(), "data/backbones/words/weights.safetensors")
+    write_settings(Path("data/backbones/words"), {"family": "rnn_lm", "network": sizes})
+    Path("data/backbones/words/vocabulary.txt").write_text("".join(f"{word}\n" for word in vocabulary))
+    parameters = {"path": "notes.csv", "text": "text", "label": "label"}
+    items = listed("notes", "csv_text", parameters)
+    told = {"dataset": "notes", "source": "csv_text", "parameters": parameters}
+    outputs = ("last:mean", "last:max", "last:final")
+    heads.fit("notes-words", items, backbone="words", family="rnn_lm", outputs=outputs, **told)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    root, here = tmp_path_factory.mktemp("project"), Path.cwd()
+    os.chdir(root)
+    try:
+        photos(root / "photos")
+        notes(root / "notes.csv")
+        for name in ("glyphnet", "words"):
+            (root / "data/backbones" / name).mkdir(parents=True)
+        fit_photos()
+        fit_notes()
+        export("photos-glyphnet/head", root / "photos-model")
+        export("notes-words/head", root / "notes-model")
+    finally:
+        os.chdir(here)
+    return root
+
+
+@pytest.fixture
+def here(project, monkeypatch):
+    monkeypatch.chdir(project)
+    return project
+
+
+def run_without(blocked, code, *arguments, cwd):
+    script = BLOCKED.format(blocked=set(blocked)) + code
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+STANDALONE = "sys.path.insert(0, '.'); import runpy; runpy.run_path('predict.py', run_name='__main__')"
+
+
+def test_its_own_code_answers_without_torch_scikit_learn_or_icebox(here):
+    files = [str(here / "photos/dark/0.png"), str(here / "photos/light/3.png")]
+    out = run_without(("torch", "sklearn", "icebox", "transformers"), STANDALONE, *files, cwd=here / "photos-model")
+    texts = ["the sea is calm", "", "storm-wind, Zwieback!"]
+    out_texts = run_without(("torch", "sklearn", "icebox"), STANDALONE, *texts, cwd=here / "notes-model")
+    for name, items, lines in (("photos-glyphnet", files, out), ("notes-words", texts, out_texts)):
+        answers = [json.loads(line) for line in lines.splitlines()]
+        head = icebox.load(f"{name}/head")
+        assert [each["label"] for each in answers] == head.predict(items).tolist()
+        scores = [list(each["probabilities"].values()) for each in answers]
+        np.testing.assert_allclose(scores, head.predict_proba(items), atol=1e-5)
+
+
+def test_predict_evaluate_and_load_take_its_folder_without_torch(here):
+    code = (
+        "from icebox.pipeline.cli.app import main; import icebox; "
+        "assert main(['predict', 'photos-model', 'photos/dark', '--coverage', '0.8']) == 1; "
+        "assert main(['predict', 'photos-model', 'photos/dark']) == 0; "
+        "assert main(['evaluate', 'photos-model', 'photos']) == 0; "
+        "assert main(['evaluate', 'notes-model', 'notes.csv']) == 0; "
+        "print(icebox.load('notes-model').predict(['the sea', 'sun shines']))"
+    )
+    out = run_without(("torch", "transformers"), code, cwd=here)
+    assert "\nphotos/dark/5.png,photos/dark/5.png,dark," in out
+    assert "accuracy" in out
+
+
+def test_it_says_what_it_is_and_holds_no_pickle(here):
+    for name, kind, extra in (("photos-model", "image", set()), ("notes-model", "text", {"vocabulary.txt"})):
+        files = {file.name for file in (here / name).iterdir()}
+        assert {"model.onnx", "config.json", "manifest.json", "README.md", "predict.py", "preprocess.py"} <= files
+        assert extra <= files
+        assert not any(file.endswith((".pkl", ".joblib", ".pt", ".npz")) for file in files)
+        config = read_json(here / name / "config.json", dict)
+        assert (config["input"]["kind"], config["check"]["labels"]) == (kind, "equal")
+        assert "path" not in config["dataset"]["parameters"]
+        card = (here / name / "README.md").read_text()
+        assert card.startswith("---\nlibrary_name: onnx\n")
+        assert "## Licence" in card
+
+
+@pytest.mark.parametrize("change", ["more", "less", "gone", "link", "unlisted"])
+def test_a_file_that_was_changed_is_not_opened(here, tmp_path, change):
+    copy = tmp_path / "model"
+    shutil.copytree(here / "photos-model", copy)
+    file = copy / "model.onnx"
+    if change == "more":
+        file.write_bytes(file.read_bytes() + b"\0")
+    elif change == "less":
+        file.write_bytes(file.read_bytes()[:-1])
+    elif change == "gone":
+        file.unlink()
+    elif change == "link":
+        file.rename(tmp_path / "elsewhere")
+        file.symlink_to(tmp_path / "elsewhere")
+    else:
+        hashes = json.loads((copy / "manifest.json").read_text())["files"]
+        (copy / "manifest.json").write_text(json.dumps({"files": hashes | {"../out.txt": "0"}}))
+    with pytest.raises(IceboxError, match=r"model\.onnx: |a file in the folder"):
+        predict.open_head(str(copy))
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../b", "~/x", "a//b", "a\\..\\b", ""])
+def test_no_name_leads_out_of_its_folder(tmp_path, name):
+    with pytest.raises(IceboxError, match="the name of a file in the folder"):
+        exported.ExportFolder(tmp_path, {}).file(name)
+
+
+def test_an_earlier_export_is_replaced_and_nothing_else(here, tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    for name in ("mine", "file"):
+        with pytest.raises(IceboxError, match="expected nothing there"):
+            export("photos-glyphnet/head", tmp_path / name)
+    assert (tmp_path / "mine/notes.txt").read_text() == "mine"
+
+
+def test_an_export_that_answers_otherwise_fails_and_says_where_they_part(here):
+    head = predict.open_head("photos-glyphnet/head")
+    items = check.items_to_check(head.bundle)
+    model = predict.open_export(Path("photos-model")).backbone
+    assert check.check(head, model, items).items == len(items) == 6
+
+    def changed(change, place):
+        wrong = ExportedBackbone(exported.opened(Path("photos-model")), model.run)
+        change(wrong)
+        with pytest.raises(IceboxError, match=f"the export is not the head: .*{place}"):
+            check.check(head, wrong, items)
+
+    def other_scores(wrong):
+        wrong.run = lambda names, arrays: [
+            values + (i == 0) * 0.01 for i, values in enumerate(model.run(names, arrays))
+        ]
+
+    def other_features(wrong):
+        wrong.run = lambda names, arrays: [values + (i != 1) * 0.1 for i, values in enumerate(model.run(names, arrays))]
+
+    def other_pictures(wrong):
+        wrong.prepare = lambda content: 255 - ExportedBackbone.prepare(wrong, content)
+
+    changed(other_scores, "they part in the head")
+    changed(other_features, "they part in the network")
+    changed(other_pictures, "they part where items are prepared")
+
+
+def test_items_that_are_not_here_are_named(here, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("data/backbones/glyphnet", "results"):
+        shutil.copytree(here / name, tmp_path / name)
+    with pytest.raises(IceboxError, match="an export is checked on items of the test split; run: dvc pull"):
+        export("photos-glyphnet/head", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

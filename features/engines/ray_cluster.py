@@ -7,6 +7,7 @@ is that of RAY_ADDRESS or of this machine, or else one that is started here and 
 
 import logging
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -177,7 +178,7 @@ class Pool:
                 else IceboxError(f"a worker of Ray failed: {type(error.cause).__name__}: {error.cause}")
             ) from error
         except self.ray.exceptions.RayError as reason:
-            self._lose(member, queue, type(reason).__name__)
+            self._lose(member, queue, cause_of(reason))
             return None
         if answer is None:
             member.ready, self.failed_starts = True, 0
@@ -208,6 +209,12 @@ class Pool:
     def _kill(self, member: Member) -> None:
         with suppress(Exception):  # it is gone, or the cluster is
             self.ray.kill(member.actor)
+
+
+def cause_of(reason: Exception) -> str:
+    """The kind of Ray's error, and of the error of Python behind it, if any: Ray's own texts are pages."""
+    lines = [line.strip() for line in str(reason).splitlines() if re.match(r"\s*\w+(Error|Exception): ", line)]
+    return ": ".join([type(reason).__name__, *lines[-1:]])
 
 
 def library() -> Any:

@@ -2,8 +2,9 @@
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import joblib
@@ -18,7 +19,7 @@ from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
 from icebox.pipeline.estimators import base
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.predictions import score_head
-from icebox.pipeline.fitting import convergence, cross_validation, path_fitting
+from icebox.pipeline.fitting import convergence, cross_validation, on_ray, path_fitting
 from icebox.pipeline.fitting.candidates import Candidate, halving_rounds, subsample
 from icebox.pipeline.fitting.convergence import ConvergenceWarnings
 from icebox.pipeline.fitting.head_factory import HeadFactory
@@ -163,33 +164,60 @@ def run_trials(
     """Each candidate (by its position) on each pair.
 
     Fits run in parallel in threads, which share the features, each on one BLAS thread: two threads each on busy cores
-    were 9–19 times slower.
+    were 9–19 times slower. Where joblib's backend is Ray's, they run there.
     """
     fit_warnings = ConvergenceWarnings()
 
-    def run_group(group: list[int], pair: Pair) -> list[Trial]:
-        members = {i: candidates[i] for i in group}
-        trials: list[Trial] = []
-        for trial in group_trials(factory, members, pair, data, fit, sample_weighter, fit_warnings):
-            trials = keep_best_head([*trials, trial], fit.choose)
-        return trials
+    with_network = "class_texts" in factory.keywords  # stays in this process; others need no texts
+    factory = factory if with_network else replace(factory, class_texts=None)
+    run_group = partial(fit_group, factory, candidates, pairs, data, fit, sample_weighter, fit_warnings)
 
     positions, build = list(candidates), factory.with_seed(fit.seed)
     groups = [
         [positions[i] for i in group] for group in path_fitting.group_candidates(build, list(candidates.values()))
     ]
-    jobs = [(group, pair) for pair in pairs for group in groups]
+    jobs = [(group, pair) for pair in range(len(pairs)) for group in groups]
     total, threads = len(candidates) * len(pairs), min(len(jobs), joblib.cpu_count())
     done: list[Trial] = []
     with threadpool_limits(1), fit_warnings.recorded(), progress.bar(total=total, desc="fit", unit="fit") as bar:
         parallel = joblib.Parallel(threads, prefer="threads", return_as="generator")
-        for trials in parallel(joblib.delayed(run_group)(*job) for job in jobs):
+        run: Callable[[list[int], int], list[Trial]] = run_group
+        if on_ray.is_active() and len(jobs) > 1 and not with_network:
+            parallel, run = on_ray.parallel(), on_ray.Sent.of(partial(run_apart, run_group, fit_warnings))
+        for trials in parallel(joblib.delayed(run)(*job) for job in jobs):
             if len(pairs) == 1:
                 done = keep_best_head([*done, *trials], fit.choose)
             else:  # a fold's head is not fitted on all of train
                 done += [replace(trial, head=None) for trial in trials]
             bar.update(len(trials))
     return done
+
+
+def run_apart(
+    run_group: Callable[[list[int], int], list[Trial]], fit_warnings: ConvergenceWarnings, group: list[int], pair: int
+) -> list[Trial]:
+    """`run_group` in another process, which needs what `run_trials` sets for this one."""
+    with threadpool_limits(1), fit_warnings.recorded():
+        return run_group(group, pair)
+
+
+def fit_group(
+    factory: HeadFactory,
+    candidates: dict[int, Candidate],
+    pairs: Sequence[Pair],
+    data: LabelledData,
+    fit: Fit,
+    sample_weighter: SampleWeighter,
+    fit_warnings: ConvergenceWarnings,
+    group: list[int],
+    pair: int,
+) -> list[Trial]:
+    """Trials of the candidates at these positions, on the pair of this number; only the best keeps its head."""
+    members = {i: candidates[i] for i in group}
+    trials: list[Trial] = []
+    for trial in group_trials(factory, members, pairs[pair], data, fit, sample_weighter, fit_warnings):
+        trials = keep_best_head([*trials, trial], fit.choose)
+    return trials
 
 
 def group_trials(

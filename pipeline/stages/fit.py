@@ -20,7 +20,16 @@ from icebox.pipeline.config.schema import Config, Fit, store_of
 from icebox.pipeline.data import class_weights, dense, feature_selection, labelled, near_duplicates, on_disk
 from icebox.pipeline.data.feature_selection import FeatureSelection
 from icebox.pipeline.evaluation import formatting, not_applicable, peak_memory, results
-from icebox.pipeline.fitting import candidates, decisions, dense_fit, details, final_fit, head_factory, learning_curve
+from icebox.pipeline.fitting import (
+    candidates,
+    decisions,
+    dense_fit,
+    details,
+    final_fit,
+    head_factory,
+    learning_curve,
+    on_ray,
+)
 from icebox.pipeline.fitting.adaptation import Adaptation
 from icebox.pipeline.fitting.final_fit import FitResult
 from icebox.pipeline.inference import bundle
@@ -37,7 +46,8 @@ def run(config: Config, key: str) -> None:
     input_name, head_name = head_names.find(key, product(config.every_input(), config.heads))
     fit_head = fit_on_pictures if config.task(input_name) in DENSE_TASKS else fit_on_items
     try:
-        fit_head(config, input_name, head_name)
+        with on_ray.searches(config.run.engine):
+            fit_head(config, input_name, head_name)
     except NotApplicable as reason:
         not_applicable.write(input_name, head_name, str(reason))
         logger.warning("%s/%s: passed over: %s", input_name, head_name, reason)

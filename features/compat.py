@@ -1,13 +1,18 @@
-"""Workaround for a torch and a torchvision from different builds.
+"""torchvision, imported beside a torch of another build, and without torch's compiler.
 
 PyPI's torchvision is built for CUDA; beside a CPU torch its compiled part does not load, and `import torchvision`
 (with it most of `transformers`) dies of "operator torchvision::nms does not exist". It only misses the schemas of two
 detection operators that nothing here uses, so declaring them is enough.
+
+And one of its files takes a function from torch's compiler, for detectors on a GPU, which would load all of that, sympy
+included: as long again as torch itself.
 """
 
 import functools
 import importlib
 import importlib.util
+import sys
+import types
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +21,7 @@ if TYPE_CHECKING:
 
     from torch.library import Library
 
+COMPILER = "torch._dynamo.utils"
 MISSING_SCHEMAS = {  # as torchvision/csrc/ops/{nms,quantized/cpu/qnms_kernel}.cpp declare them
     "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -42,7 +48,23 @@ def allow_mismatched_torchvision() -> "Library | None":
 def torchvision() -> "ModuleType":
     """torchvision itself, importable also beside a torch of another build."""
     allow_mismatched_torchvision()
-    return importlib.import_module("torchvision")
+    if "torchvision" in sys.modules or COMPILER in sys.modules:
+        return importlib.import_module("torchvision")
+    sys.modules[COMPILER] = stand_in = types.ModuleType(COMPILER)
+    stand_in.is_compile_supported = is_compile_supported  # type: ignore[attr-defined]
+    try:
+        return importlib.import_module("torchvision")
+    except ImportError:  # of a version that takes more
+        del sys.modules[COMPILER]
+        return importlib.import_module("torchvision")
+    finally:
+        if sys.modules.get(COMPILER) is stand_in:
+            del sys.modules[COMPILER]
+
+
+def is_compile_supported(device_type: str) -> bool:
+    """torch's own function of this name, loaded when it is called."""
+    return bool(importlib.import_module(COMPILER).is_compile_supported(device_type))
 
 
 def extension() -> Path | None:

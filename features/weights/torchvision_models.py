@@ -65,11 +65,19 @@ def preprocess_of(member: Any) -> dict[str, Any]:
     }
 
 
+DRAWN = (torch.Tensor.normal_, torch.Tensor.uniform_)
+
+
 class EmptyOnMeta(TorchFunctionMode):
     """Within it parameters take no memory. `torch.device("meta")` would also catch RegNet's width arithmetic."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Put the result of `torch.empty`, with which every layer makes its parameters, on the meta device."""
+        """Put the result of `torch.empty`, with which every layer makes its parameters, on the meta device.
+
+        Nothing is drawn there, for which torch would load its compiler, a second or two.
+        """
+        if func in DRAWN and args[0].is_meta:
+            return args[0]
         return func(*args, **(kwargs or {}) | ({"device": "meta"} if func is torch.empty else {}))
 
 

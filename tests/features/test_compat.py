@@ -41,3 +41,19 @@ def test_a_compiled_part_that_loads_is_left_alone():
 
 def test_no_torchvision_is_nothing_to_mend():
     assert not compat.is_broken(None)
+
+
+WITHOUT_COMPILER = """
+import sys
+from icebox.features import compat
+from icebox.features.weights import torchvision_models
+network = torchvision_models.build_empty("resnet18", {"crop": [224]})
+assert all(parameter.is_meta for parameter in network.parameters())
+assert not {"sympy", "torch._dynamo", "torch._dynamo.utils"} & sys.modules.keys()
+assert compat.is_compile_supported("mps") is False  # by torch's own function
+assert "torch._dynamo.eval_frame" in sys.modules
+"""
+
+
+def test_a_network_of_torchvision_is_built_without_torchs_compiler():
+    run(WITHOUT_COMPILER)

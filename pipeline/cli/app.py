@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 import icebox
 from icebox.features.errors import IceboxError, system_error
-from icebox.pipeline.cli import doctor, export, failures, predict, project, serve, store, verbosity
+from icebox.pipeline.cli import doctor, drift, export, failures, predict, project, serve, store, verbosity
 from icebox.pipeline.project import hints
 
 STAGES = {  # name → its purpose; a module of icebox.pipeline.stages
@@ -97,6 +97,7 @@ app.command()(doctor.doctor)
 app.command()(predict.predict)
 app.command()(predict.evaluate)
 app.command()(serve.serve)
+app.command()(drift.drift)
 app.command()(export.export)
 app.command()(export.push)
 app.add_typer(store.app, name="store")

@@ -66,6 +66,10 @@ def predict(
         bool, typer.Option("--by-class", help="With --coverage: in this share of the items of each class.")
     ] = False,
     adapt: Adapt = None,
+    sketch: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Add the features to this sketch, for icebox drift; it holds no item."),
+    ] = None,
     trust: Trust = False,
 ) -> None:
     """Label new images or texts with a fitted head: a row an item, with a probability for each class."""
@@ -88,12 +92,14 @@ def predict(
         of_pictures=True,
     )
     if opened.bundle.task in ("segmentation", "detection"):
+        if sketch is not None:
+            raise IceboxError(f"--sketch: sketches are of an item's features, and {head} takes maps; leave it out")
         if coverage is not None:
             raise IceboxError(f"--coverage: sets are of classes, and {head} answers with masks or boxes; leave it out")
         predict.to_folder(opened, inputs or [], out=out, on_error=on_error)
         return
     sets = None if coverage is None else predict.set_predictor(opened, coverage=coverage, by_class=by_class)
-    predict.to_table(opened, inputs or [], out=out, on_error=on_error, safe=safe_csv, sets=sets)
+    predict.to_table(opened, inputs or [], out=out, on_error=on_error, safe=safe_csv, sets=sets, sketch=sketch)
 
 
 def evaluate(

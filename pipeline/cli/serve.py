@@ -14,7 +14,7 @@ logger = logging.getLogger("icebox")
 
 
 def serve(
-    head: Annotated[str, typer.Argument(metavar="STORE/HEAD", help="The fitted head.")],
+    head: Annotated[str, typer.Argument(metavar="STORE/HEAD", help="The fitted head, or the folder of an export.")],
     host: Annotated[str, typer.Option(help="The address to listen at; any but loopback needs a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8000,
     token_file: Annotated[
@@ -30,6 +30,10 @@ def serve(
     show_train: Annotated[
         bool, typer.Option("--train/--no-train", help="Show the nearest items of train to those who ask for them.")
     ] = True,
+    sketch: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keep a sketch of the features there, for icebox drift; it holds no item."),
+    ] = None,
     trust: Annotated[bool, typer.Option("--trust", help="Open a bundle whose hash its card does not record.")] = False,
 ) -> None:
     """Answer new images or texts over HTTP, with a page for people at /."""
@@ -44,9 +48,13 @@ def serve(
     with server.bind(host, port) as listening:  # before the network is loaded, which takes seconds
         from icebox.pipeline.serving import app
         from icebox.pipeline.serving.predictor import HeadPredictor
+        from icebox.pipeline.serving.sketching import SketchFile
 
         predictor = HeadPredictor(head, trust=trust)
-        service = app.Service(predictor, batch_size=batch_size, wait_s=wait_ms / 1000, shows_train=show_train)
+        kept = None if sketch is None else SketchFile(sketch, predictor)
+        service = app.Service(
+            predictor, batch_size=batch_size, wait_s=wait_ms / 1000, shows_train=show_train, sketch=kept
+        )
         built = app.build(service, token=token, hosts=server.hosts_for(host, allow_host or []))
         logger.info("%s: %s (Ctrl-C ends)", service.predictor.name, server.url_of(listening))
         server.of_app(built, service.limits).run(sockets=[listening])

@@ -202,7 +202,8 @@ def unit_variance(features: np.ndarray, train: np.ndarray) -> np.ndarray:
 
 def scaled(values: np.ndarray, deviations: np.ndarray) -> np.ndarray:
     """Values by deviations; 0 where there is none, and nothing could differ."""
-    return np.divide(values, deviations, out=np.zeros(np.shape(values)), where=deviations > 1e-12)
+    result: np.ndarray = np.divide(values, deviations, out=np.zeros(np.shape(values)), where=deviations > 1e-12)
+    return result
 
 
 def drawn(items: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,11 @@ def open_for(path: Path, source: dict[str, Any]) -> Sketch:
     except IceboxError as error:
         raise error.at(str(path)) from None
     return sketch
+
+
+def source_of(fingerprint: str, outputs: Sequence[str], view: str) -> dict[str, Any]:
+    """What the features are that a head takes."""
+    return {"fingerprint": fingerprint, "outputs": list(outputs), "view": view}
 
 
 def width_of(d: int) -> int:

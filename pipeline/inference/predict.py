@@ -26,6 +26,7 @@ from icebox.features.ragged import flat
 from icebox.features.text.pairs import PAIR, TEXTS, combine_pairs
 from icebox.pipeline.catalog import backbones, quantized
 from icebox.pipeline.config import plugin_schema
+from icebox.pipeline.drift import sketch as sketches
 from icebox.pipeline.evaluation import conformal, prediction_file, predictions
 from icebox.pipeline.evaluation.conformal import SetPredictor
 from icebox.pipeline.evaluation.predictions import Predictions
@@ -242,12 +243,15 @@ def to_table(
     on_error: OnError = "fail",
     safe: bool = False,
     sets: SetPredictor | None = None,
+    sketch: Path | None = None,
 ) -> None:
     """Predict the inputs; print CSV, or write CSV, JSON Lines or Parquet to `out`.
 
     The columns are id, input, label (of a regression the value) and, by class, `p_CLASS`, or `score_CLASS` of a head
     without probabilities; with `sets`, before these, the set of classes as a JSON list, which may be empty.
+    The features are added to the file `sketch`, which need not be there yet.
     """
+    sketched = None if sketch is None else sketches.open_for(sketch, sketch_source(head.bundle))
     opened, unread, empty, answered, without = head.bundle, Unread(on_error), EmptyTexts(), 0, 0
     with output.open_table(out, columns(opened, sets=sets is not None), safe=safe) as write:
         newcomers = Newcomers()
@@ -260,10 +264,14 @@ def to_table(
                 without += int((~inside.any(axis=1)).sum())
             write(list(rows(opened, batch, answers, inside)))
             answered += len(batch.items)
+            if sketched is not None:
+                sketched.add(batch.features)
             for content in batch.contents:
                 empty.watch(content)
         unread.report(answered)
         write([])  # of no items the columns alone
+    if sketched is not None and sketch is not None:
+        sketched.write(sketch)
     empty.report()
     newcomers.report(head.bundle)
     if sets and without:
@@ -274,6 +282,11 @@ def to_table(
             f"{answered:,}",
             sets.coverage,
         )
+
+
+def sketch_source(opened: Bundle) -> dict[str, Any]:
+    """What a sketch of this head's features is of."""
+    return sketches.source_of(opened.fingerprint, opened.head_outputs or opened.outputs, opened.view)
 
 
 def to_folder(head: OpenHead, inputs: Sequence[str], *, out: Path | None, on_error: OnError) -> None:

@@ -11,6 +11,7 @@ from functools import lru_cache, partial
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -29,6 +30,7 @@ from icebox.pipeline.serving.metrics import Metrics
 from icebox.pipeline.serving.predictor import ItemAnswer, Predictor
 from icebox.pipeline.serving.requests import Body, RequestItem, Wishes, read_items, read_wishes, refuse_pixels
 from icebox.pipeline.serving.security import Gate, error_response
+from icebox.pipeline.serving.sketching import SketchFile
 
 COVERAGES_MAX = 8  # calibrations that are kept
 DECODERS = max(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2)
@@ -46,8 +48,10 @@ class Service:
         batch_size: int = BATCH_SIZE,
         wait_s: float = WAIT_S,
         shows_train: bool = True,
+        sketch: SketchFile | None = None,
     ) -> None:
         self.predictor = predictor
+        self.sketch = sketch
         self.train = predictor.train_items() if shows_train else None
         self.limits = limits or Limits()
         self.metrics = Metrics()
@@ -77,7 +81,9 @@ class Service:
         finally:
             self.is_ready = False
             await self.batcher.stop()
-            self.side.shutdown(wait=True, cancel_futures=True)
+            self.side.shutdown(wait=True)
+            if self.sketch is not None:
+                self.sketch.write()
 
     async def predict(self, request: Request) -> Response:
         """Answer the items of a request; an error is one line of JSON."""
@@ -112,6 +118,9 @@ class Service:
         answered = sum(isinstance(outcome, ItemAnswer) for outcome in outcomes)
         self.metrics.items.labels("answered").inc(answered)
         self.metrics.items.labels("refused").inc(len(outcomes) - answered)
+        if self.sketch is not None and answered:
+            features = [outcome.features for outcome in outcomes if isinstance(outcome, ItemAnswer)]
+            self.side.submit(self.sketch.add, np.stack(features))
         bodies = [answers.as_json(self.predictor, item, outcome) for item, outcome in zip(items, outcomes, strict=True)]
         await self.add_wishes(wishes, items, outcomes, bodies)
         content = {"head": self.predictor.name, "items": bodies}

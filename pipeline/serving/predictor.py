@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from icebox.features.abc.dataset import Content, Modality
 from icebox.features.errors import IceboxError, ItemError
 from icebox.features.manifest.validation import DENSE_TASKS, Task
 from icebox.pipeline.evaluation.conformal import SetPredictor
+from icebox.pipeline.exported.folder import is_export
 from icebox.pipeline.inference import bundle, predict
 from icebox.pipeline.inference.bundle import Bundle
 from icebox.pipeline.inference.joined_reading import JoinedReading
@@ -54,18 +56,22 @@ class Predictor(ABC):
         """Sets of classes that hold the true one in this share of items. Raises IceboxError where there are none."""
         raise IceboxError(f"coverage: {self.name} has no sets of classes")
 
+    def sketch_source(self) -> dict[str, Any] | None:
+        """What a sketch of the items' features is of; None where they are not the features of a store."""
+        return None
+
     def train_items(self) -> TrainItems | None:
         """The items of train that new ones are compared with, where they are known."""
         return None
 
 
 class HeadPredictor(Predictor):
-    """The head STORE/HEAD of a project, with the backbone that it was fitted on."""
+    """The head STORE/HEAD of a project with the backbone that it was fitted on, or that of an export's folder."""
 
     def __init__(self, name: str, *, trust: bool = False) -> None:
         """Raises IceboxError for a head that is missing or whose backbone has changed, and for one that the server
         can't serve: of masks or boxes, of sequences, of several datasets."""
-        if not trust:
+        if not (trust or is_export(Path(name))):
             refuse_dense(name)
         self.head: OpenHead = predict.open_head(name, trust=trust)
         self.bundle: Bundle = self.head.bundle
@@ -78,7 +84,8 @@ class HeadPredictor(Predictor):
             raise IceboxError(f"serve {name}: it takes {self.head.reading.modality}s; served are images and texts")
         backbone = self.head.backbone
         self.networks = [backbone] if isinstance(backbone, Backbone) else list(backbone)
-        self.name, self.task, self.classes = "/".join(self.head.place), self.bundle.task, self.bundle.classes
+        shown = "/".join(self.head.place) if self.head.export is None else Path(name).resolve().name
+        self.name, self.task, self.classes = shown, self.bundle.task, self.bundle.classes
         self.modality, self.clean = self.head.reading.modality, self.bundle.clean
         self.has_probabilities = hasattr(self.bundle.head, "predict_proba")
 
@@ -104,9 +111,13 @@ class HeadPredictor(Predictor):
         """Sets calibrated on the head's predictions for val."""
         return predict.set_predictor(self.head, coverage=coverage, by_class=by_class)
 
+    def sketch_source(self) -> dict[str, Any] | None:
+        """Those that its head takes; an export gives answers only."""
+        return predict.sketch_source(self.bundle) if self.head.export is None else None
+
     def train_items(self) -> TrainItems | None:
-        """Those of its store, where it is here."""
-        return TrainItems.of(self.bundle)
+        """Those of its store, where it is here; an export has none."""
+        return TrainItems.of(self.bundle) if self.head.export is None else None
 
 
 def refuse_dense(name: str) -> None:

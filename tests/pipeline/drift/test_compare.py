@@ -31,7 +31,7 @@ def drift(reference: np.ndarray, new: np.ndarray, seed: int = 0) -> compare.Drif
 
 
 @pytest.mark.parametrize("kind", ["normal", "correlated", "sparse", "skewed", "many"])
-@pytest.mark.parametrize(("m", "n"), [(400, 200), (200, 600)])
+@pytest.mark.parametrize(("m", "n"), [(300, 150)])
 def test_items_of_one_place_raise_no_more_alarms_than_they_may(
     kind: str, m: int, n: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -46,12 +46,12 @@ def test_items_of_one_place_raise_no_more_alarms_than_they_may(
 def test_a_shift_of_half_a_deviation_is_found_with_200_items(kind: str, where: str) -> None:
     random = np.random.default_rng(3)
     hits = 0
-    for run in range(20):
+    for run in range(10):
         reference, new = drawn(kind, 800, random), drawn(kind, 200, random)
         shift = 0.5 * reference.std(axis=0)
         new[:, slice(None) if where == "all" else slice(5, 6)] += shift if where == "all" else shift[5]
         hits += drift(reference, new, run).is_certain
-    assert hits >= 19
+    assert hits >= 9
 
 
 def test_other_spread_and_other_clusters_are_found() -> None:

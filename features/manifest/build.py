@@ -87,9 +87,10 @@ def with_keys(
         bits[keys.any(1)] = NOT_SIXTEEN
     kept = np.ones(len(listed), bool)
     unread = np.arange(len(listed)) if targets else np.flatnonzero(bits == UNKNOWN)
+    to_read = listed if len(unread) == len(listed) else listed.take(unread)
     labels: list[Any] = []
     digests: list[str] = []
-    for position, listed_item in zip(unread.tolist(), progress(listed.take(unread)), strict=True):
+    for position, listed_item in zip(unread, progress(to_read), strict=True):
         content = dataset.read(listed_item.source)
         validate_content(content, listed_item.item_id)
         item = labelled(listed_item, content, targets, dataset.account, skip=skip_unreadable)

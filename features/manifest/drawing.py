@@ -1,6 +1,7 @@
 """Draw splits for a manifest's items, as columns; how splits are drawn is said in `splits.draw`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -23,12 +24,16 @@ def draw(
     if stratify and task == "multilabel":
         labels, values = items.codes("label")
         pairs = zip(codes.tolist(), labels.tolist(), strict=True)
-        units = stratification.units_of((identities[unit], label_sets.split(values[label])) for unit, label in pairs)
+        named = identities.to_pylist()
+        units = stratification.units_of((named[unit], label_sets.split(values[label])) for unit, label in pairs)
         drawn = {name: share for name, share in shares.items() if share}
         parts = stratification.divide(units, {"train": 1 - sum(drawn.values()), **drawn}, seed=seed)
-        numbers = [PARTS.index(parts[identity]) for identity in identities]
+        numbers = [PARTS.index(parts[identity]) for identity in named]
         return np.array(numbers, np.int64).take(codes)
-    places = np.array([splits.position(identity, seed) for identity in identities])
+    places = np.empty(len(identities))
+    for start in range(0, len(places), tables.BLOCK_ROWS):
+        block = identities.slice(start, tables.BLOCK_ROWS).to_pylist()
+        places[start : start + len(block)] = [splits.position(identity, seed) for identity in block]
     if stratify and len(items):
         places = stratified(codes, places, items)
     test, val = shares["test"], shares["val"]
@@ -37,8 +42,8 @@ def draw(
     return part_of
 
 
-def identities_of(items: Manifest) -> tuple[np.ndarray, Sequence[str]]:
-    """(the unit (n,) of each item, the identities of the units, in the order of their first item)."""
+def identities_of(items: Manifest) -> tuple[np.ndarray, Any]:
+    """(the unit (n,) of each item, the identities of the units, an Arrow array in the order of their first item)."""
     import pyarrow as pa
 
     blocks = []
@@ -46,10 +51,8 @@ def identities_of(items: Manifest) -> tuple[np.ndarray, Sequence[str]]:
         keys, groups = tables.hex_keys(batch.column("item_key")), batch.column("group").to_pylist()
         names = [group or key for key, group in zip(keys, groups, strict=True)]
         blocks.append(pa.array(names, pa.large_string()))
-    if not blocks:
-        return np.empty(0, np.int64), []
-    column = pa.concat_arrays(blocks).dictionary_encode()
-    return np.asarray(column.indices).astype(np.int64), column.dictionary.to_pylist()
+    column = pa.concat_arrays(blocks or [pa.array([], pa.large_string())]).dictionary_encode()
+    return np.asarray(column.indices).astype(np.int64), column.dictionary
 
 
 def stratified(codes: np.ndarray, places: np.ndarray, items: Manifest) -> np.ndarray:

@@ -25,7 +25,7 @@ from icebox.features.manifest.validation import (
 )
 from icebox.features.names import canonical_name, in_line
 
-BLOCK_ITEMS = 1 << 14  # that are Python's objects at a time
+BLOCK_ITEMS = 1 << 13  # that are Python's objects at a time
 
 
 def list_items(items: Iterable[Item], task: Task = "classification", account: Account | None = None) -> Manifest:

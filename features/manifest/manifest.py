@@ -122,13 +122,17 @@ class Manifest(Sequence[ManifestRow]):
 
     def key_bytes(self) -> np.ndarray:
         """The contents' sha256 (n, 32) uint8, of a row without one zeros."""
+        import pyarrow.compute as pc
+
         column, width = self.item_keys, tables.KEY_BYTES
         if self.has_whole_keys:
             content = column.buffers()[1]
             start = column.offset * width
             return np.frombuffer(content, np.uint8)[start : start + len(column) * width].reshape(-1, width).copy()
-        content = [bytes.fromhex(key) or bytes(width) for key in column.to_pylist()]
-        return np.frombuffer(bytearray(b"".join(content)), np.uint8).reshape(-1, tables.KEY_BYTES)
+        keys = np.zeros((len(column), width), np.uint8)
+        for position in np.flatnonzero(np.asarray(pc.not_equal(column, ""))).tolist():
+            keys[position] = np.frombuffer(bytes.fromhex(column[position].as_py()), np.uint8)
+        return keys
 
     @property
     def sources(self) -> Any:

@@ -28,7 +28,7 @@ TEXTS = ("item_id", "source")  # nearly every value is another
 SLICE = "slice_"  # prefix of the columns with slices
 KEY_BYTES = 32
 ITEM_KEY = re.compile(r"[0-9a-f]+")
-BLOCK_ROWS = 1 << 16  # that are Python's objects at a time
+BLOCK_ROWS = 1 << 14  # that are Python's objects at a time
 GROUP_ROWS = 1 << 17  # of a row group of the file
 
 Cells = Mapping[str, Sequence[str]]  # {column: values}

@@ -63,13 +63,14 @@ class FaultyServer:
         kind = self.faults.draw(method, path, environ.get("QUERY_STRING", ""))
         if kind == "slow":
             time.sleep(self.faults.slow_s)
-        if kind in ("error", "slow_down", "lost"):
+        if kind in ("error", "slow_down", "forbidden", "lost"):
             content = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             if kind == "lost":
                 start("200 OK", [("ETag", f'"{hashlib.md5(content).hexdigest()}"'), ("Content-Length", "0")])
                 return [b""]
             status, code = {"error": ("500 Internal Server Error", "InternalError"),
-                            "slow_down": ("503 Slow Down", "SlowDown")}[kind]  # fmt: skip
+                            "slow_down": ("503 Slow Down", "SlowDown"),
+                            "forbidden": ("403 Forbidden", "AccessDenied")}[kind]  # fmt: skip
             body = f"<Error><Code>{code}</Code><Message>injected</Message></Error>".encode()
             start(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
             return [b"" if method == "HEAD" else body]

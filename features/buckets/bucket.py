@@ -218,7 +218,7 @@ def changed(entry: Entry) -> None:
     """Raise IceboxError where an object is no longer the one that was listed."""
     now = stat(entry.url)
     if now is None:
-        raise FileNotFoundError(entry.url)
+        raise FileNotFoundError
     if (now.size_bytes, now.version) != (entry.size_bytes, entry.version):
         raise IceboxError(f"{entry.url}: has changed since it was listed; run this again")
 

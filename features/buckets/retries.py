@@ -3,7 +3,9 @@
 import errno
 import http.client
 import logging
+import os
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -30,7 +32,10 @@ BROKEN_OFF = (
     "IncompleteRead",
     "IncompleteReadError",
 )
-LASTING_NAMES = ("Credential", "Profile", "ParamValidation", "Auth", "Token", "Config", "Unknown", "InvalidEndpoint")
+PASSING_NAMES = re.compile(  # of those libraries' errors; others are of credentials, settings and arguments
+    "Connect|Timeout|Closed|Stream|Parser|Incomplete|Payload|Checksum|HTTPClientError|Transport|Protocol|Chunked|"
+    "ClientOS|ServiceRe"
+)
 
 
 class BucketError(IceboxError):
@@ -54,8 +59,10 @@ def retried(place: str, doing: str, call: Callable[[], T]) -> T:
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return call()
-        except (FileNotFoundError, FileExistsError, IceboxError):
+        except (FileExistsError, IceboxError):
             raise
+        except FileNotFoundError as reason:  # of libraries, often without a number
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place) from reason
         except Exception as reason:
             if not may_pass(reason) or attempt == ATTEMPTS:
                 raise explained(place, doing, reason, attempt) from reason
@@ -76,7 +83,7 @@ def may_pass(error: BaseException) -> bool:
     if isinstance(error, TimeoutError | ConnectionError | EOFError | http.client.HTTPException):
         return True
     if type(error).__module__.partition(".")[0] in NETWORK:
-        return not any(word in type(error).__name__ for word in LASTING_NAMES)
+        return bool(PASSING_NAMES.search(type(error).__name__))
     return isinstance(error, OSError) and (error.errno in PASSING_ERRNO)
 
 

@@ -5,7 +5,9 @@ import threading
 
 import pytest
 
+from icebox.features import files
 from icebox.features.buckets import bucket, retries
+from icebox.features.buckets.path import place
 from icebox.features.buckets.retries import BucketError
 from icebox.features.errors import IceboxError
 from tests.s3 import SECRET
@@ -161,6 +163,50 @@ def test_folders_marks_of_consoles_are_no_objects(s3):
 )  # fmt: skip
 def test_errors_that_pass_and_errors_that_last(reason, passing):
     assert retries.may_pass(reason) == passing
+
+
+def test_errors_of_the_library_for_s3_pass_or_last():
+    exceptions = pytest.importorskip("botocore.exceptions")
+    url = {"endpoint_url": "http://127.0.0.1:1"}
+    for passing in (
+        exceptions.EndpointConnectionError(**url), exceptions.ReadTimeoutError(**url),
+        exceptions.ConnectTimeoutError(**url), exceptions.ConnectionClosedError(**url),
+        exceptions.ResponseStreamingError(error="broke off"),
+    ):  # fmt: skip
+        assert retries.may_pass(passing)
+    for lasting in (
+        exceptions.NoCredentialsError(), exceptions.ProfileNotFound(profile="x"),
+        exceptions.ParamValidationError(report="x"), exceptions.InvalidRegionError(region_name="x"),
+        exceptions.TokenRetrievalError(provider="sso", error_msg="expired"),
+    ):  # fmt: skip
+        assert not retries.may_pass(lasting)
+    without = retries.explained("s3://lab/a", "be read", exceptions.NoCredentialsError())
+    assert str(without).endswith("; give the library credentials, by its environment variables or configuration file")
+
+
+def test_a_bucket_that_forbids_is_asked_once_and_says_so(s3):
+    s3.fs.pipe_file("lab/a", b"x")
+    found = entry("s3://lab/a")
+    s3.faults.kinds, s3.faults.share = ("forbidden",), 1.0
+    for ask in (
+        lambda: bucket.read(found), lambda: bucket.stat("s3://lab/a"), lambda: list(bucket.list_objects("s3://lab")),
+        lambda: bucket.put_if_absent("s3://lab/b", b"x"), lambda: bucket.delete("s3://lab/a"),
+    ):  # fmt: skip
+        s3.faults.requests.clear()
+        with pytest.raises(BucketError, match=r"^s3://lab.*: can't .*refused: check the credentials"):
+            ask()
+        assert len(s3.faults.requests) == 1
+
+
+def test_an_object_that_went_after_it_was_listed_is_missing(s3):
+    s3.fs.pipe_file("lab/d/a", b"x")
+    folder = place("s3://lab/d")
+    assert (folder / "a").is_file()
+    s3.fs.rm("lab/d/a")
+    with pytest.raises(FileNotFoundError):
+        bucket.read(bucket.Entry("s3://lab/d/a", 1, "", 0))
+    with pytest.raises(IceboxError, match="s3://lab/d/a can't be read: No such file or directory"):
+        files.read_contained(folder, "a")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ rows are extracted anew, and a whole one is put beside it, into `repaired/`.
 
 import io
 import logging
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,6 +28,7 @@ logger = logging.getLogger("icebox")
 REPAIRED = "repaired"
 THREADS = 8  # a request mostly waits for its answer
 BLOCK_BYTES = 64 << 10  # of a header: 1024 keys, and what HDF5 needs to find them
+BLOCKS_MAX = 16  # beyond which a shard is rather fetched whole
 BATCH = 256  # shards whose keys are in memory at once
 ATTEMPTS = 2  # to read a shard whose bytes are not its name's
 
@@ -181,28 +182,34 @@ def fetch(entry: Entry, target: Path) -> None:
 
 
 def item_keys(entry: Entry) -> bytes:
-    """The keys of a shard's rows (n × 32 bytes), by ranges of bytes. Raises one of hdf5.BROKEN where it is damaged."""
-    stream = RangedFile(entry)
-    try:
-        with h5py.File(stream, "r") as file:
-            content: bytes = file["item_key"][:].tobytes()
-    except hdf5.BROKEN:
-        if stream.failure:  # h5py hides what its file raised
-            raise stream.failure from None
-        raise
-    if not content or len(content) % KEY_BYTES:
-        raise ValueError("no keys")
+    """The keys of a shard's rows (n × 32 bytes), by ranges of bytes. Raises one of hdf5.BROKEN where it is damaged.
+
+    No request is made within h5py: it holds a lock then, for which the thread that does the requests may have to wait.
+    """
+    blocks: dict[int, bytes] = {}
+    missing = {0}
+    while missing and len(blocks) < BLOCKS_MAX:
+        blocks |= {each: bucket.read_range(entry, each * BLOCK_BYTES, (each + 1) * BLOCK_BYTES) for each in missing}
+        stream = PartialFile(entry.size_bytes, blocks)
+        content, damage = b"", None
+        try:
+            with h5py.File(stream, "r") as file:
+                content = file["item_key"][:].tobytes()
+        except hdf5.BROKEN as reason:
+            damage = reason
+        missing = stream.missing
+    if missing or damage or not content or len(content) % KEY_BYTES:
+        raise ValueError("no keys where a shard has them") from damage
     return content
 
 
-class RangedFile(io.RawIOBase):
-    """An object as a file that is read in blocks, each in one request."""
+class PartialFile(io.RawIOBase):
+    """An object as a file, of which some blocks are here; others read as zeros, and are `missing` then."""
 
-    def __init__(self, entry: Entry) -> None:
-        self.entry = entry
-        self.failure: Exception | None = None
+    def __init__(self, size_bytes: int, blocks: Mapping[int, bytes]) -> None:
+        self.size_bytes, self.blocks = size_bytes, blocks
+        self.missing: set[int] = set()
         self._position = 0
-        self._blocks: dict[int, bytes] = {}
 
     def readable(self) -> bool:
         """Always."""
@@ -218,28 +225,21 @@ class RangedFile(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move to a position."""
-        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position}.get(whence, self.entry.size_bytes)
+        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position}.get(whence, self.size_bytes)
         return self._position
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Fill a buffer as far as the object goes."""
         view = memoryview(buffer).cast("B")
-        count = max(0, min(len(view), self.entry.size_bytes - self._position))
+        count = max(0, min(len(view), self.size_bytes - self._position))
+        stop = self._position + count
         filled = 0
-        while filled < count:
+        while self._position < stop:
             number, within = divmod(self._position, BLOCK_BYTES)
-            piece = self._block(number)[within : within + count - filled]
-            view[filled : filled + len(piece)] = piece
-            filled += len(piece)
-            self._position += len(piece)
+            length = min(BLOCK_BYTES - within, stop - self._position)
+            if number not in self.blocks:
+                self.missing.add(number)
+            view[filled : filled + length] = self.blocks.get(number, bytes(BLOCK_BYTES))[within : within + length]
+            filled += length
+            self._position += length
         return count
-
-    def _block(self, number: int) -> bytes:
-        if number not in self._blocks:
-            try:
-                start = number * BLOCK_BYTES
-                self._blocks[number] = bucket.read_range(self.entry, start, start + BLOCK_BYTES)
-            except Exception as reason:
-                self.failure = reason
-                raise
-        return self._blocks[number]

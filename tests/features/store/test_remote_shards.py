@@ -3,11 +3,13 @@
 import logging
 import os
 import shutil
+import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from icebox.features.buckets import local_cache
+from icebox.features.buckets import bucket, local_cache
 from icebox.features.buckets.path import place
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import extract
@@ -283,3 +285,31 @@ def test_keys_are_read_in_few_requests(s3, machine, monkeypatch):
     keys = remote_shards.item_keys(entry)
     assert keys.hex() == "".join(shards.read(Path("store", name)).item_keys)
     assert len(s3.faults.requests) <= 2
+
+
+def test_no_request_is_made_while_h5py_holds_its_lock(tmp_path, monkeypatch):
+    from h5py._objects import phil
+
+    path = shards.write(
+        tmp_path,
+        store_fingerprint="f",
+        item_keys=[f"{row:064x}" for row in range(5000)],
+        features={"last": np.zeros((5000, 2), np.float32)},
+        errors={},
+    )
+    content, free = path.read_bytes(), []
+
+    def read_range(entry: bucket.Entry, start: int, stop: int) -> bytes:
+        def take() -> None:
+            with phil:
+                free.append(start)
+
+        thread = threading.Thread(target=take, daemon=True)
+        thread.start()
+        thread.join(5)
+        return content[start:stop]
+
+    monkeypatch.setattr(bucket, "read_range", read_range)
+    keys = remote_shards.item_keys(bucket.Entry("memory://lab/x", len(content), "", 0))
+    assert keys.hex() == "".join(f"{row:064x}" for row in range(5000))
+    assert free[:2] == [0, 65536]

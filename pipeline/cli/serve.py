@@ -34,6 +34,12 @@ def serve(
         Path | None,
         typer.Option(metavar="FILE", help="Keep a sketch of the features there, for icebox drift; it holds no item."),
     ] = None,
+    dockerfile: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Serve nothing: write a Dockerfile and what it copies into this new folder."
+        ),
+    ] = None,
     trust: Annotated[bool, typer.Option("--trust", help="Open a bundle whose hash its card does not record.")] = False,
 ) -> None:
     """Answer new images or texts over HTTP, with a page for people at /."""
@@ -43,6 +49,9 @@ def serve(
         )
     from icebox.pipeline.serving import security, server
 
+    if dockerfile is not None:
+        write_dockerfile(head, dockerfile, trust=trust)
+        return
     token = security.read_token(token_file)
     security.refuse_open(host, token)
     with server.bind(host, port) as listening:  # before the network is loaded, which takes seconds
@@ -58,3 +67,13 @@ def serve(
         built = app.build(service, token=token, hosts=server.hosts_for(host, allow_host or []))
         logger.info("%s: %s (Ctrl-C ends)", service.predictor.name, server.url_of(listening))
         server.of_app(built, service.limits).run(sockets=[listening])
+
+
+def write_dockerfile(head: str, folder: Path, *, trust: bool) -> None:
+    """Write the folder from which an image of a served head is built, and say what did not go along."""
+    from icebox.pipeline.serving import dockerfile
+    from icebox.pipeline.serving.predictor import HeadPredictor
+
+    for note in dockerfile.write(HeadPredictor(head, trust=trust), folder):
+        logger.warning("%s: %s", folder, note)
+    logger.info("%s: docker build -t icebox-head %s", head, folder)

@@ -67,6 +67,7 @@ class BatchEncoder:
         self.batch_size = batch_size
         self.skip_unreadable = skip_unreadable
         self.tally = Tally()
+        self._begun: tuple[Sequence[ViewItem], list[Future[Any]]] = ((), [])  # a shard, and its first batch
         self.odd: dict[str, str] = {}  # key → what the item's decoder complained of, though it was taken
 
     def take_tally(self) -> Tally:
@@ -75,9 +76,12 @@ class BatchEncoder:
         return tally
 
     def encode_shard(
-        self, items: Sequence[ViewItem], report_done: ReportDone
+        self, items: Sequence[ViewItem], report_done: ReportDone, *, following: Sequence[ViewItem] = ()
     ) -> tuple[dict[str, Values], dict[int, str]]:
-        """n items → their features {output: (n, …)}, and {row: why} where a content can't be read."""
+        """n items → their features {output: (n, …)}, and {row: why} where a content can't be read.
+
+        While the network is at the last batch, the first one of the `following` shard is prepared: of texts all.
+        """
         features = ScatteredRows(len(items))
         errors: dict[int, str] = {}
         pending: deque[tuple[list[int], PendingFeatures]] = deque()
@@ -94,6 +98,8 @@ class BatchEncoder:
             began = time.perf_counter()
             outcomes = [future.result() for future in batch]
             ready = time.perf_counter()
+            if following and start + len(batch) == len(items):
+                self._begun = following, self._submit(following[: self._size(following)])
             rows = [start + i for i, outcome in enumerate(outcomes) if not isinstance(outcome, ItemError)]
             prepared = [outcome for outcome in outcomes if not isinstance(outcome, ItemError)]
             self.tally.truncated += sum(self.backbone.was_cut(item) for item in prepared)
@@ -116,11 +122,13 @@ class BatchEncoder:
 
     def batches(self, items: Sequence[ViewItem]) -> Iterator[tuple[int, list[Future[Any]]]]:
         """Yield (first row, futures of prepared items) of each batch, while the next few are being prepared."""
-        size = len(items) if self.backbone.whole_shards else self.batch_size
+        size = self._size(items)
         ahead: deque[tuple[int, list[Future[Any]]]] = deque()
+        (begun_of, begun), self._begun = self._begun, ((), [])
         try:
             for start in range(0, len(items), size):
-                ahead.append((start, [self.pool.submit(self.prepare, item) for item in items[start : start + size]]))
+                is_begun = start == 0 and begun_of is items
+                ahead.append((start, begun if is_begun else self._submit(items[start : start + size])))
                 if len(ahead) > BATCHES_AHEAD:
                     yield ahead.popleft()
             yield from ahead
@@ -128,6 +136,13 @@ class BatchEncoder:
             for _, futures in ahead:
                 for future in futures:
                     future.cancel()
+
+    def _size(self, items: Sequence[ViewItem]) -> int:
+        """The number of items that `begin` is given at once, of a shard of these items."""
+        return len(items) if self.backbone.whole_shards else self.batch_size
+
+    def _submit(self, items: Sequence[ViewItem]) -> list[Future[Any]]:
+        return [self.pool.submit(self.prepare, item) for item in items]
 
     def prepare(self, item: ViewItem) -> Any:
         """The item as its view shows it, ready for a batch.

@@ -73,11 +73,14 @@ class Local:
         """As `Engine` says."""
         with ShardMaker(work.encoder, work.cache, work.settings.stored) as maker:
             pending: Future[Shard] | None = None
-            for items in parts:
-                following = maker.begin(items, report_done)
+            queue = iter(parts)
+            items = next(queue, None)
+            while items is not None:
+                after = next(queue, None)
+                following = maker.begin(items, report_done, following=after or ())
                 if pending:
                     yield MadeShard(pending.result())
-                pending = following
+                pending, items = following, after
             if pending:
                 maker.wait()
                 yield MadeShard(pending.result(), work.encoder.take_tally())
@@ -94,9 +97,14 @@ class ShardMaker(AbstractContextManager["ShardMaker"]):
     def __exit__(self, *_: object) -> None:
         self.writer.shutdown()
 
-    def begin(self, items: Sequence[ViewItem], report_done: ReportDone) -> Future[Shard]:
-        """Encode the items of a shard, and begin to write it once the shard before is written."""
-        features, errors = self.encoder.encode_shard(items, report_done)
+    def begin(
+        self, items: Sequence[ViewItem], report_done: ReportDone, *, following: Sequence[ViewItem] = ()
+    ) -> Future[Shard]:
+        """Encode the items of a shard, and begin to write it once the shard before is written.
+
+        The `following` shard is the next that this encoder makes, if it is known.
+        """
+        features, errors = self.encoder.encode_shard(items, report_done, following=following)
         self.wait()
         self.pending = self.writer.submit(self._write, items, features, errors)
         return self.pending

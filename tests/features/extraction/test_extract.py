@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import h5py
@@ -297,3 +298,29 @@ def test_shards_are_read_only_and_shared_with_the_cache(tmp_path):
     path = next((tmp_path / "store").glob("shard-*.h5"))
     assert path.stat().st_mode & 0o777 == 0o444
     assert path.stat().st_nlink == 2
+
+
+@pytest.mark.parametrize("whole_shards", [True, False])
+def test_the_shard_that_follows_is_prepared_while_the_network_is_at_one_and_no_item_twice(tmp_path, whole_shards):
+    third, prepared = threading.Event(), []
+
+    class Patient(Doubling):
+        def prepare(self, content):
+            prepared.append(content)
+            if content == "3":
+                third.set()
+            return super().prepare(content)
+
+        def encode(self, given):
+            assert not {1.0, 2.0} & set(given) or len(prepared) == 1 or third.wait(30)
+            return super().encode(given)
+
+    backbone = Patient()
+    backbone.whole_shards = whole_shards
+    store = tmp_path / "store"
+    extract(
+        rows("1", "2", "3", "4", "5"), read=str, backbone=backbone, cache_root=tmp_path / "cache", store=store,
+        shard_rows=2, batch_size=2,
+    )  # fmt: skip
+    assert FeatureStore(store).load()[:, 0].tolist() == [1, 2, 3, 4, 5]
+    assert sorted(prepared) == ["1", "1", "2", "3", "4", "5"]  # the first also to learn how large a row is

@@ -11,7 +11,7 @@ import pytest
 from icebox.features.engines.ray_cluster import RayCluster, packed, unpacked
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.shard_work import Local
-from tests.features.engines.counting import Tiny, passed
+from tests.features.engines.counting import Elsewhere, Tiny, passed
 from tests.features.engines.test_processes import run, stored
 
 ray = pytest.importorskip("ray", reason="needs icebox[ray]")
@@ -60,6 +60,13 @@ def test_lost_actors_and_nodes_cost_their_shards_only(tmp_path, cluster, caplog)
     assert 1 <= losses <= 2 + 1
     assert set(passed(tmp_path / "notes")) == set(NUMBERS)
     assert len(passed(tmp_path / "notes")) <= len(NUMBERS) + losses * 2 * 3
+    net, notes = tmp_path / "net", tmp_path / "elsewhere/notes"
+    for path in (net / "deep", notes):
+        path.mkdir(parents=True)
+    (net / "deep/weights").write_text("sent")
+    run(tmp_path / "elsewhere", RayCluster(Elsewhere(net, notes, os.getpid())), *NUMBERS)
+    assert (notes / "sent").exists()
+    assert stored(tmp_path / "elsewhere") == stored(tmp_path / "alone")
     with pytest.raises(IceboxError, match="item 'item1': expected a number, found 'bad'"):
         run(tmp_path / "bad", RayCluster(Tiny(tmp_path / "bad/notes")), "1", "bad", "3")
 

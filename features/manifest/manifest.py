@@ -194,7 +194,8 @@ class Manifest(Sequence[ManifestRow]):
         """The rows at these positions, in their order."""
         import pyarrow as pa
 
-        return Manifest(self.table.take(pa.array(np.asarray(positions, np.int64))))
+        numbers = np.ascontiguousarray(positions, np.int64)  # `pa.array` of an array imports pandas
+        return Manifest(self.table.take(pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])))
 
 
 def blocks_of(rows: Iterable[ManifestRow]) -> Iterator[tables.Cells]:

@@ -7,18 +7,21 @@ there are here, ten times as quick as a graph of neighbours is to build alone (d
 Letters: n points, m queries, b of a block, c dimensions, k neighbours, p cells that a query is compared with.
 """
 
+import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
 
-FITTED_PER_CELL = 40  # points that the centres are fitted on
-ROUNDS = 6  # of k-means: more move no centre by much
+FITTED_PER_CELL = 24  # points that the centres are fitted on
+ROUNDS = 4  # of k-means: more move no centre by much
 PROBES = 48  # cells that a query is compared with
 BLOCK_ROWS = 4096  # points compared with all centres at once
-BLOCK_QUERIES = 65_536
+BLOCK_QUERIES = 32_768
+THREADS = 4  # at most: each block is one thread's, so that the results hang on no thread
 HITS_MAX = 4_000_000  # in memory at once: 64 MB
 
 
@@ -48,9 +51,11 @@ class CellIndex:
             centres = means.fit(points[sample].astype(np.float32)).cluster_centers_
         centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
         cell_of = np.empty(n, np.int32)
-        for start in range(0, n, BLOCK_ROWS):
-            block = points[start : start + BLOCK_ROWS].astype(np.float32)
-            cell_of[start : start + BLOCK_ROWS] = (block @ centres.T).argmax(axis=1)
+
+        def assign(rows: slice) -> None:
+            cell_of[rows] = (points[rows].astype(np.float32) @ centres.T).argmax(axis=1)
+
+        in_threads(assign, n, BLOCK_ROWS)
         counts = np.bincount(cell_of, minlength=cells)
         return cls(points, centres, cell_of, np.argsort(cell_of, kind="stable"), np.append(0, np.cumsum(counts)))
 
@@ -64,10 +69,12 @@ class CellIndex:
         """
         positions = np.empty((len(queries), k), np.int64)
         similarities = np.empty((len(queries), k), np.float32)
-        for start in range(0, len(queries), BLOCK_QUERIES):
-            rows = slice(start, start + BLOCK_QUERIES)
+
+        def search(rows: slice) -> None:
             own = None if itself is None else itself[rows]
             positions[rows], similarities[rows] = self._nearest(queries[rows], k, own)
+
+        in_threads(search, len(queries), BLOCK_QUERIES)
         return positions, similarities
 
     def _nearest(self, queries: np.ndarray, k: int, itself: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -98,6 +105,13 @@ class CellIndex:
             order = np.argsort(-np.take_along_axis(similarities, nearest, axis=1), axis=1, kind="stable")
             probed[start : start + BLOCK_ROWS] = np.take_along_axis(nearest, order, axis=1)
         return probed
+
+
+def in_threads(work: Callable[[slice], None], n: int, size: int) -> None:
+    """Do the work on each block of n rows, some at once."""
+    blocks = [slice(start, start + size) for start in range(0, n, size)]
+    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
+        list(pool.map(work, blocks))
 
 
 def parts(asking: np.ndarray, members: int) -> Iterator[np.ndarray]:

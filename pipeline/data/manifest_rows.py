@@ -1,6 +1,6 @@
 """A manifest's rows by their ids, each made when it is asked for."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -33,6 +33,11 @@ class ManifestRows(Mapping[str, ManifestRow]):
 
     def __len__(self) -> int:
         return len(self._positions)
+
+    def taken(self, item_ids: Iterable[str]) -> dict[str, ManifestRow]:
+        """The rows of these items, as far as they are here, made together, which is quicker than one by one."""
+        positions = [self._positions[item_id] for item_id in item_ids if item_id in self._positions]
+        return {row.item_id: row for row in self.manifest.take(np.array(positions, np.int64))}
 
     @cached_property
     def groups(self) -> dict[str, str]:

@@ -144,6 +144,7 @@ def collect(
     predictions = [significance.load_predictions(entry) for entry in entries]
     assessed = significance.assess(entries, [splits.get("test") for splits in predictions])
     groups = items.groups
+    tested = items.taken(dict.fromkeys(name for splits in predictions if splits for name in splits["test"].item_ids))
     fold_comparisons = leaderboard.compare_on_folds(entries)
     return [
         HeadRow(
@@ -153,7 +154,7 @@ def collect(
             significance=result,
             on_folds=on_folds,
             predictions=splits,
-            slices=slices.score_slices(splits["test"], items, metric) if splits else [],
+            slices=slices.score_slices(splits["test"], tested, metric) if splits else [],
             mistakes=worst_mistakes(splits["test"]) if splits and not is_dense(splits["test"]) else [],
             further_intervals=significance.further_intervals(entry, splits, groups),
             class_scores=scores_by_class(splits.get("test"), groups),

@@ -41,8 +41,8 @@ class Source(Dataset):
 
 
 def copied(number: int) -> int:
-    """The number that this one is nearly a copy of: itself, but for one in COPIES."""
-    return number - COPIES // 2 if number % COPIES == COPIES - 1 else number
+    """The number that this one is nearly a copy of: itself, but for one in COPIES, of test, which is one of train."""
+    return number - 57 if number % COPIES == COPIES - 10 else number
 
 
 def hidden(number: int) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from icebox.pipeline.config import loader
 from tests.conftest import PROJECT, STAGE_PYTHON, Project
 
 README = (PROJECT / "README.md").read_text()
-NOT_HERE = {"make test"}  # this is it
+NOT_HERE = {"make test", "icebox serve digits-glyphnet/logreg"}  # this is it, and it does not end by itself
 SHORTER = {
     "  digits-pixels: {dataset: digits, backbone: pixels}\n": "",
     "  docstrings-hashing: {dataset: docstrings, backbone: hashing}\n": "",

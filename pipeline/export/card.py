@@ -143,6 +143,11 @@ def body(head: OpenHead, config: dict[str, Any], known: Known) -> Iterator[str]:
         f"equal to the head's, scores at most {checked['largest_difference']:.1g} apart (allowed: "
         f"{checked['tolerance']:.1g})."
     )
+    if "precision" in checked:
+        yield (
+            f"The head was fitted on features in {checked['precision']}; the export and this check compute in float32. "
+            f"In {checked['precision']} the head gives the same answer to {checked['same_answers']:,} of these items."
+        )
     yield "\n## Licence\n"
     yield licence(config, known)
     yield "\n## How to make it again\n"

@@ -4,7 +4,7 @@ Letters: n items, k classes, d features.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from icebox.features.errors import IceboxError
 from icebox.features.manifest import manifest
 from icebox.features.manifest.reading import content_of
-from icebox.pipeline.catalog import datasets
+from icebox.pipeline.catalog import backbones, datasets
 from icebox.pipeline.evaluation.predictions import Predictions
 from icebox.pipeline.exported.model import ExportedBackbone
 from icebox.pipeline.inference import predict
@@ -62,14 +62,33 @@ def items_to_check(opened: Bundle, *, most: int | None = ITEMS) -> list[NewItem]
     if not opened.source or not manifest.exists(path):
         raise IceboxError(f"{path}: not found: an export is checked on items of the test split; run: dvc pull {path}")
     dataset = datasets.opened(opened.source, opened.parameters or {})
-    rows = [row for row in manifest.read(path) if row.split == TEST]
-    if not rows:
+    rows = manifest.read(path)
+    positions = rows.positions(TEST)
+    if not len(positions):
         raise IceboxError(f"dataset {opened.dataset}: an export is checked on items of its test split, which has none")
-    chosen = rows if most is None else [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, most).astype(int))]
+    if most is not None and len(positions) > most:
+        positions = positions[np.linspace(0, len(positions) - 1, most).astype(int)]
     return [
         NewItem(row.item_id, f"item '{row.item_id}'", partial(content_of, row, dataset.read), row.label, row.group)
-        for row in chosen
+        for row in (rows[int(position)] for position in positions)
     ]
+
+
+def in_float32(head: OpenHead) -> OpenHead:
+    """The head on its network in float32, in which exports compute; itself where that is the store's precision."""
+    opened = head.bundle
+    if opened.precision == "float32":
+        return head
+    backbone = backbones.load(opened.backbone, opened.family, opened.outputs, precision="float32", **opened.options)
+    return replace(head, bundle=replace(opened, precision="float32"), backbone=backbone)
+
+
+def same_answers(head: OpenHead, other: OpenHead, items: Sequence[NewItem]) -> int:
+    """The number of items that two heads answer alike; of a regression within TOLERANCE of the value."""
+    pairs = zip(answers_of(head, items), answers_of(other, items), strict=True)
+    if head.bundle.task == "regression":
+        return sum(int(np.isclose(one.predicted, two.predicted, rtol=TOLERANCE).sum()) for (_, one), (_, two) in pairs)
+    return sum(int((~different(one.predicted, two.predicted)).sum()) for (_, one), (_, two) in pairs)
 
 
 def answers_of(head: OpenHead, items: Sequence[NewItem]) -> list[tuple[Batch, Predictions]]:

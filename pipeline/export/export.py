@@ -66,8 +66,11 @@ def write(head: OpenHead, items: list[Any], folder: Path, *, kind: Format) -> No
         (folder / VAL_SCORES).write_text(json.dumps(scores) + "\n", encoding="utf-8")
         config["coverage"] = VAL_SCORES
     session = GraphSession(folder / config["model"])
-    checked = check.check(head, ExportedBackbone(ExportFolder(folder, config), session.run), items)
+    exact = check.in_float32(head)
+    checked = check.check(exact, ExportedBackbone(ExportFolder(folder, config), session.run), items)
     config["check"] = checked.as_json()
+    if exact is not head:
+        config["check"] |= {"precision": head.bundle.precision, "same_answers": check.same_answers(head, exact, items)}
     logger.info("%s: %s", head.name, checked.sentence())
     (folder / exported.CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / exported.CARD).write_text(card.text(head, config), encoding="utf-8")

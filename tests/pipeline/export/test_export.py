@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from icebox.features.manifest import manifest
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.models.language_model import LSTMLanguageModel
 from icebox.features.text import tokenization
-from icebox.pipeline.catalog import datasets
+from icebox.pipeline.catalog import backbones, datasets
 from icebox.pipeline.export import check
 from icebox.pipeline.export.export import export
 from icebox.pipeline.exported import folder as exported
@@ -242,6 +243,16 @@ def test_an_export_that_answers_otherwise_fails_and_says_where_they_part(here):
     changed(other_scores, "they part in the head")
     changed(other_features, "they part in the network")
     changed(other_pictures, "they part where items are prepared")
+
+
+def test_of_a_store_in_another_precision_it_is_the_network_in_float32(here):
+    exact = predict.open_head("photos-glyphnet/head")
+    assert check.in_float32(exact) is exact
+    loaded = backbones.load("glyphnet", "glyphnet", ["last"], precision="bfloat16")
+    head = replace(exact, bundle=replace(exact.bundle, precision="bfloat16"), backbone=loaded)
+    assert check.in_float32(head).backbone.spec == exact.backbone.spec
+    items = check.items_to_check(head.bundle)
+    assert check.same_answers(head, check.in_float32(head), items) <= len(items) == 6
 
 
 def test_items_that_are_not_here_are_named(here, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from icebox.features.buckets import bucket
 from icebox.features.buckets.bucket import Entry
+from icebox.features.errors import IceboxError
 
 ASKED_SINGLY = 16  # objects of a folder, before the folder is listed instead
 
@@ -59,9 +60,10 @@ class Listings:
         """The entries of one folder; none where there is no such folder."""
         with cls.lock:
             if url not in cls.folders:
-                cls.folders[url] = {} if cls._is_known(url) else {
-                    entry.url.rpartition("/")[2]: entry for entry in bucket.list_objects(url, deep=False)
-                }  # fmt: skip
+                listed: dict[str, dict[str, Entry]] = {url: {}}
+                for entry in () if cls._is_known(url) else bucket.list_objects(url, deep=False):
+                    add(listed, entry, url)
+                cls.folders[url] = listed[url]
             return cls.folders[url]
 
     @classmethod
@@ -81,9 +83,10 @@ class Listings:
         with cls.lock:
             if cls._is_known(url):
                 return
-            cls.folders[url] = {}
-            for entry in bucket.list_objects(url):
-                cls._add(entry, url)
+            listed: dict[str, dict[str, Entry]] = {url: {}}
+            for entry in bucket.list_objects(url):  # which may fail at any page: then nothing of it counts
+                add(listed, entry, url)
+            cls.folders |= listed
             cls.orders.clear()
             cls.wholly.add(url)
 
@@ -110,18 +113,29 @@ class Listings:
     def _is_known(cls, url: str) -> bool:
         return any(is_within(url, root) for root in cls.wholly)
 
-    @classmethod
-    def _add(cls, entry: Entry, root: str) -> None:
-        url, add = entry.url, entry
-        while True:
-            parent, _, name = url.rpartition("/")
-            known = cls.folders.setdefault(parent, {})
-            if name in known:
-                return
-            known[name] = add
-            if parent == root:
-                return
-            url, add = parent, Entry(parent, -1, "", 0)
+
+def add(folders: dict[str, dict[str, Entry]], entry: Entry, root: str) -> None:
+    """Add an entry below `root` to its folder, and the folders on the way to theirs.
+
+    Raises IceboxError for an object that is called as a folder beside it; an empty one is the folder's own mark.
+    """
+    url = entry.url
+    while True:
+        parent, _, name = url.rpartition("/")
+        siblings = folders.setdefault(parent, {})
+        known = siblings.get(name)
+        if known is None or (known.size_bytes == 0 and entry.size_bytes < 0):
+            siblings[name] = entry
+        elif (known.size_bytes < 0) != (entry.size_bytes < 0) and max(known.size_bytes, entry.size_bytes) > 0:
+            raise IceboxError(
+                f"{url}: is an object, and the beginning of others' keys; expected one or the other, as on a disk; "
+                "rename it"
+            )
+        elif known.size_bytes < 0:
+            return
+        if parent == root:
+            return
+        url, entry = parent, Entry(parent, -1, "", 0)
 
 
 def is_within(url: str, root: str) -> bool:

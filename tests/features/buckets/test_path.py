@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from icebox.features import files
-from icebox.features.buckets import urls
+from icebox.features.buckets import bucket, urls
 from icebox.features.buckets.path import BucketPath, common_folder, place, walk
 from icebox.features.errors import IceboxError
 
@@ -165,3 +165,36 @@ def test_secrets_of_the_environment_are_not_shown(monkeypatch):
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "abcdefghij")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "klmnopqrst")
     assert urls.redacted("x abcdefghij y klmnopqrst http://a:b@c/?sig=1") == "x … y … http://…@c/?…"
+
+
+@pytest.mark.parametrize("keys", [("a", "a/b"), ("a/b", "a"), ("a/b/c", "a/b")])
+def test_an_object_called_as_a_folder_is_told_and_an_empty_one_is_its_mark(s3, keys):
+    for key in keys:
+        s3.fs.call_s3("put_object", Bucket="lab", Key=f"d/{key}", Body=b"x")
+    with pytest.raises(IceboxError, match="is an object, and the beginning of others' keys"):
+        list(place("s3://lab/d").walk())
+    with pytest.raises(IceboxError, match="is an object, and the beginning of others' keys"):
+        list(place(f"s3://lab/d/{keys[-1]}".rpartition("/")[0] if "b/c" in keys[0] else "s3://lab/d").iterdir())
+    shorter = min(keys, key=len)
+    s3.fs.call_s3("put_object", Bucket="lab", Key=f"d/{shorter}", Body=b"")
+    names = [
+        (folder / name).relative_to(place("s3://lab/d")).as_posix()
+        for folder, _, names in place("s3://lab/d").walk()
+        for name in names
+    ]
+    assert names == [max(keys, key=len)]
+
+
+def test_a_listing_that_failed_halfway_is_begun_anew(s3, monkeypatch):
+    for number in range(9):
+        s3.fs.pipe_file(f"lab/d/{number % 3}/{number}", b"x")
+    monkeypatch.setattr(bucket, "PAGE_KEYS", 3)
+    root = place("s3://lab/d")
+    s3.faults.kinds = ("forbidden",)
+    asked = []
+    s3.faults.only = lambda method, path: asked.append(path) or len(asked) > 1
+    s3.faults.share = 1.0
+    with pytest.raises(IceboxError, match="refused"):
+        list(root.walk())
+    s3.faults.share = 0.0
+    assert sum(len(names) for _, _, names in root.walk()) == 9

@@ -11,13 +11,16 @@ import pytest
 
 from icebox.features.buckets import bucket, local_cache
 from icebox.features.buckets.path import place
+from icebox.features.engines.processes import Processes
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import extract
+from icebox.features.extraction.shard_work import Engine, Local
 from icebox.features.store import remote_shards, shards
 from icebox.features.store.cache import ShardCache
 from icebox.features.store.compaction import compact
 from icebox.features.store.feature_store import FeatureStore
 from icebox.features.store.pruning import prune, prune_bucket
+from tests.features.engines.counting import Tiny
 from tests.tiny import Doubling, extract_doubled, rows
 
 URL = "s3://lab/cache/shards"
@@ -229,6 +232,29 @@ def test_parts_on_several_machines_meet_in_the_bucket(s3, machine, tmp_path):
     last = machine("last")
     assert extracted(None, place(URL)) == 0
     assert contents(last / "store") == contents(tmp_path / "plain/store")
+
+
+def test_several_processes_put_their_shards(s3, machine, tmp_path):
+    items = [str(number) for number in range(12)]
+
+    def run_in(engine: Engine, cache: Path) -> int:
+        return extract(
+            rows(*items),
+            read=str,
+            backbone=Doubling(),
+            cache_root=cache,
+            store=Path("store"),
+            shard_rows=3,
+            engine=engine,
+        ).passed
+
+    plain = machine("plain")
+    run_in(Local(), Path(".icebox/shards"))
+    one = machine("one")
+    assert run_in(Processes(Tiny(tmp_path / "notes"), count=2), place(URL)) == 12
+    assert contents(one / "store") == contents(plain / "store")
+    machine("two")
+    assert run_in(Local(), place(URL)) == 0
 
 
 def test_pruning_leaves_the_bucket_unless_asked(s3, machine):

@@ -7,8 +7,6 @@ import jinja2
 from markupsafe import Markup
 
 from icebox.features import files
-from icebox.features.manifest.manifest import ManifestRow
-from icebox.features.splits import in_order
 from icebox.pipeline.comparison import formats, leaderboard
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.evaluation import formatting
@@ -45,7 +43,6 @@ def render(config: Config) -> str:
             chart_data=chart_data.collect,
             format_parameters=leaderboard.format_parameters,
             size=formats.size,
-            split_names=split_names,
             to_flow_yaml=provenance.to_flow_yaml,
         )
     )
@@ -76,8 +73,3 @@ def asset(name: str) -> Markup:
 def any_images(section: DatasetSection, item_ids: list[str]) -> bool:
     """Whether any of these items is an image."""
     return any(section.thumbnails.get(item_id).image for item_id in item_ids)
-
-
-def split_names(items: list[ManifestRow]) -> list[str]:
-    """The splits of these items, train first."""
-    return in_order(item.split for item in items)

@@ -12,6 +12,7 @@ import numpy as np
 
 from icebox.features import label_sets
 from icebox.features.manifest.validation import DENSE_TASKS
+from icebox.features.splits import in_order
 from icebox.pipeline.comparison import (
     cautions,
     leaderboard,
@@ -67,6 +68,12 @@ class DatasetSection:
     recommendations: list[str]
     findings: list[dict[str, Any]]
     passed_over: list[str]
+
+    @property
+    def split_counts(self) -> dict[str, int]:
+        """The number of items in each split of the manifest."""
+        counts = self.items.manifest.split_counts()
+        return {name: counts[name] for name in in_order(counts)}
 
     @property
     def best(self) -> HeadRow:

@@ -18,7 +18,7 @@ import numpy as np
 
 FITTED_PER_CELL = 24  # points that the centres are fitted on
 ROUNDS = 4  # of k-means: more move no centre by much
-PROBES = 48  # cells that a query is compared with
+PROBES = 32  # cells that a query is compared with
 BLOCK_ROWS = 4096  # points compared with all centres at once
 BLOCK_QUERIES = 32_768
 THREADS = 4  # at most: each block is one thread's, so that the results hang on no thread

@@ -127,7 +127,7 @@ def requirements() -> Iterator[str]:
         if module in sys.modules
         for name in names
     }
-    names = set(SERVE)
+    names = {*SERVE, *({"onnxruntime"} & loaded)}
     try:
         declared = importlib.metadata.requires("icebox") or []
     except importlib.metadata.PackageNotFoundError:

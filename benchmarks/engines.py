@@ -84,9 +84,10 @@ class Clocked:
             yield made
 
     def per_item(self) -> tuple[float, float, float]:
-        """Seconds, processor seconds, and those of Ray's own processes, an item, from the first shard to the last."""
-        (first_s, first_cpu, first), (last_s, last_cpu, _) = self.made[0], self.made[-1]
-        items = sum(count for _, _, count in self.made) - first
+        """Seconds, processor seconds, and those of Ray's own processes, an item, but for the first and last shard."""
+        # one process tells of a shard once the next is encoded, of the last two at once: the last is left out
+        (first_s, first_cpu, _), (last_s, last_cpu, _) = self.made[0], self.made[-2]
+        items = sum(count for _, _, count in self.made[1:-1])
         used, ray = (after - before for before, after in zip(first_cpu, last_cpu, strict=True))
         return (last_s - first_s) / items, used / items, ray / items
 
@@ -161,8 +162,10 @@ def scaling(rounds: int) -> None:
                     for count in (1, 2)
                 )
                 ratios[name].append(one.per_item()[0] / two.per_item()[0])
+                used = two.per_item()[1] / one.per_item()[1]
                 rates = f"{1 / one.per_item()[0]:.0f} → {1 / two.per_item()[0]:.0f} items/s"
                 starts = f"first shard after {one.start_s():.1f}, {two.start_s():.1f} s"
+                starts += f"; {used:.2f} × the processor seconds of one"
                 print(f"{number}: {name}: {ratios[name][-1]:.2f} × with two workers ({rates}; {starts})", flush=True)
     for name, values in ratios.items():
         print(f"{name}: median {statistics.median(values):.2f} × with two workers")

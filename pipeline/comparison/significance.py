@@ -16,6 +16,7 @@ from icebox.pipeline.comparison.leaderboard import LeaderboardEntry
 from icebox.pipeline.comparison.statistics import Interval
 from icebox.pipeline.comparison.test_predictions import ClassificationPredictions, LabelSetPredictions, SplitPredictions
 from icebox.pipeline.data import manifest_rows
+from icebox.pipeline.data.multiple_testing import holm
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.evaluation.metrics import METRICS, Metric
 from icebox.pipeline.evaluation.sample import Scorable
@@ -100,7 +101,7 @@ def common_items(predictions: Sequence[SplitPredictions | None]) -> set[str]:
 def with_verdicts(results: list[Significance], *, greater_is_better: bool) -> list[Significance]:
     """The results with Holm's p-values, and the verdicts that follow from them."""
     compared = {i: each.comparison for i, each in enumerate(results) if each.comparison}
-    adjusted = statistics.holm([comparison.p for comparison in compared.values()])
+    adjusted = holm([comparison.p for comparison in compared.values()])
     decided = list(results)
     for (i, comparison), p_holm in zip(compared.items(), adjusted, strict=True):
         better = (comparison.difference > 0) == greater_is_better

@@ -7,6 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from icebox.pipeline.data.multiple_testing import holm
+
 Z_95 = 1.959964  # half width of the central 95 % of a normal distribution, in standard deviations
 Z_POWER = 0.841621  # of its lower 80 %: a study that finds a real difference four times of five
 
@@ -62,16 +64,6 @@ def sign_test(wins: int, losses: int) -> float:
     n, fewer = wins + losses, min(wins, losses)
     tail = sum(math.comb(n, i) for i in range(fewer + 1))
     return min(1.0, 2 * tail / (1 << n))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for multiple comparisons (Holm 1979): the chance that any true null falls below 0.05 is 5 % at
-    most, however the tests depend on each other."""
-    adjusted, highest, m = [0.0] * len(p_values), 0.0, len(p_values)
-    for rank, i in enumerate(sorted(range(m), key=lambda i: p_values[i])):
-        highest = max(highest, min(1.0, (m - rank) * p_values[i]))
-        adjusted[i] = highest
-    return adjusted
 
 
 def corrected_t(differences: Sequence[float], test_over_train: float) -> float:

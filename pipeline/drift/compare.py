@@ -20,6 +20,7 @@ from icebox.features.errors import IceboxError
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.data import two_sample
 from icebox.pipeline.data.feature_selection import FeatureSelection
+from icebox.pipeline.data.multiple_testing import holm
 from icebox.pipeline.drift.sketch import Sketch, projected
 
 LEVEL = 0.05  # of all four tests together: false alarms
@@ -209,15 +210,6 @@ def scaled(values: np.ndarray, deviations: np.ndarray) -> np.ndarray:
 def drawn(items: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """At most REFERENCE_ITEMS of the items, in their order."""
     return items if len(items) <= REFERENCE_ITEMS else np.sort(random.choice(items, REFERENCE_ITEMS, replace=False))
-
-
-def holm(p_values: list[float]) -> list[float]:
-    """p-values by Holm's step-down correction."""
-    order = np.argsort(p_values, kind="stable")
-    factors = np.arange(len(p_values), 0, -1)
-    corrected = np.empty(len(p_values))
-    corrected[order] = np.minimum(np.maximum.accumulate(np.asarray(p_values)[order] * factors), 1)
-    return [float(p) for p in corrected]
 
 
 def shown(p: float) -> str:

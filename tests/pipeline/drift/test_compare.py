@@ -63,10 +63,3 @@ def test_other_spread_and_other_clusters_are_found() -> None:
     assert all(each.p_holm < 0.05 for each in far.results if each.name != "spread")
     assert far.as_text().startswith("drift: the 200 new items are of another kind than train")
     assert far.as_json()["drift"] is True
-
-
-def test_holm_agrees_with_statsmodels() -> None:
-    from statsmodels.stats.multitest import multipletests
-
-    p_values = [0.04, 0.001, 0.3, 0.02, 0.9]
-    np.testing.assert_allclose(compare.holm(p_values), multipletests(p_values, method="holm")[1])

@@ -13,7 +13,10 @@ Head = Annotated[str, typer.Argument(metavar="STORE/HEAD", help="The fitted head
 def export(
     head: Head,
     to: Annotated[Path, typer.Option(metavar="DIR", help="The new folder; an earlier export there is replaced.")],
-    kind: Annotated[Literal["onnx"], typer.Option("--format", help="onnx: one graph for ONNX Runtime.")] = "onnx",
+    kind: Annotated[
+        Literal["onnx", "sklearn"],
+        typer.Option("--format", help="onnx: one graph for ONNX Runtime; sklearn: a Pipeline, saved by skops."),
+    ] = "onnx",
     trust: Trust = False,
 ) -> None:
     """Write a fitted head with its network as one folder: a model from raw item to answer, checked, with its card."""

@@ -22,6 +22,7 @@ from icebox.pipeline.project import paths
 from icebox.pipeline.project.backbone_names import FAMILIES
 from icebox.pipeline.stores import provenance
 
+LIBRARIES = {"onnx": "onnx", "sklearn": "sklearn"}  # as the hub calls them
 WEAK_SHOWN = 5  # classes, and slices
 TRAINED_HERE = ("cnn", "glyphnet", "vae", "gan", "cgan", "rnn_lm", "recurrent")
 WITHOUT_WEIGHTS = ("pixels", "hashing", "steps", "as_is")
@@ -94,7 +95,7 @@ def weak_slices(head: OpenHead, project: Config) -> list[Slice]:
 def front_matter(config: dict[str, Any], known: Known) -> Iterator[str]:
     """The card's YAML, of JSON values, which YAML takes as they are."""
     yield "---"
-    yield f"library_name: {config['format'] if config['format'] != 'torch' else 'pytorch'}"
+    yield f"library_name: {LIBRARIES[config['format']]}"
     tag = PIPELINE_TAGS.get((config["input"]["kind"], config["task"]))
     if tag:
         yield f"pipeline_tag: {tag}"
@@ -170,8 +171,18 @@ def use(config: dict[str, Any]) -> Iterator[str]:
         needs = "pillow" if config["input"]["kind"] == "image" else "tokenizers"
         yield f"pip install onnxruntime numpy {needs}"
         yield f"python predict.py {item}"
+    else:
+        yield "pip install 'icebox[export]'"
     yield f"icebox predict . {item.strip(chr(39))}  # with Icebox: files and folders, as its dataset reads them"
     yield "```"
+    if config["format"] == "sklearn":
+        yield "\n```python"
+        yield f"icebox.load('.').predict([{item if item.startswith(chr(39)) else repr(item)}])"
+        yield "```"
+        yield (
+            f"\nIt is a scikit-learn Pipeline of Encoder and head. `icebox.load` opens {config['model']} only where "
+            "each type in it is one of a list that Icebox holds; config.json names them as `trusted`."
+        )
 
 
 def scores(known: Known) -> Iterator[str]:

@@ -3,7 +3,7 @@
 Letters: n items, k classes, d features.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -27,7 +27,8 @@ TOLERANCE = 1e-4  # of probabilities; of margins and values as a share of the la
 FEATURE_TOLERANCE = 2e-3  # as a share of the largest: float16 has 11 bits, and a feature may lie between two of its
 TEST = "test"
 
-Run = Callable[[Sequence[str], Mapping[str, np.ndarray]], Sequence[np.ndarray]]
+# prepared items, where the export has code of its own for that; scores, answers and features
+Answered = tuple[Sequence[Any] | None, np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -102,25 +103,47 @@ def answers_of(head: OpenHead, items: Sequence[NewItem]) -> list[tuple[Batch, Pr
 
 
 def check(head: OpenHead, exported: ExportedBackbone, items: Sequence[NewItem]) -> Checked:
-    """Compare the exported model's answers for raw items with the head's.
+    """Compare the answers of an exported graph for raw items with the head's: see `compare`."""
+
+    def answer(batch: Batch) -> Answered:
+        prepared = [exported.prepare(content) for content in batch.contents]
+        passes = [
+            exported.run([*exported.answers, "features"], exported.arrays(part)) for part in exported.parts(prepared)
+        ]
+        scores, answers, features = (np.concatenate(each) for each in zip(*passes, strict=True))
+        return prepared, scores, answers, features
+
+    return compare(head, answer, items)
+
+
+def check_pipeline(head: OpenHead, pipeline: Any, items: Sequence[NewItem]) -> Checked:
+    """Compare the answers of an exported Pipeline, its Encoder included, for raw items with the head's."""
+    opened = replace(head.bundle, head=pipeline.steps[-1][1])
+
+    def answer(batch: Batch) -> Answered:
+        features = pipeline[:-1].transform(list(batch.contents))
+        answers = predict.answer(opened, Batch(batch.items, batch.shown, batch.contents, features))
+        return None, scores_of(answers), answers.predicted, features
+
+    return compare(head, answer, items)
+
+
+def compare(head: OpenHead, answer: Callable[[Batch], Answered], items: Sequence[NewItem]) -> Checked:
+    """Compare an export's answers for raw items with the head's.
 
     Raises IceboxError, which says where they part, where an answer differs or scores are too far apart.
     """
     largest = 0.0
     scale = 1.0
-    found: list[tuple[Batch, Predictions, list[Any], Sequence[np.ndarray]]] = []
-    for batch, expected in answers_of(head, items):
-        prepared = [exported.prepare(content) for content in batch.contents]
-        passes = [
-            exported.run([*exported.answers, "features"], exported.arrays(part)) for part in exported.parts(prepared)
-        ]
-        found.append((batch, expected, prepared, [np.concatenate(each) for each in zip(*passes, strict=True)]))
+    found: list[tuple[Batch, Predictions, Answered]] = [
+        (batch, expected, answer(batch)) for batch, expected in answers_of(head, items)
+    ]
     is_regression = head.bundle.task == "regression"
     if is_regression or not found[0][1].has_probabilities:
-        finite = [scores_of(expected)[np.isfinite(scores_of(expected))] for _, expected, _, _ in found]
+        finite = [scores_of(expected)[np.isfinite(scores_of(expected))] for _, expected, _ in found]
         scale = max(1.0, float(np.abs(np.concatenate(finite)).max(initial=0)))
     tolerance = TOLERANCE * scale
-    for batch, expected, prepared, (scores, answers, features) in found:
+    for batch, expected, (prepared, scores, answers, features) in found:
         apart = difference(scores_of(expected), scores)
         largest = max(largest, float(apart.max(initial=0)))
         wrong = np.zeros(len(apart), bool) if is_regression else different(expected.predicted, answers)
@@ -158,7 +181,7 @@ def different(expected: np.ndarray, answers: np.ndarray) -> np.ndarray:
 def where(
     head: OpenHead,
     batch: Batch,
-    prepared: Sequence[Any],
+    prepared: Sequence[Any] | None,
     scores: np.ndarray,
     answers: np.ndarray,
     features: np.ndarray,
@@ -166,7 +189,7 @@ def where(
 ) -> str:
     """The part in which an export differs from its head: the preparation of items, the network, or the head."""
     backbone: Any = head.backbone
-    for content, mine in zip(batch.contents, prepared, strict=True):
+    for content, mine in zip(batch.contents, prepared, strict=True) if prepared is not None else ():
         if not same_item(backbone.prepare(content), mine):
             return "they part where items are prepared"
     limit = FEATURE_TOLERANCE * float(np.abs(batch.features).max(initial=0))

@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,11 +12,13 @@ import numpy as np
 from icebox.features import files
 from icebox.features.errors import IceboxError, located
 from icebox.features.extraction.views import prepare
-from icebox.pipeline.estimators.decision import OffsetHead
+from icebox.pipeline.estimators.decision import OffsetHead, ThresholdHead
 from icebox.pipeline.evaluation import conformal, prediction_file
 from icebox.pipeline.evaluation.prediction_file import StoredPredictions
-from icebox.pipeline.export import card, check, onnx_file, preprocess
-from icebox.pipeline.export.network import ExportedNetwork, network_for
+from icebox.pipeline.evaluation.predictions import PLAIN_THRESHOLD
+from icebox.pipeline.export import card, check, onnx_file, pipeline_file, preprocess
+from icebox.pipeline.export.check import Checked
+from icebox.pipeline.export.network import network_for, refuse
 from icebox.pipeline.exported import folder as exported
 from icebox.pipeline.exported import reference
 from icebox.pipeline.exported.folder import ExportFolder
@@ -25,7 +28,7 @@ from icebox.pipeline.inference import predict
 from icebox.pipeline.inference.predict import OpenHead
 from icebox.pipeline.project import paths
 
-Format = Literal["onnx"]
+Format = Literal["onnx", "sklearn"]
 EXAMPLES = 4  # items by which the network is recorded
 COVERAGE_ITEMS_MAX = 50_000  # of val, whose scores go along
 VAL_SCORES = "val_scores.json"
@@ -54,6 +57,20 @@ def export(name: str, to: Path, *, kind: Format = "onnx", trust: bool = False) -
 
 def write(head: OpenHead, items: list[Any], folder: Path, *, kind: Format) -> None:
     """Write all files of an export and check what they answer."""
+    config = config_of(head, kind)
+    if scores := val_scores(head):
+        (folder / VAL_SCORES).write_text(json.dumps(scores) + "\n", encoding="utf-8")
+        config["coverage"] = VAL_SCORES
+    checked = (write_pipeline if kind == "sklearn" else write_graph)(head, items, folder, config)
+    logger.info("%s: %s", head.name, checked.sentence())
+    config["check"] = checked.as_json() | config["check"]
+    (folder / exported.CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / exported.CARD).write_text(card.text(head, config), encoding="utf-8")
+    exported.write_manifest(folder)
+
+
+def write_graph(head: OpenHead, items: list[Any], folder: Path, config: dict[str, Any]) -> Checked:
+    """Write the ONNX graph and the code that prepares items for it."""
     backbone: Any = head.backbone
     steps = preprocess.steps_of(backbone)
     contents = [prepare(backbone, item.read(), head.bundle.view) for item in items[:EXAMPLES]]
@@ -61,49 +78,65 @@ def write(head: OpenHead, items: list[Any], folder: Path, *, kind: Format) -> No
     onnx_file.write(network, folder / "model.onnx")
     preprocess.write_files(backbone, folder)
     shutil.copyfile(Path(reference.__file__).with_name("predict.py"), folder / "predict.py")
-    config = config_of(head, network, steps, kind)
-    if scores := val_scores(head):
-        (folder / VAL_SCORES).write_text(json.dumps(scores) + "\n", encoding="utf-8")
-        config["coverage"] = VAL_SCORES
+    config["input"]["names"], config["preprocess"] = list(network.names), steps
+    config["model"], config["network"]["precision"] = "model.onnx", "float32"
+    config["scores"] = network.head.kind
     session = GraphSession(folder / config["model"])
     exact = check.in_float32(head)
     checked = check.check(exact, ExportedBackbone(ExportFolder(folder, config), session.run), items)
-    config["check"] = checked.as_json()
     if exact is not head:
-        config["check"] |= {"precision": head.bundle.precision, "same_answers": check.same_answers(head, exact, items)}
-    logger.info("%s: %s", head.name, checked.sentence())
-    (folder / exported.CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / exported.CARD).write_text(card.text(head, config), encoding="utf-8")
-    exported.write_manifest(folder)
+        config["check"] = {
+            "precision": head.bundle.precision,
+            "same_answers": check.same_answers(head, exact, items),
+        }
+    return checked
 
 
-def config_of(head: OpenHead, network: ExportedNetwork, steps: dict[str, Any], kind: Format) -> dict[str, Any]:
-    """config.json: all that code needs to know of the model."""
+def write_pipeline(head: OpenHead, items: list[Any], folder: Path, config: dict[str, Any]) -> Checked:
+    """Write the Pipeline of Encoder and head, and its network."""
+    backbone: Any = head.backbone
+    refuse(head.bundle, backbone)
+    pipeline_file.refuse(head.bundle)
+    prepared = [prepare(backbone, item.read(), head.bundle.view) for item in items[:EXAMPLES]]
+    path = folder / "pipeline.skops"
+    config["trusted"] = pipeline_file.write(head.bundle, prepared, backbone, path)
+    config["model"] = path.name
+    with tempfile.TemporaryDirectory() as cache:
+        pipeline = pipeline_file.opened_pipeline(folder, path, Path(cache))
+        return check.check_pipeline(head, pipeline, items)
+
+
+def config_of(head: OpenHead, kind: Format) -> dict[str, Any]:
+    """config.json: all that code needs to know of the model, and of what it was made. Formats add to it."""
     opened, backbone = head.bundle, head.backbone
-    assert not isinstance(backbone, list | tuple)
-    modality = "pair" if opened.pairs else backbone.modality  # type: ignore[union-attr]
+    modality = "pair" if opened.pairs else getattr(backbone, "modality", None)  # of a list of networks none
     decided = opened.head if isinstance(opened.head, OffsetHead) else None
-    thresholds = network.head.thresholds.tolist() if opened.task == "multilabel" else None
+    has_probabilities = hasattr(opened.head, "predict_proba")
+    thresholds = None
+    if opened.task == "multilabel":
+        plain = [PLAIN_THRESHOLD[has_probabilities]] * len(opened.classes)
+        thresholds = np.asarray(opened.head.thresholds if isinstance(opened.head, ThresholdHead) else plain).tolist()
     details = card.details(head)
     return {
         exported.MARK: exported.VERSION,
         "name": head.name,
         "format": kind,
-        "model": "model.onnx",
+        "model": "",
         "task": opened.task,
         "classes": opened.classes,
-        "scores": network.head.kind,
-        "input": {"kind": modality, "names": list(network.names)},
-        "preprocess": steps,
+        "scores": "value" if opened.task == "regression" else "probabilities" if has_probabilities else "scores",
+        "input": {"kind": modality, "names": []},
+        "preprocess": None,
         "thresholds": thresholds,
         "decide": None if decided is None else np.asarray(decided.offsets).tolist(),
         "calibrate": details.get("calibrate", "none"),
         "coverage": None,
+        "check": {},
         "network": {
             "backbone": opened.backbone,
             "family": opened.family,
             "outputs": list(opened.head_outputs or opened.outputs),
-            "precision": "float32",
+            "precision": opened.precision,
             "stored": opened.stored,
             "fingerprint": opened.fingerprint,
         },

@@ -99,8 +99,12 @@ class ExportedBackbone(Backbone):
         return texts.batch(prepared, self.names, self.steps)
 
 
-def open_backbone(export: ExportFolder) -> ExportedBackbone:
+def open_backbone(export: ExportFolder) -> Backbone:
     """The model of an export, ready to answer."""
+    if export.format == "sklearn":
+        from icebox.pipeline.exported.pipeline_file import PipelineBackbone  # torch is only needed here
+
+        return PipelineBackbone(export)
     return ExportedBackbone(export, GraphSession(export.file(export.config["model"])).run)
 
 

@@ -162,7 +162,7 @@ def test_predict_evaluate_and_load_take_its_folder_without_torch(here):
         "print(icebox.load('notes-model').predict(['the sea', 'sun shines']))"
     )
     out = run_without(("torch", "transformers"), code, cwd=here)
-    assert "\nphotos/dark/5.png,photos/dark/5.png,dark," in out
+    assert "\nphotos/dark/5.png,photos/dark/5.png," in out
     assert "accuracy" in out
 
 

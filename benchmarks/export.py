@@ -64,8 +64,7 @@ def compare(head: Any, model: ExportedBackbone, items: list[Any], batch: int) ->
         predict.answer(head.bundle, Batch(items[:batch], [], contents, features))
 
     def by_onnx() -> None:
-        for part in model.parts(exported):
-            model.answer(part)
+        model.answer(exported)
 
     rounds = [(seconds(by_torch), seconds(by_onnx)) for _ in range(ROUNDS)]
     ratio = statistics.median(of_torch / of_onnx for of_torch, of_onnx in rounds)

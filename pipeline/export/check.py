@@ -107,10 +107,7 @@ def check(head: OpenHead, exported: ExportedBackbone, items: Sequence[NewItem]) 
 
     def answer(batch: Batch) -> Answered:
         prepared = [exported.prepare(content) for content in batch.contents]
-        passes = [
-            exported.run([*exported.answers, "features"], exported.arrays(part)) for part in exported.parts(prepared)
-        ]
-        scores, answers, features = (np.concatenate(each) for each in zip(*passes, strict=True))
+        scores, answers, features = exported.answer(prepared, "features")
         return prepared, scores, answers, features
 
     return compare(head, answer, items)

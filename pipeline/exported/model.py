@@ -17,12 +17,13 @@ from icebox.features.errors import IceboxError, ItemError
 from icebox.features.images.decoding import to_pixels
 from icebox.features.json_files import read_json
 from icebox.features.text import tokenization
+from icebox.features.text.batching import token_budget_batches
 from icebox.pipeline.exported.folder import ExportFolder
 from icebox.pipeline.exported.reference import pictures, texts
 from icebox.pipeline.exported.session import GraphSession
 
 ANSWERS = "answers"  # the backbone's output: scores, and behind them the answers
-BATCH_TOKENS = 4096  # of one pass, padding counted
+BATCH_TOKENS = 512  # of one pass, padding counted: more of it costs more than more passes do
 BATCH_PICTURES = 32
 Run = Callable[[Sequence[str], Mapping[str, np.ndarray]], Sequence[np.ndarray]]  # outputs, arrays → values
 
@@ -75,22 +76,22 @@ class ExportedBackbone(Backbone):
 
     def encode(self, prepared: Sequence[Any]) -> dict[str, np.ndarray]:
         """b prepared items → {"answers": float32 (b, k + …)}."""
-        rows = [
-            np.column_stack([np.asarray(each, np.float32).reshape(len(part), -1) for each in self.answer(part)])
-            for part in self.parts(prepared)
-        ]
-        return {ANSWERS: np.concatenate(rows)}
+        answers = self.answer(prepared)
+        return {ANSWERS: np.column_stack([np.asarray(each, np.float32).reshape(len(prepared), -1) for each in answers])}
 
-    def parts(self, prepared: Sequence[Any]) -> list[Sequence[Any]]:
-        """The items of each pass, in their order."""
-        size = BATCH_PICTURES
-        if self.kind != "image":
-            size = max(1, BATCH_TOKENS // max(len(ids) for ids, _ in prepared))
-        return [prepared[start : start + size] for start in range(0, len(prepared), size)]
+    def answer(self, prepared: Sequence[Any], *further: str) -> list[np.ndarray]:
+        """Scores and answers of b prepared items, and what else of the graph's outputs is asked for, in their order."""
+        parts = self.parts(prepared)
+        passes = [self.run([*self.answers, *further], self.arrays([prepared[row] for row in rows])) for rows in parts]
+        order = np.argsort(np.concatenate(parts))
+        return [np.concatenate(each)[order] for each in zip(*passes, strict=True)]
 
-    def answer(self, prepared: Sequence[Any]) -> Sequence[np.ndarray]:
-        """Scores and answers of b prepared items."""
-        return self.run(self.answers, self.arrays(prepared))
+    def parts(self, prepared: Sequence[Any]) -> list[list[int]]:
+        """The positions of the items of each pass: pictures in their order, texts of like length together."""
+        if self.kind == "image":
+            rows = list(range(len(prepared)))
+            return [rows[start : start + BATCH_PICTURES] for start in range(0, len(rows), BATCH_PICTURES)]
+        return token_budget_batches([self.steps["width"] or len(ids) for ids, _ in prepared], BATCH_TOKENS)
 
     def arrays(self, prepared: Sequence[Any]) -> dict[str, np.ndarray]:
         """The graph's inputs for b prepared items."""

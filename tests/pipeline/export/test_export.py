@@ -28,6 +28,7 @@ from icebox.pipeline.catalog import backbones, datasets
 from icebox.pipeline.export import check
 from icebox.pipeline.export.export import export
 from icebox.pipeline.exported import folder as exported
+from icebox.pipeline.exported import model as exported_model
 from icebox.pipeline.exported.model import ExportedBackbone
 from icebox.pipeline.inference import predict
 from icebox.pipeline.project import paths
@@ -178,6 +179,19 @@ def test_it_says_what_it_is_and_holds_no_pickle(here):
         card = (here / name / "README.md").read_text()
         assert card.startswith("---\nlibrary_name: onnx\n")
         assert "## Licence" in card
+
+
+@pytest.mark.parametrize("budget", [1, 9, 10_000])
+def test_texts_of_like_length_pass_together_and_answers_keep_the_order_of_the_items(here, monkeypatch, budget):
+    monkeypatch.setattr(exported_model, "BATCH_TOKENS", budget)
+    texts = ["the sea is calm", "", "storm " * 30, "sun", "wind blows hard and calm", "the sea"]
+    model = predict.open_export(Path("notes-model")).backbone
+    prepared = [model.prepare(text) for text in texts]
+    parts = model.parts(prepared)
+    assert sorted(row for rows in parts for row in rows) == list(range(len(texts)))
+    assert all(len(rows) == 1 or len(rows) * max(len(prepared[row][0]) for row in rows) <= budget for rows in parts)
+    expected = icebox.load("notes-words/head").predict_proba(texts)
+    np.testing.assert_allclose(icebox.load("notes-model").predict_proba(texts), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("change", ["more", "less", "gone", "link", "unlisted"])

@@ -14,8 +14,11 @@ def export(
     head: Head,
     to: Annotated[Path, typer.Option(metavar="DIR", help="The new folder; an earlier export there is replaced.")],
     kind: Annotated[
-        Literal["onnx", "sklearn"],
-        typer.Option("--format", help="onnx: one graph for ONNX Runtime; sklearn: a Pipeline, saved by skops."),
+        Literal["onnx", "sklearn", "torch"],
+        typer.Option(
+            "--format",
+            help="onnx: a graph for ONNX Runtime; sklearn: a Pipeline, saved by skops; torch: by torch.export.",
+        ),
     ] = "onnx",
     trust: Trust = False,
 ) -> None:

@@ -22,7 +22,7 @@ from icebox.pipeline.project import paths
 from icebox.pipeline.project.backbone_names import FAMILIES
 from icebox.pipeline.stores import provenance
 
-LIBRARIES = {"onnx": "onnx", "sklearn": "sklearn"}  # as the hub calls them
+LIBRARIES = {"onnx": "onnx", "sklearn": "sklearn", "torch": "pytorch"}  # as the hub calls them
 WEAK_SHOWN = 5  # classes, and slices
 TRAINED_HERE = ("cnn", "glyphnet", "vae", "gan", "cgan", "rnn_lm", "recurrent")
 WITHOUT_WEIGHTS = ("pixels", "hashing", "steps", "as_is")
@@ -167,13 +167,14 @@ def use(config: dict[str, Any]) -> Iterator[str]:
     yield "\n## Use\n"
     item = {"image": "photo.jpg", "text": "'a text'", "pair": "'one text' 'another'"}.get(config["input"]["kind"], "…")
     yield "```bash"
-    if config["format"] == "onnx":
+    if config["format"] in ("onnx", "torch"):
         needs = "pillow" if config["input"]["kind"] == "image" else "tokenizers"
-        yield f"pip install onnxruntime numpy {needs}"
+        yield f"pip install {'torch' if config['format'] == 'torch' else 'onnxruntime'} numpy {needs}"
         yield f"python predict.py {item}"
     else:
         yield "pip install 'icebox[export]'"
-    yield f"icebox predict . {item.strip(chr(39))}  # with Icebox: files and folders, as its dataset reads them"
+    if config["format"] != "torch":
+        yield f"icebox predict . {item.strip(chr(39))}  # with Icebox: files and folders, as its dataset reads them"
     yield "```"
     if config["format"] == "sklearn":
         yield "\n```python"

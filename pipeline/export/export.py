@@ -16,7 +16,7 @@ from icebox.pipeline.estimators.decision import OffsetHead, ThresholdHead
 from icebox.pipeline.evaluation import conformal, prediction_file
 from icebox.pipeline.evaluation.prediction_file import StoredPredictions
 from icebox.pipeline.evaluation.predictions import PLAIN_THRESHOLD
-from icebox.pipeline.export import card, check, onnx_file, pipeline_file, preprocess
+from icebox.pipeline.export import card, check, onnx_file, pipeline_file, preprocess, torch_file
 from icebox.pipeline.export.check import Checked
 from icebox.pipeline.export.network import network_for, refuse
 from icebox.pipeline.exported import folder as exported
@@ -28,7 +28,7 @@ from icebox.pipeline.inference import predict
 from icebox.pipeline.inference.predict import OpenHead
 from icebox.pipeline.project import paths
 
-Format = Literal["onnx", "sklearn"]
+Format = Literal["onnx", "sklearn", "torch"]
 EXAMPLES = 4  # items by which the network is recorded
 COVERAGE_ITEMS_MAX = 50_000  # of val, whose scores go along
 VAL_SCORES = "val_scores.json"
@@ -70,20 +70,26 @@ def write(head: OpenHead, items: list[Any], folder: Path, *, kind: Format) -> No
 
 
 def write_graph(head: OpenHead, items: list[Any], folder: Path, config: dict[str, Any]) -> Checked:
-    """Write the ONNX graph and the code that prepares items for it."""
+    """Write the network as one graph, of ONNX or of torch.export, and the code that prepares items for it."""
     backbone: Any = head.backbone
     steps = preprocess.steps_of(backbone)
     contents = [prepare(backbone, item.read(), head.bundle.view) for item in items[:EXAMPLES]]
     network = network_for(head.bundle, backbone, contents)
-    onnx_file.write(network, folder / "model.onnx")
+    is_torch = config["format"] == "torch"
+    config["model"], config["network"]["precision"] = "model.pt2" if is_torch else "model.onnx", "float32"
+    path = folder / config["model"]
+    (torch_file if is_torch else onnx_file).write(network, path)
     preprocess.write_files(backbone, folder)
     shutil.copyfile(Path(reference.__file__).with_name("predict.py"), folder / "predict.py")
     config["input"]["names"], config["preprocess"] = list(network.names), steps
-    config["model"], config["network"]["precision"] = "model.onnx", "float32"
     config["scores"] = network.head.kind
-    session = GraphSession(folder / config["model"])
+    if is_torch:
+        config["outputs"] = list(network.outputs)
+        run = torch_file.TorchSession(path, network.names, network.outputs).run
+    else:
+        run = GraphSession(path).run
     exact = check.in_float32(head)
-    checked = check.check(exact, ExportedBackbone(ExportFolder(folder, config), session.run), items)
+    checked = check.check(exact, ExportedBackbone(ExportFolder(folder, config), run), items)
     if exact is not head:
         config["check"] = {
             "precision": head.bundle.precision,

@@ -101,7 +101,12 @@ class ExportedBackbone(Backbone):
 
 
 def open_backbone(export: ExportFolder) -> Backbone:
-    """The model of an export, ready to answer."""
+    """The model of an export, ready to answer. Raises IceboxError for a program of torch, which may hold code."""
+    if export.format == "torch":
+        raise IceboxError(
+            f"{export.path}: is a torch export, which Icebox does not open: {export.config['model']} can hold code; "
+            "run its predict.py where you trust it, or export the head with --format onnx"
+        )
     if export.format == "sklearn":
         from icebox.pipeline.exported.pipeline_file import PipelineBackbone  # torch is only needed here
 

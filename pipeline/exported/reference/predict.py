@@ -1,6 +1,7 @@
-"""Answers of this model: python predict.py PICTURE… (or TEXT…, of pairs FIRST SECOND…), with ONNX Runtime alone.
+"""Answers of this model: python predict.py PICTURE… (or TEXT…, of pairs FIRST SECOND…), without Icebox.
 
-Needs onnxruntime and numpy; pillow for pictures, tokenizers for texts. A JSON line an item: its label and scores.
+Needs onnxruntime (for model.pt2 torch) and numpy; pillow for pictures, tokenizers for texts. A JSON line an item: its
+label and scores.
 """
 
 import json
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import preprocess  # type: ignore[import-not-found]  # it lies beside this file
 
 HERE = Path(__file__).resolve().parent
@@ -33,12 +33,26 @@ def arrays_of(items: list[Any]) -> dict[str, np.ndarray]:
     return arrays
 
 
+def run(outputs: list[str], arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """The model's outputs of these names."""
+    if CONFIG["format"] == "torch":
+        import torch
+
+        program = torch.export.load(HERE / CONFIG["model"]).module()
+        with torch.inference_mode():
+            values = program(*[torch.from_numpy(arrays[name]) for name in CONFIG["input"]["names"]])
+        return [dict(zip(CONFIG["outputs"], values, strict=True))[name].numpy() for name in outputs]
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(HERE / CONFIG["model"], providers=["CPUExecutionProvider"])
+    return list(session.run(outputs, arrays))
+
+
 def predict(items: list[Any]) -> list[dict[str, Any]]:
     """The answer for each item: `label` (of a regression `value`, of several labels `labels`), and a score a class."""
-    session = onnxruntime.InferenceSession(HERE / CONFIG["model"], providers=["CPUExecutionProvider"])
     kind, classes = CONFIG["scores"], CONFIG["classes"]
     answer = {"regression": "value", "multilabel": "labels"}.get(CONFIG["task"], "label")
-    scores, answers = session.run([kind, answer], arrays_of(items))
+    scores, answers = run([kind, answer], arrays_of(items))
     if answer == "value":
         return [{"value": float(value)} for value in scores]
     if answer == "labels":

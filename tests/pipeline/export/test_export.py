@@ -153,6 +153,33 @@ def test_its_own_code_answers_without_torch_scikit_learn_or_icebox(here):
         np.testing.assert_allclose(scores, head.predict_proba(items), atol=1e-5)
 
 
+def test_a_program_of_torch_answers_by_its_own_code_and_icebox_opens_none(here, tmp_path):
+    model = tmp_path / "model"
+    export("photos-glyphnet/head", model, kind="torch")
+    files = [str(here / "photos/dark/0.png"), str(here / "photos/light/3.png")]
+    head = icebox.load("photos-glyphnet/head")
+    for given in (files, files[:1], files * 3):  # any number of pictures, one among them
+        out = run_without(("icebox",), STANDALONE, *given, cwd=model)
+        answers = [json.loads(line) for line in out.splitlines()]
+        assert [each["label"] for each in answers] == head.predict(given).tolist()
+        scores = [list(each["probabilities"].values()) for each in answers]
+        np.testing.assert_allclose(scores, head.predict_proba(given), atol=1e-5)
+    assert "icebox predict" not in (model / "README.md").read_text()
+    assert "library_name: pytorch" in (model / "README.md").read_text()
+    with pytest.raises(IceboxError, match=r"which Icebox does not open: model\.pt2 can hold code; run its predict\.py"):
+        icebox.load(str(model))
+    with (model / "model.pt2").open("ab") as stream:
+        stream.write(b"\0")
+    with pytest.raises(IceboxError, match=r"model\.pt2: expected sha256"):  # before anything else
+        icebox.load(str(model))
+
+
+def test_operators_of_onnx_are_no_program_of_torch(here, tmp_path):
+    with pytest.raises(IceboxError, match="its trees, or LSTM, are operators of ONNX; take --format onnx"):
+        export("notes-words/head", tmp_path / "model", kind="torch")
+    assert not (tmp_path / "model").exists()
+
+
 def test_predict_evaluate_and_load_take_its_folder_without_torch(here):
     code = (
         "from icebox.pipeline.cli.app import main; import icebox; "

@@ -22,7 +22,7 @@ def test_a_near_miss_is_suggested():
 
 
 def test_a_far_miss_lists_what_exists():
-    with pytest.raises(IceboxError, match=r"no head named 'zzz'; there are: boxes, centroid, .*logreg"):
+    with pytest.raises(IceboxError, match=r"no head named 'zzz'; there are: blobs, boxes, centroid, .*logreg"):
         plugins.file("icebox.pipeline.heads", "zzz")
 
 

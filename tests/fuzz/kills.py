@@ -96,7 +96,7 @@ def main() -> None:
     options = parser.parse_args()
     modules = [module.name for module in pkgutil.walk_packages(icebox.__path__, "icebox.")]
     for name in (*stage_server.LIBRARIES, *modules):
-        if not name.endswith("__main__"):
+        if not name.endswith("__main__") and ".exported.reference" not in name:  # code that exports carry
             __import__(name)
     gc.freeze()  # so that a fork copies less
     with tempfile.TemporaryDirectory() as folder:

@@ -93,11 +93,13 @@ def test_an_error_in_a_worker_is_the_planners(tmp_path):
 
 
 ENDLESS = """
+import signal
 from pathlib import Path
 from icebox.features.engines.processes import Processes
 from tests.features.engines.counting import Tiny
 from tests.features.engines.test_processes import run
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     folder = Path({folder!r})
     run(folder, Processes(Tiny(folder / "notes", pause_s=5), count=2), *map(str, range(99)))
 """

@@ -96,7 +96,7 @@ def test_compaction_keeps_the_targets(store):
 
 def test_a_look_at_it_maps_mean_pooled_features_without_suspecting_labels(store):
     opened = FeatureStore(store)
-    document = explore.explore(opened, task="segmentation", groups={}, seed=0, on_step=lambda: None)
+    document = explore.explore(opened, task="segmentation", group_of=str, seed=0, on_step=lambda: None)
     assert document["suspects"] == []
     assert document["map"]["item_ids"] == ["item2", "item3"]
     assert [near[0] for near in document["nearest"]["item2"]] == ["item0", "item1"]

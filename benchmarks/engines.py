@@ -56,7 +56,7 @@ class Digits:
         return source_of_digits().read(source)
 
     def open(self, folder: Path | None = None) -> tuple[Any, Any]:
-        """As `Opener` says."""
+        """The source and the network: see `Opener`."""
         from icebox.features.backbones import torchvision
 
         return self.read, torchvision.load(folder or self.folder, outputs=["last"], device="cpu", size=SIDE)
@@ -78,7 +78,7 @@ class Clocked:
         self.made: list[tuple[float, tuple[float, float], int]] = []
 
     def shards(self, parts: Any, work: Any, report_done: Any) -> Iterator[Any]:
-        """As `Engine` says."""
+        """The engine's shards, with their times."""
         for made in self.engine.shards(parts, work, report_done):
             self.made.append((time.perf_counter(), processor_s(), len(made.shard.item_keys)))
             yield made

@@ -262,7 +262,7 @@ class OnnxPictures(OnnxBackbone, Pictures):
         return self.prepare(np.full((64, 64, 3), 127, np.uint8))
 
     def sub_batches(self, prepared: Sequence[Tensor]) -> Iterator[Sequence[int]]:
-        """As many pictures as the graph takes, or a few."""
+        """Batches of as many pictures as the graph takes, or of a few."""
         size = self.fixed_batch or BATCH
         yield from (range(start, min(start + size, len(prepared))) for start in range(0, len(prepared), size))
 

@@ -26,6 +26,7 @@ from icebox.features.weights import checkpoints, sentence_transformers, sources,
 from icebox.features.weights.transformers_models import (
     CONFIG_FILE,
     FAILURES,
+    FROM_FOLDER,
     TOKENIZER_FILES,
     VOCABULARIES,
     import_transformers,
@@ -158,7 +159,7 @@ def load_tokenizer(folder: Path, network: str | None = None) -> Any:
     try:
         with silence():
             kind = {} if network is None else {"config": auto.AutoConfig.for_model(network)}
-            return auto.AutoTokenizer.from_pretrained(folder, local_files_only=True, **kind)
+            return auto.AutoTokenizer.from_pretrained(folder, **FROM_FOLDER, **kind)
     except FAILURES as error:
         raise load_error(folder, error, also="tokenizer") from error
 

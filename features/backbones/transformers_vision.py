@@ -33,6 +33,7 @@ from icebox.features.nn.transfer import plain_state, to_device_async
 from icebox.features.weights import sources, towers, transformers_checkpoints
 from icebox.features.weights.transformers_models import (
     FAILURES,
+    FROM_FOLDER,
     TOKENIZER_FILES,
     VOCABULARIES,
     import_transformers,
@@ -110,7 +111,7 @@ def preprocess_of(source: Path) -> dict[str, Any]:
     """
     try:
         with silence():
-            stated = import_transformers().AutoImageProcessor.from_pretrained(source, local_files_only=True).to_dict()
+            stated = import_transformers().AutoImageProcessor.from_pretrained(source, **FROM_FOLDER).to_dict()
     except FAILURES as error:
         raise load_error(source, error, also="image processor") from error
     kind, size, crop = stated["image_processor_type"], dict(stated.get("size") or {}), stated.get("crop_size")

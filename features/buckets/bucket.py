@@ -158,7 +158,7 @@ def entry_of(info: dict[str, Any], url: str, root: str) -> Entry:
 
 
 def version_of(info: dict[str, Any]) -> str:
-    """What changes with an object's content."""
+    """An object's version, which changes with its content: ETag, md5 or time."""
     for name in ("ETag", "etag", "md5Hash", "content_md5"):
         if info.get(name):
             return str(info[name]).strip('"')

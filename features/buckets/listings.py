@@ -20,7 +20,7 @@ class Order:
 
 
 class Listings:
-    """What is known of buckets: {URL of a folder: {name in it: entry}}, asked for once in a process.
+    """Listings of buckets: {URL of a folder: {name in it: entry}}, asked for once in a process.
 
     An object that changes meanwhile is noticed when it is read.
     """

@@ -65,7 +65,7 @@ class Processes:
         self.context = multiprocessing.get_context("spawn")  # a fork would share threads of torch that are not there
 
     def shards(self, parts: Iterable[Sequence[ViewItem]], work: Work, report_done: ReportDone) -> Iterator[MadeShard]:
-        """As `Engine` says."""
+        """Shards as workers finish them: see `Engine`."""
         queue, workers, failed_starts = PartQueue(parts), list[Worker](), 0
         try:
             while True:

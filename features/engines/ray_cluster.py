@@ -111,7 +111,7 @@ class RayCluster:
         self.ray = library()
 
     def shards(self, parts: Iterable[Sequence[ViewItem]], work: Work, report_done: ReportDone) -> Iterator[MadeShard]:
-        """As `Engine` says."""
+        """Shards as actors finish them: see `Engine`."""
         queue = PartQueue(parts)
         if queue.holds(1):
             with connected(self.ray):

@@ -70,7 +70,7 @@ class Local:
     """The engine that makes shards in this process, one after the other."""
 
     def shards(self, parts: Iterable[Sequence[ViewItem]], work: Work, report_done: ReportDone) -> Iterator[MadeShard]:
-        """As `Engine` says."""
+        """Shards in order: see `Engine`."""
         with ShardMaker(work.encoder, work.cache, work.settings.stored) as maker:
             pending: Future[Shard] | None = None
             queue = iter(parts)

@@ -18,6 +18,7 @@ from icebox.features.weights import checkpoints, matching, sources
 from icebox.features.weights.transformers_models import (
     CONFIG_FILE,
     FAILURES,
+    FROM_FOLDER,
     UNUSED_PARTS,
     class_of,
     import_transformers,
@@ -108,7 +109,7 @@ def empty_network(folder: Path) -> dict[str, Tensor]:
     """
     try:
         with silence(), torch.device("meta"):
-            config = import_transformers().AutoConfig.from_pretrained(folder, local_files_only=True)
+            config = import_transformers().AutoConfig.from_pretrained(folder, **FROM_FOLDER)
             kind = class_of(folder, None)
             auto = kind is import_transformers().AutoModel
             network = kind.from_config(config) if auto else kind(config)
@@ -120,7 +121,7 @@ def empty_network(folder: Path) -> dict[str, Tensor]:
 
 def base_prefix(folder: Path) -> str:
     """The prefix of a network's names inside of one with a head (`bert`)."""
-    config = import_transformers().AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = import_transformers().AutoConfig.from_pretrained(folder, **FROM_FOLDER)
     mapping = import_transformers().MODEL_MAPPING
     kind = mapping[type(config)] if type(config) in mapping else class_of(folder, None)
     return str(kind.base_model_prefix)

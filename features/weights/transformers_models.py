@@ -17,6 +17,8 @@ from icebox.features.errors import IceboxError
 from icebox.features.nn.layer_outputs import split_output
 from icebox.features.nn.transfer import plain_state
 
+# nothing is fetched, and no code run: unasked, transformers asks on the terminal whether to run a folder's code
+FROM_FOLDER = {"local_files_only": True, "trust_remote_code": False}
 UNUSED_PARTS = ("pooler.", "decoder.")  # may be missing from the weights: `last` does not depend on them
 CONFIG_FILE = "config.json"
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
@@ -53,7 +55,7 @@ def load_network(
         with silence():
             network, loading = class_of(folder, tower).from_pretrained(
                 folder,
-                local_files_only=True,
+                **FROM_FOLDER,
                 weights_only=True,
                 dtype=getattr(torch, precision),
                 output_loading_info=True,
@@ -68,7 +70,7 @@ def class_of(folder: Path, tower: str | bool | None) -> Any:
     """The class that loads the network in `folder`: that of a `tower`, or of the config's `architectures` where that
     has a projection or AutoModel knows none for the config; else AutoModel."""
     auto = import_transformers()
-    config = auto.AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = auto.AutoConfig.from_pretrained(folder, **FROM_FOLDER)
     stated = next(iter(config.architectures or []), "")
     name = tower if isinstance(tower, str) else stated
     known = type(config) in auto.MODEL_MAPPING
@@ -91,7 +93,7 @@ def random_parameters(source: Path, seed: int) -> dict[str, Tensor]:
     try:
         with torch.random.fork_rng(devices=[]), silence():
             torch.manual_seed(seed)
-            config = import_transformers().AutoConfig.from_pretrained(source, local_files_only=True)
+            config = import_transformers().AutoConfig.from_pretrained(source, **FROM_FOLDER)
             network = import_transformers().AutoModel.from_config(config)
     except (*FAILURES, TypeError, AttributeError) as error:
         raise IceboxError(f"transformers can't make a network of {source / CONFIG_FILE}: {error}") from error

@@ -136,7 +136,7 @@ def open_for(path: Path, source: dict[str, Any]) -> Sketch:
 
 
 def source_of(fingerprint: str, outputs: Sequence[str], view: str) -> dict[str, Any]:
-    """What the features are that a head takes."""
+    """The identity of the features that a head takes, which sketches must share to be compared."""
     return {"fingerprint": fingerprint, "outputs": list(outputs), "view": view}
 
 

@@ -31,7 +31,7 @@ PIPELINE_TAGS = {("image", "classification"): "image-classification", ("text", "
 
 @dataclass(frozen=True)
 class Known:
-    """What the project knows of a head: its line of the leaderboard, the floor's, the entries behind it."""
+    """Facts of a head for its card: its line of the leaderboard, the floor's, the entries behind it."""
 
     record: dict[str, Any] = field(default_factory=dict)
     floor: dict[str, Any] = field(default_factory=dict)
@@ -53,7 +53,7 @@ def text(head: OpenHead, config: dict[str, Any]) -> str:
 
 
 def known_of(head: OpenHead) -> Known:
-    """What the project knows of the head, as far as its files are here."""
+    """The facts of a head, as far as the project's files are here."""
     summary = paths.dataset_summary(head.bundle.dataset)
     splits = dict(read_json(summary, {"splits": dict})["splits"]) if summary.exists() else {}
     try:

@@ -93,7 +93,7 @@ def same_answers(head: OpenHead, other: OpenHead, items: Sequence[NewItem]) -> i
 
 
 def answers_of(head: OpenHead, items: Sequence[NewItem]) -> list[tuple[Batch, Predictions]]:
-    """What the head itself answers."""
+    """The answers of the head itself."""
 
     def unreadable(item: NewItem, error: IceboxError) -> None:
         raise error if item.place in str(error) else error.at(item.place)

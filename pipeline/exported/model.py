@@ -54,7 +54,7 @@ class ExportedBackbone(Backbone):
 
     @property
     def spec(self) -> dict[str, Any]:
-        """What it was made of."""
+        """The spec of the network that it was made of."""
         return {"family": "export", **self.config["network"]}
 
     def prepare(self, content: Content) -> Any:

@@ -137,7 +137,7 @@ class PipelineBackbone(Backbone):
 
     @property
     def spec(self) -> dict[str, Any]:
-        """What it was made of."""
+        """The spec of the network that it was made of."""
         return {"family": "export", **self.config["network"]}
 
     def prepare(self, content: Content) -> Any:

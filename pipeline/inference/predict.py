@@ -285,7 +285,7 @@ def to_table(
 
 
 def sketch_source(opened: Bundle) -> dict[str, Any]:
-    """What a sketch of this head's features is of."""
+    """The source of a sketch of this head's features."""
     return sketches.source_of(opened.fingerprint, opened.head_outputs or opened.outputs, opened.view)
 
 

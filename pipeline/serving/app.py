@@ -159,7 +159,7 @@ class Service:
         return values
 
     async def model(self, request: Request) -> Response:
-        """What the head is, for the page."""
+        """A description of the head, for the page."""
         return JSONResponse(
             {
                 "head": self.predictor.name,
@@ -217,7 +217,7 @@ class CheckedPredictor(Predictor):
         return self.predictor.prepare(content)
 
     def answer(self, prepared: Any) -> list[ItemAnswer | IceboxError]:
-        """As the predictor answers."""
+        """The predictor's answers."""
         return self.predictor.answer(prepared)
 
 

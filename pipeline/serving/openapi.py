@@ -107,7 +107,7 @@ def of_sets() -> list[dict[str, Any]]:
 
 
 def request_body(predictor: Predictor, limits: Limits) -> dict[str, Any]:
-    """What a request holds: pictures as files, or texts or pairs of texts as JSON."""
+    """The body of a request: pictures as files, or texts or pairs of texts as JSON."""
     if predictor.modality == "image":
         pictures = {
             "type": "object",

@@ -57,7 +57,7 @@ class Predictor(ABC):
         raise IceboxError(f"coverage: {self.name} has no sets of classes")
 
     def sketch_source(self) -> dict[str, Any] | None:
-        """What a sketch of the items' features is of; None where they are not the features of a store."""
+        """The source of a sketch of the items' features; None where they are not the features of a store."""
         return None
 
     def train_items(self) -> TrainItems | None:
@@ -94,7 +94,7 @@ class HeadPredictor(Predictor):
         return predict.prepare_item(self.bundle, self.networks, [content] * len(self.networks))
 
     def answer(self, prepared: Sequence[Any]) -> list[ItemAnswer | IceboxError]:
-        """As `icebox predict` answers them: an item whose features are no numbers has an error."""
+        """The answers of `icebox predict`: an item whose features are no numbers has an error."""
         features = predict.features_side_by_side(self.bundle, self.networks, prepared)
         finite = np.isfinite(features).all(axis=1)
         families = " or ".join(network.spec["family"] for network in self.networks)

@@ -38,7 +38,7 @@ class RequestItem:
 
 @dataclass(frozen=True)
 class Wishes:
-    """What is asked for besides labels: sets of classes of a `coverage` (None: no sets), and nearest items of train."""
+    """Extras of a request besides labels: sets of classes of a `coverage` (None: no sets), and nearest items of train."""
 
     coverage: float | None = None
     by_class: bool = False
@@ -215,7 +215,7 @@ def refuse_pixels(content: Content, limits: Limits) -> None:
 
 
 def kind_of(value: Any) -> str:
-    """What a JSON value is, in words."""
+    """The kind of a JSON value, in words."""
     match value:
         case None:
             return "nothing"

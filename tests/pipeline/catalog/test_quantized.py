@@ -71,7 +71,7 @@ def stored(backbone: Rounding) -> None:
 
 
 def empty(folder: Path) -> None:
-    """As DVC does before a stage runs."""
+    """Delete the outputs, which DVC does before a stage runs."""
     for path in folder.iterdir():
         path.unlink()
 

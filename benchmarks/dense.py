@@ -29,7 +29,7 @@ from icebox.features.abc.targets import Mask
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.store import index, shards, targets
 from icebox.features.store.feature_store import FeatureStore
-from icebox.features.store.places import RowLocation
+from icebox.features.store.shard_cache.places import RowLocation
 
 CLASSES = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
 SIZE = (360, 480)
@@ -99,8 +99,8 @@ def loop(data: Path, weights: Path) -> float:
     from safetensors.torch import load_file
     from torchvision.models import squeezenet1_1
 
-    from icebox.pipeline.evaluation import segmentation
-    from icebox.pipeline.evaluation.segmentation import SegmentationSample
+    from icebox.pipeline.evaluation.dense_tasks import segmentation
+    from icebox.pipeline.evaluation.dense_tasks.segmentation import SegmentationSample
 
     torch.manual_seed(0)
     network = squeezenet1_1(weights=None)

@@ -24,7 +24,7 @@ from icebox.pipeline.export import check
 from icebox.pipeline.exported import folder
 from icebox.pipeline.exported.model import ExportedBackbone
 from icebox.pipeline.exported.session import GraphSession
-from icebox.pipeline.inference import predict
+from icebox.pipeline.inference import item_features, predict
 from icebox.pipeline.inference.new_items import Batch
 
 ROUNDS = 5
@@ -56,11 +56,11 @@ def main(pairs: list[str]) -> None:
 def compare(head: Any, model: ExportedBackbone, items: list[Any], batch: int) -> tuple[float, float]:
     """(how many times as fast ONNX Runtime is, its items a second)."""
     contents = [item.read() for item in items[:batch]]
-    own = [predict.prepare(head.backbone, content, head.bundle.view) for content in contents]
+    own = [item_features.prepare(head.backbone, content, head.bundle.view) for content in contents]
     exported = [model.prepare(content) for content in contents]
 
     def by_torch() -> None:
-        features = predict.encode(head.backbone, own, head.bundle)
+        features = item_features.encode(head.backbone, own, head.bundle)
         predict.answer(head.bundle, Batch(items[:batch], [], contents, features))
 
     def by_onnx() -> None:

@@ -22,7 +22,7 @@ from icebox.features import fingerprint
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.store import index, shards
 from icebox.features.store.feature_store import FeatureStore
-from icebox.features.store.places import RowLocation
+from icebox.features.store.shard_cache.places import RowLocation
 
 SHARD_ROWS = 50_000
 SIZES = {"logreg": (5_000_000, 256, 2), "lightgbm": (200_000, 512, 10)}

@@ -19,7 +19,7 @@ from icebox.features import fingerprint
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.store import index, shards
 from icebox.features.store.feature_store import FeatureStore
-from icebox.features.store.places import RowLocation
+from icebox.features.store.shard_cache.places import RowLocation
 from icebox.features.store.shards import SHARD_ROWS
 
 BATCH = 256

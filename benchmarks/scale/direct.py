@@ -14,8 +14,8 @@ from icebox.features.extraction.extract import fingerprint_of
 from icebox.features.manifest import manifest
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.store import index
-from icebox.features.store.cache import ShardCache
-from icebox.features.store.places import RowLocation
+from icebox.features.store.shard_cache.cache import ShardCache
+from icebox.features.store.shard_cache.places import RowLocation
 from icebox.features.store.shards import SHARD_ROWS
 from icebox.pipeline.project import paths
 

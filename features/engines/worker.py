@@ -15,7 +15,7 @@ from icebox.features.extraction.extract import fingerprint_of
 from icebox.features.extraction.shard_work import ShardMaker, ShardSettings
 from icebox.features.extraction.views import ViewItem
 from icebox.features.manifest.reading import Read
-from icebox.features.store.cache import ShardCache
+from icebox.features.store.shard_cache.cache import ShardCache
 from icebox.features.store.shards import Shard
 
 LOSSES_MAX = 5  # workers that may end over one shard

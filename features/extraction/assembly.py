@@ -11,7 +11,7 @@ from icebox.features.errors import IceboxError
 from icebox.features.extraction.plan import Plan
 from icebox.features.manifest.manifest import Manifest
 from icebox.features.store import index, shards
-from icebox.features.store.cache import ShardCache
+from icebox.features.store.shard_cache.cache import ShardCache
 
 
 def assemble(

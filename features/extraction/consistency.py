@@ -18,7 +18,7 @@ from icebox.features.manifest.reading import Read
 from icebox.features.ragged import Values, flat
 
 if TYPE_CHECKING:
-    from icebox.features.store.places import RowLocation
+    from icebox.features.store.shard_cache.places import RowLocation
 
 # How far a feature may move, as a share of its norm, when batch-mates or threads change: of float32 mostly the
 # rounding to float16 when it is stored; bfloat16 has 8 bits, float16 11. Processors multiply int8 in two ways.

@@ -17,9 +17,9 @@ from icebox.features.extraction import consistency
 from icebox.features.extraction.views import ViewItem, view_keys
 from icebox.features.manifest.manifest import Manifest, ManifestRow
 from icebox.features.manifest.reading import Read
-from icebox.features.store.cache import ShardCache
-from icebox.features.store.item_keys import ItemKeys
-from icebox.features.store.places import LocatedKeys, Places, RowLocation
+from icebox.features.store.shard_cache.cache import ShardCache
+from icebox.features.store.shard_cache.item_keys import ItemKeys
+from icebox.features.store.shard_cache.places import LocatedKeys, Places, RowLocation
 from icebox.features.store.shards import Shard
 
 BLOCK_ITEMS = 1 << 12

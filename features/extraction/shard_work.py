@@ -17,7 +17,7 @@ from icebox.features.extraction.batch_encoder import BatchEncoder, ReportDone, T
 from icebox.features.extraction.precision import Stored, values_to_storage_dtype
 from icebox.features.extraction.views import ViewItem
 from icebox.features.ragged import Values
-from icebox.features.store.cache import ShardCache
+from icebox.features.store.shard_cache.cache import ShardCache
 from icebox.features.store.shards import Shard
 
 

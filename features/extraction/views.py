@@ -24,7 +24,7 @@ from icebox.features.errors import IceboxError, suggestion
 from icebox.features.images.regions import Region, five_crop_region, tile_region
 from icebox.features.manifest.manifest import Manifest, ManifestRow
 from icebox.features.manifest.reading import Read, content_of
-from icebox.features.store.item_keys import DIGEST
+from icebox.features.store.shard_cache.item_keys import DIGEST
 from icebox.features.text.pairs import FIRST, TEXTS
 
 if TYPE_CHECKING:

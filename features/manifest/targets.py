@@ -38,7 +38,7 @@ class Located(Protocol):
 
     @property
     def source(self) -> str:
-        """What the dataset reads it by."""
+        """The reference by which the dataset reads it."""
 
 
 class TargetReview:

@@ -28,7 +28,7 @@ from icebox.features.fingerprint import canonical_json
 from icebox.features.manifest.manifest import Manifest, ManifestRow
 from icebox.features.ragged import OFFSETS, offsets_of
 from icebox.features.store import hdf5, virtual_datasets
-from icebox.features.store.places import Places, RowLocation
+from icebox.features.store.shard_cache.places import Places, RowLocation
 from icebox.features.store.shards import ArrayLocation, Shard
 
 FILE = "index.h5"

@@ -21,7 +21,7 @@ from icebox.features import files, fingerprint
 from icebox.features.errors import IceboxError, cause
 from icebox.features.ragged import OFFSETS, Ragged, Values, flat
 from icebox.features.store import hdf5
-from icebox.features.store.item_keys import KEY_BYTES, ItemKeys
+from icebox.features.store.shard_cache.item_keys import KEY_BYTES, ItemKeys
 
 SHARD_ROWS = 1024  # at most: a kill loses one shard's work
 SHARD_BYTES = 32 << 20

@@ -11,7 +11,7 @@ from icebox.features.errors import IceboxError, ItemError, located
 from icebox.features.extraction import projection, runtime
 from icebox.features.extraction.extract import fingerprint_of
 from icebox.features.store import index
-from icebox.features.store.cache import ShardCache
+from icebox.features.store.shard_cache.cache import ShardCache
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.project import paths
 

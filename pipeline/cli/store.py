@@ -84,7 +84,7 @@ def verify(
 ) -> None:
     """Read every shard and compare it with its sha256, in stores and in the shard cache behind them."""
     from icebox.features.store import index, targets, verification
-    from icebox.features.store.cache import ShardCache
+    from icebox.features.store.shard_cache.cache import ShardCache
     from icebox.pipeline.config import loader
     from icebox.pipeline.stores import recompute as recomputation
 
@@ -120,7 +120,7 @@ def verify(
 @app.command("compact")
 def compact_store(name: Name) -> None:
     """Rewrite the shards that hold rows which no item needs any more."""
-    from icebox.features.store.compaction import compact
+    from icebox.features.store.shard_cache.compaction import compact
 
     store = existing(name)
     others = [other for other in finished() if other != store]
@@ -168,8 +168,8 @@ def prune(
 ) -> None:
     """Empty the shard cache of rows that no store in data/stores needs."""
     from icebox.features.buckets.path import BucketPath
-    from icebox.features.store import pruning
-    from icebox.features.store.cache import on_this_machine
+    from icebox.features.store.shard_cache import pruning
+    from icebox.features.store.shard_cache.cache import on_this_machine
 
     root = paths.shards()
     in_bucket = root if isinstance(root, BucketPath) else None

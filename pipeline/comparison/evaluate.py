@@ -28,7 +28,7 @@ from icebox.pipeline.evaluation.multilabel import LabelSetSample
 from icebox.pipeline.evaluation.prediction_file import rows_of_sets
 from icebox.pipeline.evaluation.predictions import Predictions
 from icebox.pipeline.evaluation.sample import Sample
-from icebox.pipeline.inference import alignment, output, predict
+from icebox.pipeline.inference import alignment, item_features, output, predict
 from icebox.pipeline.inference.bundle import Bundle
 from icebox.pipeline.inference.new_items import Batch, NewItem
 from icebox.pipeline.inference.predict import OnError, OpenHead, Unread
@@ -181,7 +181,7 @@ def evaluate(
     beside = Answered()
     items = labelled.of(head.reading.items(inputs, labelled=True))
     with output.open_rows(out, columns, safe=safe) as write:
-        read = predict.batches(opened, head.backbone, items, unread)
+        read = item_features.batches(opened, head.backbone, items, unread)
         aligned, read = alignment.aligned(opened, read, head.adapt)
         unadapted = alignment.unaligned(opened) if aligns(head) else None
         for batch in read:

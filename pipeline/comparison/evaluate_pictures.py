@@ -20,9 +20,10 @@ from icebox.pipeline.comparison import bootstrap
 from icebox.pipeline.comparison.evaluate import Evaluation, choice_of, known_items, own_test, scores_of
 from icebox.pipeline.dense import matching
 from icebox.pipeline.dense.matching import Detections
-from icebox.pipeline.evaluation import metrics, segmentation
-from icebox.pipeline.evaluation.detection import DetectionSample
-from icebox.pipeline.evaluation.segmentation import SegmentationSample
+from icebox.pipeline.evaluation import metrics
+from icebox.pipeline.evaluation.dense_tasks import segmentation
+from icebox.pipeline.evaluation.dense_tasks.detection import DetectionSample
+from icebox.pipeline.evaluation.dense_tasks.segmentation import SegmentationSample
 from icebox.pipeline.inference import pictures
 from icebox.pipeline.inference.new_items import NewItem
 from icebox.pipeline.inference.pictures import PictureFolder

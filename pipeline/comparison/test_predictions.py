@@ -9,7 +9,7 @@ import numpy as np
 
 from icebox.features import label_sets
 from icebox.pipeline.evaluation import class_scores, prediction_file
-from icebox.pipeline.evaluation.dense import DensePredictions
+from icebox.pipeline.evaluation.dense_tasks.dense import DensePredictions
 from icebox.pipeline.evaluation.metrics import Metric
 from icebox.pipeline.evaluation.multilabel import LabelSetSample, ranking_losses
 from icebox.pipeline.evaluation.prediction_file import StoredPredictions, StoredSets, StoredSplit

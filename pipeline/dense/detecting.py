@@ -13,8 +13,8 @@ from icebox.pipeline.data.dense import DenseData
 from icebox.pipeline.dense import matching
 from icebox.pipeline.dense.box_targets import suppressed
 from icebox.pipeline.dense.matching import Detections
-from icebox.pipeline.evaluation import dense
-from icebox.pipeline.evaluation.dense import DensePredictions, ScoredPictures
+from icebox.pipeline.evaluation.dense_tasks import dense
+from icebox.pipeline.evaluation.dense_tasks.dense import DensePredictions, ScoredPictures
 
 
 def predict(head: Any, data: DenseData, items: np.ndarray) -> Iterator[tuple[int, Detections]]:

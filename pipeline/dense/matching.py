@@ -11,7 +11,7 @@ import numpy as np
 
 from icebox.features.abc.targets import Boxes
 from icebox.features.errors import IceboxError
-from icebox.pipeline.evaluation.detection import (
+from icebox.pipeline.evaluation.dense_tasks.detection import (
     ASIDE,
     BOXES_MAX,
     RIGHT,

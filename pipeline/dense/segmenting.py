@@ -13,9 +13,9 @@ from icebox.features.images.regions import Region
 from icebox.pipeline.data.dense import DenseData
 from icebox.pipeline.data.maps import resize
 from icebox.pipeline.dense.base import cell_scores
-from icebox.pipeline.evaluation import dense, segmentation
-from icebox.pipeline.evaluation.dense import DensePredictions, ScoredPictures
-from icebox.pipeline.evaluation.segmentation import SegmentationSample
+from icebox.pipeline.evaluation.dense_tasks import dense, segmentation
+from icebox.pipeline.evaluation.dense_tasks.dense import DensePredictions, ScoredPictures
+from icebox.pipeline.evaluation.dense_tasks.segmentation import SegmentationSample
 
 
 def predict(head: Any, data: DenseData, items: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

@@ -14,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 
 from icebox.features.manifest.validation import Task
-from icebox.pipeline.evaluation import detection, multilabel, segmentation
+from icebox.pipeline.evaluation import multilabel
+from icebox.pipeline.evaluation.dense_tasks import detection, segmentation
 from icebox.pipeline.evaluation.sample import Sample, Scorable
 
 BINS = 15  # of confidence, as most papers have it

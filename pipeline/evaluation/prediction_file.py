@@ -8,7 +8,7 @@ Of sets of labels, label and prediction are sets as `icebox.features.label_sets`
 has the task and the labels' names.
 
 Of a dense task, one row a picture: `item_id`, `split`, the counts that its metrics are computed from and what was
-predicted (`icebox.pipeline.evaluation.dense`); the task and the classes' names are in the file's metadata.
+predicted (`icebox.pipeline.evaluation.dense_tasks.dense`); the task and the classes' names are in the file's metadata.
 """
 
 import json
@@ -25,8 +25,8 @@ import pyarrow.parquet as pq
 from icebox.features import files, label_sets
 from icebox.features.errors import IceboxError
 from icebox.features.json_files import one_line
-from icebox.pipeline.evaluation import dense
-from icebox.pipeline.evaluation.dense import DensePredictions, ScoredPictures
+from icebox.pipeline.evaluation.dense_tasks import dense
+from icebox.pipeline.evaluation.dense_tasks.dense import DensePredictions, ScoredPictures
 
 if TYPE_CHECKING:  # it imports scikit-learn, which `compare` and `report` do without
     from icebox.pipeline.evaluation.predictions import ScoredSplit

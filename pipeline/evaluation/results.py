@@ -9,7 +9,7 @@ from typing import Any
 from icebox.features import files
 from icebox.features.errors import IceboxError
 from icebox.pipeline.evaluation import class_scores, metrics, plots, prediction_file
-from icebox.pipeline.evaluation.dense import ScoredPictures
+from icebox.pipeline.evaluation.dense_tasks.dense import ScoredPictures
 from icebox.pipeline.evaluation.metrics import METRICS
 from icebox.pipeline.evaluation.multilabel import LabelSetSample
 from icebox.pipeline.evaluation.predictions import ScoredSplit, sample_of

@@ -17,7 +17,7 @@ DENSE_CLASSES = 50  # with more, a matrix (n, k) with one value a row is kept sp
 class Scorable(Protocol):
     """n answers beside the truth, in a form that metrics take, each once or weighted.
 
-    Of a class or a number an item that is `Sample`; of pictures, see `icebox.pipeline.evaluation.dense`.
+    Of a class or a number an item that is `Sample`; of pictures, see `icebox.pipeline.evaluation.dense_tasks.dense`.
     """
 
     @property

@@ -16,7 +16,7 @@ from icebox.features.manifest.reading import content_of
 from icebox.pipeline.catalog import backbones, datasets
 from icebox.pipeline.evaluation.predictions import Predictions
 from icebox.pipeline.exported.model import ExportedBackbone
-from icebox.pipeline.inference import predict
+from icebox.pipeline.inference import item_features, predict
 from icebox.pipeline.inference.bundle import Bundle
 from icebox.pipeline.inference.new_items import Batch, NewItem
 from icebox.pipeline.inference.predict import OpenHead
@@ -98,7 +98,7 @@ def answers_of(head: OpenHead, items: Sequence[NewItem]) -> list[tuple[Batch, Pr
     def unreadable(item: NewItem, error: IceboxError) -> None:
         raise error if item.place in str(error) else error.at(item.place)
 
-    batches = predict.batches(head.bundle, head.backbone, iter(items), unreadable)
+    batches = item_features.batches(head.bundle, head.backbone, iter(items), unreadable)
     return [(batch, predict.answer(head.bundle, batch)) for batch in batches]
 
 

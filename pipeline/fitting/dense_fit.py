@@ -17,7 +17,7 @@ from icebox.pipeline.dense import detecting, segmenting
 from icebox.pipeline.dense.base import MapHead, share_of
 from icebox.pipeline.estimators import base
 from icebox.pipeline.evaluation import metrics
-from icebox.pipeline.evaluation.dense import ScoredPictures
+from icebox.pipeline.evaluation.dense_tasks.dense import ScoredPictures
 from icebox.pipeline.fitting import convergence, path_fitting
 from icebox.pipeline.fitting.candidates import Candidate
 from icebox.pipeline.fitting.convergence import ConvergenceWarnings

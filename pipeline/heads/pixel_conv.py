@@ -13,8 +13,8 @@ from icebox.features.abc.targets import IGNORED
 from icebox.pipeline.data.dense import Pictures, PictureView
 from icebox.pipeline.dense.network_head import NetworkHead, as_images
 from icebox.pipeline.dense.projection import ProjectedPictures
-from icebox.pipeline.evaluation import segmentation
-from icebox.pipeline.evaluation.segmentation import SegmentationSample
+from icebox.pipeline.evaluation.dense_tasks import segmentation
+from icebox.pipeline.evaluation.dense_tasks.segmentation import SegmentationSample
 
 TASKS = ("segmentation",)
 WHOLE_MAPS = True

@@ -15,7 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from icebox.features.errors import IceboxError
 from icebox.pipeline.evaluation.predictions import Predictions
 from icebox.pipeline.exported.folder import is_export
-from icebox.pipeline.inference import predict
+from icebox.pipeline.inference import item_features, predict
 from icebox.pipeline.inference.bundle import Bundle
 from icebox.pipeline.inference.joined_reading import JoinedReading
 from icebox.pipeline.inference.new_items import NewItem
@@ -63,7 +63,7 @@ class FittedHead(RawItemsEstimator):
         if isinstance(head.reading, JoinedReading):
             head.reading.require_read(X)
         items = RawItems(X, head.reading.modality, clean=head.bundle.clean).new_items()
-        batches = predict.batches(head.bundle, head.backbone, items, refuse)
+        batches = item_features.batches(head.bundle, head.backbone, items, refuse)
         return (predict.answer(head.bundle, batch) for batch in batches)
 
     def __sklearn_is_fitted__(self) -> bool:

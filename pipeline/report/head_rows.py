@@ -31,7 +31,7 @@ from icebox.pipeline.comparison.test_predictions import (
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.data.manifest_rows import ManifestRows
-from icebox.pipeline.evaluation.dense import DensePredictions
+from icebox.pipeline.evaluation.dense_tasks.dense import DensePredictions
 from icebox.pipeline.project import paths
 from icebox.pipeline.report import pictures
 from icebox.pipeline.report.pictures import DenseDetails

@@ -18,8 +18,8 @@ from icebox.features.abc.targets import IGNORED, Boxes, Mask, Target
 from icebox.features.errors import IceboxError
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.dense.colors import Color, class_colors
-from icebox.pipeline.evaluation.dense import DensePredictions
-from icebox.pipeline.evaluation.detection import RIGHT
+from icebox.pipeline.evaluation.dense_tasks.dense import DensePredictions
+from icebox.pipeline.evaluation.dense_tasks.detection import RIGHT
 from icebox.pipeline.project import paths
 from icebox.pipeline.report.thumbnails import Thumbnail, Thumbnails
 

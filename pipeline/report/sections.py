@@ -30,7 +30,7 @@ from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.data.manifest_rows import ManifestRows
 from icebox.pipeline.evaluation import metrics
-from icebox.pipeline.evaluation.dense import DensePredictions
+from icebox.pipeline.evaluation.dense_tasks.dense import DensePredictions
 from icebox.pipeline.evaluation.metrics import Metric
 from icebox.pipeline.evaluation.sample import Sample
 from icebox.pipeline.exploration import results

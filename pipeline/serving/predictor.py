@@ -14,7 +14,7 @@ from icebox.features.errors import IceboxError, ItemError
 from icebox.features.manifest.validation import DENSE_TASKS, Task
 from icebox.pipeline.evaluation.conformal import SetPredictor
 from icebox.pipeline.exported.folder import is_export
-from icebox.pipeline.inference import bundle, predict
+from icebox.pipeline.inference import bundle, item_features, predict
 from icebox.pipeline.inference.bundle import Bundle
 from icebox.pipeline.inference.joined_reading import JoinedReading
 from icebox.pipeline.inference.new_items import Batch
@@ -91,11 +91,11 @@ class HeadPredictor(Predictor):
 
     def prepare(self, content: Content) -> Any:
         """The content in the form of each network and view."""
-        return predict.prepare_item(self.bundle, self.networks, [content] * len(self.networks))
+        return item_features.prepare_item(self.bundle, self.networks, [content] * len(self.networks))
 
     def answer(self, prepared: Sequence[Any]) -> list[ItemAnswer | IceboxError]:
         """The answers of `icebox predict`: an item whose features are no numbers has an error."""
-        features = predict.features_side_by_side(self.bundle, self.networks, prepared)
+        features = item_features.features_side_by_side(self.bundle, self.networks, prepared)
         finite = np.isfinite(features).all(axis=1)
         families = " or ".join(network.spec["family"] for network in self.networks)
         answers: list[ItemAnswer | IceboxError] = [

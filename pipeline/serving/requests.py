@@ -38,7 +38,7 @@ class RequestItem:
 
 @dataclass(frozen=True)
 class Wishes:
-    """Extras of a request besides labels: sets of classes of a `coverage` (None: no sets), and nearest items of train."""
+    """Extras of a request: sets of classes of a `coverage` (None: no sets), and nearest items of train."""
 
     coverage: float | None = None
     by_class: bool = False

@@ -27,9 +27,9 @@ from icebox.pipeline.data.dense import DenseData
 from icebox.pipeline.dense import segmenting
 from icebox.pipeline.estimators import torch_conversion
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
-from icebox.pipeline.evaluation import dense, segmentation
-from icebox.pipeline.evaluation.dense import DensePredictions, ScoredPictures
-from icebox.pipeline.evaluation.segmentation import SegmentationSample
+from icebox.pipeline.evaluation.dense_tasks import dense, segmentation
+from icebox.pipeline.evaluation.dense_tasks.dense import DensePredictions, ScoredPictures
+from icebox.pipeline.evaluation.dense_tasks.segmentation import SegmentationSample
 from icebox.pipeline.unfreezing.end_to_end import EndToEndModel
 from icebox.pipeline.unfreezing.freezing_schedule import FreezingSchedule
 from icebox.pipeline.unfreezing.initialization import SPREAD_MIN

@@ -10,8 +10,8 @@ from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import extract
 from icebox.features.ragged import Ragged, ScatteredRows, joined
 from icebox.features.store import verification
-from icebox.features.store.compaction import compact
 from icebox.features.store.feature_store import FeatureStore
+from icebox.features.store.shard_cache.compaction import compact
 from tests.tiny import Doubling, rows
 
 

@@ -18,9 +18,9 @@ from icebox.features.errors import IceboxError
 from icebox.features.ragged import Values
 from icebox.features.store import shards
 from icebox.features.store.checksums import PROJECT, Checksums
-from icebox.features.store.item_keys import ItemKeys
-from icebox.features.store.places import LocatedKeys, RowLocation
-from icebox.features.store.remote_shards import RemoteShards
+from icebox.features.store.shard_cache.item_keys import ItemKeys
+from icebox.features.store.shard_cache.places import LocatedKeys, RowLocation
+from icebox.features.store.shard_cache.remote_shards import RemoteShards
 from icebox.features.store.shards import DamagedShard, ForbiddenShard, Shard
 
 logger = logging.getLogger("icebox")

@@ -10,10 +10,11 @@ import numpy as np
 from icebox.features import files
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.ragged import Values, joined
-from icebox.features.store import index, pruning, shards, virtual_datasets
-from icebox.features.store.cache import ShardCache
+from icebox.features.store import index, shards, virtual_datasets
 from icebox.features.store.feature_store import FeatureStore
-from icebox.features.store.places import RowLocation
+from icebox.features.store.shard_cache import pruning
+from icebox.features.store.shard_cache.cache import ShardCache
+from icebox.features.store.shard_cache.places import RowLocation
 from icebox.features.store.shards import SHARD_BYTES, SHARD_ROWS
 
 RowAddress = tuple[int, int]  # shard's number, row in it

@@ -10,7 +10,7 @@ from icebox.features import files
 from icebox.features.buckets import bucket
 from icebox.features.buckets.path import BucketPath
 from icebox.features.store import index, shards
-from icebox.features.store.cache import ShardCache, on_this_machine
+from icebox.features.store.shard_cache.cache import ShardCache, on_this_machine
 
 logger = logging.getLogger("icebox")
 

@@ -20,7 +20,7 @@ from icebox.features.buckets.local_cache import LEASED, local_cache
 from icebox.features.buckets.path import BucketPath
 from icebox.features.errors import IceboxError
 from icebox.features.store import hdf5, shards
-from icebox.features.store.item_keys import KEY_BYTES
+from icebox.features.store.shard_cache.item_keys import KEY_BYTES
 from icebox.features.store.shards import DamagedShard
 
 logger = logging.getLogger("icebox")

@@ -11,9 +11,9 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from icebox.pipeline.evaluation import metrics
-from icebox.pipeline.evaluation.detection import DetectionSample
+from icebox.pipeline.evaluation.dense_tasks.detection import DetectionSample
+from icebox.pipeline.evaluation.dense_tasks.segmentation import SegmentationSample
 from icebox.pipeline.evaluation.sample import Scorable
-from icebox.pipeline.evaluation.segmentation import SegmentationSample
 
 
 class DenseSample(Scorable, Protocol):

@@ -7,7 +7,7 @@ import pytest
 
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import extract, fingerprint_of
-from icebox.features.store.cache import ShardCache
+from icebox.features.store.shard_cache.cache import ShardCache
 from tests.tiny import Doubling, rows
 
 NUMBERS = [str(number) for number in range(40)]

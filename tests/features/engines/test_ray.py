@@ -89,7 +89,7 @@ def test_weights_are_unpacked_once_on_a_machine(tmp_path, monkeypatch):
 
 
 def test_received_bytes_must_be_those_of_the_name(tmp_path):
-    from icebox.features.store.cache import ShardCache
+    from icebox.features.store.shard_cache.cache import ShardCache
     from icebox.features.store.shards import DamagedShard
 
     run(tmp_path, Local(), "1", "2")

@@ -13,8 +13,8 @@ from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import extract
 from icebox.features.extraction.targets import write_targets
 from icebox.features.store import targets, verification
-from icebox.features.store.compaction import compact
 from icebox.features.store.feature_store import FeatureStore
+from icebox.features.store.shard_cache.compaction import compact
 from icebox.pipeline.exploration import explore
 from tests.tiny import Doubling, rows
 

@@ -16,8 +16,8 @@ from icebox.features.extraction import views
 from icebox.features.extraction.extract import extract
 from icebox.features.manifest.manifest import Manifest
 from icebox.features.store import verification
-from icebox.features.store.compaction import compact
 from icebox.features.store.feature_store import FeatureStore
+from icebox.features.store.shard_cache.compaction import compact
 from tests.tiny import Doubling, pairs, picture, pictures, rows
 
 TWO = ("identity", "hflip")

@@ -19,8 +19,8 @@ from typing import Any
 from icebox.features.backbones.pixels import PixelsBackbone
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import extract
-from icebox.features.store.compaction import compact
 from icebox.features.store.feature_store import FeatureStore
+from icebox.features.store.shard_cache.compaction import compact
 from icebox.pipeline.stores.export import export
 from tests.tiny import Doubling, picture, pictures, rows
 

@@ -23,7 +23,7 @@ from icebox.features.manifest import manifest
 from icebox.features.manifest.build import build
 from icebox.features.manifest.leakage import resolve_leakage
 from icebox.features.manifest.split_sizes import split_remarks
-from icebox.features.store.item_keys import ItemKeys
+from icebox.features.store.shard_cache.item_keys import ItemKeys
 from icebox.features.store.shards import Shard
 
 N = 100_000

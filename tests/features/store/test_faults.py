@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from icebox.features.errors import IceboxError
-from icebox.features.store import pruning, verification
-from icebox.features.store.cache import adopt
-from icebox.features.store.compaction import compact
+from icebox.features.store import verification
 from icebox.features.store.feature_store import FeatureStore
+from icebox.features.store.shard_cache import pruning
+from icebox.features.store.shard_cache.cache import adopt
+from icebox.features.store.shard_cache.compaction import compact
 from tests import faults
 from tests.tiny import extract_doubled
 

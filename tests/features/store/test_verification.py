@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from icebox.features.errors import IceboxError
 from icebox.features.store import verification
-from icebox.features.store.cache import ShardCache
 from icebox.features.store.feature_store import FeatureStore
+from icebox.features.store.shard_cache.cache import ShardCache
 from icebox.features.store.verification import repair
 from tests.tiny import extract_doubled
 

@@ -12,7 +12,7 @@ from icebox.features.extraction.extract import fingerprint_of
 from icebox.features.extraction.views import IDENTITY
 from icebox.features.text.pairs import PAIR
 from icebox.pipeline.catalog import backbones
-from icebox.pipeline.inference import bundle, predict
+from icebox.pipeline.inference import bundle, item_features
 from icebox.pipeline.inference.new_items import NewItem
 from icebox.pipeline.project import paths
 
@@ -59,7 +59,7 @@ def fit(
         **dataset,
     )
     new = (NewItem(str(i), str(i), lambda content=content: content) for i, (content, _) in enumerate(items))
-    features = np.concatenate([batch.features for batch in predict.batches(unfitted, loaded, new, None)])
+    features = np.concatenate([batch.features for batch in item_features.batches(unfitted, loaded, new, None)])
     numbers = labels if regression else [unfitted.classes.index(label) for label in labels]
     unfitted.__dict__["head"] = (Ridge(0.01) if regression else LogisticRegression(C=100)).fit(features, numbers)
     bundle.save(unfitted, **{SAVE_KEYWORD: name}, head="head")

@@ -12,8 +12,8 @@ from icebox.features.abc.targets import IGNORED
 from icebox.pipeline.data import dense
 from icebox.pipeline.dense import matching, segmenting
 from icebox.pipeline.dense.matching import Detections
-from icebox.pipeline.evaluation.dense import DensePredictions
-from icebox.pipeline.evaluation.segmentation import SegmentationSample, confusion
+from icebox.pipeline.evaluation.dense_tasks.dense import DensePredictions
+from icebox.pipeline.evaluation.dense_tasks.segmentation import SegmentationSample, confusion
 from icebox.pipeline.project import paths
 from icebox.pipeline.report import pictures
 from icebox.pipeline.report.thumbnails import Thumbnail

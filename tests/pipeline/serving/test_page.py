@@ -145,7 +145,7 @@ def test_ctrl_enter_answers_and_no_text_is_told(notes: str, page: Any) -> None:
 
 
 def test_pictures_are_chosen_by_the_keyboard_alone(photos: str, page: Any, tmp_path: Path) -> None:
-    page.on("filechooser", lambda _: None)  # now: Playwright does not wait until it can catch one, and Enter may be first
+    page.on("filechooser", lambda _: None)  # else Enter may be there before Playwright can catch it
     page.goto(photos)
     page.locator("#pictures-form").wait_for()
     page.keyboard.press("Tab")

@@ -9,8 +9,8 @@ from icebox.features.errors import IceboxError
 from icebox.features.extraction import precision
 from icebox.features.extraction.extract import extract
 from icebox.features.manifest.manifest import ManifestRow, read
-from icebox.features.store.cache import ShardCache
 from icebox.features.store.feature_store import FeatureStore
+from icebox.features.store.shard_cache.cache import ShardCache
 from icebox.pipeline.config import loader
 from icebox.pipeline.project import paths
 from icebox.pipeline.stages import manifest

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from icebox.features.extraction.extract import extract
 from icebox.features.store import verification
-from icebox.features.store.compaction import compact
 from icebox.features.store.feature_store import FeatureStore
+from icebox.features.store.shard_cache.compaction import compact
 from tests.tiny import Doubling, rows
 
 

@@ -4,7 +4,7 @@ from icebox.features import files
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import extract
 from icebox.features.store.feature_store import FeatureStore
-from icebox.features.store.pruning import prune
+from icebox.features.store.shard_cache.pruning import prune
 from tests.tiny import Doubling, rows
 
 

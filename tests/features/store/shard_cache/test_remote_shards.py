@@ -15,11 +15,12 @@ from icebox.features.engines.processes import Processes
 from icebox.features.errors import IceboxError
 from icebox.features.extraction.extract import extract
 from icebox.features.extraction.shard_work import Engine, Local
-from icebox.features.store import remote_shards, shards
-from icebox.features.store.cache import ShardCache
-from icebox.features.store.compaction import compact
+from icebox.features.store import shards
 from icebox.features.store.feature_store import FeatureStore
-from icebox.features.store.pruning import prune, prune_bucket
+from icebox.features.store.shard_cache import remote_shards
+from icebox.features.store.shard_cache.cache import ShardCache
+from icebox.features.store.shard_cache.compaction import compact
+from icebox.features.store.shard_cache.pruning import prune, prune_bucket
 from tests.features.engines.counting import Tiny
 from tests.tiny import Doubling, extract_doubled, rows
 

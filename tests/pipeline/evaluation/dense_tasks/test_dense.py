@@ -8,10 +8,11 @@ import pytest
 
 from icebox.features.errors import IceboxError
 from icebox.pipeline.comparison import significance, test_predictions
-from icebox.pipeline.evaluation import dense, metrics, prediction_file, result_files, results
-from icebox.pipeline.evaluation.dense import DensePredictions, ScoredPictures
+from icebox.pipeline.evaluation import metrics, prediction_file, result_files, results
+from icebox.pipeline.evaluation.dense_tasks import dense
+from icebox.pipeline.evaluation.dense_tasks.dense import DensePredictions, ScoredPictures
+from icebox.pipeline.evaluation.dense_tasks.segmentation import SegmentationSample
 from icebox.pipeline.evaluation.metrics import METRICS
-from icebox.pipeline.evaluation.segmentation import SegmentationSample
 
 
 def answers(ids: list[str], seed: int = 0) -> ScoredPictures:

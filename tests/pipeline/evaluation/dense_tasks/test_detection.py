@@ -12,8 +12,9 @@ from icebox.features.abc.targets import Boxes
 from icebox.pipeline.comparison import bootstrap
 from icebox.pipeline.dense import matching
 from icebox.pipeline.dense.matching import Detections
-from icebox.pipeline.evaluation import detection, metrics
-from icebox.pipeline.evaluation.detection import DetectionSample
+from icebox.pipeline.evaluation import metrics
+from icebox.pipeline.evaluation.dense_tasks import detection
+from icebox.pipeline.evaluation.dense_tasks.detection import DetectionSample
 
 K = 3
 

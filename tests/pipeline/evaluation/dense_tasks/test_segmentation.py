@@ -7,9 +7,10 @@ from sklearn.metrics import accuracy_score, jaccard_score
 from icebox.features.abc.targets import IGNORED
 from icebox.pipeline.comparison import bootstrap
 from icebox.pipeline.comparison.test_predictions import constant_baseline
-from icebox.pipeline.evaluation import metrics, segmentation
+from icebox.pipeline.evaluation import metrics
+from icebox.pipeline.evaluation.dense_tasks import segmentation
+from icebox.pipeline.evaluation.dense_tasks.segmentation import SegmentationSample
 from icebox.pipeline.evaluation.metrics import METRICS
-from icebox.pipeline.evaluation.segmentation import SegmentationSample
 
 
 def random_masks(n: int = 6, k: int = 4) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from ruamel.yaml import YAML
 
 from icebox.pipeline.config import loader
@@ -18,7 +19,7 @@ NOT_HERE = {"make test", "icebox serve digits-glyphnet/logreg"}  # this is it, a
 SHORTER = {
     "  digits-pixels: {dataset: digits, backbone: pixels}\n": "",
     "  docstrings-hashing: {dataset: docstrings, backbone: hashing}\n": "",
-    "glyphnet: {data: none}": "glyphnet: {data: none, steps: 5, batch_size: 16, width: 4}",
+    "glyphnet: {data: none}": "glyphnet: {data: none, steps: 50, batch_size: 16, width: 4}",
     "docstrings: # first": "docstrings: # max_per_library\n    max_per_library: 60 # first",
     "heads: [logreg, linear_svm, knn, lightgbm, mlp]": "fit: {seeds: 1}\nheads: [logreg, mlp]",
 }
@@ -52,7 +53,7 @@ def clone(tmp_path_factory) -> Project:
         "commit -qm start",
     ):
         project.run("git", *command.split())
-    (folder / "notes.txt").write_text("Return the inverse of a matrix.\n")
+    Image.new("L", (28, 28)).save(folder / "photo.png")
     return project
 
 
@@ -70,6 +71,7 @@ def test_the_shell_commands_run_in_their_order(clone, tmp_path, stage_python):
     assert done.returncode == 0, done.stdout
     assert "The report: " in done.stdout
     assert "Return the inverse of a matrix.," in done.stdout
+    assert '{"label": "' in done.stdout
     assert (clone.folder / "reports/index.html").exists()
 
 

@@ -69,5 +69,9 @@ if __name__ == "__main__":
     given: list[Any] = sys.argv[1:]
     if CONFIG["input"]["kind"] == "pair":
         given = list(zip(given[::2], given[1::2], strict=True))
-    for line in predict(given):
+    try:
+        lines = predict(given)
+    except (OSError, ValueError) as error:  # no such file, no picture
+        sys.exit(f"error: {error}")
+    for line in lines:
         print(json.dumps(line, ensure_ascii=False))

@@ -200,7 +200,7 @@ def where(
         return "they part in the head"
     return (
         f"network and head agree each by itself: a difference of features in the last digits ({apart:.2g}) changes "
-        "what this head answers; a store of `dtype: float32` does not round them"
+        "what this head answers; a store with `stored: float32` does not round them"
     )
 
 

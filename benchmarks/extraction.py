@@ -1,10 +1,12 @@
 """Images/s and texts/s into a store, against other tools and against the network alone. Ratios, interleaved.
 
     python -m benchmarks.extraction images [ROUNDS] [IMAGES]      python -m benchmarks.extraction texts [ROUNDS] [FILE]
+    python -m benchmarks.extraction cores [ROUNDS] [IMAGES]
 
-Every contestant is a process of its own on one and the same core with one thread, since that is what is fair to tools
-that read, compute and write one after the other. Seconds are the processor's, all threads and child processes counted,
-so that other work on the machine blurs them little; on an idle one they are the clock's, which is printed beside.
+`cores` is Icebox with its default settings on all cores against one, by the clock. In the others each contestant is a
+process of its own on one and the same core with one thread, since that is what is fair to tools that read, compute and
+write one after the other. Seconds are the processor's, all threads and child processes counted, so that other work on
+the machine blurs them little; on an idle one they are the clock's, which is printed beside.
 Peers come from .venv-bench (`make bench-env`).
 """
 
@@ -97,7 +99,7 @@ def ours(kind: str, source: Path, way: str) -> Clock:
     with Clock() as clock:
         rows = list(build(dataset, val=0.2, test=0.2, seed=0))
         extract(rows, read=dataset.read, backbone=network, cache_root=work / "cache", store=work / "store",
-                batch_size=BATCH, workers=1, stored="float16")  # fmt: skip
+                batch_size=BATCH, workers=2 if way == "defaults" else 1, stored="float16")  # fmt: skip
     return clock
 
 
@@ -124,18 +126,33 @@ def limit(kind: str, source: Path, way: str) -> Clock:
     return clock
 
 
-def child(*command: str) -> dict[str, float]:
-    """Run a command on one core with one thread → the JSON in its last line of output."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MINILM": MINILM, "TOKENIZERS_PARALLELISM": "false"}
-    core = min(os.sched_getaffinity(0))
+def child(*command: str, all_cores: bool = False) -> dict[str, float]:
+    """Run a command on one core with one thread, or on all cores with its own choice → the JSON of its last line."""
+    environment = os.environ | {"MINILM": MINILM}
+    if not all_cores:
+        environment |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    cores = os.sched_getaffinity(0)
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        preexec_fn=lambda: os.sched_setaffinity(0, cores if all_cores else {min(cores)}),
     )  # fmt: skip
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
     seconds: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
     return seconds
+
+
+def cores(rounds: int = 5, images: str = "") -> None:
+    """Icebox's defaults on all cores against one, by the clock."""
+    source = Path(tempfile.mkdtemp()) / "images"
+    make_images(source, int(images or IMAGES))
+    command = [sys.executable, "-m", "benchmarks.extraction", "ours", "images", str(source), "defaults"]
+    ratios = []
+    for _ in range(rounds):
+        one, all_ = child(*command), child(*command, all_cores=True)
+        ratios.append(one["wall_s"] / all_["wall_s"])
+        print(f"one core {one['wall_s']:.1f} s, all {all_['wall_s']:.1f} s: {ratios[-1]:.2f} ×", flush=True)
+    print(f"{len(os.sched_getaffinity(0))} cores: median {statistics.median(ratios):.2f} × one")
 
 
 def main(kind: str, rounds: int = 5, what: str = "") -> None:
@@ -176,5 +193,7 @@ if __name__ == "__main__":
         print(json.dumps(ours(sys.argv[2], Path(sys.argv[3]), sys.argv[4]).seconds))
     elif sys.argv[1] == "limit":
         print(json.dumps(limit(sys.argv[2], Path(sys.argv[3]), sys.argv[4]).seconds))
+    elif sys.argv[1] == "cores":
+        cores(*(int(a) for a in sys.argv[2:3]), *sys.argv[3:])
     else:
         main(sys.argv[1], *(int(a) for a in sys.argv[2:3]), *sys.argv[3:])

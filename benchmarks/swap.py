@@ -1,12 +1,12 @@
-"""Time to swap one head's parameter: `dvc repro` after a change of logreg's C, against one that has nothing to do, in a
-copy of this project with one store, digits through pixels, and all default heads.
+"""Time to swap one head's parameter: `icebox run` or `dvc repro` after a change of logreg's C, against one that has
+nothing to do, in a copy of this project with one store, digits through pixels, and all default heads.
 
-Run in the project's root: python -m benchmarks.swap [ROUNDS]
+Run in the project's root: python -m benchmarks.swap icebox|dvc [ROUNDS]
 
 Rounds take turns; the first is left out, so that files are in the page cache. A swap runs the stages check, fit of
-logreg and report, and starts a Python process for each. On a machine that does other things too the processor's seconds
-count: on a quiet one the clock's are hardly more. Python keeps its bytecode, as it does unless told otherwise: without,
-each stage translates this project's files anew.
+logreg and report, and `dvc repro` starts a Python process for each. On a machine that does other things too the
+processor's seconds count: on a quiet one the clock's are hardly more. Python keeps its bytecode, as it does unless told
+otherwise: without, each stage translates this project's files anew.
 """
 
 import os
@@ -15,21 +15,23 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import yaml
 
 from benchmarks.clock import Clock
 
+COMMANDS = {"icebox": ["icebox", "run"], "dvc": ["dvc", "repro", "-q"]}
 NEEDED = ("icebox", "features", "pipeline", "dvc.yaml", "params.yaml", ".dvc/config", ".dvcignore", ".gitignore")
 
 
-def repro(folder: Path) -> dict[str, float]:
-    """Seconds of one `dvc repro`, start of the process included."""
+def run(command: list[str], folder: Path) -> dict[str, float]:
+    """Seconds of one command, start of the process included."""
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     with Clock() as clock:
-        subprocess.run(["dvc", "repro", "-q"], cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
     return clock.seconds
 
 
@@ -58,8 +60,9 @@ def change(folder: Path, keys: tuple[str, str], value: object) -> None:
     path.write_text(yaml.safe_dump(params, sort_keys=False))
 
 
-def main(rounds: int = 5) -> None:
+def main(which: str, rounds: int = 5) -> None:
     """Print both medians and their difference."""
+    repro = partial(run, COMMANDS[which])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         copy(folder)
@@ -80,4 +83,4 @@ def main(rounds: int = 5) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(argument) for argument in sys.argv[1:]))
+    main(sys.argv[1], *(int(argument) for argument in sys.argv[2:]))

@@ -79,6 +79,14 @@ class Backbone(ABC):
         features = self.encode(prepared)
         yield range(len(prepared)), lambda: features
 
+    @contextmanager
+    def side_by_side(self, threads: int | None = None) -> Iterator[int]:
+        """While it is open, passes may run beside each other on so many threads, by default all that torch would take.
+
+        Yields the number of sub-batches that `begin` may have begun before one is waited for.
+        """
+        yield 1
+
     def use_runtime(self, runtime: str) -> None:
         """Run `encode` by this runtime from now on, and say so in `spec`. Raises IceboxError where it can't."""
         if runtime != TORCH and runtime not in self.runtimes:

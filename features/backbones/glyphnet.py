@@ -73,6 +73,7 @@ class GlyphNetBackbone(TorchBackbone):
     """Features of images that are first made small, with light strokes on dark."""
 
     modality: ClassVar[Modality] = "image"
+    reentrant: ClassVar[bool] = True
 
     def prepare(self, content: Content) -> np.ndarray:
         """One image → uint8 (r, r), light on dark and of full contrast, see PREPROCESS."""

@@ -105,6 +105,7 @@ class RecurrentBackbone(TorchBackbone):
     """The state of the network after the last step of a sequence."""
 
     modality: ClassVar[Modality] = "sequence"
+    reentrant: ClassVar[bool] = True
 
     def prepare(self, content: Content) -> Tensor:
         """A sequence (t, d) float32, with kind `truncated` its first `steps` steps."""

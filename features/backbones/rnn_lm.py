@@ -115,6 +115,7 @@ class LanguageModelBackbone(TorchBackbone):
     """The states of the network after each word of a text."""
 
     modality: ClassVar[Modality] = "text"
+    reentrant: ClassVar[bool] = True
     whole_shards: ClassVar[bool] = True
 
     def __init__(

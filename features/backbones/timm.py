@@ -7,7 +7,7 @@ Letters: b batch, c channels, h height, w width, t tokens, d features.
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -214,6 +214,8 @@ class TimmBackbone(ImageBackbone):
 
     The tokens before the patches (class, registers) count for `cls` only: `avg` and `max` are over the patches.
     """
+
+    reentrant: ClassVar[bool] = True
 
     def __init__(self, network: Any, *, spec: dict[str, Any], outputs: Sequence[str], device: str, **options: Any):
         network = with_features(network)

@@ -6,7 +6,7 @@ Letters: b batch, h height, w width.
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import safetensors.torch
@@ -162,3 +162,5 @@ def load(
 
 class TorchvisionBackbone(ImageBackbone):
     """Images are decoded, resized and cropped on the CPU as the weights' own transforms do."""
+
+    reentrant: ClassVar[bool] = True

@@ -10,7 +10,7 @@ import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -280,6 +280,8 @@ def sentence_embedding(folder: Path, sentence: Mapping[str, Any], *, wanted: boo
 
 class TransformersTextBackbone(TextBackbone):
     """A text network of transformers, as `fetch` left it in `folder`; `half` says that it is a part of a whole one."""
+
+    reentrant: ClassVar[bool] = True
 
     def __init__(
         self,

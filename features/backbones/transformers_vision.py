@@ -196,6 +196,7 @@ class TransformersVisionBackbone(TorchBackbone):
     """
 
     modality: ClassVar[Modality] = "image"
+    reentrant: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -113,7 +113,7 @@ class Processes:
         here, there = self.context.Pipe()
         process = self.context.Process(
             target=work_until_told,
-            args=(there, self.opener, settings, Threads.of_this_process(), device),
+            args=(there, self.opener, settings, Threads.of_this_process(workers=self.count), device),
             daemon=True,
             name="icebox worker",
         )

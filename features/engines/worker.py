@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -42,19 +43,22 @@ class Opener(Protocol):
 class Threads:
     """The number of threads with which torch computes in the planner's process; None: it has not loaded torch.
 
-    Some networks' last bits hang on it, so that workers take the same.
+    The last bits of some networks whose passes take several hang on it, so that workers take the same; where a pass
+    takes one thread, a worker runs `passes` of them side by side.
     """
 
     torch: int | None
+    passes: int = 1
 
     @classmethod
-    def of_this_process(cls) -> "Threads":
-        """Those of this process."""
+    def of_this_process(cls, *, workers: int | None = None) -> "Threads":
+        """Those of this process, shared out among so many workers on this machine; None: a worker has a core."""
         if "torch" not in sys.modules:
             return cls(None)
         import torch
 
-        return cls(torch.get_num_threads())
+        threads = torch.get_num_threads()
+        return cls(threads, passes=max(1, threads // workers) if workers else 1)
 
     def apply(self) -> None:
         """Let this process have as many."""
@@ -81,7 +85,11 @@ class ShardWorker:
                 "expected the same version of icebox, of its libraries and of the weights on all machines"
             )
         self.pool = ThreadPoolExecutor(settings.threads)
-        self.encoder = BatchEncoder(read, backbone, self.pool, settings.batch_size, settings.skip_unreadable)
+        self.open = ExitStack()  # for as long as this process
+        at_once = self.open.enter_context(backbone.side_by_side(threads.passes))
+        self.encoder = BatchEncoder(
+            read, backbone, self.pool, settings.batch_size, settings.skip_unreadable, passes_at_once=at_once
+        )
         self.maker = ShardMaker(self.encoder, ShardCache(cache_root, settings.fingerprint), settings.stored)
         self.to_compile = settings.compiled
 

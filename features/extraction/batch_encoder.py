@@ -59,14 +59,23 @@ class BatchEncoder:
     """Items → features, in batches that never cross a shard, prepared in threads a few batches ahead."""
 
     def __init__(
-        self, read: Read, backbone: Backbone, pool: ThreadPoolExecutor, batch_size: int, skip_unreadable: bool
+        self,
+        read: Read,
+        backbone: Backbone,
+        pool: ThreadPoolExecutor,
+        batch_size: int,
+        skip_unreadable: bool,
+        *,
+        passes_at_once: int = 1,
     ) -> None:
+        """`passes_at_once`: see `Backbone.side_by_side`."""
         self.read = read
         self.backbone = backbone
         self.pool = pool
         self.batch_size = batch_size
         self.skip_unreadable = skip_unreadable
         self.tally = Tally()
+        self.passes_at_once = passes_at_once
         self._begun: tuple[Sequence[ViewItem], list[Future[Any]]] = ((), [])  # a shard, and its first batch
         self.odd: dict[str, str] = {}  # key → what the item's decoder complained of, though it was taken
 
@@ -106,7 +115,7 @@ class BatchEncoder:
             self.tally.unknown += sum(self.backbone.is_mostly_unknown(item) for item in prepared)
             for positions, wait_for_features in self.backbone.begin(prepared) if prepared else ():
                 pending.append(([rows[position] for position in positions], wait_for_features))
-                if len(pending) > 1:  # on a GPU the one before ran while this one was made ready
+                if len(pending) > self.passes_at_once:  # on a GPU the one before ran while this one was made ready
                     finish_one()
             unread = {start + i: str(outcome) for i, outcome in enumerate(outcomes) if isinstance(outcome, ItemError)}
             errors |= unread
@@ -114,7 +123,7 @@ class BatchEncoder:
                 report_done(len(unread))
             self.tally.timings.waiting += ready - began
             self.tally.timings.forward += time.perf_counter() - ready
-        if pending:
+        while pending:
             began = time.perf_counter()
             finish_one()
             self.tally.timings.forward += time.perf_counter() - began

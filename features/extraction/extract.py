@@ -75,10 +75,14 @@ def extract(
     spec = {**backbone.spec, "stored": stored}
     cache = ShardCache(cache_root, fingerprint_of(spec))
     adopted = adopt(store, cache_root, wait=wait, together=part is not None)
-    with cache.locked(wait=wait, together=part is not None), ThreadPoolExecutor(workers) as pool:
+    with (
+        cache.locked(wait=wait, together=part is not None),
+        ThreadPoolExecutor(workers) as pool,
+        backbone.side_by_side() as passes_at_once,
+    ):
         planned = plan.make(rows, views, read, backbone, cache)
         missing = planned.missing
-        encoder = BatchEncoder(read, backbone, pool, batch_size, skip_unreadable)
+        encoder = BatchEncoder(read, backbone, pool, batch_size, skip_unreadable, passes_at_once=passes_at_once)
         size = min(shard_rows, encoder.rows_within(SHARD_BYTES, missing, planned.distinct))
         encoder.batch_size = min(batch_size, size)  # of large maps: what is timed, and compiled for, must fit
         parts = planned.parts(size)

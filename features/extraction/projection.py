@@ -9,6 +9,7 @@ Letters: b batch, h height, w width in cells, d features, k components.
 import io
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,12 @@ class ProjectedBackbone(Backbone):
         """Like `encode`, in sub-batches."""
         for rows, wait_for_features in self.backbone.begin(prepared):
             yield rows, lambda wait=wait_for_features: self.projected(wait())  # type: ignore[misc]
+
+    @contextmanager
+    def side_by_side(self, threads: int | None = None) -> Iterator[int]:
+        """The backbone's own."""
+        with self.backbone.side_by_side(threads) as count:
+            yield count
 
     def projected(self, features: Mapping[str, Values]) -> dict[str, Values]:
         """Features by output, maps projected."""

@@ -103,6 +103,7 @@ class SmallImageBackbone(TorchBackbone):
     """
 
     modality: ClassVar[Modality] = "image"
+    reentrant: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ import math
 import sys
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +20,7 @@ from icebox.features.nn.embeddings import Embedding
 from icebox.features.nn.layer_outputs import Inputs, LayerOutputs
 from icebox.features.nn.runtimes import int8, onnxruntime, openvino
 from icebox.features.nn.runtimes.graph import Session
+from icebox.features.nn.runtimes.streams import Streams
 from icebox.features.nn.transfer import plain_state
 from icebox.features.ragged import ScatteredRows, Values
 
@@ -40,6 +42,7 @@ class TorchBackbone(Backbone):
     """
 
     runtimes: ClassVar[tuple[str, ...]] = (INDUCTOR, *OUTSIDE_TORCH)
+    reentrant: ClassVar[bool] = False  # `inputs` and copies of the network may run in several threads at once
 
     def __init__(
         self,
@@ -68,6 +71,7 @@ class TorchBackbone(Backbone):
         self._runtime = TORCH
         self._quantized = ""  # the digest of the network in int8
         self._sessions: dict[str, Session] = {}  # a conversion takes seconds
+        self._streams: Streams | None = None
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -91,7 +95,7 @@ class TorchBackbone(Backbone):
     def encode(self, prepared: Sequence[Any]) -> dict[str, Values]:
         """b prepared items → {output: float32 (b, …)}; with pooling `tokens` b arrays (t, d)."""
         features = ScatteredRows(len(prepared))
-        for rows, wait_for_features in self.begin(prepared):
+        for rows, wait_for_features in list(self.begin(prepared)):
             features.put(rows, wait_for_features())
         return features.features()
 
@@ -99,7 +103,24 @@ class TorchBackbone(Backbone):
     def begin(self, prepared: Sequence[Any]) -> Iterator[tuple[Sequence[int], Callable[[], Mapping[str, Values]]]]:
         """Like `encode`, in sub-batches: yields (row positions, a function that waits for their features)."""
         for rows in self.sub_batches(prepared):
-            yield rows, self.layer_outputs.begin(self.inputs([prepared[row] for row in rows]))
+            inputs = partial(self.inputs, [prepared[row] for row in rows])
+            if self._streams is not None and self.layer_outputs.is_eager:
+                yield rows, self._streams.begin(inputs)
+            else:
+                yield rows, self.layer_outputs.begin(inputs())
+
+    @contextmanager
+    def side_by_side(self, threads: int | None = None) -> Iterator[int]:
+        """See `Backbone.side_by_side`: on a processor each pass of torch itself then runs on one thread."""
+        if not self.reentrant or self._streams is not None or self._network_device().type != "cpu":
+            yield 1
+            return
+        count = threads or torch.get_num_threads()
+        with Streams(self.layer_outputs, count) as self._streams:
+            try:
+                yield count
+            finally:
+                self._streams = None
 
     def sub_batches(self, prepared: Sequence[Any]) -> Sequence[Sequence[int]]:
         """Positions of the items of each forward pass: on a GPU all b at once, on a CPU a few at a time."""

@@ -4,6 +4,7 @@ An output is named `LAYER` or `LAYER:POOLING`. `last` is what the network itself
 that its makers compute from that, where they say how; any other layer is named as in `network.named_modules()`.
 """
 
+import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -96,7 +97,7 @@ class LayerOutputs:
             self.inference_network, self.network = self.inference_network.to(self.dtype), frozen.to(self.dtype)
         for hooked in {self.network, self.inference_network}:
             for layer in self._requested.keys() - computed:
-                hooked.get_submodule(layer).register_forward_hook(self._pooling_hook(layer))
+                hooked.get_submodule(layer).register_forward_hook(partial(self._capture, layer))
         if precision == "float32":  # cuDNN would round convolutions to 10 bits (TF32) unasked
             torch.backends.cudnn.allow_tf32 = False
 
@@ -119,6 +120,20 @@ class LayerOutputs:
             }
 
         return features
+
+    def replica(self) -> "LayerOutputs":
+        """These outputs of a copy of the network, which shares its parameters: for inference in another thread."""
+        twin = copy.copy(self)
+        shared: dict[int, Any] = {id(parameter): parameter for parameter in self.inference_network.parameters()}
+        memo = shared | {id(self): twin}  # so that the copy's hooks are the twin's
+        twin.inference_network = twin.network = copy.deepcopy(self.inference_network, memo)
+        return twin
+
+    @property
+    def is_eager(self) -> bool:
+        """Whether a pass is torch's own, layer by layer, for inference alone."""
+        is_plain = self.session is None and self._compiled is None
+        return is_plain and not any(parameter.requires_grad for parameter in self.inference_network.parameters())
 
     def make_trainable(self) -> None:
         """Run `network` in every later pass: once it is trained, a fused or compiled copy would hold old parameters."""
@@ -200,15 +215,11 @@ class LayerOutputs:
                 handle.remove()
         return max(sizes)
 
-    def _pooling_hook(self, layer: str) -> Any:
+    def _capture(self, layer: str, _module: nn.Module, _args: Any, output: Any) -> None:
         """A forward hook that pools the layer's output; after the last requested layer it ends the pass."""
-
-        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-            self._pool(layer, output)
-            if self.ends_early and len(self._pooled) == len(self.outputs):
-                raise AllLayersCaptured  # deeper layers need not be computed
-
-        return hook
+        self._pool(layer, output)
+        if self.ends_early and len(self._pooled) == len(self.outputs):
+            raise AllLayersCaptured  # deeper layers need not be computed
 
     def _pool(self, layer: str, output: Any) -> None:
         """Pool and copy a layer's output at once: a ReLU that works in place may be about to overwrite it.

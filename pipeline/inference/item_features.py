@@ -1,6 +1,7 @@
 """Features of new items: prepared as each network takes them, encoded, and laid side by side as the head was fitted."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from typing import Any
 
@@ -36,7 +37,7 @@ def batches(opened: Bundle, backbone: Network, items: Iterator[NewItem], unreada
     """
     networks = [backbone] if isinstance(backbone, Backbone) else backbone
 
-    def prepared() -> Iterator[tuple[NewItem, Content, list[list[Any]]]]:
+    def read_and_prepared() -> Iterator[tuple[NewItem, Content, list[list[Any]]]]:
         for item in items:
             try:
                 content = item.read()
@@ -45,18 +46,24 @@ def batches(opened: Bundle, backbone: Network, items: Iterator[NewItem], unreada
             except IceboxError as error:
                 unreadable(item, error)
 
-    queue = prepared()
-    while batch := list(islice(queue, BATCH_SIZE)):
-        features = features_side_by_side(opened, networks, [ready for _, _, ready in batch])
-        finite = np.isfinite(features).all(axis=1)
-        for (item, _, _), sound in zip(batch, finite, strict=True):
-            if not sound:
-                families = " or ".join(network.spec["family"] for network in networks)
-                unreadable(item, ItemError(f"{families} gave a feature that is no finite number"))
-        read = [(item, content) for (item, content, _), sound in zip(batch, finite, strict=True) if sound]
-        if read:
-            shown = [show(content, item) for item, content in read]
-            yield Batch([item for item, _ in read], shown, [content for _, content in read], features[finite])
+    queue = read_and_prepared()
+    with ExitStack() as passes:
+        is_first = True
+        while batch := list(islice(queue, BATCH_SIZE)):
+            if is_first and len(batch) == BATCH_SIZE:  # for a few items, replicas would cost more than they save
+                for network in networks:
+                    passes.enter_context(network.side_by_side())
+            is_first = False
+            features = features_side_by_side(opened, networks, [prepared for _, _, prepared in batch])
+            finite = np.isfinite(features).all(axis=1)
+            for (item, _, _), sound in zip(batch, finite, strict=True):
+                if not sound:
+                    families = " or ".join(network.spec["family"] for network in networks)
+                    unreadable(item, ItemError(f"{families} gave a feature that is no finite number"))
+            read = [(item, content) for (item, content, _), sound in zip(batch, finite, strict=True) if sound]
+            if read:
+                shown = [show(content, item) for item, content in read]
+                yield Batch([item for item, _ in read], shown, [content for _, content in read], features[finite])
 
 
 def prepare_item(opened: Bundle, networks: Sequence[Backbone], contents: Sequence[Content]) -> list[list[Any]]:

@@ -236,6 +236,25 @@ def test_loaded_twice_it_is_the_same(name, made):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_passes_side_by_side_give_the_bits_of_one_thread(name, made, monkeypatch):
+    network = load(name, made(name))
+    if not isinstance(network, TorchBackbone) or not network.reentrant:
+        pytest.skip("passes one after the other")
+    monkeypatch.setattr(network, "sub_batches", lambda prepared: [[row] for row in range(len(prepared))])
+    prepared = 3 * [network.prepare(content) for content in contents(network.modality, name)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    expected = network.encode(prepared)
+    torch.set_num_threads(threads)
+    with network.side_by_side(3) as passes:
+        assert passes == 3
+        found = network.encode(prepared)
+    for output, values in expected.items():
+        for row, of_stream in zip(values, found[output], strict=True):
+            np.testing.assert_array_equal(row, of_stream)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_its_spec_names_what_the_fingerprint_needs(name, made):
     network = load(name, made(name))
     assert network.spec["family"] == name

@@ -23,7 +23,11 @@ from tests import conftest, stage_server
 STEPS = ("os.rename", "os.link", "os.remove", "os.rmdir")  # between two of these no name in a folder appears or goes
 MEASURED = re.compile(r"(_s|_per_s|_mb|_bytes_peak|seconds)$|peak|_rate$")  # keys of JSON that no two runs share
 ROWS = ("data/stores/", ".icebox/shards/")  # of features
-OF_THIS_MACHINE = (".icebox/checked", ".icebox/raw", ".icebox/contents")  # by files' times, so that no two runs share them
+OF_THIS_MACHINE = (
+    ".icebox/checked",
+    ".icebox/raw",
+    ".icebox/contents",
+)  # by files' times, so that no two runs share them
 PARAMS = conftest.PARAMS.replace("raw/", "../raw/")
 CHANGES = [
     ("../raw/", "../changed/"), ("steps: 3", "steps: 4"), ("C: [0.1, 1.0]", "C: [0.2, 2.0]"),

@@ -45,6 +45,14 @@ def shufflenet(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def squeezenet(tmp_path_factory):
+    """One whose last bits hang on the number of threads that a pass takes."""
+    folder = tmp_path_factory.mktemp("squeezenet")
+    torchvision.fetch(folder, model="squeezenet1_1", weights="random")
+    return torchvision.load(folder, outputs=["last"], device="cpu", size=96)
+
+
+@pytest.fixture(scope="module")
 def minilm(tmp_path_factory):
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -112,6 +120,26 @@ def test_pictures_in_views(tmp_path, pictures, shufflenet):
         interrupted(source, shufflenet, torn, after=after, views=VIEWS)
         assert stored(source, shufflenet, torn, views=VIEWS) == whole
     assert len(FeatureStore(tmp_path / "whole/store").shards) == 3 * 3  # a view begins its own
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_on_any_number_of_threads(tmp_path, pictures, squeezenet, minilm, threads):
+    (tmp_path / "texts.csv").write_text(
+        "text,label\n" + "".join(f"{'word ' * (n % 5)}and {n},{n % 2}\n" for n in range(ITEMS))
+    )
+    sources = [(image_folder.Source(path=pictures), squeezenet), (csv_text.Source(path=tmp_path / "texts.csv"), minilm)]
+    for number, (source, network) in enumerate(sources):
+        threads(1)
+        whole = stored(source, network, tmp_path / f"{number}-1")
+        for count in (2, 3, 8):
+            threads(count)
+            assert stored(source, network, tmp_path / f"{number}-{count}") == whole
 
 
 @by_openvino

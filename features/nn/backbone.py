@@ -94,20 +94,27 @@ class TorchBackbone(Backbone):
 
     def encode(self, prepared: Sequence[Any]) -> dict[str, Values]:
         """b prepared items → {output: float32 (b, …)}; with pooling `tokens` b arrays (t, d)."""
+        streams = self._open_streams() if len(prepared) > 1 else None  # a lone item has all threads
+        passes = self.sub_batches(prepared)
         features = ScatteredRows(len(prepared))
-        for rows, wait_for_features in list(self.begin(prepared)):
+        for rows, wait_for_features in list(self._begin(prepared, spread(passes, streams), streams)):
             features.put(rows, wait_for_features())
         return features.features()
 
-    @torch.inference_mode()  # inputs too: torch.compile would compile again for those made outside of it
     def begin(self, prepared: Sequence[Any]) -> Iterator[tuple[Sequence[int], Callable[[], Mapping[str, Values]]]]:
         """Like `encode`, in sub-batches: yields (row positions, a function that waits for their features)."""
-        for rows in self.sub_batches(prepared):
+        yield from self._begin(prepared, self.sub_batches(prepared), self._open_streams())
+
+    @torch.inference_mode()  # inputs too: torch.compile would compile again for those made outside of it
+    def _begin(
+        self, prepared: Sequence[Any], passes: Sequence[Sequence[int]], streams: Streams | None
+    ) -> Iterator[tuple[Sequence[int], Callable[[], Mapping[str, Values]]]]:
+        for rows in passes:
             inputs = partial(self.inputs, [prepared[row] for row in rows])
-            if self._streams is not None and self.layer_outputs.is_eager:
-                yield rows, self._streams.begin(inputs)
-            else:
-                yield rows, self.layer_outputs.begin(inputs())
+            yield rows, self.layer_outputs.begin(inputs()) if streams is None else streams.begin(inputs)
+
+    def _open_streams(self) -> Streams | None:
+        return self._streams if self.layer_outputs.is_eager else None
 
     @contextmanager
     def side_by_side(self, threads: int | None = None) -> Iterator[int]:
@@ -199,3 +206,15 @@ class TorchBackbone(Backbone):
         if self.layer_outputs.session:
             return False
         return self.layer_outputs.compile(batch_size and min(batch_size, self._sub_batch_size or batch_size))
+
+
+def spread(passes: Sequence[Sequence[int]], streams: Streams | None) -> list[Sequence[int]]:
+    """Passes, the largest halved until there is one for each stream."""
+    split = list(passes)
+    while streams is not None and len(split) < streams.count:
+        largest = max(range(len(split)), key=lambda number: len(split[number]))
+        rows = split[largest]
+        if len(rows) == 1:
+            break
+        split[largest : largest + 1] = [rows[: len(rows) // 2], rows[len(rows) // 2 :]]
+    return split

@@ -44,7 +44,13 @@ def write(opened: Bundle, prepared: Sequence[Any], loaded: Any, path: Path) -> l
     encoded = loaded.encode(list(prepared))
     widths = [int(np.asarray(encoded[name][0]).size) for name in outputs]
     copy_network(opened, path.parent / NETWORK)
-    encoder = Encoder(NETWORK, outputs=list(outputs), precision=opened.precision, prompt=opened.options.get("prompt"))
+    encoder = Encoder(
+        NETWORK,
+        outputs=list(outputs),
+        precision=opened.precision,
+        prompt=opened.options.get("prompt"),
+        clean=list(opened.clean) or None,
+    )
     encoder.precision_ = opened.precision
     encoder.fingerprint_ = fingerprint_of({**loaded.spec, "outputs": list(outputs), "stored": STORED})
     encoder._n_features_out = sum(widths)

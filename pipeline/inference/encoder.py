@@ -40,6 +40,7 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RawItemsEstimat
         outputs: LAYER or LAYER:POOLING, laid side by side; by default the family's own, and of a network of
             sentence-transformers its `embedding`, as `SentenceTransformer.encode` gives it.
         prompt: stands before each text: a name of the network's own prompts, or a text; "" is none.
+        clean: steps by which texts are cleaned first, as a dataset's `clean`.
         precision: "auto", "float32", "bfloat16", "float16" or "int8", as in a project; `fit` settles what "auto" is,
             and calibrates int8 on its items.
         int8_tolerance: how far features in int8 may be from those in float32, as a share of their norm, on average.
@@ -66,6 +67,7 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RawItemsEstimat
         cache: Path | str | None = None,
         prompt: str | None = None,
         int8_tolerance: float = 0.1,
+        clean: list[str] | None = None,
     ) -> None:
         self.backbone = backbone
         self.weights = weights
@@ -77,6 +79,7 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RawItemsEstimat
         self.cache = cache
         self.prompt = prompt
         self.int8_tolerance = int8_tolerance
+        self.clean = clean
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Find the backbone and the number of its features, for which the items pass through it."""
@@ -114,7 +117,7 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RawItemsEstimat
         load_in = partial(cached_backbones.load, stored, self.outputs, device_name=self.device, prompt=self.prompt)
 
         def sample() -> list[Any]:
-            items = RawItems(X, load_in("float32").modality)
+            items = RawItems(X, load_in("float32").modality, clean=self.clean or ())
             return [items.content(position) for position in range(min(len(items), TRIAL_ITEMS))]
 
         backbone, reason = backbones.load_in_precision(
@@ -122,7 +125,7 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RawItemsEstimat
         )
         if reason:
             logger.info("%s: %s (%s)", self.backbone, backbone.spec["precision"], reason)
-        return backbone, RawItems(X, backbone.modality)
+        return backbone, RawItems(X, backbone.modality, clean=self.clean or ())
 
     def _quantize(self, backbone: Backbone, items: RawItems) -> QuantizedNetwork:
         """The backbone's network in int8, calibrated on these items, by which it runs from now on."""

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,9 @@ class HeadPredictor(Predictor):
             raise IceboxError(f"serve {name}: it takes {self.head.reading.modality}s; served are images and texts")
         backbone = self.head.backbone
         self.networks = [backbone] if isinstance(backbone, Backbone) else list(backbone)
+        self.passes = ExitStack()  # open as long as the server
+        for network in self.networks:
+            self.passes.enter_context(network.side_by_side())
         shown = "/".join(self.head.place) if self.head.export is None else Path(name).resolve().name
         self.name, self.task, self.classes = shown, self.bundle.task, self.bundle.classes
         self.modality, self.clean = self.head.reading.modality, self.bundle.clean

@@ -22,6 +22,7 @@ class Streams(AbstractContextManager["Streams"]):
     the replica's own objects. Open until it is left."""
 
     def __init__(self, layer_outputs: LayerOutputs, count: int) -> None:
+        self.count = count
         self._replicas: SimpleQueue[LayerOutputs] = SimpleQueue()
         for _ in range(count):
             self._replicas.put(layer_outputs.replica())

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,17 @@ def test_load_and_the_pipeline_itself_answer_as_the_head(here, monkeypatch, name
     np.testing.assert_allclose(pipeline.predict_proba(items), expected, atol=1e-5)
     assert set(config["trusted"]) <= TYPES
     assert (config["check"]["labels"], config["format"]) == ("equal", "sklearn")
+
+
+def test_the_pipeline_itself_cleans_texts_as_the_head_does(here, tmp_path):
+    opened = predict.open_head("notes-words/head")
+    cleaning = replace(opened.bundle, clean=["lower"])
+    path = tmp_path / "pipeline.skops"
+    pipeline_file.write(cleaning, [opened.backbone.prepare("the sea")], opened.backbone, path)
+    pipeline = pipeline_file.opened_pipeline(tmp_path, path, tmp_path / "cache")
+    shown, lowered = ["The SEA is Calm"], ["the sea is calm"]
+    np.testing.assert_array_equal(pipeline.predict_proba(shown), pipeline.predict_proba(lowered))
+    assert (pipeline.predict_proba(shown) != icebox.load("notes-words/head").predict_proba(shown)).any()
 
 
 def test_predict_and_evaluate_take_its_folder_without_the_project(here, monkeypatch, tmp_path, capsys):

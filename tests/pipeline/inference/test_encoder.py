@@ -414,3 +414,11 @@ def test_a_prompt_that_can_not_be_is_a_line(prompted):
         Encoder(prompted, outputs=["last:mean"], prompt="querry").fit(TEXTS)
     with pytest.raises(IceboxError, match="prompt: backbone family 'hashing' has no such option; leave it out"):
         Encoder("hashing", prompt="query: ").fit(TEXTS)
+
+
+def test_texts_are_cleaned_by_the_named_steps_first():
+    raw, clean = ["So   GOOD @ann", "plain"], ["so good @user", "plain"]
+    encoder = Encoder("hashing", clean=["mentions", "lower"])
+    np.testing.assert_array_equal(encoder.fit_transform(raw), Encoder("hashing").fit_transform(clean))
+    with pytest.raises(IceboxError, match="clean: no step 'lowr'; did you mean 'lower'"):
+        Encoder("hashing", clean=["lowr"]).fit(raw)

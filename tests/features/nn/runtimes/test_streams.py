@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from icebox.features.nn.backbone import spread
 from icebox.features.nn.layer_outputs import LAST, Inputs, LayerOutputs
 from icebox.features.nn.runtimes.streams import Streams
 
@@ -41,6 +42,14 @@ def test_each_pass_has_the_outputs_of_its_own_inputs(outputs):
     for batch, features in zip(batches, found, strict=True):
         for output, values in outputs(Inputs((batch,))).items():
             np.testing.assert_array_equal(features[output], values)
+
+
+def test_a_batch_is_spread_over_all_streams(outputs):
+    with Streams(outputs, 4) as streams:
+        assert spread([range(8)], streams) == [range(2), range(2, 4), range(4, 6), range(6, 8)]
+        assert spread([[5, 1], [3]], streams) == [[5], [1], [3]]
+        assert spread([[0], [1], [2], [3, 4], [5]], streams) == [[0], [1], [2], [3, 4], [5]]
+    assert spread([range(8)], None) == [range(8)]
 
 
 def test_replicas_share_the_parameters(outputs):

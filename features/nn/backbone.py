@@ -119,7 +119,9 @@ class TorchBackbone(Backbone):
     @contextmanager
     def side_by_side(self, threads: int | None = None) -> Iterator[int]:
         """See `Backbone.side_by_side`: on a processor each pass of torch itself then runs on one thread."""
-        if not self.reentrant or self._streams is not None or self._network_device().type != "cpu":
+        devices = {parameter.device.type for parameter in self.layer_outputs.network.parameters()}
+        # others than the processor: a GPU, or weights that are on disk until a pass needs them
+        if not self.reentrant or self._streams is not None or devices != {"cpu"}:
             yield 1
             return
         count = threads or torch.get_num_threads()

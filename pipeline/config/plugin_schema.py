@@ -134,8 +134,13 @@ def head_tasks(family: str) -> tuple[str, ...]:
 
 def no_sets(family: str) -> str:
     """Why a family of heads is refused where labels are sets: the end of an error."""
+    return f"'{family}' has no form for sets of labels (task: multilabel); {', '.join(of_sets())} have"
+
+
+def of_sets(*, with_probabilities: bool = False) -> list[str]:
+    """The families of heads that there are for sets of labels."""
     able = [name for name in plugins.names("icebox.pipeline.heads") if "multilabel" in head_tasks(name)]
-    return f"'{family}' has no form for sets of labels (task: multilabel); {', '.join(able)} have"
+    return [name for name in able if gives_probabilities(name) or not with_probabilities]
 
 
 def path_values(file: Path, function: str, parameters: dict[str, Any]) -> list[Path]:

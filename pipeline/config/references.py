@@ -55,9 +55,9 @@ def check_references(config: Config) -> None:
     check_choose(config)
     for name in config.ensembles:
         check_known("input of a store", name, list(config.every_input()), "ensembles")
-        if (task := config.task(name)) != "classification":
+        if (task := config.task(name)) not in ("classification", "multilabel"):
             raise IceboxError(
-                f"ensembles.{name}: needs probabilities of one class an item, and {task} has none; take it out"
+                f"ensembles.{name}: needs probabilities of items' classes, and {task} has none; take it out"
             )
         check_ensemble(config, name)
 
@@ -70,16 +70,18 @@ def check_ensemble(config: Config, name: str) -> None:
             f"ensembles.{name}: chooses its members by their scores on val, and folds: {fit.folds} leaves none; "
             "take one of them out"
         )
+    task = config.task(name)
     families = {
-        head: entry.family
-        for head, entry in config.heads.items()
-        if config.task(name) in plugin_schema.head_tasks(entry.family)
+        head: entry.family for head, entry in config.heads.items() if task in plugin_schema.head_tasks(entry.family)
     }
     members = [head for head, family in families.items() if plugin_schema.gives_probabilities(family)]
     if fit.calibrate == "none" and len(members) < 2:
+        add = "add heads, or give them probabilities (calibrate: temperature)"
+        if task == "multilabel":
+            add = f"add heads of those that have them: {', '.join(plugin_schema.of_sets(with_probabilities=True))}"
         raise IceboxError(
             f"ensembles.{name}: expected two heads or more with probabilities, found {', '.join(members) or 'none'} of "
-            f"{', '.join(families)}; add heads, or give them probabilities (calibrate: temperature)"
+            f"{', '.join(families)}; {add}"
         )
     if len(families) < 2:
         raise IceboxError(f"ensembles.{name}: expected two heads or more, found {', '.join(families)}")

@@ -31,8 +31,28 @@ class MeanEnsemble(ClassifierMixin, BaseEstimator):
         return predicted
 
 
+class MeanSets(MeanEnsemble):
+    """Heads of sets of `classes` labels: the mean probability of each label, by itself."""
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities (n, k), each for itself."""
+        from icebox.pipeline.evaluation.predictions import predict_sets
+
+        return mean_of_labels([predict_sets(head, X).scores for head in self.heads])
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Sets (n, k) of 0 and 1: the labels that are more likely than not."""
+        return (self.predict_proba(X) > 0.5).astype(np.int8)
+
+
+def mean_of_labels(probabilities: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean of several heads' probabilities (n, k) of labels, each for itself."""
+    mean: np.ndarray = np.mean(np.stack(probabilities).astype(np.float64), axis=0)
+    return mean
+
+
 def mean_probabilities(probabilities: Sequence[np.ndarray]) -> np.ndarray:
-    """The mean of several heads' probabilities (n, k), whose rows sum to 1."""
+    """The mean of several heads' probabilities (n, k) of classes, whose rows sum to 1."""
     mean: np.ndarray = np.mean(np.stack(probabilities), axis=0)
     mean /= mean.sum(axis=1, keepdims=True)
     return mean

@@ -285,6 +285,14 @@ class Mean(Answers):
         return summing_to_one(mean)
 
 
+class MeanOfLabels(Mean):
+    """The mean of several heads' probabilities of labels, each by itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, d) → (b, k)."""
+        return torch.stack([member(x).float().double() for member in self.members]).mean(0)
+
+
 class Temperature(Answers):
     """Probabilities calibrated by one number."""
 

@@ -24,7 +24,7 @@ from icebox.features.manifest.validation import Task
 from icebox.pipeline.estimators.alignment import AlignedHead, alignment_map
 from icebox.pipeline.estimators.classification import LogitsClassifier, SetLogitsClassifier
 from icebox.pipeline.estimators.decision import OffsetHead, ThresholdHead
-from icebox.pipeline.estimators.ensemble import MeanEnsemble
+from icebox.pipeline.estimators.ensemble import MeanEnsemble, MeanSets
 from icebox.pipeline.estimators.linear import (
     LinearLogitsClassifier,
     LinearMarginClassifier,
@@ -50,6 +50,7 @@ from icebox.pipeline.export.answers import (
     Logits,
     Margins,
     Mean,
+    MeanOfLabels,
     Neighbors,
     SetLogits,
     SetMargins,
@@ -144,6 +145,10 @@ def answers_of(head: Any) -> Answers:
             return answers_of(head.estimator)
         case CalibratedClassifierCV():
             return calibrated(head)
+        case OffsetHead() | ThresholdHead():  # of a member of an ensemble: its decisions have no part in it
+            return answers_of(head.head)
+        case MeanSets():
+            return MeanOfLabels([answers_of(member) for member in head.heads])
         case MeanEnsemble():
             return Mean([widened(member, head.classes) for member in head.heads])
         case Pipeline() if [type(step) for _, step in head.steps[:-1]] == [Normalizer]:  # knn by cosine

@@ -40,6 +40,7 @@ TYPES = frozenset(
                 "decision.OffsetHead",
                 "decision.ThresholdHead",
                 "ensemble.MeanEnsemble",
+                "ensemble.MeanSets",
                 "preprocessing.PreprocessedHead",
                 "scaling.BlockScaler",
                 "scaling.EachScaler",

@@ -92,6 +92,14 @@ def threshold_head(head: Any, scores: np.ndarray, labels: np.ndarray) -> Thresho
     return ThresholdHead(head, np.array([best_threshold(column, having, plain=plain) for column, having in pairs]))
 
 
+def with_thresholds(scored: ScoredSplit, thresholds: np.ndarray) -> ScoredSplit:
+    """A split's scores where an item has the labels whose scores are above thresholds (k,)."""
+    answers = scored.predictions
+    return score_predictions(
+        scored.split, replace(answers, predicted=answers.scores.astype(np.float32) > thresholds), len(thresholds)
+    )
+
+
 def best_threshold(scores: np.ndarray, having: np.ndarray, *, plain: float) -> float:
     """The threshold of scores (n,) above which F1 is largest, halfway between two scores; of equals the nearest to
     `plain`, which it also is where no item has the label (n,) bool."""

@@ -44,10 +44,10 @@ def decisions(head: Any, fit: Fit, classes: Sequence[str]) -> dict[str, Any]:
     return {"decide": fit.decide, "offsets": dict(zip(classes, head.offsets.tolist(), strict=True))}
 
 
-def ensemble_details(selected: SelectedEnsemble, fit: Fit) -> dict[str, Any]:
+def ensemble_details(selected: SelectedEnsemble, fit: Fit, task: str) -> dict[str, Any]:
     """The members of an ensemble, and what they were chosen on and by; nothing was fitted."""
     return {
-        "task": "classification",
+        "task": task,
         "chosen": {"members": selected.members},
         "settings": len(selected.val_scores),
         "chosen_on": "val",

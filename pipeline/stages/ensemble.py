@@ -6,10 +6,10 @@ from dataclasses import replace
 from icebox.features.errors import IceboxError, suggestion
 from icebox.pipeline.config.decide import ARGMAX
 from icebox.pipeline.config.schema import Config
-from icebox.pipeline.estimators.decision import OffsetHead
-from icebox.pipeline.estimators.ensemble import MeanEnsemble
+from icebox.pipeline.estimators.decision import OffsetHead, ThresholdHead
+from icebox.pipeline.estimators.ensemble import MeanEnsemble, MeanSets
 from icebox.pipeline.evaluation import formatting, not_applicable, peak_memory, prediction_file, results
-from icebox.pipeline.evaluation.prediction_file import StoredPredictions
+from icebox.pipeline.evaluation.prediction_file import StoredPredictions, StoredSets
 from icebox.pipeline.fitting import decisions, details, ensemble_selection
 from icebox.pipeline.inference import bundle
 from icebox.pipeline.project import paths
@@ -33,11 +33,14 @@ def run(config: Config, key: str) -> None:
     selected = ensemble_selection.select(candidates, choose=fit.choose, size=config.ensembles[key].members)
     bundles = [bundle.load(paths.bundle(key, head)) for head in selected.members]
     classes = bundles[0].classes
-    ensemble = MeanEnsemble([each.head for each in bundles], len(classes))
-    head: MeanEnsemble | OffsetHead = ensemble
-    tests = {name: scored for name, scored in selected.splits.items() if name != "val"}
-    if fit.decide != ARGMAX:
-        val = selected.splits["val"]
+    sets = config.task(key) == "multilabel"
+    ensemble = (MeanSets if sets else MeanEnsemble)([each.head for each in bundles], len(classes))
+    head: MeanEnsemble | OffsetHead | ThresholdHead = ensemble
+    tests, val = {name: scored for name, scored in selected.splits.items() if name != "val"}, selected.splits["val"]
+    if sets:
+        head = decisions.threshold_head(ensemble, val.predictions.scores, val.split.labels)
+        tests = {name: decisions.with_thresholds(scored, head.thresholds) for name, scored in tests.items()}
+    elif fit.decide != ARGMAX:
         head = OffsetHead(
             ensemble, decisions.choose_offsets(val.predictions, val.split.labels, fit.decide, classes, val.split.groups)
         )
@@ -47,12 +50,12 @@ def run(config: Config, key: str) -> None:
         key,
         paths.ENSEMBLE,
         classes=classes,
-        splits={"val": selected.splits["val"], **tests},
-        val=selected.splits["val"].scores,
+        splits={"val": val, **tests},
+        val=val.scores,
         numbers={"train_n": 0, "fit_s": 0.0, "predict_s": 0.0},
         details={
             **details.origin(config, key),
-            **details.ensemble_details(selected, fit),
+            **details.ensemble_details(selected, fit, config.task(key)),
             **details.decisions(head, fit, classes),
             "class_weights": fit.class_weights,
             "bundle_bytes": paths.bundle(key, paths.ENSEMBLE).stat().st_size,
@@ -66,11 +69,11 @@ def run(config: Config, key: str) -> None:
     logger.info("%s/%s: %s: test %s", key, paths.ENSEMBLE, " + ".join(selected.members), test)
 
 
-def read_predictions(input_name: str, head: str) -> StoredPredictions:
+def read_predictions(input_name: str, head: str) -> StoredPredictions | StoredSets:
     """The predictions of a head. Raises IceboxError where they are not here, as in a clone under --allow-missing."""
     path = paths.predictions(input_name, head)
     if not path.exists():
         raise IceboxError(f"{path}: not found; run: dvc pull {path} {paths.bundle(input_name, head)} (or dvc repro)")
     stored = prediction_file.read(path)
-    assert isinstance(stored, StoredPredictions)  # ensembles of dense tasks are refused
+    assert isinstance(stored, StoredPredictions | StoredSets)  # ensembles of dense tasks are refused
     return stored

@@ -61,9 +61,19 @@ def test_ways_of_fitting_that_need_one_class_are_refused(tmp_path: Path, fit: di
         load(tmp_path, fit=fit)
 
 
-def test_ensembles_and_unfreezing_are_refused(tmp_path: Path):
-    with pytest.raises(IceboxError, match=r"ensembles.d-hashing: needs probabilities of one class an item, and multil"):
-        load(tmp_path, ensembles={"d-hashing": {}}, heads=["logreg", "knn"])
+def test_an_ensemble_needs_two_heads_with_probabilities(tmp_path: Path):
+    load(tmp_path, ensembles={"d-hashing": {}}, heads=["logreg", "knn"])
+    message = (
+        r"ensembles.d-hashing: expected two heads or more with probabilities, found logreg of logreg, ridge; add heads "
+        r"of those that have them: knn, lightgbm, linear_probe, logreg, mlp$"
+    )
+    with pytest.raises(IceboxError, match=message):
+        load(tmp_path, ensembles={"d-hashing": {}}, heads=["logreg", "ridge"])
+    with pytest.raises(IceboxError, match=r"chooses its members by their scores on val, and folds: 3 leaves none"):
+        load(tmp_path, ensembles={"d-hashing": {}}, heads=["logreg", "knn"], fit={"folds": 3})
+
+
+def test_unfreezing_is_refused(tmp_path: Path):
     with pytest.raises(IceboxError, match=r"unfreeze.u.store: networks are unfrozen by one label an item"):
         load(tmp_path, unfreeze={"u": {"store": "d-hashing", "start": "logreg"}})
 

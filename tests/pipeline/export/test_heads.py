@@ -13,7 +13,7 @@ from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.data.labelled import LabelledSplit
 from icebox.pipeline.estimators.alignment import AlignedHead, measure
 from icebox.pipeline.estimators.decision import OffsetHead, ThresholdHead
-from icebox.pipeline.estimators.ensemble import MeanEnsemble
+from icebox.pipeline.estimators.ensemble import MeanEnsemble, MeanSets
 from icebox.pipeline.evaluation import predictions
 from icebox.pipeline.export import heads as exported_heads
 from icebox.pipeline.export.heads import network_of
@@ -158,6 +158,26 @@ def test_of_several_heads_one_of_which_lacks_a_class():
     X, y = blobs()
     few = build("centroid").fit(X[y != 1], y[y != 1])
     assert_same(MeanEnsemble([build("logreg").fit(X, y), few], 3), X, 3)
+
+
+def test_of_several_heads_with_decisions_of_their_own():
+    X, y = blobs()
+    members = [OffsetHead(build(name).fit(X, y), np.array([0.7, 0.0, -0.7])) for name in ("logreg", "centroid")]
+    assert_same(OffsetHead(MeanEnsemble(members, 3), np.array([0.0, 0.5, -0.5])), X, 3)
+
+
+def test_of_several_heads_of_sets_of_labels():
+    X, _ = blobs()
+    y, thresholds = (X[:, :3] > 0).astype(np.int8), np.array([0.3, 0.5, 0.6])
+    sets = [build(name, task="multilabel").fit(X, y) for name in ("logreg", "mlp", "knn")]
+    for head in (
+        MeanSets(sets, 3),
+        ThresholdHead(MeanSets([ThresholdHead(sets[0], thresholds), sets[1]], 3), thresholds),
+    ):
+        scores, answer = answers(head, X, task="multilabel", classes=3)
+        expected = predictions.predict_sets(head, X)
+        np.testing.assert_allclose(scores, expected.scores, rtol=1e-5, atol=2e-6)
+        np.testing.assert_array_equal(answer, expected.predicted)
 
 
 def test_of_classes_that_train_lacked():

@@ -17,7 +17,7 @@ from icebox.features.extraction.precision import to_storage_dtype
 from icebox.pipeline.cli.app import main
 from icebox.pipeline.estimators.alignment import AlignedHead, measure
 from icebox.pipeline.estimators.decision import OffsetHead, ThresholdHead
-from icebox.pipeline.estimators.ensemble import MeanEnsemble
+from icebox.pipeline.estimators.ensemble import MeanEnsemble, MeanSets
 from icebox.pipeline.export import pipeline_file
 from icebox.pipeline.export.export import export
 from icebox.pipeline.exported import folder as exported
@@ -158,6 +158,8 @@ def heads():
     logreg, weights = build("logreg").fit(X, y), np.ones(len(X))
     yield "decided", OffsetHead(logreg, np.array([0.7, 0.0, -0.7]))
     yield "mean", MeanEnsemble([logreg, build("centroid").fit(X, y)], 3)
+    sets = build("logreg", task="multilabel").fit(X, (X > 0).astype(np.int8))
+    yield "mean of sets", ThresholdHead(MeanSets([sets, ThresholdHead(sets, np.full(6, 0.4))], 6), np.full(6, 0.4))
     yield "aligned", AlignedHead(logreg, "coral", measure("coral", X, weights), measure("coral", 2 * X, weights))
     yield "blocks", build("logreg").set_params(blocks=[(0, 2), (2, 6)]).fit(X, y)
 

@@ -114,7 +114,5 @@ def test_a_head_of_another_task_is_one_line(project: Path) -> None:
 
 def test_an_ensemble_of_heads_of_pictures_is_one_line(project: Path) -> None:
     paths.PARAMS.write_text(PARAMS + "ensembles: {scenes-colors: {}}\n")
-    with pytest.raises(
-        IceboxError, match=r"ensembles\.scenes-colors: needs probabilities of one class an item, and segm"
-    ):
+    with pytest.raises(IceboxError, match=r"ensembles\.scenes-colors: needs probabilities of items' classes, and segm"):
         loader.load()

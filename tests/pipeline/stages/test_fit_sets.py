@@ -15,10 +15,13 @@ from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.comparison import evaluate, formats
 from icebox.pipeline.config import loader
 from icebox.pipeline.data import labelled
-from icebox.pipeline.inference import fitted_head, predict
+from icebox.pipeline.evaluation import prediction_file
+from icebox.pipeline.evaluation.predictions import predict_sets
+from icebox.pipeline.fitting import decisions
+from icebox.pipeline.inference import bundle, fitted_head, predict
 from icebox.pipeline.project import paths
 from icebox.pipeline.report import render
-from icebox.pipeline.stages import extract, fetch, fit, look, manifest
+from icebox.pipeline.stages import ensemble, extract, fetch, fit, look, manifest
 
 PARAMS = """
 datasets:
@@ -108,6 +111,43 @@ def test_sets_are_fitted_scored_predicted_evaluated_compared_and_reported(projec
     assert "By label on test" in page
     assert "green, red" in page or "blue, green" in page
     assert "[&#34;" not in page.split("<script")[0]
+
+
+def test_an_ensemble_of_sets_answers_by_mean_probabilities_and_thresholds_of_its_own(project, monkeypatch):
+    heads = "{logreg: {C: 10.0}, knn: {n_neighbors: 5}, linear_probe: {learning_rate: 0.01}, ridge: {}}"
+    text = PARAMS.replace("{logreg: {C: [0.1, 10.0]}, ridge: {}}", heads)
+    paths.PARAMS.write_text(f"{text}ensembles: {{notes-hashing: {{members: 2}}}}\n")
+    config = loader.load()
+    for head in config.heads:
+        fit.run(config, f"notes-hashing-{head}")
+    ensemble.run(config, "notes-hashing")
+
+    scores = {
+        head: json.loads(paths.metrics("notes-hashing", head).read_text()) for head in (*config.heads, "ensemble")
+    }
+    ranked = sorted(("logreg", "knn", "linear_probe"), key=lambda head: -scores[head]["val"]["mean_ap"])
+    details = json.loads(paths.details("notes-hashing", "ensemble").read_text())
+    assert (details["task"], details["choose"], details["ensemble"]) == ("multilabel", "mean_ap", ranked[:2])
+    assert [each["mean_ap"] for each in details["search"]] == [scores[head]["val"]["mean_ap"] for head in ranked]
+    stored = {head: prediction_file.read(paths.predictions("notes-hashing", head)) for head in (*ranked, "ensemble")}
+    for split in ("val", "test"):
+        mean = np.mean([stored[head].splits[split].scores.astype(float) for head in ranked[:2]], axis=0)
+        np.testing.assert_array_equal(stored["ensemble"].splits[split].scores, mean.astype(np.float32))
+    val, test = (stored["ensemble"].splits[split] for split in ("val", "test"))
+    thresholds = np.array(list(details["thresholds"].values()))
+    chosen = [decisions.best_threshold(val.scores[:, i], val.labels[:, i], plain=0.5) for i in range(3)]
+    np.testing.assert_array_equal(thresholds, chosen)
+    np.testing.assert_array_equal(test.predicted, test.scores > thresholds)
+    np.testing.assert_array_equal(val.predicted, val.scores > 0.5)  # as of single heads: not flattered by thresholds
+
+    opened = bundle.load(paths.bundle("notes-hashing", "ensemble"))
+    store = FeatureStore(paths.store("notes-hashing"))
+    answers = predict_sets(opened.head, store.load(split="test").astype(np.float32))
+    np.testing.assert_allclose(answers.scores, test.scores, atol=1e-6)
+    assert fitted_head.load("notes-hashing/ensemble").predict([*TEXTS]).tolist() == [[0, 1, 1], [1, 0, 0]]
+    record = next(each for each in formats.records(config) if each["head"] == "ensemble")
+    assert record["test_mean_ap"] == scores["ensemble"]["test"]["mean_ap"]
+    assert "logreg" in render.render(config)
 
 
 def test_the_few_label_curve_takes_so_many_items_of_each_label(project):

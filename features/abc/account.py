@@ -40,11 +40,13 @@ class Account:
 
     def __init__(self) -> None:
         self._remarks: dict[tuple[str, str], Remark] = {}
+        self.cases = 0  # of all reasons
 
     def note(self, kind: str, description: str, example: str = "", *, count: int = 1) -> None:
         """Count one more case (or `count`) of a reason; the first examples are kept."""
         remark = self._remarks.setdefault((kind, description), Remark(kind=kind, description=description))
         remark.count += count
+        self.cases += count
         if example and len(remark.examples) < EXAMPLES:
             remark.examples.append(example)
 
@@ -55,3 +57,4 @@ class Account:
     def clear(self) -> None:
         """Forget everything: the dataset is read anew."""
         self._remarks.clear()
+        self.cases = 0

@@ -77,6 +77,16 @@ class Dataset(ABC):
         """
         return None
 
+    def content_settings(self) -> Mapping[str, Any] | None:
+        """The settings, as JSON, that with an `Item.source` determine its content for ever; None where more does.
+
+        For contents that no file holds: made from a seed, or rows of a hub's dataset at a commit. One that was read is
+        not read again for a manifest, whatever other settings have become: {"seed": seed} of a source that makes
+        as many contents as its setting `items` says. All are read where the plugin's code is another, or one of a few
+        that are read each time is not what it was. A library that has a part in contents adds its version.
+        """
+        return None
+
     def item_folder(self) -> Path | None:
         """The folder whose files `Item.source` names, where it is none of the arguments.
 

@@ -3,6 +3,7 @@
 Needs the library `datasets`, which Icebox does not install by itself: `pip install datasets`.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ from icebox.features.text.cleaning import clean
 if TYPE_CHECKING:
     import datasets
 
+COMMIT = re.compile(r"[0-9a-f]{40}")  # of a branch or a tag the hub may say another one tomorrow
 Step = Literal["full_stop", "hashtags", "html", "links", "lower", "mentions", "repeats", "spaces"]
 
 
@@ -125,6 +127,13 @@ class Source(Dataset):
             return with_contrast(picture, self.contrast)
         texts = [clean(as_text(cells[name], f"{self._where}, {source}", name), self.clean) for name in self.contents]
         return Pair(*texts) if self.modality == "pair" else "\n".join(texts)
+
+    def content_settings(self) -> dict[str, Any] | None:
+        """Those that choose and clean the cells of a row, of a dataset at a commit of the hub."""
+        if self.path is not None or not COMMIT.fullmatch(self.revision or ""):
+            return None
+        of_rows = {"name": self.name, "subset": self.subset, "revision": self.revision, "columns": list(self.contents)}
+        return of_rows | {"clean": list(self.clean), "bits": self.bits, "contrast": self.contrast}
 
     def elsewhere(self, path: Path, *, labelled: bool) -> "Source | None":
         """The rows of another folder that `save_to_disk` wrote, all its splits together."""

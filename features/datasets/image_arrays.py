@@ -59,6 +59,10 @@ class Source(Dataset):
         image: np.ndarray = images[int(row)]
         return image
 
+    def content_file(self, source: str) -> Path:
+        """The file of all pictures."""
+        return self.path
+
     def elsewhere(self, path: Path, *, labelled: bool) -> "Source | None":
         """The images of another .npz file."""
         return self._changed(path=path, labelled=labelled) if path.suffix.lower() == ".npz" else None

@@ -20,6 +20,7 @@ from icebox.features.manifest.targets import TargetReview
 from icebox.features.manifest.validation import Task, require_task, require_two_labels, validate_content
 from icebox.features.names import in_line
 
+CHECKED = 4  # contents that are known by their reference and read all the same
 NOT_SIXTEEN, SIXTEEN = -1, -2  # in the place of the bits that a picture of 16 needs: it is none, or not looked at
 Progress = Callable[[Sequence[ManifestRow]], Iterable[ManifestRow]]
 
@@ -76,21 +77,30 @@ def with_keys(
 ) -> Manifest:
     """The items with their contents' keys, of a dense dataset with their targets' digests as labels.
 
-    Contents are read whose key is not at hand: by listing them, or by the record of `known` files, which is renewed.
+    Contents are read whose key is not at hand: by listing them, or by the record of `known` ones, which is renewed.
     """
-    sources = listed.sources.to_pylist() if known and not targets else []
-    states = FileStates.of(sources, dataset.content_file)
+    sources = (listed if known and not targets else listed[:0]).sources
+    if by_reference := dataset.content_settings() is not None:
+        states = FileStates.unchanging(len(sources))
+    else:
+        states = FileStates.of(sources.to_pylist(), dataset.content_file)
     if known and states.certain.any():
         keys, bits = known.keys(sources, states)
+        if by_reference and (changed := changed_content(listed, dataset, keys, np.flatnonzero(bits != UNKNOWN))):
+            dataset.account.note(
+                "changed_contents", "contents that the source says can't change; all read again", changed
+            )
+            keys[:], bits[:] = 0, UNKNOWN
     else:
         keys, bits = listed.key_bytes(), np.full(len(listed), UNKNOWN, np.int16)
         bits[keys.any(1)] = NOT_SIXTEEN
-    kept = np.ones(len(listed), bool)
+    kept, doubted = np.ones(len(listed), bool), []
     unread = np.arange(len(listed)) if targets else np.flatnonzero(bits == UNKNOWN)
     to_read = listed if len(unread) == len(listed) else listed.take(unread)
     labels: list[Any] = []
     digests: list[str] = []
     for position, listed_item in zip(unread, progress(to_read), strict=True):
+        noted = dataset.account.cases
         content = dataset.read(listed_item.source)
         validate_content(content, listed_item.item_id)
         item = labelled(listed_item, content, targets, dataset.account, skip=skip_unreadable)
@@ -98,6 +108,8 @@ def with_keys(
             kept[position] = False
             continue
         note_doubtful_text(content, item.item_id, dataset.account)
+        if dataset.account.cases > noted:
+            doubted.append(position)
         keys[position] = np.frombuffer(bytes.fromhex(fingerprint.of_content(content)), np.uint8)
         bits[position] = SIXTEEN if isinstance(content, bytes) and is_sixteen_bit(content) else NOT_SIXTEEN
         if targets:
@@ -107,10 +119,23 @@ def with_keys(
                 digests.clear()
     note_bit_depths(listed, dataset, keys, bits, np.flatnonzero(kept & (bits != NOT_SIXTEEN)))
     if known and states.certain.any():
+        bits[doubted] = UNKNOWN  # to be read, and noted, another time too
         known.write(sources, states, keys, bits)
     items = listed.replaced(item_key=tables.digests(keys.tobytes()))
     items = items if kept.all() else items.take(np.flatnonzero(kept))
     return items.replaced(label=tables.joined([*labels, tables.column_of("label", digests)])) if targets else items
+
+
+def changed_content(listed: Manifest, dataset: Dataset, keys: np.ndarray, known: np.ndarray) -> str:
+    """The id of an item at the `known` positions whose content has another key than in `keys` (n, 32); "" for none.
+
+    Looked at are the CHECKED with the smallest keys: a sample that is random yet the same each time.
+    """
+    smallest = known[np.argsort(keys[known, :8].copy().view(">u8")[:, 0], kind="stable")[:CHECKED]]
+    for item, key in zip(listed.take(smallest), keys[smallest], strict=True):
+        if fingerprint.of_content(dataset.read(item.source)) != key.tobytes().hex():
+            return item.item_id
+    return ""
 
 
 def note_bit_depths(

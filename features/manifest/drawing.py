@@ -20,6 +20,8 @@ def draw(
 
     Groups stay together, and so do equal contents without a group. Stratified: by labels, or by the sets of labels.
     """
+    if not any(shares.values()):
+        return np.full(len(items), PARTS.index("train"), np.int64)
     codes, identities = identities_of(items)
     if stratify and task == "multilabel":
         labels, values = items.codes("label")
@@ -45,14 +47,15 @@ def draw(
 def identities_of(items: Manifest) -> tuple[np.ndarray, Any]:
     """(the unit (n,) of each item, the identities of the units, an Arrow array in the order of their first item)."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    blocks = []
-    for batch in items.table.select(["item_key", "group"]).to_batches(max_chunksize=tables.BLOCK_ROWS):
-        keys, groups = tables.hex_keys(batch.column("item_key")), batch.column("group").to_pylist()
-        names = [group or key for key, group in zip(keys, groups, strict=True)]
-        blocks.append(pa.array(names, pa.large_string()))
-    column = pa.concat_arrays(blocks or [pa.array([], pa.large_string())]).dictionary_encode()
-    return np.asarray(column.indices).astype(np.int64), column.dictionary
+    keys = items.item_keys
+    if items.distinct("group") in ([], [""]):
+        column = keys.dictionary_encode()
+        return tables.numbers(column.indices).astype(np.int64), tables.hex_texts(column.dictionary)
+    groups = items.groups.cast(pa.large_string())
+    column = pc.if_else(pc.equal(groups, ""), tables.hex_texts(keys), groups).dictionary_encode()
+    return tables.numbers(column.indices).astype(np.int64), column.dictionary
 
 
 def stratified(codes: np.ndarray, places: np.ndarray, items: Manifest) -> np.ndarray:

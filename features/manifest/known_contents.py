@@ -1,5 +1,5 @@
-"""A record of this machine: the key of each file's content as it was read last, so that a manifest that is made again
-reads what is new.
+"""A record of this machine: the key of each content as it was read last, so that a manifest that is made again reads
+what is new: other files, or references that no one asked for yet, of a dataset whose references determine contents.
 
 An entry holds while the file's size, times and inode are the same; the time of the last change of the inode can't be
 set back, as the file's own may. One that was written to within seconds of being read is not kept: a second write may
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,11 @@ class FileStates:
 
     values: np.ndarray
     certain: np.ndarray  # (n,) bool
+
+    @classmethod
+    def unchanging(cls, n: int) -> "FileStates":
+        """Those of n contents that no file has a part in."""
+        return cls(np.zeros((n, len(STATE)), np.int64), np.ones(n, bool))
 
     @classmethod
     def of(cls, sources: Sequence[str], file_of: Callable[[str], Path | None]) -> "FileStates":
@@ -54,15 +60,14 @@ def state(path: Path | None) -> tuple[int, ...]:
 @dataclass(frozen=True)
 class KnownContents:
     """The record in a file. `identity` is a hash of all but the files that determines a content: a source's code and
-    settings."""
+    settings. Sources are a sequence of texts, or an Arrow array of them."""
 
     path: Path
     identity: str
 
-    def keys(self, sources: Sequence[str], states: FileStates) -> tuple[np.ndarray, np.ndarray]:
+    def keys(self, sources: Any, states: FileStates) -> tuple[np.ndarray, np.ndarray]:
         """(keys (n, 32) uint8, bits (n,) int16) of the contents behind sources; bits are UNKNOWN for the others."""
         import pyarrow as pa
-        import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
         keys, bits = np.zeros((len(sources), tables.KEY_BYTES), np.uint8), np.full(len(sources), UNKNOWN, np.int16)
@@ -71,12 +76,10 @@ class KnownContents:
             if (table.schema.metadata or {}).get(IDENTITY) != self.identity.encode():
                 return keys, bits
             names = table.column("source").combine_chunks()
-            recorded = np.stack([np.asarray(table.column(name)) for name in STATE], axis=1)
-            digests = np.frombuffer(b"".join(table.column("item_key").to_pylist()), np.uint8)
-            digests = digests.reshape(-1, tables.KEY_BYTES)
-            place = pc.fill_null(pc.index_in(pa.array(sources, names.type), value_set=names), -1)
-            places = np.asarray(place).astype(np.int64)
-            known_bits = np.asarray(table.column("bits"))
+            recorded = np.stack([tables.numbers(table.column(name)) for name in STATE], axis=1)
+            digests = tables.digest_bytes(table.column("item_key"))
+            places = places_of(texts(sources), names)
+            known_bits = tables.numbers(table.column("bits"))
         except (pa.ArrowException, LookupError, TypeError, ValueError, OSError):  # a lost record costs a reading
             return keys, bits
         of_source = np.flatnonzero((places >= 0) & states.certain)
@@ -84,21 +87,45 @@ class KnownContents:
         keys[same], bits[same] = digests[places[same]], known_bits[places[same]]
         return keys, bits
 
-    def write(self, sources: Sequence[str], states: FileStates, keys: np.ndarray, bits: np.ndarray) -> None:
+    def write(self, sources: Any, states: FileStates, keys: np.ndarray, bits: np.ndarray) -> None:
         """Keep what was read, as far as the files can be known again."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         kept = np.flatnonzero(states.certain & (bits != UNKNOWN))
         columns = {
-            "source": pa.array([sources[i] for i in kept.tolist()], pa.large_string()),
+            "source": texts(sources).take(pa.array(kept)),
             **{name: states.values[kept, i] for i, name in enumerate(STATE)},
             "item_key": tables.digests(np.ascontiguousarray(keys[kept]).tobytes()),
             "bits": bits[kept],
         }
         table = pa.table(columns).replace_schema_metadata({IDENTITY: self.identity})
         with files.replacing(self.path) as temporary:
-            pq.write_table(table, temporary, compression="zstd", write_statistics=False, write_page_checksum=True)
+            pq.write_table(
+                table,
+                temporary,
+                compression={name: "none" if name == "item_key" else "zstd" for name in table.column_names},
+                use_dictionary=["bits"],
+                write_statistics=False,
+                write_page_checksum=True,
+            )
+
+
+def texts(sources: Any) -> Any:
+    """References as an Arrow array of texts."""
+    import pyarrow as pa
+
+    return sources if isinstance(sources, pa.Array) else pa.array(sources, pa.large_string())
+
+
+def places_of(sources: Any, names: Any) -> np.ndarray:
+    """The position (n,) of each source among the names, -1 for none; both are Arrow arrays of texts."""
+    import pyarrow.compute as pc
+
+    n = min(len(sources), len(names))
+    if sources.slice(0, n).equals(names.slice(0, n)):  # a dataset that has grown at its end
+        return np.where(np.arange(len(sources)) < n, np.arange(len(sources)), -1)
+    return tables.numbers(pc.fill_null(pc.index_in(sources, value_set=names), -1)).astype(np.int64)
 
 
 UNKNOWN = -3  # in the place of bits: the content is to be read

@@ -10,6 +10,7 @@ import numpy as np
 
 from icebox.features import label_sets
 from icebox.features.errors import IceboxError
+from icebox.features.manifest import tables
 from icebox.features.manifest.clusters import Clusters
 from icebox.features.manifest.manifest import Manifest, ManifestRow
 from icebox.features.manifest.validation import DENSE_TASKS, SHOWN, Task, is_number
@@ -146,7 +147,7 @@ def sides_of(manifest: Manifest) -> np.ndarray:
 
 def codes_of_keys(manifest: Manifest) -> np.ndarray:
     """A number (n,) for each row, the same for equal contents."""
-    return np.asarray(manifest.item_keys.dictionary_encode().indices).astype(np.int64)
+    return tables.numbers(manifest.item_keys.dictionary_encode().indices).astype(np.int64)
 
 
 def numbered(values: Iterable[Hashable]) -> np.ndarray:

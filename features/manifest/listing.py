@@ -26,6 +26,11 @@ from icebox.features.manifest.validation import (
 from icebox.features.names import canonical_name, in_line
 
 BLOCK_ITEMS = 1 << 13  # that are Python's objects at a time
+# a name that `canonical_name` may change, as a pattern of RE2: all others are in their normal form
+MAYBE_NOT_NORMAL = (
+    r"[^!-~]|^(?:True|TRUE|False|FALSE)$|^-?[0-9]+\.0+$|^-?[0-9.]+e\+[0-9]+$"
+    r"|^[0-9]{4}-[0-9]{2}-[0-9]{2}T"
+)
 
 
 def list_items(items: Iterable[Item], task: Task = "classification", account: Account | None = None) -> Manifest:
@@ -143,11 +148,13 @@ def repeated_ids(listed: Manifest) -> list[str]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    chunks = [
-        pa.array([canonical_name(name) for name in batch.column("item_id").to_pylist()], pa.large_string())
-        for batch in listed.table.select(["item_id"]).to_batches(max_chunksize=BLOCK_ITEMS)
-    ]
-    column = pa.chunked_array(chunks, pa.large_string())
+    column = listed.item_ids
+    doubtful = pc.match_substring_regex(column, MAYBE_NOT_NORMAL)
+    if pc.any(doubtful).as_py():
+        of_doubt = column.filter(doubtful)
+        blocks = [of_doubt.slice(start, BLOCK_ITEMS) for start in range(0, len(of_doubt), BLOCK_ITEMS)]
+        normal = [pa.array(map(canonical_name, block.to_pylist()), pa.large_string()) for block in blocks]
+        column = pc.replace_with_mask(column, doubtful, pa.concat_arrays(normal))
     if pc.count_distinct(column).as_py() == len(column):
         return []
     return [name for name, count in Counter(column.to_pylist()).items() if count > 1]

@@ -124,13 +124,11 @@ class Manifest(Sequence[ManifestRow]):
         """The contents' sha256 (n, 32) uint8, of a row without one zeros."""
         import pyarrow.compute as pc
 
-        column, width = self.item_keys, tables.KEY_BYTES
+        column = self.item_keys
         if self.has_whole_keys:
-            content = column.buffers()[1]
-            start = column.offset * width
-            return np.frombuffer(content, np.uint8)[start : start + len(column) * width].reshape(-1, width).copy()
-        keys = np.zeros((len(column), width), np.uint8)
-        for position in np.flatnonzero(np.asarray(pc.not_equal(column, ""))).tolist():
+            return tables.digest_bytes(column)
+        keys = np.zeros((len(column), tables.KEY_BYTES), np.uint8)
+        for position in pc.indices_nonzero(pc.not_equal(column, "")).to_pylist():
             keys[position] = np.frombuffer(bytes.fromhex(column[position].as_py()), np.uint8)
         return keys
 
@@ -170,7 +168,7 @@ class Manifest(Sequence[ManifestRow]):
         Values that no row has may be among them.
         """
         column = self.column(name)
-        return np.from_dlpack(column.indices).astype(np.int64), column.dictionary.to_pylist()  # to_numpy imports pandas
+        return tables.numbers(column.indices).astype(np.int64), column.dictionary.to_pylist()
 
     def split_counts(self) -> Counter[str]:
         """{split: number of items}."""

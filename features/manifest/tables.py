@@ -80,10 +80,42 @@ def digests(content: bytes) -> "pa.Array":
     return pa.FixedSizeBinaryArray.from_buffers(kind, n, [None, pa.py_buffer(content)])
 
 
+def hex_texts(column: Any) -> "pa.Array":
+    """The keys of a column in hex, as a column of texts."""
+    import pyarrow as pa
+
+    if not pa.types.is_fixed_size_binary(column.type):
+        return column.cast(pa.large_string())
+    starts = np.arange(0, (len(column) + 1) * 2 * KEY_BYTES, 2 * KEY_BYTES)
+    digits = digest_bytes(column).tobytes().hex().encode()
+    return pa.LargeStringArray.from_buffers(len(column), pa.py_buffer(starts), pa.py_buffer(digits))
+
+
 def hex_keys(column: Any) -> list[str]:
     """The keys of a column, in hex."""
-    keys = column.to_pylist()
-    return keys if not keys or isinstance(keys[0], str) else [key.hex() for key in keys]
+    keys: list[str] = hex_texts(column).to_pylist()
+    return keys
+
+
+def numbers(column: Any) -> np.ndarray:
+    """A column of numbers without gaps as an array; `np.asarray` and `to_numpy` import pandas, half a second."""
+    import pyarrow as pa
+
+    parts = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    return np.concatenate([np.from_dlpack(part) for part in parts]) if len(parts) != 1 else np.from_dlpack(parts[0])
+
+
+def digest_bytes(column: Any) -> np.ndarray:
+    """A column of digests (n, 32) uint8, writable."""
+    import pyarrow as pa
+
+    parts = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    blocks = [
+        np.frombuffer(part.buffers()[1], np.uint8)[part.offset * KEY_BYTES : (part.offset + len(part)) * KEY_BYTES]
+        for part in parts
+        if len(part)
+    ]
+    return np.concatenate([np.empty(0, np.uint8), *blocks]).reshape(-1, KEY_BYTES)
 
 
 def joined(chunks: Sequence[Any]) -> "pa.Array":

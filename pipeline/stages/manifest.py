@@ -47,7 +47,7 @@ def run(config: Config, key: str) -> None:
             task=entry.task,
             targets=targets,
             skip_unreadable=entry.on_error == "skip",
-            known=known_contents(key),
+            known=known_contents(key, source),
             progress=lambda items: progress.bar(items, desc=f"manifest {key}", unit="item"),
         )
         rows, findings = resolve_leakage(rows, leakage=split.leakage, conflicts=split.conflicts, task=entry.task)
@@ -75,12 +75,17 @@ def run(config: Config, key: str) -> None:
             keep_shards(name, dataset=key)
 
 
-def known_contents(key: str) -> KnownContents | None:
-    """The record of contents that the stage read before, by the same code and settings; None without their stamps."""
+def known_contents(key: str, source: Dataset) -> KnownContents | None:
+    """The record of contents that the stage read before, by the same code and settings; None without their stamps.
+
+    The settings are those that the source says determine its contents, else all but those of the split.
+    """
     code, settings = paths.code_stamp("datasets", key), paths.settings_stamp("datasets", key)
     if not code.is_file() or not settings.is_file():
         return None
-    determining = {name: value for name, value in read_json(settings, {}).items() if name != "split"}
+    determining = source.content_settings()
+    if determining is None:
+        determining = {name: value for name, value in read_json(settings, {}).items() if name != "split"}
     identity = fingerprint.of_settings([code.read_text(encoding="utf-8"), determining])
     return KnownContents(paths.known_contents(key), identity)
 

@@ -4,6 +4,7 @@ A new one needs a line in MAKERS where a keyword of its `Source` has no default 
 """
 
 import io
+import json
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -164,6 +165,13 @@ def test_targets_have_the_size_of_their_pictures_and_known_classes(name, listed)
         assert set(numbers.tolist()) <= set(range(len(dataset.classes)))
         assert target.size == upright_size(dataset.read(item.source))
         assert target.digest == dataset.target(item.source).digest
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_settings_that_determine_contents_are_json(name, listed):
+    dataset, _ = listed(name)
+    settings = dataset.content_settings()
+    assert settings is None or json.loads(json.dumps(settings)) == settings
 
 
 @pytest.mark.parametrize("name", NAMES)

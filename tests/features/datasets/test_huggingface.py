@@ -159,3 +159,15 @@ def test_arrays_of_numbers_are_no_pictures(tmp_path):
     source = Source(path=tmp_path / "t", image="image")
     with pytest.raises(IceboxError, match="column 'image' holds no picture"):
         source.read(next(source.items()).source)
+
+
+@pytest.mark.parametrize(("revision", "determined"), [("a" * 40, True), ("main", False), (None, False)])
+def test_a_commit_of_the_hub_determines_contents(revision, determined):
+    source = Source(name="rotten", revision=revision, text="text")
+    assert (source.content_settings() is not None) == determined
+    other = Source(name="rotten", revision=revision, text="text", clean=["lower"], label="other")
+    assert determined == (other.content_settings() != source.content_settings())
+
+
+def test_a_folder_may_be_written_anew(tmp_path):
+    assert Source(path=tmp_path, revision="a" * 40, text="text").content_settings() is None

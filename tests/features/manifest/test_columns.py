@@ -3,13 +3,16 @@
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icebox.features import fingerprint, splits
-from icebox.features.manifest import drawing, leakage
+from icebox.features.manifest import drawing, leakage, listing
 from icebox.features.manifest.manifest import Manifest, ManifestRow
+from icebox.features.names import canonical_name
 from icebox.features.splits import side
 
 Cluster = list[ManifestRow]
@@ -120,3 +123,46 @@ def test_splits_are_drawn_as_unit_by_unit(cells, stratify, seed):
 @pytest.mark.parametrize("stratify", [False, True])
 def test_no_items_are_drawn_into_nothing(stratify):
     assert drawing.draw(Manifest.of([]), {"val": 0.3, "test": 0.2}, seed=0, stratify=stratify).tolist() == []
+
+
+NAMES = st.one_of(
+    st.text(),
+    st.from_regex(r"-?[0-9]{1,4}(\.[0-9]{1,3})?(e\+[0-9]{1,2})?", fullmatch=True),
+    st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,2})?Z?", fullmatch=True),
+    st.sampled_from(["True", "true", "FALSE", "nan", " a", "a\n", "1.0\n", "é", "e\u0301", "\ufeffa"]),
+)
+
+
+@given(NAMES)
+@settings(deadline=None, max_examples=500)
+def test_names_that_no_pattern_doubts_are_in_their_normal_form(name):
+    doubted = pc.match_substring_regex(pa.scalar(name, pa.large_string()), listing.MAYBE_NOT_NORMAL).as_py()
+    assert doubted or canonical_name(name) == name
+
+
+@given(st.lists(NAMES, max_size=12), st.lists(NAMES, max_size=3))
+@settings(deadline=None, max_examples=200)
+def test_repeated_ids_are_those_of_one_normal_form(names, again):
+    names = [name for name in [*names, *again] if name.isprintable()]
+    listed = Manifest.of(
+        ManifestRow(item_id=name, item_key="", label="a", split="", group="", source="") for name in names
+    )
+    counts = Counter(map(canonical_name, names))
+    assert listing.repeated_ids(listed) == [name for name, count in counts.items() if count > 1]
+
+
+@given(ROWS)
+@SETTINGS
+def test_units_are_groups_and_contents_without_one(cells):
+    manifest = manifest_of(cells)
+    codes, identities = drawing.identities_of(manifest)
+    units = [group or key for key, _, _, group in cells]
+    assert identities.to_pylist() == list(dict.fromkeys(units))
+    assert [identities[code].as_py() for code in codes.tolist()] == units
+
+
+@given(ROWS, st.booleans(), st.sampled_from(["classification", "multilabel"]))
+@SETTINGS
+def test_without_val_and_test_all_is_train(cells, stratify, task):
+    drawn = drawing.draw(manifest_of(cells), {"val": 0.0, "test": 0.0}, seed=1, stratify=stratify, task=task)
+    assert drawn.tolist() == [0] * len(cells)

@@ -2,15 +2,20 @@
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from icebox.features import fingerprint
+from icebox.features.abc.dataset import Dataset, Item
 from icebox.features.datasets import image_folder
 from icebox.features.manifest import known_contents
-from icebox.features.manifest.build import build
+from icebox.features.manifest.build import CHECKED, build
 from icebox.features.manifest.known_contents import FileStates, KnownContents
 from tests.features.images.test_bit_depth import encoded, ramp
 
@@ -107,3 +112,72 @@ def test_files_that_are_not_there_have_no_state():
     assert not states.certain.any()
     assert np.array_equal(states.values[0], known_contents.ABSENT)
     assert not FileStates.of([], Path).certain.any()
+
+
+class Numbers(Dataset):
+    """The first `count` texts of a seed; `read_numbers` are those that were read."""
+
+    modality = "text"
+
+    def __init__(self, count: int, seed: int = 0) -> None:
+        self.count, self.seed, self.read_numbers = count, seed, []
+
+    def items(self) -> Iterator[Item]:
+        for i in range(self.count):
+            yield Item(item_id=f"{i}", source=f"{i}", label="ab"[i % 2])
+
+    def read(self, source: str) -> str:
+        self.read_numbers.append(int(source))
+        return "" if source == "7" else f"text {source} of {self.seed}"
+
+    def content_settings(self) -> dict[str, int]:
+        return {"seed": self.seed}
+
+
+def numbers_read(record: Path, source: Numbers) -> list[int]:
+    """The numbers that are read when a manifest is made, but for those that are read to compare; it is as one without
+    the record."""
+    known = KnownContents(record, fingerprint.of_settings(dict(source.content_settings())))
+    rows = build(source, val=0.2, test=0.2, seed=0, known=known)
+    other = type(source)(source.count, source.seed)
+    assert list(rows) == list(build(other, val=0.2, test=0.2, seed=0))
+    assert [remark.as_json() for remark in source.account.remarks() if remark.kind != "changed_contents"] == [
+        remark.as_json() for remark in other.account.remarks()
+    ]
+    return source.read_numbers
+
+
+def test_contents_that_references_determine_are_read_once(tmp_path):
+    record = tmp_path / "known.parquet"
+    assert numbers_read(record, Numbers(20)) == [*range(20)]
+    again = numbers_read(record, Numbers(25))
+    assert {7, *range(20, 25)} <= set(again)  # what there was a doubt about is doubted again
+    assert len(again) == 5 + 1 + CHECKED
+    assert len(numbers_read(record, Numbers(25))) == 1 + CHECKED
+    assert len(numbers_read(record, Numbers(10))) == 1 + CHECKED
+    assert len(numbers_read(record, Numbers(25))) >= 15  # a record is of the last manifest
+    assert numbers_read(record, Numbers(25, seed=1)) == [*range(25)]
+
+
+def test_a_content_that_was_said_never_to_change_and_did_is_told_and_all_are_read(tmp_path):
+    class Changed(Numbers):
+        def read(self, source: str) -> str:
+            return f"{super().read(source)} other"
+
+    record = tmp_path / "known.parquet"
+    numbers_read(record, Numbers(20))
+    source = Changed(20)
+    assert set(numbers_read(record, source)) == {*range(20)}
+    assert "changed_contents" in [remark.kind for remark in source.account.remarks()]
+    source = Changed(20)
+    assert len(numbers_read(record, source)) == CHECKED
+    assert not source.account.remarks()
+
+
+@given(st.lists(st.text("ab", max_size=2), unique=True), st.lists(st.text("abc", max_size=2), unique=True))
+@settings(deadline=None)
+def test_places_of_references(names, sources):
+    columns = [pa.array(each, pa.large_string()) for each in (sources, names)]
+    places = known_contents.places_of(*columns)
+    assert places.tolist() == [names.index(source) if source in names else -1 for source in sources]
+    assert known_contents.places_of(columns[1], columns[1]).tolist() == [*range(len(names))]

@@ -39,6 +39,10 @@ class Source(Dataset):
         number = int(source)
         return f"{number} {copied(number)} {hidden(copied(number))[0]}"
 
+    def content_settings(self) -> dict[str, str]:
+        """None: a number's text is the same whatever the number of items."""
+        return {}
+
 
 def copied(number: int) -> int:
     """The number that this one is nearly a copy of: itself, but for one in COPIES, of test, which is one of train."""

@@ -5,13 +5,14 @@ Nothing in it is run when it is opened: its model is a graph, and its Python fil
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from icebox.features import fingerprint
 from icebox.features.errors import IceboxError
 from icebox.features.json_files import read_json
+from icebox.pipeline.exported import config as config_form
 
 CONFIG, MANIFEST, CARD = "config.json", "manifest.json", "README.md"
 MARK = "icebox_export"  # the key of config.json by which an export is known
@@ -25,6 +26,7 @@ class ExportFolder:
 
     path: Path
     config: dict[str, Any]
+    hashed: frozenset[str] | None = None  # the files whose hashes are right; None while it is being written
 
     @property
     def format(self) -> str:
@@ -37,10 +39,20 @@ class ExportFolder:
         return list(read_json(self.path / MANIFEST, {"files": dict})["files"])
 
     def file(self, name: str) -> Path:
-        """A file of the folder. Raises IceboxError for a name that leads out of it."""
+        """A file or folder of the export. Raises IceboxError for a name that leads out of it, and for one that its
+        manifest does not list, or that holds files which it does not list."""
         if not FILE_NAME.fullmatch(name) or ".." in name.split("/"):
             raise IceboxError(f"{self.path / CONFIG}: expected the name of a file in the folder, found {name[:60]!r}")
-        return self.path / name
+        path = self.path / name
+        if self.hashed is not None:
+            within = [path] if not path.is_dir() else [each for each in path.rglob("*") if not each.is_dir()]
+            for each in within:
+                if each.relative_to(self.path).as_posix() not in self.hashed:
+                    raise IceboxError(
+                        f"{each}: is not among the files of {MANIFEST}, so that nothing tells whether it is the "
+                        "export's; take it away, or export the head anew"
+                    )
+        return path
 
 
 def is_export(path: Path) -> bool:
@@ -57,7 +69,7 @@ def opened(path: Path) -> ExportFolder:
     Raises IceboxError for a folder that is none, is of another version, or has a file that is missing or changed.
     """
     config = read_json(path / CONFIG, dict)
-    if config.get(MARK) != VERSION:
+    if type(config.get(MARK)) is not int or config[MARK] != VERSION:
         raise IceboxError(
             f"{path / CONFIG}: expected an export of format {VERSION}, found {config.get(MARK)!r}; export the head anew"
         )
@@ -67,14 +79,28 @@ def opened(path: Path) -> ExportFolder:
         raise IceboxError(f"{path / MANIFEST}: expected the sha256 of {CONFIG} among its files, found none")
     for name, expected in hashes.items():
         file = export.file(name)
-        if not file.is_file() or file.is_symlink():
+        refuse_link(path, name)
+        if not file.is_file():
             raise IceboxError(f"{file}: is not there; the export is not whole: copy it anew, or export the head anew")
         if (actual := fingerprint.of_file(file)) != expected:
             raise IceboxError(
                 f"{file}: expected sha256 {expected} (from {MANIFEST}), found {actual}; the export is damaged or was "
                 "changed: copy it anew, or export the head anew"
             )
-    return export
+    config_form.check(path / CONFIG, config)
+    return replace(export, hashed=frozenset(hashes))
+
+
+def refuse_link(path: Path, name: str) -> None:
+    """Raise IceboxError where a file is a link, or lies in a folder that is one, which could lead anywhere."""
+    place = path
+    for part in name.split("/"):
+        place /= part
+        if place.is_symlink():
+            raise IceboxError(
+                f"{place}: expected the export's own file, found a link; copy it with what its links lead to (cp -rL), "
+                "or export the head anew"
+            )
 
 
 def write_manifest(path: Path) -> None:

@@ -83,8 +83,28 @@ class ExportedBackbone(Backbone):
         """Scores and answers of b prepared items, and what else of the graph's outputs is asked for, in their order."""
         parts = self.parts(prepared)
         passes = [self.run([*self.answers, *further], self.arrays([prepared[row] for row in rows])) for rows in parts]
+        for rows, values in zip(parts, passes, strict=True):
+            self.refuse_other_answers(values, len(rows))
         order = np.argsort(np.concatenate(parts))
         return [np.concatenate(each)[order] for each in zip(*passes, strict=True)]
+
+    def refuse_other_answers(self, values: Sequence[np.ndarray], items: int) -> None:
+        """Raise IceboxError for scores and answers that are not those of this many items and the config's classes."""
+        k, task = len(self.config["classes"]), self.config["task"]
+        scores, answers = (np.asarray(each) for each in values[:2])
+        if task == "regression":
+            is_right = answers.size == items
+        elif task == "multilabel":
+            is_right = scores.shape == answers.shape == (items, k)
+        else:
+            is_right = (scores.shape, answers.shape) == ((items, k), (items,)) and bool(
+                ((answers >= 0) & (answers < k)).all()
+            )
+        if not is_right:
+            raise IceboxError(
+                f"the export's model gives scores {scores.shape} and answers {answers.shape}, other than config.json's "
+                f"{k} classes of {items} items have; export the head anew"
+            )
 
     def parts(self, prepared: Sequence[Any]) -> list[list[int]]:
         """The positions of the items of each pass: pictures in their order, texts of like length together."""
@@ -124,8 +144,9 @@ def val_scores(export: ExportFolder) -> list[np.ndarray]:
             "--coverage: sets are calibrated on val, and this export holds no scores of it: its head was fitted or "
             "calibrated on val, or has no classes"
         )
-    by_name = read_json(export.file(export.config["coverage"]), dict)
-    return [np.array(by_name.get(name, []), np.float32) for name in export.config["classes"]]
+    classes = export.config["classes"]
+    by_name = read_json(export.file(export.config["coverage"]), {name: [float] for name in classes})
+    return [np.sort(np.array(by_name[name], np.float32)) for name in classes]
 
 
 def answer_name(task: str) -> str:

@@ -150,9 +150,14 @@ class PipelineBackbone(Backbone):
         encoded = self.network.encode(prepared)
         outputs = [np.asarray(encoded[name], np.float32).reshape(len(prepared), -1) for name in self.network.outputs]
         features = np.concatenate(outputs, axis=1)
-        for _, step in self.pipeline.steps[1:-1]:
-            features = step.transform(features)
-        columns = self.answers(features)
+        try:
+            for _, step in self.pipeline.steps[1:-1]:
+                features = step.transform(features)
+            columns = self.answers(features)
+        except MemoryError:
+            raise
+        except Exception as reason:  # of a Pipeline that was changed anything
+            raise IceboxError(f"{self.config['model']}: the Pipeline can't answer ({one_line(reason)})") from reason
         return {ANSWERS: np.column_stack([np.asarray(each, np.float32) for each in columns])}
 
     def answers(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

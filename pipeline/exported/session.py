@@ -25,12 +25,17 @@ class GraphSession:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = SEVERE
+        self.path = path
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as reason:  # onnxruntime's own kinds, of which it has a dozen
             raise IceboxError(f"{path}: ONNX Runtime can't take this graph ({one_line(reason)})") from reason
 
     def run(self, outputs: Sequence[str], arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """The outputs of these names."""
-        values: list[np.ndarray] = self._session.run(list(outputs), dict(arrays))
+        """The outputs of these names. Raises IceboxError for a graph that has others, or takes no such arrays."""
+        try:
+            values: list[np.ndarray] = self._session.run(list(outputs), dict(arrays))
+        except Exception as reason:  # onnxruntime's own kinds
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+            raise IceboxError(f"{self.path}: can't answer {shapes} ({one_line(reason)})") from reason
         return values

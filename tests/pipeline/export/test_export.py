@@ -25,6 +25,7 @@ from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.models.language_model import LSTMLanguageModel
 from icebox.features.text import tokenization
 from icebox.pipeline.catalog import backbones, datasets
+from icebox.pipeline.cli.app import main
 from icebox.pipeline.export import check
 from icebox.pipeline.export.export import export
 from icebox.pipeline.exported import folder as exported
@@ -240,6 +241,85 @@ def test_a_file_that_was_changed_is_not_opened(here, tmp_path, change):
         (copy / "manifest.json").write_text(json.dumps({"files": hashes | {"../out.txt": "0"}}))
     with pytest.raises(IceboxError, match=r"model\.onnx: |a file in the folder"):
         predict.open_head(str(copy))
+
+
+DROPPED = object()
+WRONG_CONFIGS = {
+    "name": DROPPED, "format": "pickle", "model": "../model.onnx", "task": ["classification"], "classes": {"a": 1},
+    "scores": None, "input": [], "input.kind": DROPPED, "input.names": ["pictures"], "preprocess": None,
+    "preprocess.kind": "words", "preprocess.resize": [10**9], "preprocess.channels": 1e308, "network": 3,
+    "network.backbone": float("nan"), "dataset": "x", "dataset.clean": ["sweep"], "dataset.parameters": [1],
+    "thresholds": "0.5", "coverage": True, "icebox_export": 1.0, "model ": None,
+}  # fmt: skip
+
+
+def with_config(folder, key, value):
+    """Change a key of config.json, and the manifest, as one may who wants to."""
+    config = json.loads((folder / "config.json").read_text())
+    *outer, last = key.strip().split(".")
+    inner = config
+    for name in outer:
+        inner = inner[name]
+    inner[last] = value
+    if value is DROPPED:
+        del inner[last]
+    (folder / "config.json").write_text(json.dumps(config))
+    exported.write_manifest(folder)
+
+
+@pytest.mark.parametrize("key", WRONG_CONFIGS)
+def test_a_config_of_another_form_is_one_line_whatever_its_hash(here, tmp_path, key, capsys):
+    shutil.copytree(here / "photos-model", tmp_path / "model")
+    with_config(tmp_path / "model", key, WRONG_CONFIGS[key])
+    assert main(["predict", str(tmp_path / "model"), "photos/dark/0.png"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "config.json: " in line
+    assert "Traceback" not in line
+
+
+@pytest.mark.parametrize("classes", [["dark"], ["dark", "light", "third"], ["light", "light"]])
+def test_other_classes_than_the_models_are_one_line(here, tmp_path, classes):
+    shutil.copytree(here / "photos-model", tmp_path / "model")
+    with_config(tmp_path / "model", "classes", classes)
+    with pytest.raises(IceboxError, match=r"export the head anew"):
+        icebox.load(tmp_path / "model").predict(["photos/dark/0.png"])
+
+
+@pytest.mark.parametrize("names", [["images", "input_ids"], ["input_ids"]])
+def test_a_graph_with_other_inputs_is_one_line(here, tmp_path, names):
+    shutil.copytree(here / "notes-model", tmp_path / "model")
+    with_config(tmp_path / "model", "input.names", names)
+    with pytest.raises(IceboxError, match=r"input\.names|can't answer input_ids"):
+        icebox.load(tmp_path / "model").predict(["the sea"])
+
+
+@pytest.mark.parametrize(("key", "name"), [("model", "other.onnx"), ("coverage", "scores.json")])
+def test_a_file_that_no_hash_vouches_for_is_not_opened(here, tmp_path, key, name):
+    folder = tmp_path / "model"
+    shutil.copytree(here / "photos-model", folder)
+    with_config(folder, key, name)
+    shutil.copyfile(folder / "model.onnx", folder / name)
+    with pytest.raises(IceboxError, match=r"is not among the files of manifest\.json"):
+        predict.set_predictor(predict.open_head(str(folder)), coverage=0.9, by_class=False)
+
+
+@pytest.mark.parametrize("content", ["[1]", "{}", '{"dark": 1, "light": [0.5]}', '{"dark": [], "light": ["x"]}', "x"])
+def test_scores_for_sets_of_another_form_are_one_line(here, tmp_path, content):
+    folder = tmp_path / "model"
+    shutil.copytree(here / "photos-model", folder)
+    (folder / "val_scores.json").write_text(content)
+    with_config(folder, "coverage", "val_scores.json")
+    with pytest.raises(IceboxError, match=r"val_scores\.json: expected"):
+        predict.set_predictor(predict.open_head(str(folder)), coverage=0.9, by_class=False)
+
+
+def test_a_link_within_is_named_with_what_to_do(here, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(here / "photos-model", folder)
+    (folder / "model.onnx").rename(tmp_path / "elsewhere")
+    (folder / "model.onnx").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(IceboxError, match=r"model\.onnx: expected the export's own file, found a link; .*cp -rL"):
+        predict.open_head(str(folder))
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../b", "~/x", "a//b", "a\\..\\b", ""])

@@ -90,7 +90,13 @@ def server():
 def model(tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
-    config = {exported.MARK: exported.VERSION, "name": "store/head", "format": "onnx"}
+    config = {
+        exported.MARK: exported.VERSION, "name": "store/head", "format": "torch", "model": "model.onnx",
+        "task": "classification", "classes": ["a", "b"], "scores": "probabilities", "thresholds": None,
+        "input": {"kind": "image", "names": ["images"]},
+        "preprocess": {"kind": "glyph", "channels": 1, "resize": [32]}, "coverage": None,
+        "network": {"backbone": "b"}, "dataset": {"name": "d", "source": None, "parameters": {}, "clean": []},
+    }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "model.onnx").write_bytes(bytes(range(256)) * 100)
     (folder / "README.md").write_text("---\nlibrary_name: onnx\n---\n# store/head\n")

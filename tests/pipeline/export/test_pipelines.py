@@ -196,3 +196,13 @@ def test_what_encoder_can_t_be_asked_for_is_named(here):
     ):
         with pytest.raises(IceboxError, match=f"no sklearn export: .*{reason}; take --format onnx"):
             pipeline_file.refuse(type(opened)(**{**opened.__dict__, **change}))
+
+
+@pytest.mark.parametrize("name", ["more.safetensors", "1_Pooling/config.json"])
+def test_a_network_with_a_file_that_no_hash_vouches_for_is_not_opened(here, tmp_path, name):
+    folder = tmp_path / "model"
+    shutil.copytree(here / "models/photos-glyphnet", folder)
+    (folder / "backbone" / name).parent.mkdir(exist_ok=True)
+    (folder / "backbone" / name).write_bytes(b"{}")
+    with pytest.raises(IceboxError, match=f"{name}: is not among the files"):
+        predict.open_head(str(folder))

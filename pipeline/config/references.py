@@ -259,15 +259,10 @@ def check_unfreeze(config: Config) -> None:
         check_known("head", unfreeze.start_head, list(config.heads), f"{where}.start")
         check_known("input of a store", unfreeze.start_input, list(config.every_input()), f"{where}.start")
         family, task = config.heads[unfreeze.start_head].family, config.task(unfreeze.store)
-        if task not in plugin_schema.head_tasks(family) and task != "multilabel":
+        if task not in plugin_schema.head_tasks(family):
             raise IceboxError(
                 f"{where}.start: '{unfreeze.start_head}' ({family}) is not for {task}, the task of '{unfreeze.store}'s "
                 "dataset; begin from another head"
-            )
-        if config.task(unfreeze.store) == "multilabel":
-            raise IceboxError(
-                f"{where}.store: networks are unfrozen by one label an item, and '{unfreeze.store}' has sets of them; "
-                "take another store"
             )
         if config.stores[unfreeze.store].pca is not None:
             raise IceboxError(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icebox.features.errors import IceboxError
+from icebox.pipeline.estimators.decision import ThresholdHead
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 from icebox.pipeline.estimators.scaling import OverallScaler
 
@@ -20,8 +21,11 @@ from icebox.pipeline.estimators.scaling import OverallScaler
 def as_torch(head: Any) -> nn.Sequential:
     """Features (b, d) → scores (b, k), or values (b, 1) of a regression; largest where `head` predicts.
 
-    The scores of logreg and mlp are their logits. Raises IceboxError for a head that is neither linear nor an mlp.
+    The scores of logreg and mlp are their logits. Thresholds of labels are left out: a network that is trained on
+    gets its own. Raises IceboxError for a head that is neither linear nor an mlp.
     """
+    if isinstance(head, ThresholdHead):
+        head = head.head
     if not isinstance(head, PreprocessedHead):
         raise IceboxError(f"{type(head).__name__} can't become a torch head; take logreg, ridge, linear_svm or mlp")
     steps = [step_as_torch(step) for _, step in head.preprocess_.steps]

@@ -9,6 +9,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
+from icebox.pipeline.estimators.classification import SetClassifier, set_columns
+
 
 class ModuleHead(BaseEstimator):
     """An estimator whose module is pickled in torch's own format.
@@ -50,6 +52,23 @@ class ModuleClassifier(ClassifierMixin, ModuleHead):
         return predicted
 
 
+class ModuleSets(SetClassifier, ModuleHead):
+    """A classifier of sets of k labels that is trained already: `fit` only notes k. `module`: (n, d) → (n, k)."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Note the number of labels (k of sets (n, k)) and of features."""
+        validate_data(self, X)
+        self.n_labels_ = set_columns(y).shape[1]
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities (n, k), each for itself."""
+        return label_probabilities(scores(self, self.module, X))
+
+
 class ModuleRegressor(RegressorMixin, ModuleHead):
     """A regressor that is trained already: `fit` only notes the number of features. `module`: (n, d) → (n, 1)."""
 
@@ -75,6 +94,12 @@ def scores(head: BaseEstimator, module: nn.Module, X: Any) -> np.ndarray:
     outputs: Tensor = module.eval()(torch.from_numpy(np.ascontiguousarray(X)))
     array: np.ndarray = outputs.numpy()
     return array
+
+
+def label_probabilities(scores: np.ndarray) -> np.ndarray:
+    """Scores (n, k) → the probability of each label by itself."""
+    sigmoid: np.ndarray = torch.sigmoid(torch.from_numpy(scores).double()).numpy()
+    return sigmoid
 
 
 def probabilities(scores: np.ndarray) -> np.ndarray:

@@ -35,7 +35,7 @@ from icebox.pipeline.estimators.linear import (
 )
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 from icebox.pipeline.estimators.scaling import BlockScaler, OverallScaler
-from icebox.pipeline.estimators.torch_module import ModuleClassifier, ModuleRegressor
+from icebox.pipeline.estimators.torch_module import ModuleClassifier, ModuleRegressor, ModuleSets
 from icebox.pipeline.evaluation.predictions import PLAIN_THRESHOLD
 from icebox.pipeline.export import trees
 from icebox.pipeline.export.answers import (
@@ -202,6 +202,8 @@ def estimator_of(model: Any) -> Answers:
             return Shares(trees.SideBySide([label_trees(each) for each in model.boosters_]))
         case ModuleClassifier():
             return Logits(model.module, as_margins=False)
+        case ModuleSets():
+            return SetLogits(model.module)
         case ModuleRegressor():
             return Values(model.module)
     if hasattr(model, "layers_"):

@@ -87,9 +87,13 @@ def undecided_tests(head: Any, tests: Mapping[str, ScoredSplit], data: LabelledD
 def threshold_head(head: Any, scores: np.ndarray, labels: np.ndarray) -> ThresholdHead:
     """The fitted head with the thresholds that are best for scores (n, k) of items that it was not fitted on, whose
     sets of labels are (n, k) of 0 and 1."""
-    plain = PLAIN_THRESHOLD[hasattr(head, "predict_proba")]
+    return ThresholdHead(head, best_thresholds(scores, labels, plain=PLAIN_THRESHOLD[hasattr(head, "predict_proba")]))
+
+
+def best_thresholds(scores: np.ndarray, labels: np.ndarray, *, plain: float) -> np.ndarray:
+    """The best threshold of each label (k,) for scores (n, k) of items whose sets are (n, k) of 0 and 1."""
     pairs = zip(scores.T, labels.T.astype(bool), strict=True)
-    return ThresholdHead(head, np.array([best_threshold(column, having, plain=plain) for column, having in pairs]))
+    return np.array([best_threshold(column, having, plain=plain) for column, having in pairs])
 
 
 def with_thresholds(scored: ScoredSplit, thresholds: np.ndarray) -> ScoredSplit:

@@ -7,6 +7,7 @@ from typing import Any
 from icebox.features import files
 from icebox.features.extraction.extract import fingerprint_of
 from icebox.pipeline.catalog import backbones
+from icebox.pipeline.estimators.decision import ThresholdHead
 from icebox.pipeline.evaluation import peak_memory
 from icebox.pipeline.fitting.details import origin
 from icebox.pipeline.inference import bundle
@@ -26,6 +27,8 @@ def save(job: FineTuningJob, result: RunResult) -> None:
     files.write_text(folder / METRICS_FILE, json.dumps(summary, indent=2) + "\n")
     loaded = backbones.load(job.key, start.family, start.head_outputs, precision="float32", **start.options)
     head = job.trained_head(result.model.head.cpu().eval())
+    if (thresholds := job.thresholds(result.splits)) is not None:
+        head = ThresholdHead(head, thresholds)
     saved = bundle.Bundle(
         head=head,
         task=job.task,
@@ -52,6 +55,7 @@ def save(job: FineTuningJob, result: RunResult) -> None:
 def details(job: FineTuningJob, results: list[RunResult]) -> dict[str, Any]:
     """Details of the training, for the report."""
     first = results[0]
+    thresholds = job.thresholds(first.splits)
     return {
         **origin(job.config, job.options.start_input),
         "task": job.task,
@@ -62,6 +66,7 @@ def details(job: FineTuningJob, results: list[RunResult]) -> dict[str, Any]:
         "refit": "train",
         "calibrate": "none",
         "converged": None,
+        **({} if thresholds is None else {"thresholds": dict(zip(job.classes, thresholds.tolist(), strict=True))}),
         "class_weights": job.fit.class_weights,
         "bundle_bytes": paths.bundle(job.options.store, job.key).stat().st_size,
         "peak_memory_bytes": peak_memory.peak_bytes(),

@@ -19,9 +19,9 @@ from icebox.pipeline.config.schema import Config
 from icebox.pipeline.config.unfreeze import UnfreezeOptions
 from icebox.pipeline.data import class_weights, feature_selection, labelled, near_duplicates
 from icebox.pipeline.estimators import torch_conversion, torch_module
-from icebox.pipeline.estimators.torch_module import ModuleClassifier, ModuleRegressor
-from icebox.pipeline.evaluation.predictions import Predictions, ScoredSplit, score_predictions
-from icebox.pipeline.fitting import learning_curve
+from icebox.pipeline.estimators.torch_module import ModuleClassifier, ModuleRegressor, ModuleSets
+from icebox.pipeline.evaluation.predictions import PLAIN_THRESHOLD, Predictions, ScoredSplit, score_predictions
+from icebox.pipeline.fitting import decisions, learning_curve
 from icebox.pipeline.fitting.final_fit import Scored
 from icebox.pipeline.inference import bundle
 from icebox.pipeline.project import paths
@@ -139,8 +139,24 @@ class FineTuningJob:
 
     def trained_head(self, module: nn.Module) -> Any:
         """The trained head as an estimator, for the bundle."""
-        head_class = ModuleClassifier if self.data.classes else ModuleRegressor
+        head_class: Any = ModuleClassifier if self.data.classes else ModuleRegressor
+        if self.task == "multilabel":
+            head_class = ModuleSets
         return head_class(module).fit(self.data.train.features, self.data.train.labels)
+
+    def decided(self, splits: dict[str, Any]) -> dict[str, Any]:
+        """A run's scored splits, as it decides: an item of test has the labels above thresholds that val chose."""
+        if (thresholds := self.thresholds(splits)) is None:
+            return splits
+        tests = {name: decisions.with_thresholds(splits[name], thresholds) for name in self.tests}
+        return splits | tests
+
+    def thresholds(self, splits: Mapping[str, Any]) -> np.ndarray | None:
+        """The threshold of each label (k,) that is best for a run's scores on val; None where items have one class."""
+        if self.task != "multilabel":
+            return None
+        val: ScoredSplit = splits["val"]
+        return decisions.best_thresholds(val.predictions.scores, val.split.labels, plain=PLAIN_THRESHOLD[True])
 
     def load_backbone(self, outputs: list[str] | None = None) -> TorchBackbone:
         """The store's backbone in float32, with the outputs that the head takes or with others."""
@@ -159,6 +175,9 @@ class FineTuningJob:
         if self.data.task == "regression":
             values = scores.reshape(-1).astype(np.float64)
             predictions = Predictions(values, np.empty((len(part), 0)), has_probabilities=False)
+        elif self.data.task == "multilabel":
+            likely = torch_module.label_probabilities(scores).astype(np.float32)  # as `predict_sets` has them
+            predictions = Predictions(likely > PLAIN_THRESHOLD[True], likely, has_probabilities=True)
         else:
             predictions = Predictions(scores.argmax(1), torch_module.probabilities(scores), has_probabilities=True)
         try:

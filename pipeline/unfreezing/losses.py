@@ -1,6 +1,6 @@
 """The losses of a batch's items when a network is trained end to end, and two ways to regularize them.
 
-Letters: b batch, k classes.
+Letters: b batch, k classes, or labels of a set.
 """
 
 from dataclasses import dataclass, replace
@@ -16,17 +16,28 @@ from icebox.pipeline.config.unfreeze import UnfreezeOptions
 
 
 def of_items(scores: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-    """Each item's cross-entropy (b,) from scores (b, k); of floats to regress, its squared error."""
+    """Each item's cross-entropy (b,) from scores (b, k); of floats to regress, its squared error.
+
+    Of sets of labels (b, k), 0 or 1, the cross-entropies of each label against the rest are summed, as heads of sets
+    do; smoothing moves labels towards 0.5.
+    """
+    if targets.ndim == 2:
+        smoothed = targets.float() * (1 - label_smoothing) + label_smoothing / 2
+        return F.binary_cross_entropy_with_logits(scores.float(), smoothed, reduction="none").sum(1)
     if targets.is_floating_point():
         return (scores.reshape(len(targets)).float() - targets) ** 2
     return F.cross_entropy(scores.float(), targets, reduction="none", label_smoothing=label_smoothing)
 
 
-def divergence(first: Tensor, second: Tensor) -> Tensor:
-    """The mean (b,) of both Kullback-Leibler divergences between the probabilities of two scores (b, k).
+def divergence(first: Tensor, second: Tensor, *, sets: bool = False) -> Tensor:
+    """The mean (b,) of both Kullback-Leibler divergences between the probabilities of two scores (b, k); of `sets` of
+    labels the sum of each label's.
 
     R-Drop (Liang et al. 2021, arXiv 2106.14448) asks two passes of one item under other dropout to agree.
     """
+    if sets:
+        first, second = first.float(), second.float()
+        return ((first.sigmoid() - second.sigmoid()) * (first - second)).sum(1) / 2
     p, q = first.float().log_softmax(1), second.float().log_softmax(1)
     return ((p.exp() - q.exp()) * (p - q)).sum(1) / 2
 

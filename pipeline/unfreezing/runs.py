@@ -85,7 +85,7 @@ def run(job: FineTuningJob, cache: ActivationCache, seed: int, *, on_epoch: Epoc
             stack.enter_context(partial_forward.entered())
         tuner = job.tuner(model, schedule, options, items, on_epoch)
         progress = tuner.run(job.folder / f"seed-{seed}")
-        splits = {split: job.score_split(split, tuner, items[split]) for split in ("val", *job.tests)}
+        splits = job.decided({split: job.score_split(split, tuner, items[split]) for split in ("val", *job.tests)})
     if isinstance(options.free, Lora):
         lora.merge(network)
     return RunResult(

@@ -59,8 +59,9 @@ class Progress:
 class FineTuner:
     """One training run.
 
-    `targets` (n,) are train's class numbers, or floats to regress; `weights` (n,) how much each item counts. After each
-    epoch `score` computes val's metrics, `metric` of which chooses the best epoch; `on_epoch` gets the curve's line.
+    `targets` (n,) are train's class numbers, or floats to regress, or (n, k) of 0 and 1 sets of labels; `weights` (n,)
+    how much each item counts. After each epoch `score` computes val's metrics, `metric` of which chooses the best
+    epoch; `on_epoch` gets the curve's line.
     """
 
     def __init__(
@@ -226,7 +227,7 @@ class FineTuner:
         if self.options.r_drop:
             again = self.wrapped_model(inputs)
             both = of_items + losses.of_items(again, targets, label_smoothing=smoothing)
-            of_items = (both + self.options.r_drop * losses.divergence(scores, again)) / 2
+            of_items = (both + self.options.r_drop * losses.divergence(scores, again, sets=targets.ndim == 2)) / 2
         return of_items * weights
 
     @torch.inference_mode()

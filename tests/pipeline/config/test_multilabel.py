@@ -73,9 +73,10 @@ def test_an_ensemble_needs_two_heads_with_probabilities(tmp_path: Path):
         load(tmp_path, ensembles={"d-hashing": {}}, heads=["logreg", "knn"], fit={"folds": 3})
 
 
-def test_unfreezing_is_refused(tmp_path: Path):
-    with pytest.raises(IceboxError, match=r"unfreeze.u.store: networks are unfrozen by one label an item"):
-        load(tmp_path, unfreeze={"u": {"store": "d-hashing", "start": "logreg"}})
+def test_networks_are_unfrozen_from_heads_of_sets_alone(tmp_path: Path):
+    load(tmp_path, unfreeze={"u": {"store": "d-hashing", "start": "logreg"}})
+    with pytest.raises(IceboxError, match=r"unfreeze.u.start: 'lda' \(lda\) is not for multilabel, the task of"):
+        load(tmp_path, unfreeze={"u": {"store": "d-hashing", "start": "lda"}}, heads=["logreg", "lda"])
 
 
 def test_a_task_of_a_heads_keyword_is_its_own(tmp_path: Path):

@@ -5,6 +5,7 @@ from sklearn.datasets import make_classification
 
 from icebox.features import plugins
 from icebox.features.errors import IceboxError
+from icebox.pipeline.estimators.decision import ThresholdHead
 from icebox.pipeline.estimators.torch_conversion import as_torch
 
 STEPS = [{"scale": scale} for scale in ("each", "overall", "l2", "none")] + [{"scale": "each", "pca": 4}]
@@ -34,6 +35,19 @@ def test_it_predicts_what_the_head_predicts(name, classes, steps):
     clear = margins[:, -1] - margins[:, -2] > 1e-4
     assert clear.mean() > 0.9
     np.testing.assert_array_equal(scores.argmax(1).numpy()[clear], head.predict(X)[clear])
+
+
+@pytest.mark.parametrize("steps", STEPS, ids=str)
+@pytest.mark.parametrize("name", ["logreg", "ridge", "linear_probe", "mlp"])
+def test_of_sets_it_gives_each_labels_logit_without_thresholds(name, steps):
+    X, y = items(4)
+    head = build(name, task="multilabel", **steps).fit(X, np.column_stack([y > 0, y % 2, y == 3]).astype(np.int8))
+    with torch.no_grad():
+        scores = as_torch(ThresholdHead(head, np.array([0.1, 0.2, 0.9]))).eval()(torch.from_numpy(X))
+    if hasattr(head, "predict_proba"):
+        np.testing.assert_allclose(scores.sigmoid().numpy(), head.predict_proba(X), atol=2e-5)
+    else:
+        np.testing.assert_allclose(scores.numpy(), head.decision_function(X), atol=2e-5)
 
 
 def test_a_direction_in_which_nothing_varies_does_no_harm():

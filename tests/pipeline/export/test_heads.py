@@ -14,6 +14,8 @@ from icebox.pipeline.data.labelled import LabelledSplit
 from icebox.pipeline.estimators.alignment import AlignedHead, measure
 from icebox.pipeline.estimators.decision import OffsetHead, ThresholdHead
 from icebox.pipeline.estimators.ensemble import MeanEnsemble, MeanSets
+from icebox.pipeline.estimators.torch_conversion import as_torch
+from icebox.pipeline.estimators.torch_module import ModuleSets
 from icebox.pipeline.evaluation import predictions
 from icebox.pipeline.export import heads as exported_heads
 from icebox.pipeline.export.heads import network_of
@@ -164,6 +166,17 @@ def test_of_several_heads_with_decisions_of_their_own():
     X, y = blobs()
     members = [OffsetHead(build(name).fit(X, y), np.array([0.7, 0.0, -0.7])) for name in ("logreg", "centroid")]
     assert_same(OffsetHead(MeanEnsemble(members, 3), np.array([0.0, 0.5, -0.5])), X, 3)
+
+
+def test_of_a_trained_network_of_sets_of_labels():
+    X, _ = blobs()
+    y = (X[:, :3] > 0).astype(np.int8)
+    module = as_torch(build("logreg", task="multilabel").fit(X, y))
+    head = ThresholdHead(ModuleSets(module).fit(X, y), np.array([0.3, 0.5, 0.6]))
+    scores, answer = answers(head, X, task="multilabel", classes=3)
+    expected = predictions.predict_sets(head, X)
+    np.testing.assert_allclose(scores, expected.scores, rtol=1e-5, atol=2e-6)
+    np.testing.assert_array_equal(answer, expected.predicted)
 
 
 def test_of_several_heads_of_sets_of_labels():

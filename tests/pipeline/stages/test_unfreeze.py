@@ -9,9 +9,13 @@ import pytest
 
 from icebox.pipeline.catalog import datasets
 from icebox.pipeline.config import loader
+from icebox.pipeline.evaluation import prediction_file
+from icebox.pipeline.fitting import decisions
 from icebox.pipeline.inference import fitted_head
 from icebox.pipeline.project import paths
+from icebox.pipeline.report import render
 from icebox.pipeline.stages import extract, fetch, fit, manifest, unfreeze
+from icebox.pipeline.training import curves
 from tests.features.backbones.test_text_networks import tokenizer_folder
 
 PARAMS = """
@@ -68,6 +72,62 @@ def test_a_causal_network_of_random_weights_is_stored_fitted_and_adapted(project
     np.testing.assert_allclose(answers[:, 1], [row["p_1"] for row in recorded], atol=1e-5)
     extract.run(project, "notes-tuned")
     fit.run(project, "notes-tuned-logreg")
+
+
+SETS = PARAMS.replace("label: label, ", "task: multilabel, label: [cat, here], ").replace(
+    "{C: 1.0}, fresh: {}", "{C: 1.0}, mlp: {hidden: 8, epochs: 4}"
+)
+SETS = SETS.replace("start: fresh, free: {lora: 2}, epochs: 6", "start: mlp, free: all, epochs: 12, r_drop: 0.5")
+
+
+@pytest.fixture
+def project_of_sets(project):
+    words = ["cat", "dog", "mat", "on", "the", "far", "away", "here"]
+    texts = [[words[i % 8], words[i // 8 % 8], words[i % 5]] for i in range(90)]
+    lines = [f"{' '.join(text)},{int('cat' in text)},{int('here' in text)}" for text in texts]
+    Path("notes.csv").write_text("\n".join(["text,cat,here", *lines]) + "\n")
+    paths.PARAMS.write_text(SETS)
+    return loader.load()
+
+
+def test_a_network_is_trained_on_from_a_head_of_sets_of_labels_and_val_chooses_thresholds(project_of_sets):
+    config = project_of_sets
+    manifest.run(config, "notes")
+    fetch.run(config, "llama")
+    extract.run(config, "notes-llama")
+    for head in config.heads:
+        fit.run(config, f"notes-llama-{head}")
+    unfreeze.run(config, "tuned")
+    frozen, scores = (json.loads(paths.metrics("notes-llama", head).read_text()) for head in ("mlp", "tuned"))
+    before, *after = [line["val/mean_ap"] for line in curves.read(paths.curve("tuned"))]
+    assert before == pytest.approx(frozen["val"]["mean_ap"], abs=1e-3)  # begins where the head stands
+    assert scores["val"]["mean_ap"] == pytest.approx(max(before, *after), abs=1e-3)
+    assert scores["val"]["mean_ap"] > before
+    assert set(scores["recall"]) == {"cat", "here"}
+
+    details = json.loads(paths.details("notes-llama", "tuned").read_text())
+    assert (details["task"], details["choose"], list(details["thresholds"])) == (
+        "multilabel",
+        "mean_ap",
+        ["cat", "here"],
+    )
+    stored = prediction_file.read(paths.predictions("notes-llama", "tuned"))
+    val, test, thresholds = stored.splits["val"], stored.splits["test"], np.array([*details["thresholds"].values()])
+    np.testing.assert_array_equal(thresholds, decisions.best_thresholds(val.scores, val.labels, plain=0.5))
+    np.testing.assert_array_equal(test.predicted, test.scores > thresholds)
+    np.testing.assert_array_equal(val.predicted, val.scores > 0.5)
+
+    read = datasets.source(config, "notes").read
+    rows = {row.item_id: read(row.source) for row in manifest_rows()}
+    opened = fitted_head.load("notes-llama/tuned")
+    texts = [rows[item_id] for item_id in test.item_ids]
+    np.testing.assert_allclose(opened.predict_proba(texts), test.scores, atol=1e-5)
+    clear = (np.abs(test.scores - thresholds) > 1e-4).all(axis=1)
+    np.testing.assert_array_equal(opened.predict(texts)[clear], test.predicted[clear])
+    extract.run(config, "notes-tuned")
+    for head in config.heads:
+        fit.run(config, f"notes-tuned-{head}")
+    assert "tuned" in render.render(config)
 
 
 def manifest_rows():

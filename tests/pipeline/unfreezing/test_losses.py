@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.distributions import Categorical, kl_divergence
+from torch.distributions import Bernoulli, Categorical, kl_divergence
 
 from icebox.features.errors import IceboxError
 from icebox.features.nn.layer_outputs import Inputs
@@ -65,6 +65,30 @@ def test_options_that_inputs_or_network_do_not_have_are_an_error(settings, input
 )
 def test_options_that_fit_pass(settings, inputs, model):
     losses.check(UnfreezeOptions(**settings), inputs, model, classes=2)
+
+
+def test_losses_of_sets_are_the_sum_of_each_labels_and_smoothing_moves_labels_towards_a_half():
+    sets = torch.tensor([[1, 0, 1], [0, 0, 0]], dtype=torch.int8)
+    p = SCORES.sigmoid()
+    expected = -torch.stack([p[0, 0].log() + (1 - p[0, 1]).log() + p[0, 2].log(), (1 - p[1]).log().sum()])
+    torch.testing.assert_close(losses.of_items(SCORES, sets), expected)
+    smoothed = 0.9 * expected + 0.1 * -(p.log() + (1 - p).log()).sum(1) / 2
+    torch.testing.assert_close(losses.of_items(SCORES, sets, label_smoothing=0.1), smoothed)
+
+
+def test_a_mixture_of_sets_has_the_loss_of_mixed_labels():
+    sets = torch.tensor([[1, 0, 1], [0, 1, 1]], dtype=torch.int8)
+    mixture = Mixture(torch.tensor([0.75, 1.0]), torch.tensor([1, 0]))
+    mixed = torch.tensor([[0.75, 0.25, 1.0], [0.0, 1.0, 1.0]])
+    expected = nn.functional.binary_cross_entropy_with_logits(SCORES, mixed, reduction="none").sum(1)
+    torch.testing.assert_close(mixture.losses(SCORES, sets, torch.ones(2)), expected)
+
+
+def test_the_divergence_of_sets_is_the_sum_of_each_labels():
+    other = torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    p, q = Bernoulli(logits=SCORES), Bernoulli(logits=other)
+    expected = ((kl_divergence(p, q) + kl_divergence(q, p)) / 2).sum(1)
+    torch.testing.assert_close(losses.divergence(SCORES, other, sets=True), expected)
 
 
 def test_smoothed_losses_are_torchs_and_those_of_floats_squares():

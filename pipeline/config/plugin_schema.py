@@ -119,7 +119,7 @@ def gives_probabilities(family: str) -> bool:
 
 def head_tasks(family: str) -> tuple[str, ...]:
     """The tasks that the heads of a family are for: those that its file names, `TASKS = ("detection",)`; else classes,
-    of items and of a picture's pixels, and regression or multilabel where the keyword `task` of `build` names it."""
+    of items and of a picture's pixels, and the further tasks that the keyword `task` of `build` names."""
     file = plugins.file("icebox.pipeline.heads", family)
     if named := constant(file, "TASKS"):
         return tuple(named)  # type: ignore[arg-type]
@@ -128,7 +128,7 @@ def head_tasks(family: str) -> tuple[str, ...]:
     arguments = definition(file, "build").args.kwonlyargs
     annotation = next(each.annotation for each in arguments if each.arg == "task")
     named = {node.value for node in ast.walk(annotation) if isinstance(node, ast.Constant)} if annotation else set()
-    further = [task for task in ("regression", "multilabel") if task in (named or {"regression"})]
+    further = [task for task in ("regression", "multilabel", "detection") if task in (named or {"regression"})]
     return ("classification", "segmentation", *further)
 
 

@@ -3,7 +3,7 @@
 Letters: h height, w width in cells, k classes, m boxes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,11 +28,18 @@ def predict(head: Any, data: DenseData, items: np.ndarray) -> Iterator[tuple[int
         by_view = [head.predict_maps(data.maps.read(piece, view)) for view in data.scored_views]
         for i, item in enumerate(piece.tolist()):
             parts = [
-                peaks(heat[i], sides[i], data.region(item, view), head.boxes_max)
+                (data.region(item, view), heat[i], sides[i])
                 for view, (heat, sides) in zip(data.scored_views, by_view, strict=True)
             ]
             h, w = data.targets.sizes[item].tolist()
-            yield item, together(parts, (h, w), overlap=head.overlap, most=head.boxes_max)
+            yield item, boxes_of(head, parts, (h, w))
+
+
+def boxes_of(head: Any, parts: Iterable[tuple[Region, np.ndarray, np.ndarray]], size: tuple[int, int]) -> Detections:
+    """The boxes of a picture of `size` (height, width), of the heat (h, w, k) and sides (h, w, 4) of each part of it;
+    as many, and as far apart, as the head's settings say."""
+    found = [peaks(heat, sides, region, head.boxes_max) for region, heat, sides in parts]
+    return together(found, size, overlap=head.overlap, most=head.boxes_max)
 
 
 def peaks(heat: np.ndarray, sides: np.ndarray, region: Region, most: int) -> Detections:
@@ -72,9 +79,16 @@ def together(parts: Sequence[Detections], size: tuple[int, int], *, overlap: flo
 
 def score(head: Any, data: DenseData, items: np.ndarray, *, choosing: str = "") -> ScoredPictures:
     """The boxes of these pictures, and their scores. With `choosing`, boxes themselves are not kept."""
+    return score_boxes(data, items, (found for _, found in predict(head, data, items)), choosing=choosing)
+
+
+def score_boxes(
+    data: DenseData, items: np.ndarray, predicted: Iterable[Detections], *, choosing: str = ""
+) -> ScoredPictures:
+    """Boxes that were predicted of these pictures, and their scores; `choosing` as in `score`."""
     matched = [
         matching.match(data.boxes(item), detections, len(data.classes))
-        for item, detections in predict(head, data, items)
+        for item, detections in zip(items.tolist(), predicted, strict=True)
     ]
     answers = {} if choosing else {"corners": [detections.corners.ravel() for detections, _, _ in matched]}
     sample = matching.sample_of(matched)

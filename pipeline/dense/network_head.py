@@ -40,7 +40,7 @@ class NetworkHead(BaseEstimator):
     stopped_: bool
 
     @abstractmethod
-    def _network(self, depth: int, classes: int) -> Any:
+    def untrained_network(self, depth: int, classes: int) -> Any:
         """The untrained network, which takes maps (b, c, h, w) of `depth` components."""
 
     @abstractmethod
@@ -73,7 +73,7 @@ class NetworkHead(BaseEstimator):
         to_stop_by = None
         if val is not None:
             to_stop_by = ProjectedPictures(val, components, budget_bytes=projection.CACHE_BYTES // 3)
-        network = self._network(components.matrix.shape[1], len(train.data.classes)).to(device)
+        network = self.untrained_network(components.matrix.shape[1], len(train.data.classes)).to(device)
         optimizer = torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
         steps = self.epochs * -(-len(train) // self.batch_size)
         # a warm-up of one step has no slope: of nine steps a tenth is one, and OneCycleLR divides by zero

@@ -4,7 +4,7 @@ Letters: h height, w width, in cells of a map or pixels of a picture; k classes.
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,11 +64,18 @@ def upsampled(scores: np.ndarray, region: Region) -> np.ndarray:
 def score(head: Any, data: DenseData, items: np.ndarray, *, choosing: str = "") -> ScoredPictures:
     """The masks of these pictures, and their scores. With `choosing`, only what that metric needs is computed and kept,
     as for a candidate of a search."""
+    return score_masks(data, items, (mask for _, mask in predict(head, data, items)), choosing=choosing)
+
+
+def score_masks(
+    data: DenseData, items: np.ndarray, predicted_masks: Iterable[np.ndarray], *, choosing: str = ""
+) -> ScoredPictures:
+    """Masks that were predicted of these pictures, and their scores; `choosing` as in `score`."""
     counts: list[np.ndarray] = []
     boundaries: list[float] = []
     masks: list[bytes] = []
     with_boundaries = choosing in ("", "boundary_f1")
-    for item, predicted in predict(head, data, items):
+    for item, predicted in zip(items.tolist(), predicted_masks, strict=True):
         truth = data.mask(item)
         counts.append(segmentation.confusion(truth, predicted, len(data.classes)))
         if with_boundaries:

@@ -42,9 +42,9 @@ class FilledIn(TypedDict, total=False):
     """Keywords of `build` that the fit stage fills in where the signature has them.
 
     `seed`: the head has randomness and is fitted under several seeds; without this keyword it is fitted once. A seed in
-    params.yaml takes precedence. `task`: "classification", "regression" or "multilabel", of those that the annotation
-    names; a head without this keyword is for classes only. `columns`: the columns of each stored output in the
-    features, for a head that chooses among outputs.
+    params.yaml takes precedence. `task`: "classification", "regression", "multilabel" or "detection", of those that the
+    annotation names; a head without this keyword is for classes only. `columns`: the columns of each stored output in
+    the features, for a head that chooses among outputs.
     `class_texts`: the names of the classes, and the text tower of the store's backbone, for a head that begins from
     what they mean; None for tasks without classes, and for those of pictures.
     """

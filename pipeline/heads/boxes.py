@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
-from icebox.pipeline.data.dense import Pictures, PictureView
+from icebox.pipeline.data.dense import DenseData, Pictures, PictureView
 from icebox.pipeline.dense import box_targets
 from icebox.pipeline.dense.network_head import NetworkHead, as_images
 from icebox.pipeline.dense.projection import ProjectedPictures
@@ -108,33 +108,40 @@ class BoxesHead(NetworkHead):
         self.stop_after = stop_after
         self.random_state = random_state
 
-    def _network(self, depth: int, classes: int) -> Any:
+    def untrained_network(self, depth: int, classes: int) -> Any:
+        """The network that is fitted, with the settings of this head."""
         from icebox.pipeline.dense.networks import BoxNetwork
 
         return BoxNetwork(depth, width=self.width, layers=self.layers, dropout=self.dropout, classes=classes)
 
     def _loss(self, network: Any, train: Pictures, batch: Sequence[PictureView], maps: np.ndarray, weights: Any) -> Any:
-        """The focal loss of the heat maps and the loss of the boxes' overlap; weights of classes are not taken."""
+        """`loss_of` the network's outputs; weights of classes are not taken."""
+        import torch
+
+        with torch.autocast(weights.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            outputs = network(as_images(maps, weights.device))
+        return self.loss_of(outputs, train.data, batch)
+
+    def loss_of(self, outputs: tuple[Any, Any], data: DenseData, batch: Sequence[PictureView]) -> Any:
+        """The focal loss of the heat maps and the loss of the boxes' overlap, of a network's outputs for a batch of
+        pictures."""
         import torch
 
         from icebox.pipeline.dense.networks import box_corners, focal_loss, overlap_loss
 
-        size = maps.shape[1], maps.shape[2]
+        heat, sides = outputs
+        h, w = heat.shape[2:]
         learnt = [
             box_targets.targets(
-                *box_targets.within(train.data.boxes(item), train.data.region(item, view)),
-                len(train.data.classes),
-                size,
+                *box_targets.within(data.boxes(item), data.region(item, view)), len(data.classes), (h, w)
             )
             for item, view in batch
         ]
-        heat, corners, box_weights = (
-            torch.from_numpy(np.stack([getattr(each, name) for each in learnt])).to(weights.device)
+        peaks, corners, weights = (
+            torch.from_numpy(np.stack([getattr(each, name) for each in learnt])).to(heat.device)
             for name in ("heat", "corners", "weights")
         )
-        with torch.autocast(weights.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            predicted, sides = network(as_images(maps, weights.device))
-        return focal_loss(predicted, heat) + self.box_weight * overlap_loss(box_corners(sides), corners, box_weights)
+        return focal_loss(heat, peaks) + self.box_weight * overlap_loss(box_corners(sides), corners, weights)
 
     def _score(self, network: Any, val: ProjectedPictures, weights: Any) -> float:
         """The loss on val, negated."""
@@ -147,7 +154,10 @@ class BoxesHead(NetworkHead):
     def predict_maps(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Of maps (b, h, w, d) the heat (b, h, w, k) in 0..1, and how far each cell's box reaches to the left, up,
         right and down of its centre, as shares of the map's width and height (b, h, w, 4)."""
-        heat, sides = self._forward(maps)
-        h, w = maps.shape[1:3]
+        return self.in_shares(*self._forward(maps))
+
+    def in_shares(self, heat: Any, sides: Any) -> tuple[np.ndarray, np.ndarray]:
+        """A network's outputs as `predict_maps` gives them."""
+        h, w = heat.shape[2:]
         shares = sides.permute(0, 2, 3, 1).cpu().numpy() / np.array([w, h, w, h], np.float32)
         return heat.sigmoid().permute(0, 2, 3, 1).cpu().numpy(), shares

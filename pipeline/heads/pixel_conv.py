@@ -90,7 +90,8 @@ class PixelConv(NetworkHead):
         self.stop_after = stop_after
         self.random_state = random_state
 
-    def _network(self, depth: int, classes: int) -> Any:
+    def untrained_network(self, depth: int, classes: int) -> Any:
+        """The network that is fitted, with the settings of this head."""
         from icebox.pipeline.dense.networks import PixelNetwork
 
         return PixelNetwork(depth, width=self.width, layers=self.layers, dropout=self.dropout, classes=classes)

@@ -163,13 +163,11 @@ def answers(opened: Bundle, backbone: Backbone, items: Iterator[NewItem], unread
             scores = [(region, cell_scores(opened.head, maps, len(opened.classes))[0]) for region, maps in by_view]
             yield Answered(item, content, image, segmenting.stitched(scores, size))
         else:
-            head = opened.head
             parts = []
             for region, maps in by_view:
-                heat, sides = head.predict_maps(maps)
-                parts.append(detecting.peaks(heat[0], sides[0], region, head.boxes_max))
-            found = detecting.together(parts, size, overlap=head.overlap, most=head.boxes_max)
-            yield Answered(item, content, image, found)
+                heat, sides = opened.head.predict_maps(maps)
+                parts.append((region, heat[0], sides[0]))
+            yield Answered(item, content, image, detecting.boxes_of(opened.head, parts, size))
 
 
 def maps_by_view(

@@ -3,7 +3,7 @@
 import logging
 import shutil
 
-from icebox.features.errors import IceboxError, located
+from icebox.features.errors import located
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.evaluation import formatting, results
 from icebox.pipeline.project import paths
@@ -41,9 +41,11 @@ def job_of(config: Config, key: str) -> FineTuningJob:
     """The setup of an entry, by the task of its dataset."""
     task = config.task(config.unfreeze[key].store)
     if task == "detection":
-        raise IceboxError("boxes can't be unfrozen yet; take a dataset of classes, numbers or masks")
+        from icebox.pipeline.unfreezing.dense.detection import DetectionJob
+
+        return DetectionJob(config, key)
     if task == "segmentation":
-        from icebox.pipeline.unfreezing.segmentation import SegmentationJob
+        from icebox.pipeline.unfreezing.dense.segmentation import SegmentationJob
 
         return SegmentationJob(config, key)
     return FineTuningJob(config, key)

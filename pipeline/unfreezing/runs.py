@@ -71,7 +71,7 @@ def run(job: FineTuningJob, cache: ActivationCache, seed: int, *, on_epoch: Epoc
         }
         train = prepared["train"]
         sample = train.inputs([train.item(i) for i in range(min(SAMPLE_ITEMS, len(train)))])[0]
-        model = job.model(backbone, start_head(job, backbone, train))
+        model = job.model(backbone, start_head(job, backbone, train, seed))
         losses.check(options, sample, model, classes=len(job.classes))
         schedule = FreezingSchedule.for_backbone(backbone, options, sample)
         network = backbone.layer_outputs.network
@@ -109,8 +109,9 @@ def check_savable(job: FineTuningJob, backbone: TorchBackbone) -> None:
         backbone.save(folder)
 
 
-def start_head(job: FineTuningJob, backbone: TorchBackbone, items: Items) -> nn.Module:
-    """The store's fitted head as a torch module, scaling included; or, for `start: fresh`, an unfitted one."""
+def start_head(job: FineTuningJob, backbone: TorchBackbone, items: Items, seed: int) -> nn.Module:
+    """The store's fitted head as a torch module, scaling included; or, for `start: fresh`, an unfitted one, drawn from
+    the seed where it is drawn at all."""
     device = next(backbone.layer_outputs.network.parameters()).device
     if job.options.start_head != FRESH:
         return job.fitted_head().to(device)
@@ -118,4 +119,6 @@ def start_head(job: FineTuningJob, backbone: TorchBackbone, items: Items) -> nn.
     model = job.model(backbone, nn.Identity())
     with torch.inference_mode():
         batches = [model(items.inputs(prepared)) for _, prepared in items.batches(order, job.options.batch_size)]
-    return job.fresh_head(torch.cat(batches).clone()).to(device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return job.fresh_head(torch.cat(batches).clone()).to(device)

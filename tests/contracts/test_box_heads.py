@@ -45,7 +45,7 @@ def test_it_finds_what_is_easy_and_survives_being_saved(name: str, data: DenseDa
     result = fitted(name, data, seeds=1)
     head, test = result.seeds[0].fitted.head, result.seeds[0].tests["test"]
     assert set(test.scores) == {"n", "ap50", "ap", "ar"}
-    assert test.scores["ap50"] > 0.8
+    assert test.scores["ap50"] > 0.8 or name == "fresh"  # which learns nothing, and is there for that
     joblib.dump(head, tmp_path / "head")
     again = detecting.score(joblib.load(tmp_path / "head"), data, data.tests["test"])
     for mine, theirs in zip(again.predictions.answers["corners"], test.predictions.answers["corners"], strict=True):

@@ -13,8 +13,8 @@ from icebox.pipeline.config.schema import Fit, PluginEntry
 from icebox.pipeline.data import dense
 from icebox.pipeline.dense.base import cell_scores
 from icebox.pipeline.fitting import dense_fit, head_factory
-from icebox.pipeline.unfreezing import segmentation
 from icebox.pipeline.unfreezing.activation_cache import last_block_to_store
+from icebox.pipeline.unfreezing.dense import pictures, segmentation
 from icebox.pipeline.unfreezing.end_to_end import EndToEndModel
 from tests.dense import store
 
@@ -51,19 +51,19 @@ def test_an_unfitted_head_begins_with_the_shares_of_the_classes() -> None:
 
 def test_pictures_are_mirrored_where_their_masks_are() -> None:
     images = torch.arange(12.0).reshape(2, 1, 2, 3)
-    (mirrored,) = segmentation.mirror(Inputs((images,)), np.array([False, True])).args
+    (mirrored,) = pictures.mirror(Inputs((images,)), np.array([False, True])).args
     assert torch.equal(mirrored[0], images[0])
     assert torch.equal(mirrored[1], images[1].flip(-1))
 
 
 def test_maps_of_several_sizes_are_brought_to_the_finest() -> None:
-    model = object.__new__(segmentation.EndToEndSegmenter)
+    model = object.__new__(pictures.EndToEndMaps)
     maps = {"fine": torch.rand(1, 4, 6, 2), "coarse": torch.rand(1, 2, 3, 5)}
     object.__setattr__(model, "layer_outputs", SimpleNamespace(tensors=lambda inputs: maps))
-    features = segmentation.EndToEndSegmenter.features(model, Inputs())
+    features = pictures.EndToEndMaps.features(model, Inputs())
     assert features.shape == (1, 7, 4, 6)
     torch.testing.assert_close(features[:, :2], maps["fine"].permute(0, 3, 1, 2))
-    assert issubclass(segmentation.EndToEndSegmenter, EndToEndModel)
+    assert issubclass(pictures.EndToEndMaps, EndToEndModel)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Training networks end to end on masks and boxes, from heads of maps, scored at the pictures' own size."""

@@ -1,6 +1,7 @@
 """Every recipe is a whole params file that the code, DVC and docs/recipes.md agree on."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,6 +68,15 @@ def test_the_docs_say_how_to_run_it_and_where_its_data_goes(recipe):
     for path in places(loader.load(recipe)).values():
         for file in path.values() if isinstance(path, dict) else [path]:
             assert file in docs
+
+
+def test_what_blood_cells_leaves_out_is_right_once_it_is_put_in(tmp_path):
+    recipe = (PROJECT / "recipes/blood-cells.yaml").read_text()
+    whole = re.sub(r"^#(?! \w)", "", recipe, flags=re.MULTILINE).replace("heads:\n", "heads:\n  fresh: {}\n", 1)
+    (tmp_path / "params.yaml").write_text(whole)
+    chosen = loader.load(tmp_path / "params.yaml")
+    assert set(chosen.unfreeze) == {"blood-unfrozen", "blood-scratch"}
+    assert all(chosen.fit_options(entry.start_input).refit == "train" for entry in chosen.unfreeze.values())
 
 
 def places(chosen: loader.Config) -> dict[str, str | dict[str, str]]:

@@ -13,7 +13,8 @@ from icebox.pipeline.dense import box_targets
 
 
 class MeanBox(BaseEstimator):
-    """Maps (b, h, w, d) → boxes of the commonest class's mean size at their cells, as sure as that class is common."""
+    """Maps (b, h, w, d) → boxes of the commonest class's mean size, of every class in every cell, as sure as it is
+    common."""
 
     overlap = 0.6  # as heads/boxes.py has them
     boxes_max = 100

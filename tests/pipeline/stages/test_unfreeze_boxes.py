@@ -148,6 +148,14 @@ def test_from_stored_activations_it_ends_as_from_the_whole_network(project: Path
     np.testing.assert_allclose(*losses, rtol=1e-4)
 
 
+def test_in_bfloat16_it_learns_about_as_in_float32(project: Path) -> None:
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        train_on(precision=precision, augment="[flip]", average="0.5")
+        losses.append(list(curve_of("train/loss").values()))
+    np.testing.assert_allclose(*losses, rtol=0.05)
+
+
 def test_a_random_network_is_the_control_and_learns(project: Path) -> None:
     details = train_on(start="plain/fresh", init="random", epochs="6", head_learning_rate="0.01")
     assert details["unfrozen"]["entered_behind"] is None

@@ -18,7 +18,7 @@ from icebox.features.extraction.views import ViewItem, view_keys
 from icebox.features.manifest.manifest import Manifest, ManifestRow
 from icebox.features.manifest.reading import Read
 from icebox.features.store.shard_cache.cache import ShardCache
-from icebox.features.store.shard_cache.item_keys import ItemKeys
+from icebox.features.store.shard_cache.item_keys import ItemKeys, unique
 from icebox.features.store.shard_cache.places import LocatedKeys, Places, RowLocation
 from icebox.features.store.shards import Shard
 
@@ -31,7 +31,7 @@ class Plan:
     def __init__(self, rows: Manifest, keys: dict[str, np.ndarray]) -> None:
         """`keys` are those (n,) S32 of each view."""
         self.rows, self.views = rows, tuple(keys)
-        distinct, first, codes = np.unique(np.concatenate(list(keys.values())), return_index=True, return_inverse=True)
+        distinct, first, codes = unique(np.concatenate(list(keys.values())))
         self.located = LocatedKeys(distinct)
         self.first = first  # of each key (m,): its first item's position among the v·n, view by view
         self.codes = codes.reshape(len(keys), len(rows)).astype(np.int32)  # (v, n): each item's position among the keys

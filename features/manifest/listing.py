@@ -25,7 +25,7 @@ from icebox.features.manifest.validation import (
 )
 from icebox.features.names import canonical_name, in_line
 
-BLOCK_ITEMS = 1 << 13  # that are Python's objects at a time
+BLOCK_ITEMS = 1 << 11  # that are Python's objects at a time
 # a name that `canonical_name` may change, as a pattern of RE2: all others are in their normal form
 MAYBE_NOT_NORMAL = (
     r"[^!-~]|^(?:True|TRUE|False|FALSE)$|^-?[0-9]+\.0+$|^-?[0-9.]+e\+[0-9]+$"

@@ -32,6 +32,10 @@ class Checksums:
             return set(self._record_path().read_text(encoding="utf-8", errors="replace").splitlines())
         return set()
 
+    def has(self, path: Path) -> bool:
+        """Whether a shard was compared with its name, and has not changed since."""
+        return self._line(path) in self._lines
+
     def check(self, path: Path) -> None:
         """Compare a shard with its name, unless that was done.
 

@@ -33,7 +33,6 @@ from icebox.features.store.shards import ArrayLocation, Shard
 
 FILE = "index.h5"
 COLUMNS = ("item_id", "label", "split")
-BLOCK_ROWS = 1 << 14  # that are Python's objects at a time
 GROUP = "group"
 DECODED_AT_ONCE = 65_536
 
@@ -242,14 +241,14 @@ def encoded_column(manifest: Manifest, name: str) -> np.ndarray:
     if name == "item_id":
         ids = manifest.item_ids
         width = pc.max(pc.binary_length(ids)).as_py() or 1
-        column = np.empty(len(manifest), h5py.string_dtype("utf-8", width))
-        for start in range(0, len(manifest), BLOCK_ROWS):
-            texts = ids.slice(start, BLOCK_ROWS).to_pylist()
-            column[start : start + len(texts)] = [text.encode() for text in texts]
-        return column
+        padded = pc.ascii_rpad(ids, width, "\0").buffers()[2]  # by bytes, whatever they stand for
+        return np.frombuffer(padded or b"", h5py.string_dtype("utf-8", width), len(manifest))
     codes, values = manifest.codes(name)
-    used, positions = np.unique(codes, return_inverse=True)
-    return encoded_texts([values[code] for code in used.tolist()]).take(positions)
+    used = np.flatnonzero(np.bincount(codes, minlength=len(values)))
+    positions = np.zeros(len(values), np.int64)
+    positions[used] = np.arange(len(used))
+    column: np.ndarray = encoded_texts([values[code] for code in used.tolist()])[positions[codes]]
+    return column
 
 
 def view_groups(views: Sequence[str]) -> list[str]:

@@ -215,7 +215,19 @@ class ShardCache:
     def link_into(self, store: Path, paths: Iterable[Path]) -> None:
         """Link shards of this cache, which `places` or `write` gave, into a store's folder."""
         for path in paths:
-            self._link(path, store / path.name)
+            try:
+                os.link(path, store / path.name)
+            except OSError:  # there is a file of this name, or the file system can't link
+                self._link(path, store / path.name)
+        files.flush(store)  # once: a shard of the cache is on the disk already
+
+    def holds(self, path: Path) -> bool:
+        """Whether a store's shard is the very file that is in this cache, and was compared with its name."""
+        try:
+            same = (self.folder / path.name).samefile(path)
+        except OSError:
+            return False
+        return same and self.checksums.has(path)
 
     def _link(self, source: Path, target: Path) -> None:
         """Hard-link a shard, or copy it where the file system can't link. Atomic, and never through an existing file.
@@ -248,6 +260,9 @@ def adopt(store: Path, root: Path, *, wait: bool = False, together: bool = False
     adopted: set[str] = set()
     caches: dict[str, ShardCache] = {}
     for path in shards.paths(store):
+        if any(cache.holds(path) for cache in caches.values()):
+            adopted.add(path.name)
+            continue
         try:
             shard = shards.read(path)
             cache = caches.setdefault(shard.fingerprint, ShardCache(root, shard.fingerprint))

@@ -45,3 +45,30 @@ class ItemKeys(Sequence[str]):
 
     def __eq__(self, other: object) -> bool:
         return list(self) == list(other) if isinstance(other, Sequence) else NotImplemented
+
+
+def prefixes(digests: np.ndarray) -> np.ndarray:
+    """The first 8 bytes of each digest (n,) as a number: in their order, and sorted in a tenth of the time."""
+    words = np.ascontiguousarray(digests).view(">u8").reshape(-1, KEY_BYTES // 8)
+    return words[:, 0].astype(np.uint64)
+
+
+def unique(digests: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(the distinct digests in order (m,), the position of the first of each (m,), the place of each among them (n,)).
+
+    As `np.unique` gives them, by prefixes: those of different hashes are different but for one in 2^64.
+    """
+    numbers = prefixes(digests)
+    order = np.argsort(numbers, kind="stable")
+    numbers = numbers[order]
+    new = np.ones(len(digests), bool)
+    new[1:] = numbers[1:] != numbers[:-1]
+    ranks = np.cumsum(new) - 1
+    first = order[new]
+    distinct = digests[first]
+    again = np.flatnonzero(~new)
+    if (digests[order[again]] != distinct[ranks[again]]).any():
+        return np.unique(digests, return_index=True, return_inverse=True)
+    places = np.empty(len(digests), np.int64)
+    places[order] = ranks
+    return distinct, first, places

@@ -6,6 +6,7 @@ from typing import overload
 
 import numpy as np
 
+from icebox.features.store.shard_cache import item_keys
 from icebox.features.store.shards import Shard
 
 
@@ -55,6 +56,8 @@ class LocatedKeys:
 
     def __init__(self, keys: np.ndarray) -> None:
         self.keys = keys
+        self._prefixes = item_keys.prefixes(keys)
+        self._told_apart = bool((self._prefixes[1:] != self._prefixes[:-1]).all())  # by prefixes, as hashes are
         self.shards: list[Shard] = []
         self.places = Places(self.shards, np.full(len(keys), -1, np.int32), np.zeros(len(keys), np.int32))
 
@@ -69,7 +72,11 @@ class LocatedKeys:
         digests = shard.item_keys.digests
         if not len(self.keys):
             return np.empty(0, np.int64), np.empty(0, np.int64)
-        positions = np.minimum(np.searchsorted(self.keys, digests), len(self.keys) - 1)
+        if self._told_apart:
+            positions = np.searchsorted(self._prefixes, item_keys.prefixes(digests))
+        else:
+            positions = np.searchsorted(self.keys, digests)
+        positions = np.minimum(positions, len(self.keys) - 1)
         rows = np.flatnonzero((self.keys[positions] == digests) & (self.places.shard_of[positions] < 0))
         return positions[rows], rows
 

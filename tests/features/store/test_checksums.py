@@ -12,7 +12,7 @@ from icebox.features import fingerprint
 from icebox.features.errors import IceboxError
 from icebox.features.store import shards
 from icebox.features.store.feature_store import FeatureStore
-from icebox.features.store.shard_cache.cache import adopt
+from icebox.features.store.shard_cache.cache import ShardCache, adopt
 from icebox.features.store.shard_cache.compaction import compact
 from tests.features.store.test_verification import flip, overwrite
 from tests.tiny import extract_doubled
@@ -133,6 +133,34 @@ def test_a_damaged_shard_of_a_pulled_store_is_not_adopted(project, caplog):
     assert len(cached(project)) == 2
     assert victim.exists()
     assert victim.name in caplog.text
+
+
+def test_of_shards_that_are_the_cache_s_own_files_one_is_opened(project, monkeypatch):
+    run(project)
+    opened, read = [], shards.read
+    monkeypatch.setattr(shards, "read", lambda path: opened.append(path.name) or read(path))
+    names = {path.name for path in cached(project)}
+    assert adopt(project / "store", project / ".icebox/shards") == names
+    assert len(names) == 3
+    assert len(opened) == 1
+    gone = cached(project)[-1]
+    gone.unlink()
+    assert adopt(project / "store", project / ".icebox/shards") == names
+    assert gone.exists()
+
+
+def test_a_shard_is_linked_in_the_place_of_another_file_and_never_written_through_it(project):
+    run(project)
+    path = cached(project)[0]
+    cache, other, store = ShardCache(path.parent.parent, path.parent.name), project / "other", project / "new"
+    store.mkdir()
+    other.write_bytes(b"other")
+    os.link(other, store / path.name)
+    for _ in range(2):
+        cache.link_into(store, [path])
+        assert path.samefile(store / path.name)
+        assert [each.name for each in store.iterdir()] == [path.name]
+    assert other.read_bytes() == b"other"
 
 
 def test_what_was_extracted_here_is_not_read_whole_again(project, hashed):

@@ -51,6 +51,7 @@ TYPES = frozenset(
             f"icebox.pipeline.heads.{name}"
             for name in (
                 "centroid.Centroid",
+                "fresh.LabelShares",
                 "hist_gb.HistGBClassifier",
                 "hist_gb.HistGBRegressor",
                 "knn.NeighborSets",

@@ -4,17 +4,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from icebox.pipeline.estimators.classification import set_log_odds
+
 SPREAD_MIN = 1e-6  # a feature with a smaller standard deviation (a dead ReLU's) is not scaled: it may come alive later
 
 
 class FreshHead(nn.Module):
-    """Standardization, then a linear layer that starts with zero weights and the class frequencies in its bias."""
+    """Standardization, then a linear layer that starts with zero weights and the classes' or labels' frequencies in its
+    bias."""
 
     mean: Tensor
     scale: Tensor
 
     def __init__(self, features: Tensor, targets: np.ndarray, classes: int) -> None:
-        """`features` (n, d) of some items of train; `targets` (m,): train's class numbers, or floats to regress."""
+        """`features` (n, d) of some items of train; `targets` (m,): train's class numbers, or floats to regress; or its
+        sets of labels (m, k)."""
         super().__init__()
         self.register_buffer("mean", features.mean(0))
         spread = features.std(0)
@@ -22,7 +26,9 @@ class FreshHead(nn.Module):
         self.linear = nn.Linear(features.shape[1], classes)
         nn.init.zeros_(self.linear.weight)
         with torch.no_grad():
-            if targets.dtype.kind == "f":
+            if targets.ndim == 2:
+                self.linear.bias.copy_(torch.from_numpy(set_log_odds(targets, np.ones(len(targets)))))
+            elif targets.dtype.kind == "f":
                 self.linear.bias.fill_(float(targets.mean()))
             else:
                 frequency = np.bincount(targets, minlength=classes) / len(targets)

@@ -41,7 +41,7 @@ def test_sets_are_named_in_several_ways_and_chosen_by_mean_average_precision(tmp
 def test_other_heads_say_which_heads_there_are(tmp_path: Path, head: str):
     message = (
         rf"^heads.{head}: '{head}' has no form for sets of labels \(task: multilabel\); "
-        "knn, lightgbm, linear_probe, logreg, mlp, ridge have; leave it out$"
+        "fresh, knn, lightgbm, linear_probe, logreg, mlp, ridge have; leave it out$"
     )
     with pytest.raises(IceboxError, match=message):
         load(tmp_path, heads=[head])
@@ -65,7 +65,7 @@ def test_an_ensemble_needs_two_heads_with_probabilities(tmp_path: Path):
     load(tmp_path, ensembles={"d-hashing": {}}, heads=["logreg", "knn"])
     message = (
         r"ensembles.d-hashing: expected two heads or more with probabilities, found logreg of logreg, ridge; add heads "
-        r"of those that have them: knn, lightgbm, linear_probe, logreg, mlp$"
+        r"of those that have them: fresh, knn, lightgbm, linear_probe, logreg, mlp$"
     )
     with pytest.raises(IceboxError, match=message):
         load(tmp_path, ensembles={"d-hashing": {}}, heads=["logreg", "ridge"])

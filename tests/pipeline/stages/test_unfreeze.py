@@ -75,7 +75,10 @@ def test_a_causal_network_of_random_weights_is_stored_fitted_and_adapted(project
 
 
 SETS = PARAMS.replace("label: label, ", "task: multilabel, label: [cat, here], ").replace(
-    "{C: 1.0}, fresh: {}", "{C: 1.0}, mlp: {hidden: 8, epochs: 4}"
+    "{C: 1.0}, fresh: {}", "{C: 1.0}, mlp: {hidden: 8, epochs: 4}, fresh: {}"
+)
+SETS = SETS.replace(
+    "run: {", "  scratch: {store: notes-llama, start: fresh, init: random, epochs: 6, learning_rate: 0.005}\nrun: {"
 )
 SETS = SETS.replace("start: fresh, free: {lora: 2}, epochs: 6", "start: mlp, free: all, epochs: 12, r_drop: 0.5")
 
@@ -98,6 +101,8 @@ def test_a_network_is_trained_on_from_a_head_of_sets_of_labels_and_val_chooses_t
     for head in config.heads:
         fit.run(config, f"notes-llama-{head}")
     unfreeze.run(config, "tuned")
+    unfreeze.run(config, "scratch")
+    assert json.loads(paths.metrics("notes-llama", "scratch").read_text())["val"]["mean_ap"] > 0.5
     frozen, scores = (json.loads(paths.metrics("notes-llama", head).read_text()) for head in ("mlp", "tuned"))
     before, *after = [line["val/mean_ap"] for line in curves.read(paths.curve("tuned"))]
     assert before == pytest.approx(frozen["val"]["mean_ap"], abs=1e-3)  # begins where the head stands

@@ -38,3 +38,9 @@ def test_a_fresh_head_says_how_frequent_the_classes_are_and_stretches_no_constan
         scores = head(features)
     torch.testing.assert_close(torch.softmax(scores, 1)[0], torch.tensor([0.75, 0.25]))
     assert head.scale.tolist() == [features[:, 0].std().item(), 1.0]
+
+
+def test_a_fresh_head_of_sets_says_how_frequent_each_label_is():
+    head = FreshHead(torch.rand(4, 2), np.array([[1, 0], [1, 1], [1, 0], [0, 0]], np.int8), 2)
+    with torch.no_grad():
+        torch.testing.assert_close(head(torch.rand(1, 2)).sigmoid()[0], torch.tensor([0.75, 0.25]))

@@ -88,8 +88,8 @@ class ShardCache:
         """Locate the wanted keys whose rows are here, or in the bucket; as `places` does, in less memory."""
         for path in self.paths():
             shard = self._read_if_whole(path)
-            if shard is not None and len(wanted.new_rows(shard)[1]) and self._is_whole(path):
-                wanted.add(shard)
+            if shard is not None and (new := wanted.new_rows(shard)) and self._is_whole(path):
+                wanted.add(shard, new)
         if self.remote:
             keys, located = set(ItemKeys(wanted.keys)), set(ItemKeys(wanted.keys[wanted.located]))
             for shard in self._remote_shards(keys, located):
@@ -215,10 +215,12 @@ class ShardCache:
     def link_into(self, store: Path, paths: Iterable[Path]) -> None:
         """Link shards of this cache, which `places` or `write` gave, into a store's folder."""
         for path in paths:
+            target = store / path.name
             try:
-                os.link(path, store / path.name)
+                os.link(path, target)
             except OSError:  # there is a file of this name, or the file system can't link
-                self._link(path, store / path.name)
+                if not (files.exists(target) and target.samefile(path)):
+                    self._link(path, target)
         files.flush(store)  # once: a shard of the cache is on the disk already
 
     def holds(self, path: Path) -> bool:

@@ -67,21 +67,25 @@ class LocatedKeys:
         mask: np.ndarray = self.places.shard_of >= 0
         return mask
 
-    def new_rows(self, shard: Shard) -> tuple[np.ndarray, np.ndarray]:
-        """(positions of keys without a row, the rows of the shard that have them)."""
+    def new_rows(self, shard: Shard) -> tuple[np.ndarray, np.ndarray] | None:
+        """(positions of keys without a row, the rows of the shard that have them); None for none."""
         digests = shard.item_keys.digests
         if not len(self.keys):
-            return np.empty(0, np.int64), np.empty(0, np.int64)
+            return None
         if self._told_apart:
-            positions = np.searchsorted(self._prefixes, item_keys.prefixes(digests))
+            prefixes = item_keys.prefixes(digests)
+            order = np.argsort(prefixes)  # a search in order finds its way through memory
+            positions = np.empty(len(digests), np.int64)
+            positions[order] = np.searchsorted(self._prefixes, prefixes[order])
         else:
             positions = np.searchsorted(self.keys, digests)
         positions = np.minimum(positions, len(self.keys) - 1)
         rows = np.flatnonzero((self.keys[positions] == digests) & (self.places.shard_of[positions] < 0))
-        return positions[rows], rows
+        return (positions[rows], rows) if len(rows) else None
 
-    def add(self, shard: Shard) -> None:
-        """Locate the keys without a row that the shard has."""
-        positions, rows = self.new_rows(shard)
-        self.places.shard_of[positions], self.places.row_of[positions] = len(self.shards), rows
+    def add(self, shard: Shard, new: tuple[np.ndarray, np.ndarray] | None = None) -> None:
+        """Locate the keys without a row that the shard has: its `new_rows`, where they are at hand."""
+        if new := new or self.new_rows(shard):
+            positions, rows = new
+            self.places.shard_of[positions], self.places.row_of[positions] = len(self.shards), rows
         self.shards.append(shard)

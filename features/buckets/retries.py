@@ -24,7 +24,10 @@ PASSING_ERRNO = {
     errno.ECONNABORTED, errno.EHOSTUNREACH, errno.ENETUNREACH,
 }  # fmt: skip
 LASTING = (FileNotFoundError, PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError)
-NETWORK = {"aiohttp", "aiobotocore", "botocore", "urllib3", "requests", "httpx", "fsspec", "gcsfs", "azure", "google"}
+NETWORK = {
+    "aiohttp", "aiobotocore", "botocore", "urllib3", "requests", "httpx", "httpx2", "fsspec", "gcsfs", "azure",
+    "google",
+}  # fmt: skip
 BROKEN_OFF = (
     "ClientPayloadError",
     "ContentLengthError",

@@ -32,6 +32,7 @@ Format = Literal["onnx", "sklearn", "torch"]
 EXAMPLES = 4  # items by which the network is recorded
 COVERAGE_ITEMS_MAX = 50_000  # of val, whose scores go along
 VAL_SCORES = "val_scores.json"
+SHOWN = 3  # files that are named
 
 logger = logging.getLogger("icebox")
 
@@ -173,8 +174,19 @@ def val_scores(head: OpenHead) -> dict[str, list[float]]:
 
 
 def refuse_to_replace(to: Path) -> None:
-    """Raise IceboxError where something lies at `to` that is no export; an empty folder is nothing."""
-    if not files.exists(to) or exported.is_export(to) or (to.is_dir() and not any(to.iterdir())):
+    """Raise IceboxError where something lies at `to` that is no export, or one that holds more than was exported; an
+    empty folder is nothing."""
+    if (place := next(each for each in to.absolute().parents if files.exists(each))) and not place.is_dir():
+        raise IceboxError(f"{to}: expected a folder at {place}, found a file; choose another name")
+    if exported.is_export(to):
+        if others := exported.files_of_others(to):
+            shown = ", ".join(others[:SHOWN]) + (f" and {len(others) - SHOWN} more" if len(others) > SHOWN else "")
+            raise IceboxError(
+                f"{to}: expected an earlier export and nothing else, found {shown}, which would be lost; move it away, "
+                "or choose another name"
+            )
+        return
+    if not files.exists(to) or (to.is_dir() and not any(to.iterdir())):
         return
     raise IceboxError(
         f"{to}: expected nothing there, an empty folder or an earlier export, found something else; choose another "

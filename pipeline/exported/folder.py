@@ -103,6 +103,16 @@ def refuse_link(path: Path, name: str) -> None:
             )
 
 
+def files_of_others(path: Path) -> list[str]:
+    """What lies in an export's folder and is not of the export, as far as its manifest can be read; bytecode aside."""
+    try:
+        own = {MANIFEST, *read_json(path / MANIFEST, {"files": dict})["files"]}
+    except IceboxError:
+        own = {MANIFEST, CONFIG}
+    inside = (each.relative_to(path) for each in path.rglob("*") if each.is_symlink() or not each.is_dir())
+    return sorted(each.as_posix() for each in inside if each.as_posix() not in own and "__pycache__" not in each.parts)
+
+
 def write_manifest(path: Path) -> None:
     """Write the sha256 of every file that is in the folder now."""
     files = sorted(file for file in path.rglob("*") if file.is_file() and file.name != MANIFEST)

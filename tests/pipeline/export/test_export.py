@@ -27,7 +27,7 @@ from icebox.features.text import tokenization
 from icebox.pipeline.catalog import backbones, datasets
 from icebox.pipeline.cli.app import main
 from icebox.pipeline.export import check
-from icebox.pipeline.export.export import export
+from icebox.pipeline.export.export import export, refuse_to_replace
 from icebox.pipeline.exported import folder as exported
 from icebox.pipeline.exported import model as exported_model
 from icebox.pipeline.exported.model import ExportedBackbone
@@ -336,6 +336,29 @@ def test_an_earlier_export_is_replaced_and_nothing_else(here, tmp_path, monkeypa
         with pytest.raises(IceboxError, match="expected nothing there"):
             export("photos-glyphnet/head", tmp_path / name)
     assert (tmp_path / "mine/notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["notes.txt", ".git/config", "figures/a.png", "link"])
+def test_an_earlier_export_with_files_of_others_is_left_alone(here, tmp_path, name):
+    folder = tmp_path / "model"
+    shutil.copytree(here / "photos-model", folder)
+    refuse_to_replace(folder)
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__/preprocess.pyc").touch()
+    refuse_to_replace(folder)
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).symlink_to("nowhere") if name == "link" else (folder / name).write_text("mine")
+    with pytest.raises(IceboxError, match=f"found {name}, which would be lost"):
+        refuse_to_replace(folder)
+    (folder / "manifest.json").unlink()
+    with pytest.raises(IceboxError, match="which would be lost"):
+        refuse_to_replace(folder)
+
+
+def test_a_file_in_the_way_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(IceboxError, match=r"expected a folder at .*file, found a file"):
+        refuse_to_replace(tmp_path / "file/a/b")
 
 
 def test_an_export_that_answers_otherwise_fails_and_says_where_they_part(here):

@@ -8,7 +8,9 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx2
 import pytest
+from huggingface_hub.errors import OfflineModeIsEnabled
 
 from icebox.features.errors import IceboxError
 from icebox.pipeline.export import hub
@@ -142,6 +144,32 @@ def test_the_hubs_refusal_is_one_line(server, model):
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("error: push me/model: the hub refused (401")
     assert "HF_TOKEN" in line
+
+
+@pytest.mark.parametrize("name", ["a//b", "a/b/c", "a b", "", "../x", "-x/y"])
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_repository_of_no_such_name_is_refused_before_anything_is_done(name, dry_run):
+    with pytest.raises(IceboxError, match="expected OWNER/NAME"):
+        hub.push("nothing/here", name, dry_run=dry_run)
+
+
+@pytest.mark.parametrize(
+    ("reason", "line"),
+    [
+        (httpx2.ConnectError("refused"), "can't be reached (refused); look at the network"),
+        (httpx2.UnsupportedProtocol("no http://"), "at HF_ENDPOINT"),
+        (httpx2.ReadTimeout("slow"), "can't be reached"),
+        (OfflineModeIsEnabled("offline"), "HF_HUB_OFFLINE is set; unset it"),
+    ],
+)
+def test_a_hub_that_can_not_be_reached_is_one_line(model, monkeypatch, reason, line):
+    def fails(*_, **__):
+        raise reason
+
+    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", fails)
+    with pytest.raises(IceboxError, match="push me/model: ") as error:
+        hub.push(str(model), "me/model")
+    assert line in str(error.value)
 
 
 def test_a_changed_export_is_not_pushed(model):

@@ -9,14 +9,20 @@ import typer
 
 from icebox.features.errors import IceboxError
 
-NEEDED = ("starlette", "uvicorn", "python_multipart", "prometheus_client")
+NEEDED = {  # a module → the package that brings it
+    "starlette": "starlette",
+    "uvicorn": "uvicorn",
+    "python_multipart": "python-multipart",
+    "prometheus_client": "prometheus-client",
+}
+HOST, PORT, BATCH_SIZE, WAIT_MS = "127.0.0.1", 8000, 64, 5.0
 logger = logging.getLogger("icebox")
 
 
 def serve(
     head: Annotated[str, typer.Argument(metavar="STORE/HEAD", help="The fitted head, or the folder of an export.")],
-    host: Annotated[str, typer.Option(help="The address to listen at; any but loopback needs a token.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8000,
+    host: Annotated[str, typer.Option(help="The address to listen at; any but loopback needs a token.")] = HOST,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = PORT,
     token_file: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="A file with the token that requests need; or set ICEBOX_SERVE_TOKEN."),
@@ -25,8 +31,12 @@ def serve(
         list[str] | None,
         typer.Option(metavar="NAME", help="A further name by which the server is asked, as behind a proxy."),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Items that pass through the network together at most.")] = 64,
-    wait_ms: Annotated[float, typer.Option(min=0, help="How long an item waits for others to join its batch.")] = 5.0,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Items that pass through the network together at most.")
+    ] = BATCH_SIZE,
+    wait_ms: Annotated[
+        float, typer.Option(min=0, help="How long an item waits for others to join its batch.")
+    ] = WAIT_MS,
     show_train: Annotated[
         bool, typer.Option("--train/--no-train", help="Show the nearest items of train to those who ask for them.")
     ] = True,
@@ -43,14 +53,25 @@ def serve(
     trust: Annotated[bool, typer.Option("--trust", help="Open a bundle whose hash its card does not record.")] = False,
 ) -> None:
     """Answer new images or texts over HTTP, with a page for people at /."""
-    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+    if missing := [package for name, package in NEEDED.items() if importlib.util.find_spec(name) is None]:
+        verb = "is" if len(missing) == 1 else "are"
         raise IceboxError(
-            f"serve: needs {', '.join(missing)}, which is not installed; run: pip install 'icebox[serve]'"
+            f"serve: needs {', '.join(missing)}, which {verb} not installed; run: pip install 'icebox[serve]'"
         )
     from icebox.pipeline.serving import security, server
 
     if dockerfile is not None:
-        write_dockerfile(head, dockerfile, trust=trust)
+        mine = {"--host": host != HOST, "--port": port != PORT, "--token-file": token_file, "--sketch": sketch}
+        if useless := [name for name, value in mine.items() if value]:
+            raise IceboxError(
+                f"--dockerfile: an image listens at all addresses of its own, keeps no sketch, and gets its token when "
+                f"it is run; leave out {', '.join(useless)}"
+            )
+        options = [] if show_train else ["--no-train"]
+        options += [] if batch_size == BATCH_SIZE else ["--batch-size", str(batch_size)]
+        options += [] if wait_ms == WAIT_MS else ["--wait-ms", f"{wait_ms:g}"]
+        options += [word for name in allow_host or [] for word in ("--allow-host", name)]
+        write_dockerfile(head, dockerfile, trust=trust, options=options)
         return
     token = security.read_token(token_file)
     security.refuse_open(host, token)
@@ -69,11 +90,12 @@ def serve(
         server.of_app(built, service.limits).run(sockets=[listening])
 
 
-def write_dockerfile(head: str, folder: Path, *, trust: bool) -> None:
+def write_dockerfile(head: str, folder: Path, *, trust: bool, options: list[str]) -> None:
     """Write the folder from which an image of a served head is built, and say what did not go along."""
     from icebox.pipeline.serving import dockerfile
     from icebox.pipeline.serving.predictor import HeadPredictor
 
-    for note in dockerfile.write(HeadPredictor(head, trust=trust), folder):
+    options = [*options, *(["--trust"] if trust else [])]
+    for note in dockerfile.write(HeadPredictor(head, trust=trust), folder, options=options):
         logger.warning("%s: %s", folder, note)
     logger.info("%s: docker build -t icebox-head %s", head, folder)

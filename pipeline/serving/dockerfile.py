@@ -6,10 +6,11 @@ FOLDER/project/                       the head, its networks, its predictions fo
 """
 
 import importlib.metadata
+import json
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import icebox
@@ -46,12 +47,12 @@ EXPOSE {port}
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-c", "import urllib.request; \
 urllib.request.urlopen('http://127.0.0.1:{port}/readyz', timeout=4)"]
 # bound to all addresses, so it starts with a token only: {variable}
-ENTRYPOINT ["python", "-m", "icebox", "serve", "{served}", "--host", "0.0.0.0", "--port", "{port}"]
+ENTRYPOINT ["python", "-m", "icebox", "serve", "{served}", "--host", "0.0.0.0", "--port", "{port}"{options}]
 """
 
 
-def write(predictor: HeadPredictor, folder: Path) -> list[str]:
-    """Write the folder, whole or not at all; notes on what did not go along.
+def write(predictor: HeadPredictor, folder: Path, *, options: Sequence[str] = ()) -> list[str]:
+    """Write the folder, whole or not at all; notes on what did not go along. `options` are further ones of `serve`.
 
     Raises IceboxError for a folder that holds anything already.
     """
@@ -63,7 +64,7 @@ def write(predictor: HeadPredictor, folder: Path) -> list[str]:
     with files.temporary_in(folder.parent) as draft:
         draft.mkdir()
         copy_package(draft / "icebox")
-        notes = list(copy_project(predictor, draft / "project"))
+        notes = list(copy_project(predictor, draft / "project", shows_train="--no-train" not in options))
         files.write_text(draft / "requirements.txt", "\n".join(requirements()) + "\n")
         files.write_text(
             draft / "Dockerfile",
@@ -73,6 +74,7 @@ def write(predictor: HeadPredictor, folder: Path) -> list[str]:
                 version=icebox.__version__,
                 tag="icebox-" + re.sub(r"[^a-z0-9]+", "-", predictor.name.lower()).strip("-"),
                 port=PORT,
+                options="".join(f", {json.dumps(option)}" for option in options),
                 variable=TOKEN_VARIABLE,
                 python=f"{sys.version_info.major}.{sys.version_info.minor}",
             ),
@@ -89,7 +91,7 @@ def copy_package(target: Path) -> None:
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
 
 
-def copy_project(predictor: HeadPredictor, target: Path) -> Iterator[str]:
+def copy_project(predictor: HeadPredictor, target: Path, *, shows_train: bool = True) -> Iterator[str]:
     """All that the head is opened from; yields a line for each part that is missing or too large."""
     head, bundle = predictor.head, predictor.bundle
     if head.export is not None:
@@ -99,7 +101,9 @@ def copy_project(predictor: HeadPredictor, target: Path) -> Iterator[str]:
     needed += [paths.backbone(part.backbone) for part in bundle.members or [bundle]]
     wanted = [paths.predictions(*head.place), paths.details(*head.place), Path("plugins")]
     stores = [paths.store(part.store) for part in bundle.members] + [paths.store(bundle.store)]
-    if predictor.train_items() is None:
+    if not shows_train:
+        pass  # nothing of train goes into the image
+    elif predictor.train_items() is None:
         yield "without the store, which is not here: no nearest items of train"
     elif (size_bytes := sum(map(size_of, stores))) > STORE_BYTES_MAX:
         yield f"without the store, of {size_bytes >> 20:,} MiB: no nearest items of train"

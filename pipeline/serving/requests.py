@@ -108,6 +108,8 @@ class WholeParser(MultiPartParser):
 
 async def read_items(request: Request, body: Body, modality: Modality, limits: Limits) -> list[RequestItem]:
     """The items of a request, in order. Raises RequestError for a body that is none of this modality's."""
+    if (encoding := request.headers.get("content-encoding", "identity").strip().lower()) not in ("", "identity"):
+        raise RequestError(415, f"content-encoding: expected a body as it is, found {in_line(encoding)}; send it plain")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     expected = MULTIPART if modality == "image" else JSON
     if kind != expected:
@@ -171,7 +173,9 @@ def read_json_object(content: bytes, expected: str) -> dict[str, Any]:
     if not content.strip():
         raise RequestError(400, f"the body is empty; expected {expected}")
     try:
-        values = json.loads(content.decode(), parse_constant=refuse_constant)
+        values = json.loads(
+            content.decode("utf-8-sig"), parse_constant=refuse_constant, object_pairs_hook=without_twins
+        )
     except UnicodeDecodeError:
         raise RequestError(400, "the body is not UTF-8") from None
     except RecursionError:
@@ -180,6 +184,14 @@ def read_json_object(content: bytes, expected: str) -> dict[str, Any]:
         raise RequestError(400, f"the body is no JSON: {in_line(str(error))}") from None
     if not isinstance(values, dict):
         raise RequestError(400, f"expected {expected}, found {kind_of(values)}")
+    return values
+
+
+def without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. Raises ValueError for a field that stands there twice, of which one would be lost."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a field stands there twice")
     return values
 
 

@@ -105,7 +105,7 @@ def hosts_for(host: str, allowed: Collection[str]) -> Collection[str] | None:
     names = {name.lower() for name in allowed}
     if is_loopback(host):
         return {*names, *LOOPBACK_NAMES, host}
-    return names or None
+    return {*names, *LOOPBACK_NAMES} if names else None  # an image's own health check asks by loopback
 
 
 def url_of(listening: socket.socket) -> str:
@@ -131,5 +131,6 @@ def of_app(app: ASGIApp, limits: Limits) -> Server:
         timeout_graceful_shutdown=END_S,
         h11_max_incomplete_event_size=HEAD_BYTES,
     )
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # warnings are of broken requests, which anyone can send
+    for name in ("uvicorn.error", "python_multipart"):  # their warnings are of broken requests, which anyone can send
+        logging.getLogger(name).setLevel(logging.ERROR)
     return Server(config)

@@ -1,6 +1,7 @@
 """A served head as its clients meet it: answers like those of `predict`, and one line for whatever is wrong."""
 
 import asyncio
+import gzip
 import io
 import json
 import struct
@@ -220,6 +221,8 @@ NO_TEXTS = {
     "long text": (json.dumps({"texts": ["a" * 51]}).encode(), 422, "at most 50 characters"),
     "too many": (json.dumps({"texts": ["a"] * 9}).encode(), 413, "at most 8"),
     "too large": (json.dumps({"texts": ["a" * 70_000]}).encode(), 413, "at most 60,000 bytes"),
+    "a field twice": (b'{"texts": ["a"], "texts": ["b"]}', 400, "a field stands there twice"),
+    "a field twice inside": (b'{"texts": [{"a": 1, "a": 1}]}', 400, "a field stands there twice"),
 }
 
 
@@ -237,6 +240,21 @@ def test_a_request_that_holds_no_texts_is_refused_in_a_line(notes: TestClient, c
     response = notes.post("/predict", content=body, headers={"content-type": "application/json"})
     assert part in one_line(response, status)
     assert notes.post("/predict", json={"texts": ["so good"]}).json()["items"][0]["label"] == "plus"
+
+
+def test_a_byte_order_mark_before_json_is_passed_over(notes: TestClient) -> None:
+    body = b"\xef\xbb\xbf" + b'{"texts": ["so good"]}'
+    response = notes.post("/predict", content=body, headers={"content-type": "application/json"})
+    assert response.json()["items"][0]["label"] == "plus"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip"])
+def test_a_compressed_body_is_refused_by_its_header(notes: TestClient, client: TestClient, encoding: str) -> None:
+    headers = {"content-type": "application/json", "content-encoding": encoding}
+    packed = gzip.compress(b'{"texts": ["so good"]}')
+    assert f"found {encoding}; send it plain" in one_line(notes.post("/predict", content=packed, headers=headers), 415)
+    files = {"images": ("a.png", png())}
+    one_line(client.post("/predict", files=files, headers={"content-encoding": encoding}), 415)
 
 
 def test_a_body_without_a_length_is_measured_as_it_comes(notes: TestClient) -> None:

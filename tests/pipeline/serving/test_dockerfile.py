@@ -81,6 +81,27 @@ def test_its_project_is_served_by_its_own_icebox(folder: Path) -> None:
     assert set(item["nearest"][0]) == {"id", "label", "distance"}  # raw data stayed away
 
 
+def test_options_of_serve_go_into_the_image(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    options = ["--no-train", "--batch-size", "8", "--wait-ms", "0.5", "--allow-host", 'a"b', "--trust"]
+    assert main(["serve", "notes/head", "--dockerfile", "tuned", *options]) == 0
+    entry = json.loads(dict(instructions(Path("tuned/Dockerfile").read_text()))["ENTRYPOINT"])
+    assert entry[-len(options) :] == options
+    assert not Path("tuned/project/data/stores").exists()  # nothing of train goes along
+
+
+@pytest.mark.parametrize(
+    "options", [["--sketch", "x.sketch"], ["--host", "0.0.0.0"], ["--port", "9000"], ["--token-file", "t"]]
+)
+def test_options_that_no_image_can_have_are_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys, options: list[str]
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    assert main(["serve", "notes/head", "--dockerfile", "other", *options]) == 1
+    assert f"leave out {options[0]}" in capsys.readouterr().err
+    assert not Path("other").exists()
+
+
 def test_nothing_is_written_over(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.chdir(folder.parent)
     assert main(["serve", "notes/head", "--dockerfile", "image"]) == 1

@@ -109,6 +109,7 @@ def test_a_taken_port_and_an_address_of_another_machine_are_told(project: Path) 
 def test_hosts_of_loopback_are_its_names(project: Path) -> None:
     assert set(server.hosts_for("127.0.0.1", ["My.Host"])) == {"127.0.0.1", "localhost", "::1", "my.host"}
     assert server.hosts_for("0.0.0.0", []) is None
+    assert set(server.hosts_for("0.0.0.0", ["my.host"])) == {"127.0.0.1", "localhost", "::1", "my.host"}
 
 
 COMMANDS = {
@@ -132,9 +133,13 @@ def test_what_can_not_be_served_is_one_line(project: Path, capsys: pytest.Captur
 
 
 def test_a_missing_library_is_one_line(project: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
-    monkeypatch.setattr("icebox.pipeline.cli.serve.NEEDED", ("starlette", "no_such_library"))
+    needed = {"starlette": "starlette", "no_such_library": "no-such-library"}
+    monkeypatch.setattr("icebox.pipeline.cli.serve.NEEDED", needed)
     assert cli.main(["serve", "notes/head"]) == 1
-    assert "needs no_such_library, which is not installed; run: pip install 'icebox[serve]'" in capsys.readouterr().err
+    assert "needs no-such-library, which is not installed; run: pip install 'icebox[serve]'" in capsys.readouterr().err
+    monkeypatch.setattr("icebox.pipeline.cli.serve.NEEDED", needed | {"nor_this": "nor-this"})
+    assert cli.main(["serve", "notes/head"]) == 1
+    assert "needs no-such-library, nor-this, which are not installed; run: " in capsys.readouterr().err
 
 
 def test_the_command_answers_and_ends_in_order(project: Path) -> None:

@@ -110,6 +110,17 @@ def load_for_store(
     backbone, reason = load_in_precision(family, precision, load_in, sample, paths.PRECISIONS)
     if reason:
         logger.info("%s: %s (%s)", store.backbone, backbone.spec["precision"], reason)
+    computed = backbone.spec["precision"]
+    if store.precision not in ("auto", computed, INT8):
+        logger.warning(
+            "stores.%s.precision: %s makes no difference: backbone '%s' (%s) computes in %s, and so are its features; "
+            "take the key out",
+            key,
+            store.precision,
+            store.backbone,
+            family,
+            computed,
+        )
     modality = "text" if siamese else source.modality
     if backbone.modality != modality and not (modality == "pair" and backbone.takes_pairs):
         raise IceboxError(

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 import icebox
 from icebox.features.errors import IceboxError, system_error
+from icebox.features.names import in_line
 from icebox.pipeline.cli import doctor, drift, export, failures, predict, project, serve, store, verbosity
 from icebox.pipeline.project import hints
 
@@ -207,10 +208,11 @@ def extract(
 def numbers_of(part: str) -> tuple[int, int]:
     """K and N of `K/N`. Raises IceboxError for anything else."""
     number, slash, parts = part.partition("/")
-    if not (slash and number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts) <= PARTS_MAX):
+    are_numbers = all(each.isdecimal() and len(each) <= len(str(PARTS_MAX)) for each in (number, parts))
+    if not (slash and are_numbers and 1 <= int(number) <= int(parts) <= PARTS_MAX):
         raise IceboxError(
-            f"--part: expected K/N with K from 1 to N, and N of at most {PARTS_MAX:,}, found '{part}'; "
-            "the third of 16 parts is 3/16"
+            f"--part: expected K/N with K from 1 to N, and N of at most {PARTS_MAX:,}, "
+            f"found '{in_line(part, characters=40)}'; the third of 16 parts is 3/16"
         )
     return int(number), int(parts)
 

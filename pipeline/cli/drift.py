@@ -25,9 +25,15 @@ def drift(
     from icebox.features.joining.joined_store import open_store
     from icebox.pipeline.data.feature_selection import FeatureSelection
     from icebox.pipeline.drift import compare, sketch
+    from icebox.pipeline.exported.folder import is_export
     from icebox.pipeline.inference import bundle
     from icebox.pipeline.project import head_names, paths
 
+    if is_export(Path(head)):
+        raise IceboxError(
+            f"drift {head}: is an export, which holds no features of train; name the head that it was made of, "
+            "STORE/HEAD, in its project"
+        )
     place = head_names.find(head, head_names.on_disk())
     card = bundle.read_card(paths.bundle(*place))
     store = open_store(paths.store(card["store"]))

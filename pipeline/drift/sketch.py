@@ -69,6 +69,8 @@ class Sketch:
             return
         if self.mean.shape != other.mean.shape:
             raise IceboxError(f"is of {other.mean.size:,} features, and this head takes {self.mean.size:,}")
+        if other.count and np.isin(other.keys, self.keys).any():
+            raise IceboxError("holds items that are in another sketch already, which would count twice; name it once")
         count, step = self.count + other.count, other.mean - self.mean  # Chan, Golub and LeVeque 1979
         self.mean = self.mean + step * (other.count / count)
         self.squares = self.squares + other.squares + np.square(step) * (self.count * other.count / count)

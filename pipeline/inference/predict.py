@@ -239,6 +239,11 @@ def to_table(
     without probabilities; with `sets`, before these, the set of classes as a JSON list, which may be empty.
     The features are added to the file `sketch`, which need not be there yet.
     """
+    if sketch is not None and head.export is not None:
+        raise IceboxError(
+            f"--sketch: sketches are of a store's features, and the export {head.name} gives answers only; name the "
+            "head that it was made of, STORE/HEAD, in its project"
+        )
     sketched = None if sketch is None else sketches.open_for(sketch, sketch_source(head.bundle))
     opened, unread, empty, answered, without = head.bundle, Unread(on_error), EmptyTexts(), 0, 0
     with output.open_table(out, columns(opened, sets=sets is not None), safe=safe) as write:

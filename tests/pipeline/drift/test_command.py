@@ -79,6 +79,9 @@ def test_the_server_keeps_one_too(project: Path) -> None:
         ("photos/head few.sketch", "expected 20 items or more to tell anything, found 3"),
         ("photos/head alien.sketch", "of other features than this head's"),
         ("photos/head same.sketch --split test", "expected 20 items or more"),
+        ("photos/head same.sketch same.sketch", "holds items that are in another sketch already"),
+        ("photos/head same.sketch ./copy.sketch", "holds items that are in another sketch already"),
+        ("model same.sketch", "model: is an export, which holds no features"),
         ("photos/haed same.sketch", "did you mean 'photos/head'?"),
     ],
 )
@@ -92,6 +95,9 @@ def test_what_can_not_be_compared_is_one_line(project: Path, capsys, command: st
     alien.write(Path("alien.sketch"))
     if not Path("same.sketch").exists():
         main(["predict", "photos/head", "same", "--sketch", "same.sketch"])
+    Path("copy.sketch").write_bytes(Path("same.sketch").read_bytes())
+    Path("model").mkdir(exist_ok=True)
+    Path("model/config.json").write_text('{"icebox_export": 1}')
     capsys.readouterr()
     assert main(["drift", *command.split()]) == 1
     error = capsys.readouterr().err

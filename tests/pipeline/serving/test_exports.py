@@ -44,6 +44,13 @@ def test_it_answers_as_load_does_and_has_no_items_of_train(model: Path, monkeypa
         SketchFile(Path("x.sketch"), predictor)
 
 
+def test_its_answers_make_no_sketch(model: Path, monkeypatch: pytest.MonkeyPatch, capsys, tmp_path: Path) -> None:
+    monkeypatch.chdir(model.parent)
+    assert main(["predict", "model", "photos", "--sketch", str(tmp_path / "s.sketch")]) == 1
+    assert "gives answers only; name the head" in capsys.readouterr().err
+    assert not (tmp_path / "s.sketch").exists()
+
+
 def test_its_image_holds_the_export_alone(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(model.parent)
     assert main(["serve", "model", "--dockerfile", "image"]) == 0

@@ -70,3 +70,8 @@ def test_parts_give_the_whole_and_say_that_no_index_is_written(tmp_path, monkeyp
             f"--part: expected K/N with K from 1 to N, and N of at most 100,000, found '{part}'"
             in capsys.readouterr().err
         )
+    for part in ("1/" + "9" * 5000, "9" * 5000 + "/9", "1\n/2"):  # int() itself refuses so many digits
+        assert main(["extract", "digits", "--part", part]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: --part: expected K/N")
+        assert len(line) < 200

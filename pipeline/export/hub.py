@@ -32,7 +32,7 @@ def push(name: str, repository: str, *, public: bool = False, dry_run: bool = Fa
 def refuse_repository(repository: str) -> None:
     """Raise IceboxError for what is no OWNER/NAME, before anything is exported."""
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils._validators import validate_repo_id
 
     try:
         validate_repo_id(repository)

@@ -128,7 +128,6 @@ REFUSED: dict[Task, Refused] = {
     "multilabel": {
         "class_weights": ("none", NO_SINGLE),
         "calibrate": ("none", NO_SINGLE),
-        "decide": (ARGMAX, "thresholds of sets of labels are chosen for F1, label by label; leave it out"),
         "adapt": ("none", "assumes shares of single classes, and items here have sets of labels; leave it out"),
         "shares": ("train", NO_SINGLE),
     },
@@ -142,7 +141,14 @@ def check_fit(config: Config, name: str, entry: Input, where: str) -> None:
     fit, task = config.fit_options(name), config.task(name)
     if fit.calibrate != "none" and fit.refit == "train+val":
         raise IceboxError(f"{where}: calibrate: {fit.calibrate} learns from val, which refit: train+val has used up")
-    if fit.decide != ARGMAX and fit.refit == "train+val":
+    if fit.decide != ARGMAX and task == "multilabel":
+        if not isinstance(fit.decide, dict) or "recall" not in fit.decide:
+            place = where if entry.decide is not None else "fit"
+            raise IceboxError(
+                f"{place}.decide: thresholds of sets of labels are chosen for F1, label by label, or recalls; found "
+                f"{fit.decide}; take {{recall: {{LABEL: 0.95}}}}, or leave it out"
+            )
+    elif fit.decide != ARGMAX and fit.refit == "train+val":
         raise IceboxError(f"{where}: decide: {fit.decide} is chosen on val, which refit: train+val has used up")
     check_shares(fit, where)
     if config.without_near_duplicates(name) and task in DENSE_TASKS:
@@ -279,7 +285,8 @@ def check_unfreeze(config: Config) -> None:
                 f"{where}: a random network has no features that '{unfreeze.start_head}' was fitted on; "
                 f"take `start: {FRESH}`, with `{FRESH}: {{}}` under heads"
             )
-        if unfreeze.start_head != FRESH and (decide := config.fit_options(unfreeze.start_input).decide) != ARGMAX:
+        decide = config.fit_options(unfreeze.start_input).decide
+        if unfreeze.start_head != FRESH and decide != ARGMAX and task != "multilabel":
             raise IceboxError(
                 f"{where}: a network decides by its largest score, and heads of '{unfreeze.start_input}' for {decide}; "
                 f"begin from an input of '{unfreeze.store}' with `decide: {ARGMAX}`"

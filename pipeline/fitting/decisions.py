@@ -84,16 +84,39 @@ def undecided_tests(head: Any, tests: Mapping[str, ScoredSplit], data: LabelledD
     return {name: score_head(head.head, split, data) for name, split in beside.items()}
 
 
-def threshold_head(head: Any, scores: np.ndarray, labels: np.ndarray) -> ThresholdHead:
+def threshold_head(
+    head: Any, scores: np.ndarray, labels: np.ndarray, wanted: Decide, classes: Sequence[str]
+) -> ThresholdHead:
     """The fitted head with the thresholds that are best for scores (n, k) of items that it was not fitted on, whose
     sets of labels are (n, k) of 0 and 1."""
-    return ThresholdHead(head, best_thresholds(scores, labels, plain=PLAIN_THRESHOLD[hasattr(head, "predict_proba")]))
+    plain = PLAIN_THRESHOLD[hasattr(head, "predict_proba")]
+    return ThresholdHead(head, best_thresholds(scores, labels, wanted, classes, plain=plain))
 
 
-def best_thresholds(scores: np.ndarray, labels: np.ndarray, *, plain: float) -> np.ndarray:
-    """The best threshold of each label (k,) for scores (n, k) of items whose sets are (n, k) of 0 and 1."""
+def best_thresholds(
+    scores: np.ndarray, labels: np.ndarray, wanted: Decide, classes: Sequence[str], *, plain: float
+) -> np.ndarray:
+    """The threshold of each label (k,) that is best for scores (n, k) of items whose sets are (n, k) of 0 and 1: by F1,
+    or the highest that has the recall `wanted` of it. Raises IceboxError for unknown labels, and for a recall of one
+    that no item has."""
     pairs = zip(scores.T, labels.T.astype(bool), strict=True)
-    return np.array([best_threshold(column, having, plain=plain) for column, having in pairs])
+    thresholds = np.array([best_threshold(column, having, plain=plain) for column, having in pairs])
+    for name, recall in (wanted["recall"] if isinstance(wanted, dict) else {}).items():
+        number = number_of(name, classes, "recall")
+        having = labels[:, number].astype(bool)
+        if not having.any():
+            raise IceboxError(f"decide: recall: expected items with '{name}' to choose by, found none")
+        thresholds[number] = threshold_of_recall(scores[:, number], having, recall)
+    return thresholds
+
+
+def threshold_of_recall(scores: np.ndarray, having: np.ndarray, recall: float) -> float:
+    """The highest threshold of scores (n,) above which this share of the items lies that have the label (n,) bool,
+    halfway to the next lower score."""
+    of_label = np.sort(scores[having].astype(np.float64))[::-1]
+    last = of_label[int(np.ceil(recall * len(of_label) - 1e-9)) - 1]
+    lower = scores[scores < last]
+    return float(min((last + lower.max()) / 2 if len(lower) else last - 1, np.nextafter(last, -np.inf)))
 
 
 def with_thresholds(scored: ScoredSplit, thresholds: np.ndarray) -> ScoredSplit:

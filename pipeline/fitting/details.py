@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from icebox.pipeline.config.decide import ARGMAX
 from icebox.pipeline.config.schema import Config, Fit, store_of
 from icebox.pipeline.estimators.decision import OffsetHead, ThresholdHead
 from icebox.pipeline.fitting.ensemble_selection import SelectedEnsemble
@@ -38,7 +39,8 @@ def decisions(head: Any, fit: Fit, classes: Sequence[str]) -> dict[str, Any]:
     """The aim of a head's decisions and the offset of each class, where it does not take the largest score; of sets of
     labels the thresholds."""
     if isinstance(head, ThresholdHead):
-        return {"thresholds": dict(zip(classes, head.thresholds.tolist(), strict=True))}
+        decided = {"decide": fit.decide} if fit.decide != ARGMAX else {}
+        return {**decided, "thresholds": dict(zip(classes, head.thresholds.tolist(), strict=True))}
     if not isinstance(head, OffsetHead):
         return {}
     return {"decide": fit.decide, "offsets": dict(zip(classes, head.offsets.tolist(), strict=True))}

@@ -169,13 +169,13 @@ def score_seed(
         if data.val is None:
             raise IceboxError(f"calibrate: {fit.calibrate}: expected items in val to learn from, found none")
         fitted = replace(fitted, head=calibrate(fitted.head, data.val, fit.calibrate))
-    if fit.decide != ARGMAX:
+    if fit.decide != ARGMAX and data.task != "multilabel":
         fitted = replace(fitted, head=decisions.decided_head(fitted.head, data, fit.decide))
     if data.task == "multilabel":
         if judge is None:
             assert data.val is not None
             judge = score_head(fitted.head, data.val, data).predictions.scores, data.val.labels
-        fitted = replace(fitted, head=decisions.threshold_head(fitted.head, *judge))
+        fitted = replace(fitted, head=decisions.threshold_head(fitted.head, *judge, fit.decide, data.classes))
     started_s = time.perf_counter()
     tests = {name: score_head(fitted.head, split, data) for name, split in data.tests.items()}
     return SeedResult(fitted, val, tests, time.perf_counter() - started_s)

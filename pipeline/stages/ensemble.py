@@ -38,7 +38,8 @@ def run(config: Config, key: str) -> None:
     head: MeanEnsemble | OffsetHead | ThresholdHead = ensemble
     tests, val = {name: scored for name, scored in selected.splits.items() if name != "val"}, selected.splits["val"]
     if sets:
-        head = decisions.threshold_head(ensemble, val.predictions.scores, val.split.labels)
+        scores, labels = val.predictions.scores, val.split.labels
+        head = decisions.threshold_head(ensemble, scores, labels, fit.decide, classes)
         tests = {name: decisions.with_thresholds(scored, head.thresholds) for name, scored in tests.items()}
     elif fit.decide != ARGMAX:
         head = OffsetHead(

@@ -9,7 +9,7 @@ from icebox.features.extraction.extract import fingerprint_of
 from icebox.pipeline.catalog import backbones
 from icebox.pipeline.estimators.decision import ThresholdHead
 from icebox.pipeline.evaluation import peak_memory
-from icebox.pipeline.fitting.details import origin
+from icebox.pipeline.fitting.details import decisions, origin
 from icebox.pipeline.inference import bundle
 from icebox.pipeline.project import paths
 from icebox.pipeline.training.curves import summarize
@@ -66,7 +66,7 @@ def details(job: FineTuningJob, results: list[RunResult]) -> dict[str, Any]:
         "refit": "train",
         "calibrate": "none",
         "converged": None,
-        **({} if thresholds is None else {"thresholds": dict(zip(job.classes, thresholds.tolist(), strict=True))}),
+        **({} if thresholds is None else decisions(ThresholdHead(None, thresholds), job.fit, job.classes)),
         "class_weights": job.fit.class_weights,
         "bundle_bytes": paths.bundle(job.options.store, job.key).stat().st_size,
         "peak_memory_bytes": peak_memory.peak_bytes(),

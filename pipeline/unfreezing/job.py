@@ -156,7 +156,8 @@ class FineTuningJob:
         if self.task != "multilabel":
             return None
         val: ScoredSplit = splits["val"]
-        return decisions.best_thresholds(val.predictions.scores, val.split.labels, plain=PLAIN_THRESHOLD[True])
+        scores, labels = val.predictions.scores, val.split.labels
+        return decisions.best_thresholds(scores, labels, self.fit.decide, self.classes, plain=PLAIN_THRESHOLD[True])
 
     def load_backbone(self, outputs: list[str] | None = None) -> TorchBackbone:
         """The store's backbone in float32, with the outputs that the head takes or with others."""

@@ -53,12 +53,20 @@ def test_other_heads_say_which_heads_there_are(tmp_path: Path, head: str):
         ({"class_weights": "balanced"}, "fit.class_weights: needs one class an item"),
         ({"calibrate": "temperature"}, "fit.calibrate: needs one class an item"),
         ({"decide": "f1_macro"}, "fit.decide: thresholds of sets of labels are chosen for F1"),
+        ({"decide": {"costs": {"a": {"b": 5}}}}, "fit.decide: thresholds of sets of labels are chosen for F1"),
         ({"adapt": "standardize"}, "fit.adapt: assumes shares of single classes"),
     ],
 )
 def test_ways_of_fitting_that_need_one_class_are_refused(tmp_path: Path, fit: dict[str, Any], message: str):
     with pytest.raises(IceboxError, match=message):
         load(tmp_path, fit=fit)
+
+
+def test_a_labels_recall_decides_after_every_refit_in_ensembles_and_unfreezing(tmp_path: Path):
+    sections = {"ensembles": {"d-hashing": {}}, "unfreeze": {"u": {"store": "d-hashing", "start": "logreg"}}}
+    fit: dict[str, Any] = {"decide": {"recall": {"a": 0.95}}}
+    assert load(tmp_path, fit=fit, heads=["logreg", "knn"], **sections).fit_options("d-hashing").decide == fit["decide"]
+    load(tmp_path, fit=fit | {"refit": "train+val"})
 
 
 def test_an_ensemble_needs_two_heads_with_probabilities(tmp_path: Path):

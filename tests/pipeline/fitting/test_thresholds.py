@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, recall_score
 
 from icebox.features.errors import IceboxError
 from icebox.pipeline.config.schema import Fit
 from icebox.pipeline.data.labelled import LabelledData, LabelledSplit, positions_per_class
 from icebox.pipeline.estimators.decision import ThresholdHead
-from icebox.pipeline.fitting import cross_validation, final_fit
+from icebox.pipeline.fitting import cross_validation, details, final_fit
 from icebox.pipeline.fitting.candidates import subsample
-from icebox.pipeline.fitting.decisions import best_threshold
+from icebox.pipeline.fitting.decisions import best_threshold, threshold_of_recall
 from icebox.pipeline.fitting.head_factory import HeadFactory
 from icebox.pipeline.heads import logreg, ridge
 
@@ -54,6 +54,38 @@ def test_thresholds_by_hand():
     assert best_threshold(scores, np.zeros(5, bool), plain=0.5) == 0.5
     assert best_threshold(scores, np.ones(5, bool), plain=0.05) == 0.05
     assert best_threshold(np.full(5, 0.3), having, plain=0.5) < 0.3  # all have it, or none
+
+
+def test_the_threshold_of_a_recall_is_the_highest_that_has_it():
+    scores, having = np.array([0.9, 0.8, 0.4, 0.2, 0.1]), np.array([1, 0, 1, 1, 0], bool)
+    found = [threshold_of_recall(scores, having, recall) for recall in (0.1, 1 / 3, 0.34, 0.66, 2 / 3, 0.67, 1.0)]
+    assert found == pytest.approx([0.85, 0.85, 0.3, 0.3, 0.3, 0.15, 0.15])
+    assert threshold_of_recall(np.full(3, 0.5), np.array([1, 0, 1], bool), 0.5) < 0.5  # of equals all or none
+
+
+@pytest.mark.parametrize("settings", [{}, {"refit": "train+val"}, {"folds": 4}])
+@pytest.mark.parametrize("build", [logreg.build, ridge.build])
+def test_a_labels_recall_chooses_its_threshold_and_f1_those_of_others(build, settings):
+    source = data()
+    plain = fitted(build, source, **settings).seeds[0]
+    result = fitted(build, source, decide={"recall": {"c": 0.95}}, **settings)
+    decided = result.seeds[0]
+    np.testing.assert_array_equal(decided.fitted.head.thresholds[:2], plain.fitted.head.thresholds[:2])
+    assert decided.fitted.head.thresholds[2] < plain.fitted.head.thresholds[2]
+    if not settings:
+        chosen = final_fit.score_head(decided.fitted.head, source.val, source).predictions.predicted[:, 2]
+        assert recall_score(source.val.labels[:, 2], chosen) >= 0.95
+    fit = Fit(decide={"recall": {"c": 0.95}})
+    assert details.decisions(decided.fitted.head, fit, source.classes)["decide"] == fit.decide
+
+
+def test_a_recall_of_an_unknown_label_or_one_without_items_is_one_line():
+    source = data()
+    with pytest.raises(IceboxError, match=r"^decide: recall: no class named 'd'"):
+        fitted(logreg.build, source, decide={"recall": {"d": 0.95}})
+    source.val.labels[:, 2] = 0
+    with pytest.raises(IceboxError, match=r"^decide: recall: expected items with 'c' to choose by, found none"):
+        fitted(logreg.build, source, decide={"recall": {"c": 0.95}})
 
 
 @pytest.mark.parametrize("build", [logreg.build, ridge.build])

@@ -77,6 +77,7 @@ def test_a_causal_network_of_random_weights_is_stored_fitted_and_adapted(project
 SETS = PARAMS.replace("label: label, ", "task: multilabel, label: [cat, here], ").replace(
     "{C: 1.0}, fresh: {}", "{C: 1.0}, mlp: {hidden: 8, epochs: 4}, fresh: {}"
 )
+SETS += "fit: {decide: {recall: {here: 0.9}}}\n"
 SETS = SETS.replace(
     "run: {", "  scratch: {store: notes-llama, start: fresh, init: random, epochs: 6, learning_rate: 0.005}\nrun: {"
 )
@@ -116,9 +117,12 @@ def test_a_network_is_trained_on_from_a_head_of_sets_of_labels_and_val_chooses_t
         "mean_ap",
         ["cat", "here"],
     )
+    assert details["decide"] == {"recall": {"here": 0.9}}
     stored = prediction_file.read(paths.predictions("notes-llama", "tuned"))
     val, test, thresholds = stored.splits["val"], stored.splits["test"], np.array([*details["thresholds"].values()])
-    np.testing.assert_array_equal(thresholds, decisions.best_thresholds(val.scores, val.labels, plain=0.5))
+    np.testing.assert_array_equal(
+        thresholds, decisions.best_thresholds(val.scores, val.labels, details["decide"], ["cat", "here"], plain=0.5)
+    )
     np.testing.assert_array_equal(test.predicted, test.scores > thresholds)
     np.testing.assert_array_equal(val.predicted, val.scores > 0.5)
 

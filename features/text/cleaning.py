@@ -7,8 +7,6 @@ import html as entities
 import re
 from collections.abc import Callable, Sequence
 
-from icebox.features.errors import IceboxError, suggestion
-
 MENTION = re.compile(r"(?<![\w@.])@\w+")  # not within an e-mail address
 LINK = re.compile(r"(?:https?://|www\.)\S+", re.I)
 TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
@@ -76,6 +74,8 @@ def clean(text: str, steps: Sequence[str]) -> str:
     """
     for name in steps:
         if name not in STEPS:
+            from icebox.features.errors import IceboxError, suggestion  # here: exports hold this file alone
+
             raise IceboxError(f"clean: no step '{name}'; {suggestion(name, list(STEPS))}")
     for name, step in STEPS.items():
         if name in steps or (steps and name == "spaces"):

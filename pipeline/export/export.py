@@ -80,7 +80,7 @@ def write_graph(head: OpenHead, items: list[Any], folder: Path, config: dict[str
     config["model"], config["network"]["precision"] = "model.pt2" if is_torch else "model.onnx", "float32"
     path = folder / config["model"]
     (torch_file if is_torch else onnx_file).write(network, path)
-    preprocess.write_files(backbone, folder)
+    preprocess.write_files(backbone, folder, clean=head.bundle.clean)
     shutil.copyfile(Path(reference.__file__).with_name("predict.py"), folder / "predict.py")
     config["input"]["names"], config["preprocess"] = list(network.names), steps
     config["scores"] = network.head.kind

@@ -1,6 +1,7 @@
 """How a backbone's items are prepared, as JSON for code without Icebox; and the files which that code needs."""
 
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from icebox.features.errors import IceboxError
 from icebox.features.images.framing import BORDER
 from icebox.features.models import glyphs, small_images
 from icebox.features.nn.image_backbone import EXACT, ImageBackbone
-from icebox.features.text import tokenization
+from icebox.features.text import cleaning, tokenization
 from icebox.pipeline.exported.reference import pictures, texts
 
 PLAIN: dict[str, Any] = {"offset": "torchvision", "flat": False, "fill": None, "decode": "whole"}
@@ -86,8 +87,11 @@ def of_tokens(backbone: transformers.TransformersTextBackbone) -> dict[str, Any]
     }
 
 
-def write_files(backbone: Any, folder: Path) -> None:
-    """Write the code that prepares items, and the tokenizer or the words that it reads, into an export's folder."""
+def write_files(backbone: Any, folder: Path, *, clean: Sequence[str] = ()) -> None:
+    """Write the code that prepares items, and the tokenizer or the words that it reads, into an export's folder; with
+    steps of `clean` also the code that takes them."""
+    if clean:
+        (folder / "cleaning.py").write_text(inspect.getsource(cleaning), encoding="utf-8")
     reference = pictures if backbone.modality == "image" else texts
     (folder / "preprocess.py").write_text(inspect.getsource(reference), encoding="utf-8")
     if isinstance(backbone, transformers.TransformersTextBackbone):

@@ -2,6 +2,7 @@
 
 import io
 import math
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +36,31 @@ def prepare(picture: Any, steps: dict[str, Any]) -> np.ndarray:
 
 
 def to_image(picture: Image.Image | np.ndarray | bytes | str | Path, draft: int | None = None) -> Image.Image:
-    """An upright 8-bit picture, grey or RGB; transparency lies on white, 16-bit grey is scaled to 8."""
+    """An upright 8-bit picture, grey or RGB; transparency lies on white, 16-bit grey is scaled to 8.
+
+    Raises ValueError or OSError for what is no whole picture.
+    """
     if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8 or picture.shape[2:] not in ((), (3,)):
+            raise ValueError(f"expected uint8 pixels (h, w) or (h, w, 3), found {picture.dtype} {picture.shape}")
         return Image.fromarray(picture)
     if not isinstance(picture, Image.Image):
         source = io.BytesIO(picture) if isinstance(picture, bytes) else picture
-        picture = Image.open(source, formats=FORMATS)
-        if draft is not None:
-            picture.draft(None, (draft, draft))
+        try:
+            picture = Image.open(source, formats=FORMATS)
+            if draft is not None:
+                picture.draft(None, (draft, draft))
+            picture.load()
+        except (Image.DecompressionBombError, SyntaxError, EOFError, struct.error) as error:
+            raise ValueError(f"too large, or damaged: {error}") from error
+    if picture.mode == "F":
+        raise ValueError("pixels are floating-point numbers without an agreed range; store them as 8 or 16 bit")
     image = ImageOps.exif_transpose(picture)
     if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I"):
-        return Image.fromarray(((np.asarray(image).astype(np.int32) + 128) // 257).astype(np.uint8))
+        values = np.asarray(image).astype(np.int32)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError(f"expected grey values of 16 bits (0..65535), found {values.min()}..{values.max()}")
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
     mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
     if image.has_transparency_data:
         layer = image.convert("RGBA")

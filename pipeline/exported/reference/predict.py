@@ -21,6 +21,11 @@ def arrays_of(items: list[Any]) -> dict[str, np.ndarray]:
     steps, names = CONFIG["preprocess"], CONFIG["input"]["names"]
     if CONFIG["input"]["kind"] == "image":
         return {names[0]: np.stack([preprocess.prepare(item, steps) for item in items])}
+    texts = [[item] if isinstance(item, str) else list(item) for item in items]
+    if steps_of_cleaning := CONFIG["dataset"]["clean"]:
+        import cleaning  # type: ignore[import-not-found]
+
+        texts = [[cleaning.clean(text, steps_of_cleaning) for text in item] for item in texts]
     if steps["kind"] == "words":
         import tokenization  # type: ignore[import-not-found]
 
@@ -28,7 +33,7 @@ def arrays_of(items: list[Any]) -> dict[str, np.ndarray]:
         encode = preprocess.word_encoder(words, tokenization.tokenize, steps)
     else:
         encode = preprocess.token_encoder(HERE / "tokenizer.json", steps)
-    rows = [encode([item] if isinstance(item, str) else item) for item in items]
+    rows = [encode(item) for item in texts]
     arrays: dict[str, np.ndarray] = preprocess.batch(rows, names, steps)
     return arrays
 
@@ -67,6 +72,9 @@ def predict(items: list[Any]) -> list[dict[str, Any]]:
 
 if __name__ == "__main__":
     given: list[Any] = sys.argv[1:]
+    item = {"image": "PICTURE…", "text": "TEXT…", "pair": "FIRST SECOND…"}[CONFIG["input"]["kind"]]
+    if not given or (item == "FIRST SECOND…" and len(given) % 2):
+        sys.exit(f"usage: python predict.py {item}")
     if CONFIG["input"]["kind"] == "pair":
         given = list(zip(given[::2], given[1::2], strict=True))
     try:

@@ -103,6 +103,7 @@ def fit_notes():
     told = {"dataset": "notes", "source": "csv_text", "parameters": parameters}
     outputs = ("last:mean", "last:max", "last:final")
     heads.fit("notes-words", items, backbone="words", family="rnn_lm", outputs=outputs, **told)
+    heads.fit("posts-words", items, backbone="words", family="rnn_lm", outputs=outputs, clean=["html", "links"], **told)
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +119,7 @@ def project(tmp_path_factory):
         fit_notes()
         export("photos-glyphnet/head", root / "photos-model")
         export("notes-words/head", root / "notes-model")
+        export("posts-words/head", root / "posts-model")
     finally:
         os.chdir(here)
     return root
@@ -152,6 +154,39 @@ def test_its_own_code_answers_without_torch_scikit_learn_or_icebox(here):
         assert [each["label"] for each in answers] == head.predict(items).tolist()
         scores = [list(each["probabilities"].values()) for each in answers]
         np.testing.assert_allclose(scores, head.predict_proba(items), atol=1e-5)
+
+
+def test_its_own_code_cleans_texts_as_their_dataset_did(here):
+    texts = [
+        "the <b>sea</b> is calm",
+        "sun &amp;amp; wind https://example.org/storm",
+        "storm\n wind",
+        "",
+        "the sea is calm",
+    ]
+    out = run_without(("torch", "icebox"), STANDALONE, *texts, cwd=here / "posts-model")
+    own = [list(json.loads(line)["probabilities"].values()) for line in out.splitlines()]
+    np.testing.assert_allclose(own, icebox.load(here / "posts-model").predict_proba(texts), atol=1e-5)
+    np.testing.assert_allclose(own, icebox.load("posts-words/head").predict_proba(texts), atol=1e-5)
+    assert not (here / "notes-model/cleaning.py").exists()
+
+
+@pytest.mark.parametrize("case", ["nothing", "no file", "a folder", "a bomb", "floats", "no picture"])
+def test_its_own_code_says_in_a_line_what_it_can_not_answer(here, tmp_path, case):
+    path = tmp_path / "a.tif"
+    if case == "a folder":
+        path.mkdir()
+    elif case == "a bomb":
+        Image.new("1", (20_000, 20_000)).save(path, compression="group4")
+    elif case == "floats":
+        Image.fromarray(np.ones((9, 9), np.float32)).save(path)
+    elif case == "no picture":
+        path.write_text("a")
+    command = [sys.executable, "predict.py", *([] if case == "nothing" else [str(path)])]
+    done = subprocess.run(command, cwd=here / "photos-model", capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("usage: python predict.py PICTURE…" if case == "nothing" else "error: ")
 
 
 def test_a_program_of_torch_answers_by_its_own_code_and_icebox_opens_none(here, tmp_path):

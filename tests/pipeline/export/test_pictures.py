@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from icebox.features.errors import ItemError
 from icebox.features.images import decoding, framing, resizing
 from icebox.pipeline.exported.reference import pictures
 
@@ -47,6 +48,26 @@ def test_the_frames_of_timm(shape, mode):
     fill = [round(255 * value) for value in (0.5, 0.4, 0.3)] if mode == framing.BORDER else None
     given = steps(kind=mode, resize=[44, 44], interpolation="bicubic", fill=fill)
     np.testing.assert_array_equal(pictures.prepare(picture, given), channels_first(own))
+
+
+@pytest.mark.parametrize(
+    "values", [np.ones((5, 6), np.float32), np.full((5, 6), 70_000, np.int32), -np.ones((5, 6), np.int32)]
+)
+def test_pixels_of_no_agreed_range_are_refused_by_both(values):
+    stream = io.BytesIO()
+    Image.fromarray(values).save(stream, "TIFF")
+    with pytest.raises(ItemError):
+        decoding.to_image(stream.getvalue())
+    with pytest.raises(ValueError, match=r"range|16 bits"):
+        pictures.to_image(stream.getvalue())
+
+
+@pytest.mark.parametrize("array", [np.ones((5, 6)), np.ones((5, 6), np.uint16), np.ones((5, 6, 4), np.uint8)])
+def test_arrays_of_anything_but_grey_or_rgb_bytes_are_refused_by_both(array):
+    with pytest.raises(ItemError):
+        decoding.to_image(array)
+    with pytest.raises(ValueError, match="uint8"):
+        pictures.to_image(array)
 
 
 @pytest.mark.parametrize(

@@ -94,10 +94,10 @@ class KnownContents:
 
         kept = np.flatnonzero(states.certain & (bits != UNKNOWN))
         columns = {
-            "source": texts(sources).take(pa.array(kept)),
-            **{name: states.values[kept, i] for i, name in enumerate(STATE)},
+            "source": texts(sources).take(tables.of_numbers(kept)),
+            **{name: tables.of_numbers(states.values[kept, i]) for i, name in enumerate(STATE)},
             "item_key": tables.digests(np.ascontiguousarray(keys[kept]).tobytes()),
-            "bits": bits[kept],
+            "bits": tables.of_numbers(bits[kept]),
         }
         table = pa.table(columns).replace_schema_metadata({IDENTITY: self.identity})
         with files.replacing(self.path) as temporary:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from operator import attrgetter
 
 from icebox.features import fingerprint, splits
 from icebox.features.abc.account import Account
@@ -25,6 +26,7 @@ from icebox.features.manifest.validation import (
 )
 from icebox.features.names import canonical_name, in_line
 
+FIELDS = ("item_id", "label", "split", "group", "source")
 BLOCK_ITEMS = 1 << 11  # that are Python's objects at a time
 # a name that `canonical_name` may change, as a pattern of RE2: all others are in their normal form
 MAYBE_NOT_NORMAL = (
@@ -59,15 +61,18 @@ class Listing:
         source = iter(items)
         while block := list(islice(source, BLOCK_ITEMS)):
             self.count += len(block)
-            if self.task not in DENSE_TASKS and not all(label.strip() for label in {item.label for item in block}):
+            cells = columns_of(block)
+            if self.task not in DENSE_TASKS and not all(label.strip() for label in set(cells["label"])):
                 missing = [item.item_id for item in block if not item.label.strip()]
                 self.unlabelled += len(missing)
                 self.without_label = (self.without_label + missing)[: len(missing[:3]) + 3]
-            if not is_certainly_valid(block, self.task):
+            if not is_certainly_valid(cells, self.task):
                 block = list(filter(self.is_valid, block))
-            keys = [self.key(item) for item in block]
+                cells = columns_of(block)
+            if any(item.content is not None for item in block):
+                cells["item_key"] = [self.key(item) for item in block]
             if block:
-                yield {**columns_of(block), "item_key": keys}
+                yield cells
 
     def is_valid(self, item: Item) -> bool:
         """Whether an item can be kept; the first error is remembered."""
@@ -108,14 +113,14 @@ class Listing:
             require_two_labels(listed, self.task)
 
 
-def is_certainly_valid(block: Sequence[Item], task: Task) -> bool:
-    """Whether a glance at whole columns shows that `validate_item` takes all of these items."""
-    labels, official = {item.label for item in block}, {item.split for item in block}
-    columns = [[item.item_id for item in block], list(labels), list({item.group for item in block}), list(official)]
-    slices = {name for item in block for name in item.slices}
-    values = list({value for item in block for value in item.slices.values()})
+def is_certainly_valid(cells: tables.Cells, task: Task) -> bool:
+    """Whether a glance at whole columns shows that `validate_item` takes all of the items with these cells."""
+    labels, official = set(cells["label"]), set(cells["split"])
+    columns = [cells["item_id"], list(labels), list(set(cells["group"])), list(official)]
+    of_slices = {name.removeprefix(tables.SLICE): set(cells[name]) for name in cells if name not in tables.COLUMNS}
+    values = [value for distinct in of_slices.values() for value in distinct]
     try:
-        for column in (*columns, [item.source for item in block], list(slices), values):
+        for column in (*columns, cells["source"], list(of_slices), values):
             "".join(column).encode()
         for label in labels:
             if task == "regression":
@@ -126,20 +131,21 @@ def is_certainly_valid(block: Sequence[Item], task: Task) -> bool:
         return False
     return (
         not any("\0" in "".join(column) for column in columns)
-        and all(len(text) <= NAME_BYTES_MAX // 4 for column in (*columns, values) for text in column)
+        and all(max(map(len, column), default=0) <= NAME_BYTES_MAX // 4 for column in (*columns, values))
         and all(not split or splits.is_split(split) for split in official)
-        and all(SLICE_NAME.fullmatch(name) for name in slices)
+        and all(SLICE_NAME.fullmatch(name) for name in of_slices)
     )
 
 
-def columns_of(block: Sequence[Item]) -> tables.Cells:
-    """The cells of items, by the names of a manifest's columns."""
-    names = dict.fromkeys(name for item in block for name in item.slices)
+def columns_of(block: Sequence[Item]) -> dict[str, Sequence[str]]:
+    """The cells of items, by the names of a manifest's columns; no key is at hand."""
+    cells: dict[str, Sequence[str]] = {name: list(map(attrgetter(name), block)) for name in FIELDS}
+    slices = list(map(attrgetter("slices"), block))
+    names = dict.fromkeys(name for of_item in slices for name in of_item) if any(slices) else {}
     return {
-        "item_id": [item.item_id for item in block],
+        **cells,
         "item_key": [""] * len(block),
-        **{column: [getattr(item, column) for item in block] for column in ("label", "split", "group", "source")},
-        **{f"{tables.SLICE}{name}": [item.slices.get(name, "") for item in block] for name in names},
+        **{f"{tables.SLICE}{name}": [of_item.get(name, "") for of_item in slices] for name in names},
     }
 
 

@@ -190,10 +190,7 @@ class Manifest(Sequence[ManifestRow]):
 
     def take(self, positions: Sequence[int] | np.ndarray) -> "Manifest":
         """The rows at these positions, in their order."""
-        import pyarrow as pa
-
-        numbers = np.ascontiguousarray(positions, np.int64)  # `pa.array` of an array imports pandas
-        return Manifest(self.table.take(pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])))
+        return Manifest(self.table.take(tables.of_numbers(np.asarray(positions, np.int64))))
 
 
 def blocks_of(rows: Iterable[ManifestRow]) -> Iterator[tables.Cells]:

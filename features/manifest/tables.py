@@ -105,6 +105,14 @@ def numbers(column: Any) -> np.ndarray:
     return np.concatenate([np.from_dlpack(part) for part in parts]) if len(parts) != 1 else np.from_dlpack(parts[0])
 
 
+def of_numbers(values: np.ndarray) -> "pa.Array":
+    """Numbers (n,) as a column; `pa.array` of an array imports pandas."""
+    import pyarrow as pa
+
+    content = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, content])
+
+
 def digest_bytes(column: Any) -> np.ndarray:
     """A column of digests (n, 32) uint8, writable."""
     import pyarrow as pa
@@ -133,7 +141,7 @@ def coded(codes: np.ndarray, values: Sequence[str]) -> "pa.Array":
     names = list(dict.fromkeys(values))
     number = {name: i for i, name in enumerate(names)}
     numbers = np.array([number[value] for value in values], np.int32)
-    indices = pa.array(numbers[codes] if len(numbers) else np.empty(0, np.int32))
+    indices = of_numbers(numbers[codes] if len(numbers) else np.empty(0, np.int32))
     return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string()))
 
 

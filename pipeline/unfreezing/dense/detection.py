@@ -59,6 +59,16 @@ class DetectionJob(PicturesJob):
     TARGETS = "boxes"
     NOT_FOR = (*PicturesJob.NOT_FOR, "label_smoothing")
 
+    def _load(self) -> dict[str, np.ndarray]:
+        item_ids = super()._load()
+        val = [] if self.pictures.val is None else self.pictures.val.tolist()
+        if val and all(self.pictures.boxes(item).ignored.all() for item in val):
+            raise IceboxError(
+                f"expected boxes in val, which the best epoch is chosen by, found none in its {len(val):,} pictures; "
+                "change the dataset's split"
+            )
+        return item_ids
+
     @property
     def head(self) -> BoxesHead:
         """The head to start from, or one of default settings for `start: fresh`.

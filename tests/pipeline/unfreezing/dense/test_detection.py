@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from icebox.features.abc.targets import Boxes
 from icebox.features.errors import IceboxError
 from icebox.features.nn.layer_outputs import Inputs
 from icebox.pipeline.config.schema import FRESH
@@ -16,6 +17,7 @@ from icebox.pipeline.data.dense import DenseData
 from icebox.pipeline.dense import box_targets
 from icebox.pipeline.heads import blobs, boxes
 from icebox.pipeline.unfreezing.dense.detection import DetectionJob, DetectionTuner
+from tests import dense_boxes
 from tests.dense_boxes import store
 
 
@@ -129,6 +131,28 @@ def job(start_head: str, head: Any) -> DetectionJob:
 def test_heads_without_a_network_of_boxes_are_one_line() -> None:
     with pytest.raises(IceboxError, match=r"^Blobs can't become a torch head; take boxes$"):
         job("blobs", blobs.build()).fitted_head()
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_val_without_a_box_that_counts_can_not_choose_an_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ignored: bool
+) -> None:
+    whole = dense_boxes.scene
+
+    def scene(number: int) -> tuple[np.ndarray, Boxes]:
+        picture, truth = whole(number)
+        if number < 6:  # train
+            return picture, truth
+        kept = slice(None) if ignored else slice(0)
+        return picture, Boxes(truth.size, truth.corners[kept], truth.labels[kept], np.ones(len(truth), bool)[kept])
+
+    monkeypatch.setattr(dense_boxes, "scene", scene)
+    made = object.__new__(DetectionJob)
+    options = SimpleNamespace(augment=[], **dict.fromkeys(DetectionJob.NOT_FOR, 0))
+    of_input = SimpleNamespace(outputs=None, expanded_views=None)
+    vars(made).update(features=store(tmp_path), input=of_input, options=options)
+    with pytest.raises(IceboxError, match=r"^expected boxes in val, [^\n]*found none in its 2 pictures[^\n]*$"):
+        made._load()
 
 
 def test_a_trained_head_keeps_the_settings_of_the_one_that_it_began_from(tmp_path: Path) -> None:

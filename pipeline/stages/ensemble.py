@@ -3,7 +3,7 @@
 import logging
 from dataclasses import replace
 
-from icebox.features.errors import IceboxError, suggestion
+from icebox.features.errors import IceboxError, located, suggestion
 from icebox.pipeline.config.decide import ARGMAX
 from icebox.pipeline.config.schema import Config
 from icebox.pipeline.estimators.decision import OffsetHead, ThresholdHead
@@ -37,15 +37,17 @@ def run(config: Config, key: str) -> None:
     ensemble = (MeanSets if sets else MeanEnsemble)([each.head for each in bundles], len(classes))
     head: MeanEnsemble | OffsetHead | ThresholdHead = ensemble
     tests, val = {name: scored for name, scored in selected.splits.items() if name != "val"}, selected.splits["val"]
-    if sets:
-        scores, labels = val.predictions.scores, val.split.labels
-        head = decisions.threshold_head(ensemble, scores, labels, fit.decide, classes)
-        tests = {name: decisions.with_thresholds(scored, head.thresholds) for name, scored in tests.items()}
-    elif fit.decide != ARGMAX:
-        head = OffsetHead(
-            ensemble, decisions.choose_offsets(val.predictions, val.split.labels, fit.decide, classes, val.split.groups)
-        )
-        tests = decisions.decided_tests(tests, head.offsets)
+    with located(f"ensembles.{key}"):
+        if sets:
+            scores, labels = val.predictions.scores, val.split.labels
+            head = decisions.threshold_head(ensemble, scores, labels, fit.decide, classes)
+            tests = {name: decisions.with_thresholds(scored, head.thresholds) for name, scored in tests.items()}
+        elif fit.decide != ARGMAX:
+            head = OffsetHead(
+                ensemble,
+                decisions.choose_offsets(val.predictions, val.split.labels, fit.decide, classes, val.split.groups),
+            )
+            tests = decisions.decided_tests(tests, head.offsets)
     bundle.save(replace(bundles[0], head=head), input_name=key, head=paths.ENSEMBLE)
     results.write(
         key,

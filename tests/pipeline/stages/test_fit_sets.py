@@ -149,6 +149,13 @@ def test_an_ensemble_of_sets_answers_by_mean_probabilities_and_thresholds_of_its
     assert record["test_mean_ap"] == scores["ensemble"]["test"]["mean_ap"]
     assert "logreg" in render.render(config)
 
+    with paths.PARAMS.open("a") as params:
+        params.write("fit: {decide: {recall: {rde: 0.9}}}\n")
+    with pytest.raises(
+        IceboxError, match=r"^ensembles.notes-hashing: decide: recall: no class named 'rde'; did you mean"
+    ):
+        ensemble.run(loader.load(), "notes-hashing")
+
 
 def test_the_few_label_curve_takes_so_many_items_of_each_label(project):
     text = PARAMS + "fit: {labels_per_class: [4, all], seeds: 2, folds: 3}\n"

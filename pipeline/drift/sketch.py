@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,11 @@ from icebox.features.errors import IceboxError
 FORMAT = 1
 SAMPLE_ITEMS = 1000  # as many as the two-sample test takes
 PROJECTIONS = 64  # of more features than that
-ARRAYS = ("mean", "squares", "keys", "sample")
+ARRAYS = {"mean": np.float64, "squares": np.float64, "keys": np.float64, "sample": np.float32}
+DAMAGED = (
+    zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError, EOFError, RecursionError, NotImplementedError,
+    RuntimeError, MemoryError,
+)  # fmt: skip
 
 
 @dataclass
@@ -102,7 +107,7 @@ def read(path: Path) -> Sketch:
         raise IceboxError(f"{path}: not found; a sketch is written by icebox predict or serve with --sketch") from None
     except OSError as reason:
         raise IceboxError(f"{path}: can't be read: {reason.strerror or reason}") from None
-    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, EOFError, RecursionError) as reason:
+    except DAMAGED as reason:  # by the bytes of a header anything that zipfile, zlib and NumPy know
         raise IceboxError(f"{path}: is no whole sketch ({type(reason).__name__}: {reason})") from None
     if written != FORMAT:
         raise IceboxError(f"{path}: expected a sketch of format {FORMAT}, found {written}")
@@ -112,9 +117,11 @@ def read(path: Path) -> Sketch:
 
 def refuse_odd(sketch: Sketch, path: Path) -> None:
     """Raise IceboxError for arrays that do not fit each other."""
-    d, n = sketch.mean.size, len(sketch.keys)
+    d, n = sketch.mean.size, sketch.keys.size
     fits = (
-        isinstance(sketch.count, int)
+        type(sketch.count) is int
+        and all(getattr(sketch, name).dtype == kind for name, kind in ARRAYS.items())
+        and (sketch.squares >= 0).all()
         and sketch.mean.shape == sketch.squares.shape == (d,)
         and sketch.keys.shape == (n,)
         and n == min(sketch.count, SAMPLE_ITEMS)

@@ -58,8 +58,11 @@ def write(predictor: HeadPredictor, folder: Path, *, options: Sequence[str] = ()
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise IceboxError(f"--dockerfile {folder}: expected a new or an empty folder; nothing is written over")
-    if not PLAIN.fullmatch(predictor.name):
-        raise IceboxError(f"--dockerfile: the name {predictor.name!r} can't stand in a Dockerfile")
+    name = predictor.name
+    if predictor.head.export is not None:  # the name of its folder, which is called `model` in the image
+        name = re.sub(r"[^A-Za-z0-9._/-]+", "-", name).strip("-") or "model"
+    if not PLAIN.fullmatch(name):
+        raise IceboxError(f"--dockerfile: the name {name!r} can't stand in a Dockerfile")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with files.temporary_in(folder.parent) as draft:
         draft.mkdir()
@@ -69,10 +72,10 @@ def write(predictor: HeadPredictor, folder: Path, *, options: Sequence[str] = ()
         files.write_text(
             draft / "Dockerfile",
             TEXT.format(
-                head=predictor.name,
-                served="model" if predictor.head.export is not None else predictor.name,
+                head=name,
+                served="model" if predictor.head.export is not None else name,
                 version=icebox.__version__,
-                tag="icebox-" + re.sub(r"[^a-z0-9]+", "-", predictor.name.lower()).strip("-"),
+                tag="icebox-" + re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"),
                 port=PORT,
                 options="".join(f", {json.dumps(option)}" for option in options),
                 variable=TOKEN_VARIABLE,

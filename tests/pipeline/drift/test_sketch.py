@@ -1,5 +1,6 @@
 """Sketches: what they hold, merge, keep small, and refuse."""
 
+import contextlib
 import json
 import zipfile
 from pathlib import Path
@@ -76,6 +77,33 @@ def test_projections_keep_distances_and_hang_on_the_source_alone() -> None:
     np.testing.assert_allclose(after / before, 1, atol=0.4)
     assert not np.allclose(projected, sketches.projected(features, SOURCE | {"view": "other"}))
     np.testing.assert_array_equal(sketches.projected(features[:, :64], SOURCE), features[:, :64])
+
+
+CHANGED = {
+    "texts": {"mean": np.array(["a"] * 5)}, "complex": {"mean": np.ones(5, complex)}, "keys": {"keys": np.array("x")},
+    "no list": {"keys": np.float64(3)}, "negative": {"squares": -np.ones(5)}, "whole": {"mean": np.ones(5, int)},
+    "wide": {"sample": np.ones((30, 5))}, "objects": {"mean": np.array([None] * 5)},
+    "nan": {"keys": np.full(30, np.nan)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", [*CHANGED, "count", "true", "flips"])
+def test_a_sketch_of_other_arrays_or_damaged_bytes_is_one_line(tmp_path: Path, case: str) -> None:
+    path, made = tmp_path / "a.sketch", Sketch(SOURCE)
+    made.add(np.random.default_rng(0).normal(size=(30, 5)).astype(np.float32))
+    for name, array in CHANGED.get(case, {}).items():
+        setattr(made, name, array)
+    made.count = {"count": 10**30, "true": True}.get(case, made.count)
+    made.write(path)
+    if case != "flips":
+        with pytest.raises(IceboxError, match="is no whole sketch"):
+            sketches.read(path)
+        return
+    content = path.read_bytes()
+    for place in range(0, len(content), 13):  # of headers too: another version of zip, a password, a compression
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
+        with contextlib.suppress(IceboxError):
+            sketches.read(path)
 
 
 def test_what_is_no_sketch_is_one_line(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """An export behind HTTP: as the head that it was made of, from a folder alone."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,19 @@ def test_its_image_holds_the_export_alone(model: Path, monkeypatch: pytest.Monke
     entry = next(line for line in Path("image/Dockerfile").read_text().splitlines() if line.startswith("ENTRYPOINT"))
     assert json.loads(entry.partition(" ")[2])[4] == "model"
     assert "onnxruntime==" in Path("image/requirements.txt").read_text()
+
+
+@pytest.mark.parametrize("name", ["a b", "é", "a\nRUN rm x", "-"])
+def test_a_folder_of_any_name_has_an_image(
+    model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(model, tmp_path / "exports" / name)
+    assert main(["serve", str(tmp_path / "exports" / name), "--dockerfile", "image"]) == 0
+    lines = Path("image/Dockerfile").read_text().splitlines()
+    assert sum(line.startswith("RUN") for line in lines) == 2
+    assert json.loads(next(line for line in lines if line.startswith("ENTRYPOINT")).partition(" ")[2])[4] == "model"
+    assert "docker build -t icebox-" in lines[1]
 
 
 def test_a_damaged_export_is_one_line(model: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

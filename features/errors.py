@@ -69,6 +69,11 @@ SYSTEM_ADVICE = {
     errno.EPERM: "make it accessible for you (chmod), or ask its owner",
     errno.ENOMEM: "end other programs, or take less at once",
     errno.ENOENT: "put it back, or make it",
+    errno.EEXIST: "move away what lies there, or name another place",
+    errno.ENOTDIR: "a folder is needed where a file lies: move it away, or name another place",
+    errno.EISDIR: "a file is needed where a folder lies: move it away, or name another place",
+    errno.ENAMETOOLONG: "give it a shorter name",
+    errno.ELOOP: "its links lead in a circle: put the file itself there",
 }
 LOW_MEMORY = ("can't start new thread", "can't allocate memory", "not enough memory")  # in RuntimeErrors of libraries
 

@@ -1,16 +1,21 @@
-# `make` runs everything and prints the leaderboard; `make test` lints, type-checks and tests.
+# `make` runs everything and prints the leaderboard; `make test` lints, type-checks and tests, `make test-all` tests all.
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := true
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: all test lint docs constraints bench bench-env clean
+.PHONY: all test test-all lint docs constraints bench bench-env clean
 
 all: .venv/installed
 	@icebox run
 
+TESTS := python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+
 test: .venv/installed-dev lint
-	python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+	$(TESTS) -m "not slow"
+
+test-all: .venv/installed-dev lint # what CI runs
+	$(TESTS)
 
 lint: .venv/installed-dev
 	ruff check .

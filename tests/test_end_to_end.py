@@ -11,6 +11,7 @@ from icebox.pipeline.project import paths
 from icebox.pipeline.training import curves as curve
 from tests.conftest import Project
 
+pytestmark = pytest.mark.slow
 STORES = ("photos-glyphnet", "photos-pixels", "notes-hashing")
 
 

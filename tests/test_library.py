@@ -40,6 +40,7 @@ heads: {ridge: {alpha: 0.1}}
 FITS = {"photos-pixels": ["logreg", "linear_svm"], "notes-hashing": ["logreg"], "sizes-hashing": ["ridge"]}
 
 
+@pytest.mark.slow
 def test_the_import_loads_nothing_and_each_name_only_its_own():
     code = (
         "import sys, icebox; assert not {'numpy', 'torch', 'sklearn'} & set(sys.modules); "

@@ -57,6 +57,7 @@ def clone(tmp_path_factory) -> Project:
     return project
 
 
+@pytest.mark.slow
 def test_the_shell_commands_run_in_their_order(clone, tmp_path, stage_python):
     script = "".join(block for block in blocks("sh") if block.strip() not in NOT_HERE)
     assert "make\n" in script

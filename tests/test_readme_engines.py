@@ -24,6 +24,7 @@ heads: [knn]
 """
 
 
+@pytest.mark.slow
 def test_each_engine_and_the_parts_give_the_same_store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAY_ADDRESS", "local")  # one that is started, even beside other clusters of this machine

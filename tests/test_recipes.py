@@ -36,6 +36,7 @@ def project(tmp_path_factory) -> Iterator[Path]:
 
 @each_recipe
 @pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # of a library that DVC imports
+@pytest.mark.slow
 def test_dvc_expands_it_to_the_stages_that_it_needs(recipe, project):
     shutil.copy(recipe, project / "params.yaml")
     chosen = loader.load()

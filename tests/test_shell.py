@@ -114,6 +114,7 @@ STAGES = {  # by the section whose names they carry
 
 
 @pytest.mark.parametrize(("section", "way"), Random(0).sample(CASES, int(os.environ.get("ICEBOX_SHELL_CASES", 2))))
+@pytest.mark.slow
 def test_a_name_never_runs_a_command(section: str, way: str, whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "project"
     shutil.copytree(whole, folder, symlinks=True)

@@ -152,6 +152,7 @@ def load(name: str, folder: Path) -> Backbone:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_a_feature_does_not_depend_on_its_batch_mates(name, made):
     network = load(name, made(name))
     prepared = [network.prepare(content) for content in contents(network.modality, name)]

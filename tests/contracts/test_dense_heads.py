@@ -57,6 +57,7 @@ def fitted(name: str, data: DenseData, **fit: Any) -> FitResult:
 
 
 @pytest.mark.parametrize("name", HEADS)
+@pytest.mark.slow
 def test_it_learns_what_is_easy_and_survives_being_saved(name: str, data: DenseData, tmp_path: Path) -> None:
     result = fitted(name, data)
     head, test = result.seeds[0].fitted.head, result.seeds[0].tests["test"]
@@ -70,6 +71,7 @@ def test_it_learns_what_is_easy_and_survives_being_saved(name: str, data: DenseD
 
 
 @pytest.mark.parametrize("name", [name for name in HEADS if name.startswith("pixel_")])
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_answers_and_the_same_file(name: str, data: DenseData, tmp_path: Path) -> None:
     results = [fitted(name, data, refit="train+val") for _ in range(2)]
     first, second = (result.seeds[0] for result in results)
@@ -82,6 +84,7 @@ def test_the_same_seed_gives_the_same_answers_and_the_same_file(name: str, data:
 
 
 @pytest.mark.parametrize(("name", "weights"), [("pixel_linear", "sqrt"), ("pixel_conv", {"square": 5.0})])
+@pytest.mark.slow
 def test_it_takes_weights_of_classes(name: str, weights: Any, data: DenseData) -> None:
     plain, weighted = (fitted(name, data, class_weights=each).seeds[0].tests["test"] for each in ("none", weights))
     assert weighted.scores["miou"] > 0.4

@@ -48,6 +48,7 @@ def blobs(classes: int):
 
 
 @pytest.mark.parametrize("name", HEADS)
+@pytest.mark.slow
 def test_it_passes_scikit_learns_estimator_checks(name):
     head = plugins.load("icebox.pipeline.heads", name).build(**SMALL.get(name, {}))
     with warnings.catch_warnings():
@@ -78,6 +79,7 @@ def test_probabilities_sum_to_one(name):
 
 
 @pytest.mark.parametrize("name", HEADS)
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_head_even_when_fits_run_side_by_side(name):
     random = np.random.default_rng(0)
     X, y = random.normal(size=(300, 400)).astype(np.float32), random.integers(0, 3, 300)

@@ -113,6 +113,7 @@ def test_by_folds_a_class_of_two_items_is_scored_too_and_fewer_folds_are_told(na
 @pytest.mark.parametrize("size", [1e-8, 1e8])
 @pytest.mark.parametrize("shift", [0.0, 1e6], ids=["about 0", "far from 0"])
 @pytest.mark.parametrize("name", REGRESSORS)
+@pytest.mark.slow
 def test_a_regression_does_not_depend_on_the_unit_of_its_labels(name: str, size: float, shift: float):
     random = np.random.default_rng(0)
     X = random.normal(size=(160, 4)).astype(np.float32)

@@ -14,6 +14,7 @@ ALONE = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}  # no network; and threa
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the kernel's client
+@pytest.mark.slow
 def test_the_notebook_runs_and_prints_what_it_shows(tmp_path, monkeypatch):
     for name, value in ALONE.items():
         monkeypatch.setenv(name, value)

@@ -47,6 +47,7 @@ def project(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_each_plugin_runs_and_its_head_learns(project):
     config = loader.load()
     for backbone in config.backbones:

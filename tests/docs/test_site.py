@@ -22,6 +22,7 @@ def ids(page):
     return links.Page(page).ids
 
 
+@pytest.mark.slow
 def test_every_page_by_hand_is_built_and_can_be_reached(built):
     index = (built / "index.html").read_text()
     for page in (*site.DOCS.glob("*.md"), *site.DOCS.glob("*.ipynb")):

@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from icebox.features import compat
 
@@ -22,6 +23,7 @@ def run(code: str) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_torchvision_imports_even_after_it_failed_once():
     run(FAILING_FIRST)
 
@@ -55,5 +57,6 @@ assert "torch._dynamo.eval_frame" in sys.modules
 """
 
 
+@pytest.mark.slow
 def test_a_network_of_torchvision_is_built_without_torchs_compiler():
     run(WITHOUT_COMPILER)

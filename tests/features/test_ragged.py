@@ -56,6 +56,7 @@ TEXT = st.text(alphabet="0123456789", max_size=5)
     stored=st.sampled_from(["float16", "float32"]),
     seed=st.integers(0, 9),
 )
+@pytest.mark.slow
 def test_what_was_encoded_is_what_is_read(tmp_path_factory, texts, before, shard_rows, stored, seed):
     folder = tmp_path_factory.mktemp("x")
     if before:

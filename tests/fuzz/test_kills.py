@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import PROJECT
 
 LINES = (
@@ -10,6 +12,7 @@ LINES = (
 )
 
 
+@pytest.mark.slow
 def test_kills_lose_and_tear_nothing_and_the_next_run_ends_at_the_same_bytes() -> None:
     command = [sys.executable, "-m", "tests.fuzz.kills", "--number", "12", "--lines", LINES]
     done = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

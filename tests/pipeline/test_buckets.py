@@ -68,6 +68,7 @@ def stores() -> dict[str, bytes]:
     return {f"{name}/{path.name}": path.read_bytes() for name in STORES for path in paths.store(name).iterdir()}
 
 
+@pytest.mark.slow
 def test_stores_from_a_bucket_are_those_from_a_disk(project, s3, tmp_path, monkeypatch, capsys):
     project("disk", tmp_path / "raw")
     run()

@@ -129,6 +129,7 @@ def archive(path: Path) -> nn.Module:
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".pt2"])
+@pytest.mark.slow
 def test_an_archive_is_opened_once_it_is_pinned(project, suffix):
     path = project / f"net{suffix}"
     net = archive(path)

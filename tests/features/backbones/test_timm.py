@@ -301,6 +301,7 @@ def test_weights_are_pinned(tmp_path, caplog):
             family.fetch(tmp_path / "b", weights=str(tmp_path / weights), model="test_vit", sha256="0" * 64)
 
 
+@pytest.mark.slow
 def test_weights_come_from_the_hub_once_and_then_from_its_cache(tmp_path):
     saved(tmp_path / "hub")
     settings = {"weights": "hub:someone/tiny", "sha256": sha256(tmp_path / "hub/model.safetensors")}

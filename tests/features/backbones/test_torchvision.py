@@ -70,6 +70,7 @@ def hub(tmp_path, monkeypatch):
         (SMALL, 1024),
     ],
 )
+@pytest.mark.slow
 def test_random_weights_give_one_finite_vector_a_picture_through_real_networks(tmp_path, model, width):
     backbone = fetched(tmp_path, model=model, weights="random")
     features = backbone.encode([backbone.prepare(jpeg()), backbone.prepare(np.full((9, 9), 255, np.uint8))])["last"]
@@ -149,6 +150,7 @@ def test_a_size_keeps_the_share_of_the_picture_that_is_seen_and_is_another_finge
 
 
 @pytest.mark.parametrize(("model", "size"), [("vit_b_32", 96), ("alexnet", 16)])
+@pytest.mark.slow
 def test_a_size_that_the_network_cannot_take_is_refused(tmp_path, model, size):
     torchvision.fetch(tmp_path, model=model, weights="random")
     with pytest.raises(IceboxError, match=f"size: the network can't take pictures of {size}×{size} pixels: "):
@@ -290,6 +292,7 @@ CLASSIFIERS = {
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
 @pytest.mark.parametrize("prefix", ["", "model.", "module.encoder_q."])
+@pytest.mark.slow
 def test_a_network_with_a_classifier_of_any_form_under_any_prefix_is_taken(tmp_path, classifier, prefix):
     network = whole("mobilenet_v2")
     torch.save(network.state_dict(), tmp_path / "own.pth")

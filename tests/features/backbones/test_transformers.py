@@ -482,6 +482,7 @@ def fetch_from_hub(endpoint: str, cache: Path, folder: Path, family: str = "tran
 
 
 @pytest.mark.parametrize("source", [{"weights": "hub:someone/tiny"}, {"name": "someone/tiny", "revision": "main"}])
+@pytest.mark.slow
 def test_weights_come_from_the_hub_once_and_then_from_its_cache(tiny, tmp_path, source):
     settings = {**source, "sha256": sha256(tiny("bert") / "model.safetensors")}
     with hub(tiny("bert")) as endpoint:

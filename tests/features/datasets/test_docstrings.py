@@ -36,6 +36,7 @@ def one(text: str, name: str = "f") -> str:
     return f'def {name}():\n    """{text}"""\n'
 
 
+@pytest.mark.slow
 def test_there_are_thousands_of_items_of_every_library(items):
     counts = Counter(item.label for item in items)
     assert len(items) >= 3000

@@ -60,6 +60,7 @@ def test_the_bytes_are_those_of_one_process_and_nothing_passes_twice(tmp_path, a
     assert again.passed == 0
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_the_shards_that_it_was_at(tmp_path, alone, caplog):
     opener = Tiny(tmp_path / "notes", deadly={"7": 2, "13": 1})
     done, reported = run(tmp_path, Processes(opener, count=2), *NUMBERS)
@@ -69,6 +70,7 @@ def test_a_killed_worker_costs_the_shards_that_it_was_at(tmp_path, alone, caplog
     assert len(passed(tmp_path / "notes")) <= len(NUMBERS) + 3 * 3 * 2  # each had one shard being written, one begun
 
 
+@pytest.mark.slow
 def test_a_shard_that_kills_every_worker_is_named(tmp_path):
     opener = Tiny(tmp_path / "notes", deadly={"7": 99})
     named = (

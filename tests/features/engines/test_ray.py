@@ -39,6 +39,7 @@ def test_a_cluster_that_is_not_there_is_one_line(tmp_path, monkeypatch):
         run(tmp_path, RayCluster(Tiny(tmp_path / "notes")), "1")
 
 
+@pytest.mark.slow
 def test_lost_actors_and_nodes_cost_their_shards_only(tmp_path, cluster, caplog):
     run(tmp_path / "alone", Local(), *NUMBERS)
     opener = Tiny(tmp_path / "notes", pause_s=0.02, deadly={"7": 1})

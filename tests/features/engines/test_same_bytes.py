@@ -89,6 +89,7 @@ def stored(
 
 
 @pytest.mark.parametrize("kind", ["pictures", "texts"])
+@pytest.mark.slow
 def test_in_processes_and_in_parts(tmp_path, kind, request):
     opener = request.getfixturevalue(kind)
     whole = stored(opener, tmp_path / "whole")

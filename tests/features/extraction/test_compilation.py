@@ -70,6 +70,7 @@ def test_a_compiled_network_that_is_no_better_is_dropped_with_one_line(backbone,
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
+@pytest.mark.slow
 def test_a_compiled_network_gives_the_same_features_of_inner_layers_too_and_for_a_short_batch():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Conv2d(4, 2, 3), nn.ReLU())

@@ -65,6 +65,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     shard_rows=st.integers(1, 7),
     picked=st.lists(st.integers(0, 1000), max_size=8),
 )
+@pytest.mark.slow
 def test_what_was_encoded_is_what_is_read_for_any_items_and_shard_size(tmp_path_factory, numbers, shard_rows, picked):
     tmp_path = tmp_path_factory.mktemp("x")
     run(tmp_path, rows(*map(str, numbers)), shard_rows=shard_rows)
@@ -180,6 +181,7 @@ KILLED = textwrap.dedent("""
 """)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_resumes_to_the_same_bytes(tmp_path):
     def start(root: Path) -> subprocess.Popen:
         return subprocess.Popen([sys.executable, "-c", KILLED, str(root)], stdout=subprocess.PIPE, cwd=Path.cwd())

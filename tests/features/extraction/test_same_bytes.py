@@ -129,6 +129,7 @@ def threads():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_on_any_number_of_threads(tmp_path, pictures, squeezenet, minilm, threads):
     (tmp_path / "texts.csv").write_text(
         "text,label\n" + "".join(f"{'word ' * (n % 5)}and {n},{n % 2}\n" for n in range(ITEMS))
@@ -143,6 +144,7 @@ def test_on_any_number_of_threads(tmp_path, pictures, squeezenet, minilm, thread
 
 
 @by_openvino
+@pytest.mark.slow
 def test_pictures_by_another_runtime(tmp_path, pictures, shufflenet):
     source = image_folder.Source(path=pictures)
     with running_by(shufflenet, "openvino"):
@@ -159,6 +161,7 @@ def test_pictures_by_another_runtime(tmp_path, pictures, shufflenet):
 
 
 @by_openvino
+@pytest.mark.slow
 def test_texts_by_another_runtime(tmp_path, minilm):
     lines = [f"{'a few words more ' * (7 * number % 11)}and number {number},{number % 2}" for number in range(ITEMS)]
     (tmp_path / "texts.csv").write_text("\n".join(["text,label", *lines]) + "\n")

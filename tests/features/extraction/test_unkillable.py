@@ -110,12 +110,14 @@ def kill_often(
     assert killed >= kills // 2
 
 
+@pytest.mark.slow
 def test_extraction_killed_at_any_moment_comes_to_the_same_bytes(server, tmp_path):
     took_s = server.must("extract", tmp_path / "whole")
     (tmp_path / "start").mkdir()
     kill_often(server, "extract", tmp_path / "start", contents(tmp_path / "whole/store"), CONTENTS, took_s)
 
 
+@pytest.mark.slow
 def test_extraction_of_several_views_killed_at_any_moment_comes_to_the_same_bytes(server, tmp_path):
     views = ["identity", "hflip", "random-resized-crop.1"]
     took_s = server.must("extract", tmp_path / "whole", TEN, views=views)
@@ -124,6 +126,7 @@ def test_extraction_of_several_views_killed_at_any_moment_comes_to_the_same_byte
     kill_often(server, "extract", tmp_path / "start", whole, TEN, took_s, kills=10, views=views)
 
 
+@pytest.mark.slow
 def test_a_view_added_and_killed_before_every_step_leaves_the_old_store_or_the_new(server, tmp_path):
     start, both = tmp_path / "start", ["identity", "hflip"]
     server.must("extract", start, SIX, views=["identity"])
@@ -143,6 +146,7 @@ def test_a_view_added_and_killed_before_every_step_leaves_the_old_store_or_the_n
     assert step >= 8
 
 
+@pytest.mark.slow
 def test_index_writing_killed_at_any_moment_leaves_the_old_store_or_the_new(server, tmp_path):
     server.must("extract", tmp_path / "start")
     shutil.copytree(tmp_path / "start", tmp_path / "whole")
@@ -150,6 +154,7 @@ def test_index_writing_killed_at_any_moment_leaves_the_old_store_or_the_new(serv
     kill_often(server, "extract", tmp_path / "start", contents(tmp_path / "whole/store"), FEWER, took_s)
 
 
+@pytest.mark.slow
 def test_compaction_killed_at_any_moment_leaves_a_store_that_reads_the_same(server, tmp_path):
     server.must("extract", tmp_path / "start")
     server.must("extract", tmp_path / "start", FEWER)
@@ -159,6 +164,7 @@ def test_compaction_killed_at_any_moment_leaves_a_store_that_reads_the_same(serv
 
 
 @pytest.mark.parametrize("what", ["extract", "index", "compact"])
+@pytest.mark.slow
 def test_killed_before_every_single_rename_link_and_removal(server, tmp_path, what):
     """At random times the few milliseconds that matter are seldom hit; here each of them is."""
     start, wanted = tmp_path / "start", TEN
@@ -196,6 +202,7 @@ def rows_and_features(folder: Path) -> tuple[list[str], list[str]] | None:
 
 
 @pytest.mark.parametrize("first", [True, False])
+@pytest.mark.slow
 def test_an_export_killed_before_every_step_never_pairs_rows_with_others_features(server, tmp_path, first):
     start = tmp_path / "start"
     server.must("extract", start, TEN)
@@ -229,6 +236,7 @@ def test_ctrl_c_ends_it_and_the_next_run_goes_on(server, tmp_path):
 
 
 @pytest.mark.parametrize(("too_large", "limit_bytes"), [("shards", 500), ("shards", 5000), ("index", None)])
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_that_says_so_and_the_next_run_goes_on(server, tmp_path, too_large, limit_bytes):
     server.must("extract", tmp_path / "whole")
     shard_bytes = max(path.stat().st_size for path in (tmp_path / "whole/store").glob("shard-*.h5"))

@@ -94,6 +94,7 @@ def test_each_view_reads_as_its_own(tmp_path):
     shard_rows=st.integers(1, 7),
     seed=st.integers(0, 9),
 )
+@pytest.mark.slow
 def test_what_was_encoded_is_what_is_read_in_every_view(tmp_path_factory, numbers, before, seen, shard_rows, seed):
     folder = tmp_path_factory.mktemp("x")
     if before:

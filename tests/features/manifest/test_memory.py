@@ -60,6 +60,7 @@ print(len(rows))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the address space on Linux")
+@pytest.mark.slow
 def test_a_hundred_thousand_items_take_megabytes(tmp_path):
     pythonpath = os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])
     # other allocators reserve address space ahead

@@ -117,6 +117,7 @@ def test_several_processes_read_one_store(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.slow
 def test_a_torch_loader_gives_features_and_class_numbers(tmp_path, workers):
     torch_data = pytest.importorskip("torch.utils.data")
     store = made(tmp_path, [1, 22, 3, 44, 5])

@@ -64,6 +64,7 @@ def describe(made, monkeypatch, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_it_lists_a_networks_layers_with_shape_parameters_and_poolings(describe):
     layers = describe("squeezenet")
     maps = "avg, flatten, grid-K, map, map-HxW, max, mean"

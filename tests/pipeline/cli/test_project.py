@@ -139,6 +139,7 @@ def build(*, scale: str = "none"):
 """
 
 
+@pytest.mark.slow
 def test_run_makes_the_report_without_git_with_a_head_of_ones_own_and_with_git_later(folder, monkeypatch, capfd):
     """Also beside folders of the user's that have the names of ours."""
     assert main(["init", "p", "--images", "raw/photos"]) == 0

@@ -26,6 +26,7 @@ def run(*command, **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, **options)
 
 
+@pytest.mark.slow
 def test_a_stage_is_what_it_would_have_been(python, tmp_path):
     assert "served" not in os.environ
     for folder in (tmp_path, tmp_path / "other"):

@@ -100,6 +100,7 @@ def test_accuracy_intervals_cover_95_percent_of_synthetic_tests(random: np.rando
     assert 0.93 <= covered / 1000 <= 0.97
 
 
+@pytest.mark.slow
 def test_intervals_of_paired_differences_cover_95_percent(random: np.random.Generator):
     """Two heads with 0.85 and 0.80 whose answers hang together."""
     covered = 0
@@ -170,6 +171,7 @@ def contaminated(share: float) -> Any:
         (50, contaminated(0.2), np.sqrt(2.6)),
     ],
 )
+@pytest.mark.slow
 def test_intervals_of_errors_cover_95_percent(n: int, errors: Any, true: float, random: np.random.Generator):
     """Light tails and heavy ones; of errors that are told by nothing in many a sample, too."""
     ends = [bootstrap.rmse_interval(drawn, np.arange(n)) for drawn in errors.rvs(size=(2500, n), random_state=random)]

@@ -211,6 +211,7 @@ def test_items_in_groups_widen_the_intervals():
 
 @pytest.mark.usefixtures("project")
 @pytest.mark.parametrize("form", [[], ["--json"]])
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough_is_no_error(form: list[str]):
     code = f"import sys; sys.path.insert(0, {str(PROJECT)!r})\n"
     code += f"from icebox.pipeline.cli.app import main; sys.exit(main(['compare', *{form}]))"

@@ -45,6 +45,7 @@ def fewer_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(significance.draw_metrics, "__kwdefaults__", {"draws": 100, "seed": 0})
 
 
+@pytest.mark.slow
 def test_one_head_under_other_seeds_is_hardly_ever_called_different():
     random = np.random.default_rng(0)
     called = 0
@@ -56,6 +57,7 @@ def test_one_head_under_other_seeds_is_hardly_ever_called_different():
 
 
 @pytest.mark.parametrize(("patients", "pictures", "share"), [(60, 5, 0.7), (30, 10, 0.5), (30, 10, 0.8)])
+@pytest.mark.slow
 def test_intervals_cover_where_items_come_in_groups(patients: int, pictures: int, share: float):
     """All pictures of a patient are right or wrong together: single items would cover two of three."""
     random, units, covered = np.random.default_rng(0), np.arange(patients).repeat(pictures), 0

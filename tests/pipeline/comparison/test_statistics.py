@@ -49,6 +49,7 @@ def test_the_sign_test_is_statsmodels_exact_mcnemar(wins: int, losses: int):
 
 
 @pytest.mark.parametrize("p_values", [[], [0.03], [0.01, 0.04, 0.03, 0.005], [0.5, 0.9, 0.02], [0.0, 1.0]])
+@pytest.mark.slow
 def test_holms_correction_is_that_of_statsmodels(p_values: list[float]):
     expected = multipletests(p_values, method="holm")[1].tolist() if p_values else []
     assert holm(p_values) == pytest.approx(expected)
@@ -118,6 +119,7 @@ def centroids(features: np.ndarray, labels: np.ndarray, new: np.ndarray) -> np.n
     return ((new[:, None] - means) ** 2).sum(axis=2).argmin(axis=1)
 
 
+@pytest.mark.slow
 def test_equally_good_heads_are_called_different_by_chance_alone_where_a_plain_t_test_does_so_far_more_often():
     """1,000 datasets; one head sees the first half of the features and another the second, which know as much."""
     random = np.random.default_rng(0)

@@ -175,6 +175,7 @@ def test_a_class_that_is_all_copies_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.real_data
 @pytest.mark.skipif("ICEBOX_REAL_DATA" not in os.environ, reason="ICEBOX_REAL_DATA names no folder")
+@pytest.mark.slow
 def test_copies_of_tweets_are_found_in_other_case_punctuation_and_words(tmp_path: Path) -> None:
     table = Path(os.environ["ICEBOX_REAL_DATA"]) / "medical_tweets" / "tweets.csv"
     with table.open(encoding="utf-8", newline="") as stream:
@@ -189,6 +190,7 @@ def test_copies_of_tweets_are_found_in_other_case_punctuation_and_words(tmp_path
 
 @pytest.mark.real_data
 @pytest.mark.skipif("ICEBOX_REAL_DATA" not in os.environ, reason="ICEBOX_REAL_DATA names no folder")
+@pytest.mark.slow
 def test_copies_of_photos_are_found_though_saved_anew_cropped_or_mirrored(tmp_path: Path) -> None:
     data = Path(os.environ["ICEBOX_REAL_DATA"])
     weights = data / "weights" / "squeezenet1_1-imagenet-features.safetensors"

@@ -29,6 +29,7 @@ def test_they_are_read_by_slice_and_positions_and_whole(store):
 
 @pytest.mark.parametrize("scale", ["each", "overall", "l2", "none"])
 @pytest.mark.parametrize("family", [logreg, ridge, knn, linear_svm, centroid, linear_probe, mlp])
+@pytest.mark.slow
 def test_a_head_learns_the_same_from_them_as_from_the_array(store, family, scale):
     X, y = (
         on_disk.DiskFeatures(store, np.arange(300), feature_selection.select(store)),

@@ -40,6 +40,7 @@ def _one_thread():
 
 
 @pytest.mark.parametrize(("n", "m", "d", "group_size"), [(200, 60, 5, 1), (60, 60, 200, 1), (200, 200, 20, 5)])
+@pytest.mark.slow
 def test_sets_of_one_place_are_called_different_in_one_of_twenty(n, m, d, group_size):
     values = np.array([p_value(n, m, d, seed, group_size=group_size) for seed in range(60)])
     assert (values < 0.05).mean() <= 0.11  # 0.05 and two standard errors

@@ -32,6 +32,7 @@ def drift(reference: np.ndarray, new: np.ndarray, seed: int = 0) -> compare.Drif
 
 @pytest.mark.parametrize("kind", ["normal", "correlated", "sparse", "skewed", "many"])
 @pytest.mark.parametrize(("m", "n"), [(300, 150)])
+@pytest.mark.slow
 def test_items_of_one_place_raise_no_more_alarms_than_they_may(
     kind: str, m: int, n: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -43,6 +44,7 @@ def test_items_of_one_place_raise_no_more_alarms_than_they_may(
 
 @pytest.mark.parametrize("kind", ["normal", "correlated", "many"])
 @pytest.mark.parametrize("where", ["all", "one"])
+@pytest.mark.slow
 def test_a_shift_of_half_a_deviation_is_found_with_200_items(kind: str, where: str) -> None:
     random = np.random.default_rng(3)
     hits = 0

@@ -61,6 +61,7 @@ def test_float32_stays_float32_and_the_callers_array_untouched():
     np.testing.assert_array_equal(X, before)
 
 
+@pytest.mark.slow
 def test_a_feature_that_never_varies_does_no_harm():
     constant = np.hstack([X, np.full((len(X), 2), 7, np.float32)])
     for scale in ("each", "overall", "l2", "none"):
@@ -89,5 +90,6 @@ def test_it_has_the_methods_of_what_it_wraps_and_no_others():
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("estimator", [LogisticRegression(), Ridge()])
+@pytest.mark.slow
 def test_it_passes_scikit_learns_estimator_checks(estimator):
     check_estimator(PreprocessedHead(estimator, scale="overall"))

@@ -23,6 +23,7 @@ def items(classes: int):
 @pytest.mark.parametrize("steps", STEPS, ids=str)
 @pytest.mark.parametrize("classes", [2, 4])
 @pytest.mark.parametrize("name", ["logreg", "ridge", "linear_svm", "linear_probe", "centroid", "lda", "mlp"])
+@pytest.mark.slow
 def test_it_predicts_what_the_head_predicts(name, classes, steps):
     X, y = items(classes)
     head = build(name, **steps).fit(X, y)

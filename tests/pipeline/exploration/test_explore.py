@@ -78,6 +78,7 @@ def test_near_duplicates_across_splits_come_first(store: FeatureStore, monkeypat
     assert (near["found"], near["across"]) == (3, 2)
 
 
+@pytest.mark.slow
 def test_one_thread_computes_a_map_whatever_was_loaded_before():
     """A limit of threads that begins before a library is loaded does not hold for it."""
     code = """

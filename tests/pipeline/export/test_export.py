@@ -143,6 +143,7 @@ def run_without(blocked, code, *arguments, cwd):
 STANDALONE = "sys.path.insert(0, '.'); import runpy; runpy.run_path('predict.py', run_name='__main__')"
 
 
+@pytest.mark.slow
 def test_its_own_code_answers_without_torch_scikit_learn_or_icebox(here):
     files = [str(here / "photos/dark/0.png"), str(here / "photos/light/3.png")]
     out = run_without(("torch", "sklearn", "icebox", "transformers"), STANDALONE, *files, cwd=here / "photos-model")
@@ -189,6 +190,7 @@ def test_its_own_code_says_in_a_line_what_it_can_not_answer(here, tmp_path, case
     assert line.startswith("usage: python predict.py PICTURE…" if case == "nothing" else "error: ")
 
 
+@pytest.mark.slow
 def test_a_program_of_torch_answers_by_its_own_code_and_icebox_opens_none(here, tmp_path):
     model = tmp_path / "model"
     export("photos-glyphnet/head", model, kind="torch")
@@ -216,6 +218,7 @@ def test_operators_of_onnx_are_no_program_of_torch(here, tmp_path):
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.slow
 def test_predict_evaluate_and_load_take_its_folder_without_torch(here):
     code = (
         "from icebox.pipeline.cli.app import main; import icebox; "

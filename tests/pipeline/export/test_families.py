@@ -81,6 +81,7 @@ FAMILIES = {  # a name: (family, what makes its folder, outputs)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.slow
 def test_of_pictures(here, name):
     family, make, outputs = FAMILIES[name]
     photos(here / "photos")
@@ -92,6 +93,7 @@ def test_of_pictures(here, name):
 
 
 @pytest.mark.parametrize("name", ["bert", "gpt2"])  # with a side for each token, and without a separator
+@pytest.mark.slow
 def test_of_pairs_in_one_input(here, name):
     source = tiny_texts.save(here / "source", tiny_texts.TINY[name])
     transformers.fetch(here / "data/backbones/tiny", weights=str(source))

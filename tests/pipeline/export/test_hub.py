@@ -117,6 +117,7 @@ def push(server, model, *options, token=TOKEN):
     )
 
 
+@pytest.mark.slow
 def test_a_new_repository_is_private_and_has_every_file(server, model):
     done = push(server, model)
     assert done.returncode == 0, done.stderr
@@ -126,18 +127,21 @@ def test_a_new_repository_is_private_and_has_every_file(server, model):
     assert sorted(done.stdout.split()) == sorted(server.files)
 
 
+@pytest.mark.slow
 def test_it_is_public_where_that_is_asked_for(server, model):
     assert push(server, model, "--public").returncode == 0
     assert server.created[0].get("private") is not True
     assert server.created[0].get("visibility") != "private"
 
 
+@pytest.mark.slow
 def test_a_dry_run_lists_the_files_and_sends_nothing(server, model):
     done = push(server, model, "--dry-run", token=None)
     assert sorted(done.stdout.split()) == ["README.md", "config.json", "manifest.json", "model.onnx"]
     assert (server.calls, server.created) == ([], [])
 
 
+@pytest.mark.slow
 def test_the_hubs_refusal_is_one_line(server, model):
     done = push(server, model, token="hf_wrong")
     assert done.returncode == 1

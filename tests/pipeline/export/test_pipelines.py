@@ -164,6 +164,7 @@ def heads():
     yield "blocks", build("logreg").set_params(blocks=[(0, 2), (2, 6)]).fit(X, y)
 
 
+@pytest.mark.slow
 def test_every_kind_of_head_is_saved_in_listed_types_or_says_why_not(tmp_path):
     X, _ = blobs()
     refused = []

@@ -152,6 +152,7 @@ def share_told(share: float, by: str, draws: int) -> float:
 
 
 @pytest.mark.parametrize("by", ["em", "bbse"])
+@pytest.mark.slow
 def test_shares_that_differ_are_told_and_equal_ones_are_not(by):
     assert share_told(0.4, by, 20) <= 0.1
     assert share_told(0.75, by, 5) >= 0.8

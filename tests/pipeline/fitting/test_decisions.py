@@ -39,6 +39,7 @@ def decided(given: Predictions, offsets: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("tilt", [0.0, 2.0])
 @pytest.mark.parametrize(("aim", "score"), [("balanced_accuracy", balanced_accuracy_score), ("f1_macro", None)])
+@pytest.mark.slow
 def test_of_two_classes_no_threshold_is_better_on_val(aim, score, tilt):
     score = score or (lambda actual, predicted: f1_score(actual, predicted, average="macro"))
     given, labels = answers(tilt=tilt)

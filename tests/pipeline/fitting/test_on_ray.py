@@ -18,6 +18,7 @@ fit: {folds: 3}  # each candidate goes on from the last: one job a fold
 """
 
 
+@pytest.mark.slow
 def test_the_scores_and_the_table_are_those_of_threads(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAY_ADDRESS", "local")

@@ -60,6 +60,7 @@ def sheets(project: Path, name: str) -> set[str]:
     return {path.name for path in (project / "results/samples" / name).iterdir()}
 
 
+@pytest.mark.slow
 def test_pictures_are_shown_and_judged(project):
     found = scores(project, "vae")
     assert set(found) == {

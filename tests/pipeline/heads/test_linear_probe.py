@@ -43,6 +43,7 @@ COLUMNS = {"early": [(0, 3)], "late": [(3, 8)]}
 
 
 @pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.slow
 def test_outputs_are_an_axis_of_the_grid_and_each_candidate_is_what_it_would_be_alone(classes):
     X, y = make_classification(n_samples=300, n_features=8, n_informative=6, n_classes=classes, random_state=0)
     choices = (["early"], None, ["early", "late"], ["late"])

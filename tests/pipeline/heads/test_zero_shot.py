@@ -159,6 +159,7 @@ def test_other_wrong_settings_are_refused_in_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("k", [2, 5])
+@pytest.mark.slow
 def test_from_one_label_a_class_a_probe_that_begins_from_the_texts_is_better(k, tmp_path):
     np.save(tmp_path / "vectors.npy", directions(k))
     texts, _ = class_texts(classes=[f"c{i}" for i in range(k)])

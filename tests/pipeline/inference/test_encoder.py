@@ -240,6 +240,7 @@ def test_nothing_is_left_beside_weights_shards_and_locks(cache):
     assert {path.name for path in cache.iterdir()} == {"backbones", "locks", "shards"}
 
 
+@pytest.mark.slow
 def test_processes_at_work_on_one_cache_wait_for_each_other(cache):
     """Extraction alone refuses a cache that another process holds; a search with `n_jobs` has several processes."""
     code = "from icebox import Encoder; Encoder('hashing').fit([str(i) for i in range(300)])"

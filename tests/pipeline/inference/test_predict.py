@@ -280,6 +280,7 @@ def test_errors_in_a_table_on_stdin_name_stdin(run):
 @given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), max_size=70))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+@pytest.mark.slow
 def test_any_texts_in_a_table_have_as_many_answers_in_their_order(run, tmp_path, ending, texts):
     path, out = tmp_path / f"new.{ending}", tmp_path / f"out.{ending}"
     if ending == "csv":

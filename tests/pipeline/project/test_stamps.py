@@ -49,6 +49,7 @@ def loaded() -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("stage", [name for name in plugins.names("icebox.pipeline.stages") if name != "check"])
+@pytest.mark.slow
 def test_all_that_a_stage_imports_is_in_its_stamp(stage, loaded):
     closure = {path.resolve() for path in stamps.closure(PROJECT / f"pipeline/stages/{stage}.py")}
     assert len(loaded[stage]) > 3

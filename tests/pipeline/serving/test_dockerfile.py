@@ -66,6 +66,7 @@ def test_packages_are_pinned_and_dvc_stays_away(folder: Path) -> None:
     assert "dvc" not in names
 
 
+@pytest.mark.slow
 def test_its_project_is_served_by_its_own_icebox(folder: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(folder)}
     done = subprocess.run(

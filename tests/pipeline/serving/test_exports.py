@@ -30,6 +30,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "model"
 
 
+@pytest.mark.slow
 def test_it_answers_as_load_does_and_has_no_items_of_train(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(model.parent.parent)  # no project
     pictures = sorted(model.parent.glob("photos/*/*.png"))

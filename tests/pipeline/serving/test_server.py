@@ -142,6 +142,7 @@ def test_a_missing_library_is_one_line(project: Path, capsys: pytest.CaptureFixt
     assert "needs no-such-library, nor-this, which are not installed; run: " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_command_answers_and_ends_in_order(project: Path) -> None:
     environment = os.environ | {"ICEBOX_SERVE_TOKEN": TOKEN}
     process = subprocess.Popen(

@@ -3,6 +3,7 @@
 import io
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from icebox.features.store.feature_store import FeatureStore
@@ -46,6 +47,7 @@ def test_a_draft_says_what_it_costs_and_a_size_is_kept(tmp_path, monkeypatch, ca
     assert "draft" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_parts_give_the_whole_and_say_that_no_index_is_written(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text(

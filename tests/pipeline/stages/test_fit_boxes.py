@@ -54,6 +54,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_heads_of_boxes_are_fitted_scored_and_compared(project: Path) -> None:
     config = loader.load()
     for head in ("near", "far"):

@@ -136,6 +136,7 @@ def test_two_passes_that_must_agree_learn_as_well_and_end_elsewhere(tmp_path):
 
 
 @pytest.mark.parametrize("how", [{}, {"average": 0.9}, {"free": Lora(lora=2, dropout=0.1), "average": 0.9}])
+@pytest.mark.slow
 def test_a_run_killed_after_any_epoch_ends_with_the_same_weights(tmp_path, monkeypatch, how):
     whole_run, expected = run(tmp_path / "whole", **how)
     for killed_after in (1, 3):
@@ -286,6 +287,7 @@ def killed_after_three_epochs(folder, **how):
 
 @pytest.mark.parametrize("average", [None, 0.9])
 @pytest.mark.parametrize("kind", ["flipped at 0.5", "truncated", "empty"])
+@pytest.mark.slow
 def test_a_damaged_checkpoint_counts_as_none_and_the_end_is_the_same(tmp_path, caplog, kind, average):
     _, whole = run(tmp_path / "whole", average=average)
     newest, _ = killed_after_three_epochs(tmp_path / "killed", average=average)
@@ -298,6 +300,7 @@ def test_a_damaged_checkpoint_counts_as_none_and_the_end_is_the_same(tmp_path, c
 
 
 @pytest.mark.parametrize("part", ["whole", "best", "mean", "optimiser", "progress"])
+@pytest.mark.slow
 def test_a_checkpoint_of_another_shape_counts_as_none_whichever_part_differs(tmp_path, caplog, part):
     _, whole = run(tmp_path / "whole", average=0.9)
     for path in killed_after_three_epochs(tmp_path / "other", average=0.9):

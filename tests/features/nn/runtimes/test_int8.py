@@ -76,6 +76,7 @@ def calibrate(backbone, contents=CONTENTS, of=None):
 
 
 @pytest.mark.parametrize(("make", "contents"), [(pictures, CONTENTS), (texts, TEXTS)])
+@pytest.mark.slow
 def test_features_are_nearly_those_of_float32_and_the_network_is_kept_as_it_is(make, contents, tmp_path):
     backbone = make()
     items = [backbone.prepare(content) for content in contents.values()]

@@ -116,6 +116,7 @@ CASES = {
         *((case, "onnxruntime") for case in [*CASES][1:3]),
     ],  # which takes seconds
 )
+@pytest.mark.slow
 def test_features_are_those_of_torch(case, name):
     backbone, items = CASES[case]()
     expected, alone, spec = backbone.encode(items), backbone.encode(items[1:2]), dict(backbone.spec)

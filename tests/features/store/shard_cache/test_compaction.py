@@ -36,6 +36,7 @@ def numbers(folder: Path) -> list[float]:
     second=st.lists(st.integers(0, 20), min_size=1, max_size=12),
     shard_rows=st.integers(1, 5),
 )
+@pytest.mark.slow
 def test_a_compacted_store_reads_the_same_and_holds_nothing_else(tmp_path_factory, first, second, shard_rows):
     folder = tmp_path_factory.mktemp("x")
     run(folder, map(str, first))

@@ -39,6 +39,7 @@ def read_back(path: Path, **settings) -> tuple[list[str], list[str]]:
     st.sampled_from(["\n", "\r\n", "\r"]),
     st.booleans(),
 )
+@pytest.mark.slow
 def test_each_reference_gives_its_text(tmp_path_factory, cells, encoding, quoting, end, marked):
     stream = io.StringIO()
     writer = csv.writer(stream, quoting=quoting, lineterminator=end)

@@ -1,9 +1,10 @@
-"""Runs of networks that can't be saved end before they begin."""
+"""Runs of networks that can't be saved end before they begin; where an unfitted head comes from."""
 
 from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
 from icebox.features import fingerprint
 from icebox.features.backbones import module
@@ -64,3 +65,34 @@ def test_one_that_can_be_saved_goes_on_and_leaves_no_trial_behind(tmp_path):
     with pytest.raises(AssertionError, match="training began"):
         runs.run(job_of(tmp_path, text_network(tmp_path, bert)), cache=None, seed=0)
     assert not list((tmp_path / "job").iterdir())
+
+
+def test_an_unfitted_head_is_drawn_from_the_runs_own_seed_and_leaves_others_draws_alone():
+    items = Items()
+    job = SimpleNamespace(
+        options=SimpleNamespace(start_head="fresh", seed=0, batch_size=2),
+        standardization_items=4,
+        model=lambda backbone, head: lambda inputs: torch.zeros(2, 3),
+        fresh_head=lambda features: nn.Linear(features.shape[1], 2),
+    )
+    backbone = SimpleNamespace(layer_outputs=SimpleNamespace(network=nn.Linear(1, 1)))
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    first, again, second = (runs.start_head(job, backbone, items, seed).weight for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    assert torch.equal(torch.rand(1), expected)
+
+
+class Items:
+    """Four items."""
+
+    def __len__(self):
+        return 4
+
+    def batches(self, order, size):
+        return [(order[:2], [0, 1]), (order[2:], [2, 3])]
+
+    def inputs(self, prepared):
+        return prepared

@@ -141,7 +141,7 @@ def val_scores(export: ExportFolder) -> list[np.ndarray]:
     """
     if not export.config["coverage"]:
         raise IceboxError(
-            "--coverage: sets are calibrated on val, and this export holds no scores of it: its head was fitted or "
+            "coverage: sets are calibrated on val, and this export holds no scores of it: its head was fitted or "
             "calibrated on val, or has no classes"
         )
     classes = export.config["classes"]

@@ -381,7 +381,7 @@ def test_an_earlier_export_with_files_of_others_is_left_alone(here, tmp_path, na
     folder = tmp_path / "model"
     shutil.copytree(here / "photos-model", folder)
     refuse_to_replace(folder)
-    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__").mkdir(exist_ok=True)
     (folder / "__pycache__/preprocess.pyc").touch()
     refuse_to_replace(folder)
     (folder / name).parent.mkdir(exist_ok=True)

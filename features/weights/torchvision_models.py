@@ -65,7 +65,10 @@ def preprocess_of(member: Any) -> dict[str, Any]:
     }
 
 
-DRAWN = (torch.Tensor.normal_, torch.Tensor.uniform_)
+INITIALIZERS = (
+    {torch.Tensor.normal_, torch.Tensor.uniform_}
+    | {function for name, function in vars(nn.init).items() if name.endswith("_") and callable(function)}
+)  # fmt: skip
 
 
 class EmptyOnMeta(TorchFunctionMode):
@@ -76,9 +79,12 @@ class EmptyOnMeta(TorchFunctionMode):
 
         Nothing is drawn there, for which torch would load its compiler, a second or two.
         """
-        if func in DRAWN and args[0].is_meta:
-            return args[0]
-        return func(*args, **(kwargs or {}) | ({"device": "meta"} if func is torch.empty else {}))
+        kwargs = kwargs or {}
+        if func in INITIALIZERS:
+            tensor = args[0] if args else kwargs["tensor"]
+            if tensor.is_meta:
+                return tensor
+        return func(*args, **kwargs | ({"device": "meta"} if func is torch.empty else {}))
 
 
 def build_empty(model: str, preprocess: Mapping[str, Any]) -> nn.Module:

@@ -35,7 +35,7 @@ class Streams(AbstractContextManager["Streams"]):
         torch.set_num_threads(threads)  # threads that begin later take what was set last, by whichever thread
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        self._pool.shutdown()
 
     def begin(self, inputs: Callable[[], Inputs]) -> Callable[[], dict[str, Values]]:
         """Begin a pass with these inputs, which its thread makes. Returns a function that waits for its features."""

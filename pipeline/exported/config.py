@@ -93,14 +93,14 @@ PICTURES = (PictureSteps, GlyphSteps)
 
 
 class Inputs(Part):
-    """What the model takes."""
+    """The items that the model takes, and the names of its inputs."""
 
     kind: Literal["image", "text", "pair"]
     names: list[str]
 
 
 class Network(Part):
-    """What it was made of."""
+    """The network that it was made of."""
 
     backbone: str
 
@@ -115,7 +115,7 @@ class Data(Part):
 
 
 class Config(Part):
-    """What opening an export and answering by it reads."""
+    """All that opening an export and answering by it reads."""
 
     name: str
     format: Literal["onnx", "sklearn", "torch"]

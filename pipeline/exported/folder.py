@@ -104,7 +104,7 @@ def refuse_link(path: Path, name: str) -> None:
 
 
 def files_of_others(path: Path) -> list[str]:
-    """What lies in an export's folder and is not of the export, as far as its manifest can be read; bytecode aside."""
+    """Files in an export's folder that are not of the export, as far as its manifest can be read; bytecode aside."""
     try:
         own = {MANIFEST, *read_json(path / MANIFEST, {"files": dict})["files"]}
     except IceboxError:

@@ -19,27 +19,34 @@ from icebox.features.ragged import Values
 
 class Streams(AbstractContextManager["Streams"]):
     """`count` threads, and as many replicas of the network, which share its parameters: a pass leaves its outputs in
-    the replica's own objects. Open until it is left."""
+    the replica's own objects. They are made for the first pass, which a store that is there already never has, and live
+    until this is left."""
 
     def __init__(self, layer_outputs: LayerOutputs, count: int) -> None:
-        self.count = count
+        self.layer_outputs, self.count = layer_outputs, count
         self._replicas: SimpleQueue[LayerOutputs] = SimpleQueue()
-        for _ in range(count):
-            self._replicas.put(layer_outputs.replica())
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="icebox-stream", initializer=compute_on_one_thread)
-        threads = torch.get_num_threads()
-        started = Barrier(count + 1)
-        for _ in range(count):
-            self._pool.submit(started.wait)
-        started.wait()
-        torch.set_num_threads(threads)  # threads that begin later take what was set last, by whichever thread
+        self._started = False
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown()
 
     def begin(self, inputs: Callable[[], Inputs]) -> Callable[[], dict[str, Values]]:
         """Begin a pass with these inputs, which its thread makes. Returns a function that waits for its features."""
+        if not self._started:
+            self._start()
         return self._pool.submit(self._pass, inputs).result
+
+    def _start(self) -> None:
+        for _ in range(self.count):
+            self._replicas.put(self.layer_outputs.replica())
+        threads = torch.get_num_threads()
+        all_there = Barrier(self.count + 1)
+        for _ in range(self.count):
+            self._pool.submit(all_there.wait)
+        all_there.wait()
+        torch.set_num_threads(threads)  # threads that begin later take what was set last, by whichever thread
+        self._started = True
 
     def _pass(self, inputs: Callable[[], Inputs]) -> dict[str, Values]:
         replica = self._replicas.get()

@@ -54,7 +54,7 @@ class PicturesTuner(FineTuner):
 
     @abstractmethod
     def answers(self, outputs: Any, items: Sequence[int]) -> list[Any]:
-        """What the head's outputs say of these pictures, each in its own size."""
+        """The answer of the head's outputs for each of these pictures, in its own size."""
 
     @abstractmethod
     def score_answers(self, pictures: np.ndarray, answers: Sequence[Any], *, choosing: str = "") -> ScoredPictures:

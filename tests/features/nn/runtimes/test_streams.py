@@ -52,6 +52,17 @@ def test_a_batch_is_spread_over_all_streams(outputs):
     assert spread([range(8)], None) == [range(8)]
 
 
+def test_nothing_is_copied_before_the_first_pass(outputs, monkeypatch):
+    copies = []
+    replica = outputs.replica
+    monkeypatch.setattr(outputs, "replica", lambda: copies.append(1) or replica())
+    with Streams(outputs, 3) as streams:
+        assert not copies
+        for _ in range(2):
+            streams.begin(lambda: Inputs((torch.ones(1, 4),)))()
+    assert len(copies) == 3
+
+
 def test_replicas_share_the_parameters(outputs):
     twin = outputs.replica().inference_network
     assert isinstance(twin, Remembering)

@@ -75,12 +75,12 @@ def fastest(
     if not prepared or not candidates:
         return TORCH, ""
     probe = prepared[:PROBE_ITEMS]
-    backbone.encode(probe[:1])  # the first pass also finds how many may pass at once
-    saved_s = batch_seconds(backbone, probe) * items / len(probe) * TIME_SAVED
-    candidates = [name for name in candidates if saved_s >= MIN_SAVINGS_PER_COST * TRIAL_COST_S[name]]
-    if not candidates:
-        return TORCH, ""
     with backbone.side_by_side():  # as an extraction by torch will run it
+        backbone.encode(probe[:1])  # the first pass also finds how many may pass at once
+        saved_s = batch_seconds(backbone, probe) * items / len(probe) * TIME_SAVED
+        candidates = [name for name in candidates if saved_s >= MIN_SAVINGS_PER_COST * TRIAL_COST_S[name]]
+        if not candidates:
+            return TORCH, ""
         _, torch_s = time_batch(backbone, prepared)
     reference, seconds, faults = exact(), {}, []
     for name in candidates:

@@ -9,7 +9,8 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 all: .venv/installed
 	@icebox run
 
-TESTS := python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+# A worker that died would be replaced, and the rest of its file waited for without end: the run fails there instead
+TESTS := python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --max-worker-restart 0
 
 test: .venv/installed-dev lint
 	$(TESTS) -m "not slow"

@@ -99,21 +99,8 @@ def make_raw_data(raw: Path, *, seed: int = 0) -> None:
     (raw / "notes.csv").write_text("\n".join(["text,label", *lines]) + "\n")
 
 
-# A process that has run OpenVINO or ONNX Runtime may end in a segmentation fault when it is forked later, as torch's
-# DataLoader does. These come last.
-LOADS_RUNTIMES = {
-    "tests/features/extraction/test_runtime.py",
-    "tests/features/extraction/test_same_bytes.py",
-    "tests/features/nn/runtimes/test_int8.py",
-    "tests/features/nn/runtimes/test_sessions.py",
-    "tests/pipeline/catalog/test_runtimes.py",
-}
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The two longest files first, one for each worker: begun last, one would leave the other idle for minutes. Those
-    that load runtimes last."""
-    items.sort(key=lambda item: item.path.relative_to(PROJECT).as_posix() in LOADS_RUNTIMES)
+    """The two longest files first, one for each worker: begun last, one would leave the other idle for minutes."""
     order = {"test_end_to_end.py": 0, "test_readme.py": 1}
     items.sort(key=lambda item: order.get(item.path.name, 2))
 

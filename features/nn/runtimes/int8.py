@@ -21,6 +21,7 @@ from icebox.features.json_files import one_line
 from icebox.features.nn.layer_outputs import LayerOutputs
 from icebox.features.nn.runtimes import openvino
 from icebox.features.nn.runtimes.graph import ConversionError, Graph, Run, checked, fill, graph_of
+from icebox.features.nn.runtimes.signal_stack import kept_signal_stack
 
 ATTENTION = ("attention", "attn")  # in the name of a layer's class
 
@@ -66,7 +67,7 @@ def calibrated(model: Any, samples: Sequence[Sequence[Any]], *, attention: bool)
     import nncf
 
     nncf.set_log_level(logging.ERROR)
-    with redirect_stdout(io.StringIO()):  # its bars
+    with redirect_stdout(io.StringIO()), kept_signal_stack():  # its bars; its cores
         return nncf.quantize(
             model,
             nncf.Dataset([list(sample) for sample in samples]),
@@ -95,5 +96,5 @@ def build(network: QuantizedNetwork, graph: Graph) -> Run:
     """The passes of a quantized network. Raises ConversionError where the graph has other inputs."""
     if graph.names != network.inputs:
         raise ConversionError(f"it was calibrated on {', '.join(network.inputs)}, and not {', '.join(graph.names)}")
-    model = openvino.library().Core().read_model(network.structure, network.weights)
+    model = openvino.core().read_model(network.structure, network.weights)
     return openvino.compiled(model, "float32")

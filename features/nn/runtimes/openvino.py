@@ -10,6 +10,7 @@ import torch
 
 from icebox.features.errors import IceboxError
 from icebox.features.nn.runtimes.graph import Graph, Run, export
+from icebox.features.nn.runtimes.signal_stack import kept_signal_stack
 
 
 @cache
@@ -19,6 +20,15 @@ def library() -> Any:
     import openvino
 
     return openvino
+
+
+@cache
+def core() -> Any:
+    """The one core of this process, with its plugin for processors loaded."""
+    with kept_signal_stack():
+        core = library().Core()
+        core.get_property("CPU", "FULL_DEVICE_NAME")
+    return core
 
 
 def from_trace(graph: Graph) -> Any:
@@ -40,15 +50,13 @@ def build(convert: Callable[[Graph], Any], graph: Graph) -> Run:
 
 def compiled(model: Any, precision: str) -> Run:
     """The converted model as this processor runs it, with as many threads as torch would take."""
-    openvino = library()
-    core = openvino.Core()
     hint = {"float32": "f32", "bfloat16": "bf16"}[precision]
     options = {
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "INFERENCE_PRECISION_HINT": hint,
         "PERFORMANCE_HINT": "LATENCY",
     }
-    model = core.compile_model(model, "CPU", options)
+    model = core().compile_model(model, "CPU", options)
 
     def run(inputs: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         return list(model(list(inputs)).values())
@@ -58,7 +66,7 @@ def compiled(model: Any, precision: str) -> Run:
 
 def refuse(precision: str) -> None:
     """Raise IceboxError for a precision that OpenVINO would not compute in here: it takes another without a word."""
-    if precision == "bfloat16" and "BF16" not in library().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if precision == "bfloat16" and "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise IceboxError("runtime: openvino: this processor has no units for bfloat16; take precision: float32")
 
 

@@ -1,8 +1,8 @@
 """The stack that this thread's signal handlers run on, kept as it was.
 
-OpenVINO's plugin for processors gives the thread a stack of its own for signals when it is loaded, and takes it away with
-the plugin: two that end in the order in which they began leave the address of the first, which is gone. The next signal
-that has a handler (Ctrl-C, the end of a DataLoader's worker) then ends the process with a segmentation fault.
+OpenVINO's plugin for processors gives the thread a stack of its own for signals when it is loaded, and takes it away
+with the plugin: two that end in the order in which they began leave the address of the first, which is gone. The next
+signal that has a handler (Ctrl-C, the end of a DataLoader's worker) then ends the process with a segmentation fault.
 """
 
 import ctypes
@@ -19,8 +19,10 @@ class SignalStack(ctypes.Structure):
 
 @contextmanager
 def kept_signal_stack() -> Iterator[None]:
-    """Put this thread's stack for signals back at the end. A plugin that ends later finds another than its own there,
-    and leaves it."""
+    """Put this thread's stack for signals back at the end.
+
+    A plugin that ends later finds another than its own there, and leaves it.
+    """
     if sys.platform != "linux":  # the plugin does so on no other system
         yield
         return

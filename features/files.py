@@ -22,6 +22,7 @@ PATIENCE_S = 10.0  # of a waiting process, before it says that it waits
 TEMPORARY = ".tmp-"
 TEMPORARY_NAME = re.compile(r"\.tmp-(?P<pid>\d+)-(?P<host>[0-9a-f]{6})?[0-9a-f]{8}")
 open_temporaries: set[str] = set()  # names that this process is writing to
+swept: set[Path] = set()  # folders that this process has swept: a scan at each of many files would be quadratic
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -30,14 +31,17 @@ FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 def temporary_in(folder: Path) -> Iterator[Path]:
     """Yield a temporary path in `folder`, for a file or a folder; at the end what is there is removed, unless renamed.
 
-    First removes what writers that were killed have left there. Raises IceboxError where the disk is full or read-only.
+    Once a process and folder, first removes what writers that were killed have left there. Raises IceboxError where the
+    disk is full or read-only.
     """
     path = folder / f"{TEMPORARY}{os.getpid()}-{host()}{secrets.token_hex(4)}"
     open_temporaries.add(path.name)
     try:
         with refusal_explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            sweep_dead(folder)
+            if (whole := folder.absolute()) not in swept:
+                sweep_dead(folder)
+                swept.add(whole)
             yield path
     finally:
         remove(path)

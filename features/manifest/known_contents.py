@@ -115,7 +115,7 @@ def texts(sources: Any) -> Any:
     """References as an Arrow array of texts."""
     import pyarrow as pa
 
-    return sources if isinstance(sources, pa.Array) else pa.array(sources, pa.large_string())
+    return sources if isinstance(sources, pa.Array) else tables.texts(sources)
 
 
 def places_of(sources: Any, names: Any) -> np.ndarray:

@@ -159,7 +159,7 @@ def repeated_ids(listed: Manifest) -> list[str]:
     if pc.any(doubtful).as_py():
         of_doubt = column.filter(doubtful)
         blocks = [of_doubt.slice(start, BLOCK_ITEMS) for start in range(0, len(of_doubt), BLOCK_ITEMS)]
-        normal = [pa.array(map(canonical_name, block.to_pylist()), pa.large_string()) for block in blocks]
+        normal = [tables.texts([canonical_name(name) for name in block.to_pylist()]) for block in blocks]
         column = pc.replace_with_mask(column, doubtful, pa.concat_arrays(normal))
     if pc.count_distinct(column).as_py() == len(column):
         return []

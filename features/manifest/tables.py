@@ -46,7 +46,7 @@ def of_blocks(blocks: Iterable[Cells]) -> "pa.Table":
             part[name] if name in part else column_of(name, [""] * len(part["item_id"])) for part in parts
         ]  # fmt: skip
         if name == "item_key" and len({chunk.type for chunk in chunks}) > 1:
-            chunks = [pa.array(hex_keys(chunk), pa.string()) for chunk in chunks]
+            chunks = [hex_texts(chunk).cast(pa.string()) for chunk in chunks]
         columns[name] = joined(chunks) if chunks else column_of(name, [])
     return pa.table([*columns.values()], names=[*columns])
 
@@ -58,18 +58,37 @@ def column_of(name: str, values: Sequence[str]) -> "pa.Array":
     if name == "item_key":
         return keys_of(values)
     if name in TEXTS:
-        return pa.array(values, pa.large_string())
-    return pa.array(values, pa.string()).dictionary_encode()
+        return texts(values)
+    number = {value: i for i, value in enumerate(dict.fromkeys(values))}
+    codes = np.fromiter(map(number.__getitem__, values), np.int32, len(values))
+    return pa.DictionaryArray.from_arrays(of_numbers(codes), short_texts([*number]))
+
+
+def texts(values: Sequence[str]) -> "pa.Array":
+    """Texts as a column; `pa.array` of a list imports pandas, half a second."""
+    import pyarrow as pa
+
+    joined = "".join(values)
+    content = joined.encode()
+    lengths = map(len, values) if len(content) == len(joined) else (len(value.encode()) for value in values)
+    ends = np.zeros(len(values) + 1, np.int64)
+    np.cumsum(np.fromiter(lengths, np.int64, len(values)), out=ends[1:])
+    return pa.LargeStringArray.from_buffers(len(values), pa.py_buffer(ends), pa.py_buffer(content))
+
+
+def short_texts(values: Sequence[str]) -> "pa.Array":
+    """Texts of 2 GB at most in all, as a column with offsets of 32 bits."""
+    import pyarrow as pa
+
+    return texts(values).cast(pa.string())
 
 
 def keys_of(keys: Sequence[str]) -> "pa.Array":
     """sha256s (hex) as 32 bytes each; as text where one is none."""
-    import pyarrow as pa
-
     digits = "".join(keys)
     if all(len(key) == 2 * KEY_BYTES for key in keys) and (not digits or ITEM_KEY.fullmatch(digits)):
         return digests(bytes.fromhex(digits))
-    return pa.array(keys, pa.string())
+    return short_texts(keys)
 
 
 def digests(content: bytes) -> "pa.Array":
@@ -142,7 +161,7 @@ def coded(codes: np.ndarray, values: Sequence[str]) -> "pa.Array":
     number = {name: i for i, name in enumerate(names)}
     numbers = np.array([number[value] for value in values], np.int32)
     indices = of_numbers(numbers[codes] if len(numbers) else np.empty(0, np.int32))
-    return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string()))
+    return pa.DictionaryArray.from_arrays(indices, short_texts(names))
 
 
 def write_parquet(path: Path, table: "pa.Table") -> None:

@@ -93,6 +93,16 @@ def test_the_next_write_removes_what_killed_writers_left_and_nothing_that_may_be
     assert [path.exists() for path in (elsewhere, running, own)] == [True] * 3
 
 
+def test_a_folder_is_scanned_once_by_a_process_that_writes_many_files_into_it(tmp_path, monkeypatch):
+    scanned, scandir = [], os.scandir
+    monkeypatch.setattr(files.os, "scandir", lambda folder: scanned.append(folder) or scandir(folder))
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path, tmp_path / "other", Path("other")):
+        for name in "abc":
+            files.write_text(folder / name, "x")
+    assert scanned == [tmp_path, tmp_path / "other"]
+
+
 def test_a_process_that_was_killed_while_writing_is_cleared_up_after_by_the_next(tmp_path):
     code = """
 import os, signal, sys

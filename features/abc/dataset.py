@@ -2,7 +2,7 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -46,6 +46,17 @@ class Item:
     content: "Content | None" = field(default=None, repr=False, compare=False)
 
 
+@dataclass(frozen=True)
+class Part:
+    """Items that follow each other in a dataset: `items` lists them. The `settings`, as JSON, and the files at `paths`
+    are all that determines them, beside the plugin's code.
+    """
+
+    items: Callable[[], Iterator[Item]]
+    settings: Any
+    paths: Sequence[Path] = ()
+
+
 class Dataset(ABC):
     """A source of items. Abstract here, final in its file; the constructor only keeps its arguments."""
 
@@ -65,6 +76,16 @@ class Dataset(ABC):
 
         Nothing is passed over in silence: what is left out, such as a file of another ending, is noted in `account`.
         """
+
+    def parts(self) -> Iterable[Part] | None:
+        """The items of `items`, in its order, in parts that are each determined by less than all settings and files.
+
+        For a dataset that grows, by an archive or by a larger number of items: parts that a manifest knows are not
+        listed again. All are listed where the plugin's code is another, or one that is listed each time is not what it
+        was; one with a note in `account` is listed each time. Thousands of items a part are a good size. None where
+        only all items can be listed.
+        """
+        return None
 
     @abstractmethod
     def read(self, source: str) -> Content:

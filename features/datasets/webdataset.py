@@ -8,6 +8,7 @@ import json
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
@@ -15,7 +16,7 @@ from annotated_types import Ge, Le
 
 from icebox.features import files
 from icebox.features.abc.account import Account
-from icebox.features.abc.dataset import Content, Dataset, Item, Modality
+from icebox.features.abc.dataset import Content, Dataset, Item, Modality, Part
 from icebox.features.buckets.path import place
 from icebox.features.datasets.readers.split_names import splits_of_names
 from icebox.features.datasets.readers.tables.cells import as_text
@@ -66,6 +67,11 @@ class Source(Dataset):
 
         Raises IceboxError as `list_samples` does, and for a missing image or label.
         """
+        for part in self.parts():
+            yield from part.items()
+
+    def parts(self) -> Sequence[Part]:
+        """An archive each. Raises IceboxError for a folder without any."""
         if not self.path.is_dir():
             raise IceboxError(
                 f"datasets: there is no folder {self.path} (looked in {Path.cwd()}); put the .tar archives there, or "
@@ -91,24 +97,32 @@ class Source(Dataset):
             )
         stems = {archive: archive.removesuffix(".tar") for archive in archives}
         splits = splits_of_names(stems.values(), self.path)
-        for archive in archives:
-            for sample, parts in list_samples(files.contained_path(self.path, archive), self.account).items():
-                where = f"{self.path / archive}, sample '{sample}'"
-                pictures = [parts[ending] for ending in self.image if ending in parts]
-                if len(pictures) != 1:
-                    raise IceboxError(
-                        f"datasets: {where}: expected one member ending in {', '.join(self.image)}, "
-                        f"found {', '.join(sorted(parts))} (a sample's name ends at its first dot)"
-                    )
-                label, group = self._label(archive, parts, where) if self.labelled else ("", "")
-                offset, size = pictures[0]
-                yield Item(
-                    item_id=f"{stems[archive]}/{sample}",
-                    source=f"{archive}:{offset}:{size}",
-                    label=label,
-                    split=splits.get(stems[archive], ""),
-                    group=group,
+        return [self._part(archive, splits.get(stems[archive], "")) for archive in archives]
+
+    def _part(self, archive: str, split: str) -> Part:
+        """The samples of one archive."""
+        settings = [str(self.path), archive, split, list(self.image), self.label, self.key, self.group]
+        return Part(partial(self._items, archive, split), settings, [self.path / archive])
+
+    def _items(self, archive: str, split: str) -> Iterator[Item]:
+        stem = archive.removesuffix(".tar")
+        for sample, parts in list_samples(files.contained_path(self.path, archive), self.account).items():
+            where = f"{self.path / archive}, sample '{sample}'"
+            pictures = [parts[ending] for ending in self.image if ending in parts]
+            if len(pictures) != 1:
+                raise IceboxError(
+                    f"datasets: {where}: expected one member ending in {', '.join(self.image)}, "
+                    f"found {', '.join(sorted(parts))} (a sample's name ends at its first dot)"
                 )
+            label, group = self._label(archive, parts, where) if self.labelled else ("", "")
+            offset, size = pictures[0]
+            yield Item(
+                item_id=f"{stem}/{sample}",
+                source=f"{archive}:{offset}:{size}",
+                label=label,
+                split=split,
+                group=group,
+            )
 
     def read(self, source: str) -> Content:
         """The image's bytes. Raises IceboxError for an archive that is missing, outside the folder or too short."""

@@ -13,7 +13,8 @@ from icebox.features.errors import IceboxError
 from icebox.features.manifest import drawing, tables
 from icebox.features.manifest.doubtful_texts import note_doubtful_text
 from icebox.features.manifest.known_contents import UNKNOWN, FileStates, KnownContents
-from icebox.features.manifest.listing import list_items
+from icebox.features.manifest.known_parts import KnownParts
+from icebox.features.manifest.listing import list_dataset
 from icebox.features.manifest.manifest import Manifest, ManifestRow
 from icebox.features.manifest.spellings import merge_spellings
 from icebox.features.manifest.targets import TargetReview
@@ -37,6 +38,7 @@ def build(
     skip_unreadable: bool = False,
     progress: Progress = iter,
     known: KnownContents | None = None,
+    known_parts: KnownParts | None = None,
 ) -> Manifest:
     """A new manifest: reads every item once, takes its content's sha256 and assigns a split.
 
@@ -44,11 +46,11 @@ def build(
     an official train and of those without a split. Groups stay together, and so do equal contents without a group.
     `targets` reviews those of a dense dataset, whose digests become the labels; with `skip_unreadable` items with a
     target that can't be used are left out. `progress` may watch those pass that are read; files that are
-    `known` from an earlier time are not. Doubts are added to the dataset's
-    account. Raises IceboxError for items that no later step could use.
+    `known` from an earlier time are not, nor are `known_parts` of the dataset listed. Doubts are added to its account.
+    Raises IceboxError for items that no later step could use.
     """
     require_task(task, label_sets=dataset.label_sets)
-    listed = merge_spellings(list_items(dataset.items(), task, dataset.account), task, dataset.account)
+    listed = merge_spellings(list_dataset(dataset, task, known_parts), task, dataset.account)
     if targets is None:
         require_two_labels(listed, task)
     items = listed

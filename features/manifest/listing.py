@@ -7,10 +7,11 @@ from operator import attrgetter
 
 from icebox.features import fingerprint, splits
 from icebox.features.abc.account import Account
-from icebox.features.abc.dataset import Item
+from icebox.features.abc.dataset import Dataset, Item
 from icebox.features.errors import IceboxError
 from icebox.features.manifest import tables
 from icebox.features.manifest.doubtful_texts import note_doubtful_text
+from icebox.features.manifest.known_parts import KnownParts
 from icebox.features.manifest.manifest import Manifest
 from icebox.features.manifest.validation import (
     DENSE_TASKS,
@@ -42,9 +43,16 @@ def list_items(items: Iterable[Item], task: Task = "classification", account: Ac
     unusable labels, unknown splits and broken Unicode.
     """
     listing = Listing(task, account or Account())
-    listed = Manifest(tables.of_blocks(listing.blocks(items)))
-    listing.conclude(listed)
-    return listed
+    return listing.concluded(listing.columns(items))
+
+
+def list_dataset(dataset: Dataset, task: Task = "classification", known: KnownParts | None = None) -> Manifest:
+    """The items of a dataset as `list_items` gives them; of its parts those are listed that are not `known`."""
+    listing = Listing(task, dataset.account)
+    parts = dataset.parts() if known else None
+    if known is None or parts is None:
+        return listing.concluded(listing.columns(dataset.items()))
+    return listing.concluded(known.columns(list(parts), listing))
 
 
 class Listing:
@@ -55,6 +63,25 @@ class Listing:
         self.count = self.unlabelled = 0
         self.without_label: list[str] = []  # the first ids
         self.error: IceboxError | None = None
+
+    @property
+    def doubts(self) -> int:
+        """How much came up so far that an item's columns do not tell."""
+        return self.account.cases + self.unlabelled + (self.error is not None)
+
+    def columns(self, items: Iterable[Item]) -> Iterator[tables.Columns]:
+        """The items as Arrow columns, a block at a time."""
+        return map(tables.columns_of, self.blocks(items))
+
+    def add_known(self, rows: int) -> None:
+        """Count rows that passed an earlier listing without a doubt."""
+        self.count += rows
+
+    def concluded(self, blocks: Iterable[tables.Columns]) -> Manifest:
+        """The manifest of all blocks. Raises IceboxError for what is wrong with the items."""
+        listed = Manifest(tables.of_columns(blocks))
+        self.conclude(listed)
+        return listed
 
     def blocks(self, items: Iterable[Item]) -> Iterator[tables.Cells]:
         """The items as columns, a block at a time."""

@@ -32,13 +32,24 @@ BLOCK_ROWS = 1 << 14  # that are Python's objects at a time
 GROUP_ROWS = 1 << 17  # of a row group of the file
 
 Cells = Mapping[str, Sequence[str]]  # {column: values}
+Columns = Mapping[str, Any]  # {column: Arrow array}
 
 
 def of_blocks(blocks: Iterable[Cells]) -> "pa.Table":
     """A table of blocks of rows; a slice that a block lacks is "" for its rows."""
+    return of_columns(map(columns_of, blocks))
+
+
+def columns_of(block: Cells) -> Columns:
+    """A block of rows as columns."""
+    return {name: column_of(name, values) for name, values in block.items()}
+
+
+def of_columns(blocks: Iterable[Columns]) -> "pa.Table":
+    """A table of blocks of columns; a slice that a block lacks is "" for its rows."""
     import pyarrow as pa
 
-    parts = [{name: column_of(name, values) for name, values in block.items()} for block in blocks]
+    parts = list(blocks)
     names = list(dict.fromkeys(name for part in parts for name in part if name not in COLUMNS))
     columns: dict[str, Any] = {}
     for name in (*COLUMNS, *names):

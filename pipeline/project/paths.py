@@ -86,6 +86,11 @@ def known_contents(dataset: str) -> Path:
     return Path(".icebox/contents") / f"{dataset}.parquet"
 
 
+def known_parts(dataset: str) -> Path:
+    """A folder with records of a dataset's parts on this machine, which spare listing what is not new."""
+    return Path(".icebox/listed") / dataset
+
+
 def backbone(name: str) -> Path:
     """A folder with a backbone's weights and settings."""
     return Path("data/backbones") / name

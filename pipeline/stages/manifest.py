@@ -15,6 +15,7 @@ from icebox.features.json_files import read_json
 from icebox.features.manifest import manifest
 from icebox.features.manifest.build import build
 from icebox.features.manifest.known_contents import KnownContents
+from icebox.features.manifest.known_parts import KnownParts
 from icebox.features.manifest.leakage import Finding, resolve_leakage
 from icebox.features.manifest.manifest import Manifest
 from icebox.features.manifest.split_sizes import split_remarks
@@ -48,6 +49,7 @@ def run(config: Config, key: str) -> None:
             targets=targets,
             skip_unreadable=entry.on_error == "skip",
             known=known_contents(key, source),
+            known_parts=known_parts(key, entry.task),
             progress=lambda items: progress.bar(items, desc=f"manifest {key}", unit="item"),
         )
         rows, findings = resolve_leakage(rows, leakage=split.leakage, conflicts=split.conflicts, task=entry.task)
@@ -88,6 +90,15 @@ def known_contents(key: str, source: Dataset) -> KnownContents | None:
         determining = {name: value for name, value in read_json(settings, {}).items() if name != "split"}
     identity = fingerprint.of_settings([code.read_text(encoding="utf-8"), determining])
     return KnownContents(paths.known_contents(key), identity)
+
+
+def known_parts(key: str, task: Task) -> KnownParts | None:
+    """The record of parts that the stage listed before, by the same code of source and stage; None without stamps."""
+    stamps = [paths.code_stamp("datasets", key), paths.code_stamp("stages", "manifest")]
+    if not all(stamp.is_file() for stamp in stamps):
+        return None
+    code = [stamp.read_text(encoding="utf-8") for stamp in stamps]
+    return KnownParts(paths.known_parts(key), fingerprint.of_settings([*code, task]))
 
 
 def class_names(rows: Manifest, source: Dataset, task: Task) -> Sequence[str]:

@@ -168,6 +168,16 @@ def test_targets_have_the_size_of_their_pictures_and_known_classes(name, listed)
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_parts_hold_the_items_in_their_order_and_differ_in_settings_or_files(name, listed):
+    dataset, items = listed(name)
+    parts = dataset.parts()
+    if parts is not None:
+        parts = list(parts)
+        assert [item for part in parts for item in part.items()] == items
+        assert len({json.dumps([part.settings, *map(str, part.paths)]) for part in parts}) == len(parts)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_settings_that_determine_contents_are_json(name, listed):
     dataset, _ = listed(name)
     settings = dataset.content_settings()

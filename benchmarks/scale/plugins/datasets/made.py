@@ -2,13 +2,15 @@
 
 import hashlib
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, final
 
 from annotated_types import Ge
 
-from icebox.features.abc.dataset import Dataset, Item
+from icebox.features.abc.dataset import Dataset, Item, Part
 
 CLASSES = 10
+PART_ITEMS = 1 << 13
 WRONG = 20  # one label in so many is another class's
 COPIES = 200  # one item in so many is nearly another one
 SPLITS = {0: "test", 5: "val"}  # by the number's last digit
@@ -25,14 +27,13 @@ class Source(Dataset):
 
     def items(self) -> Iterator[Item]:
         """Each number's item."""
-        for number in range(self.count):
-            label, wrong = hidden(copied(number))
-            yield Item(
-                item_id=f"item-{number:07d}",
-                source=str(number),
-                label=f"class {(label + wrong) % CLASSES}",
-                split=SPLITS.get(number % 10, "train"),
-            )
+        return items_of(0, self.count)
+
+    def parts(self) -> Iterator[Part]:
+        """PART_ITEMS numbers each."""
+        for start in range(0, self.count, PART_ITEMS):
+            stop = min(start + PART_ITEMS, self.count)
+            yield Part(partial(items_of, start, stop), [start, stop])
 
     def read(self, source: str) -> str:
         """The text of a number: itself, the one that it is nearly a copy of (mostly its own), and that one's class."""
@@ -42,6 +43,18 @@ class Source(Dataset):
     def content_settings(self) -> dict[str, str]:
         """None: a number's text is the same whatever the number of items."""
         return {}
+
+
+def items_of(start: int, stop: int) -> Iterator[Item]:
+    """The items of these numbers."""
+    for number in range(start, stop):
+        label, wrong = hidden(copied(number))
+        yield Item(
+            item_id=f"item-{number:07d}",
+            source=str(number),
+            label=f"class {(label + wrong) % CLASSES}",
+            split=SPLITS.get(number % 10, "train"),
+        )
 
 
 def copied(number: int) -> int:

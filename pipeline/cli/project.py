@@ -14,7 +14,6 @@ import typer
 
 from icebox.features.errors import IceboxError
 from icebox.pipeline.cli import stage_server, verbosity
-from icebox.pipeline.project import dvc_lock
 
 PARAMS_IN_LOCK = re.compile(r"- path: params\.yaml\n\s+hash: md5\n\s+md5: ([0-9a-f]{32})")  # of dvc.lock
 
@@ -213,7 +212,7 @@ def dvc(*arguments: str, check: bool = True, servers: tuple[Path, int] | None = 
     quiet = {"DVC_NO_ANALYTICS": "true", "HF_HUB_DISABLE_TELEMETRY": "1"}
     environment = quiet | os.environ | {"PATH": path, verbosity.VARIABLE: verbosity.chosen()}
     held = servers[1:] if servers else ()
-    command = [sys.executable, "-m", dvc_lock.__name__, *arguments]
+    command = [sys.executable, "-m", "dvc", *arguments]
     code = subprocess.run(command, env=environment, check=False, pass_fds=held).returncode
     if check and code != 0:
         raise IceboxError(f"dvc {' '.join(arguments)}: failed, as DVC says above; mend that, then run this again")

@@ -16,7 +16,8 @@ from icebox.features.extraction.shard_work import Engine, Local, ShardSettings, 
 from icebox.features.extraction.views import IDENTITY, ViewItem, number_of_part, refuse_other_modality
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.manifest.reading import Read
-from icebox.features.store.shard_cache.cache import COMPILED_MARKER, COMPILED_TEXT, ShardCache, adopt
+from icebox.features.store.shard_cache.adoption import adopt
+from icebox.features.store.shard_cache.cache import COMPILED_MARKER, COMPILED_TEXT, ShardCache
 from icebox.features.store.shards import SHARD_BYTES, SHARD_ROWS
 
 STORE_FORMAT = 2

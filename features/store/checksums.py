@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from icebox.features import fingerprint
+from icebox.features.errors import IceboxError
 from icebox.features.store import shards
 
 PROJECT = Path(".icebox")
@@ -33,8 +34,10 @@ class Checksums:
         return set()
 
     def has(self, path: Path) -> bool:
-        """Whether a shard was compared with its name, and has not changed since."""
-        return self._line(path) in self._lines
+        """Whether a shard is there that was compared with its name, and has not changed since."""
+        with suppress(IceboxError):
+            return self._line(path) in self._lines
+        return False
 
     def check(self, path: Path) -> None:
         """Compare a shard with its name, unless that was done.
@@ -84,8 +87,13 @@ class Checksums:
                 os.close(descriptor)
 
     def _record_path(self) -> Path:
-        if PROJECT.is_dir():
-            return PROJECT / "checked" / self.record
-        import platformdirs
+        return record_folder("checked") / self.record
 
-        return platformdirs.user_cache_path("icebox", appauthor=False) / "checked" / self.record
+
+def record_folder(name: str) -> Path:
+    """A folder for records of this machine: in the project, else in the user's cache."""
+    if PROJECT.is_dir():
+        return PROJECT / name
+    import platformdirs
+
+    return platformdirs.user_cache_path("icebox", appauthor=False) / name

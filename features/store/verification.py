@@ -11,7 +11,8 @@ from icebox.features.errors import IceboxError
 from icebox.features.ragged import OFFSETS
 from icebox.features.store import hdf5, index, shards, targets
 from icebox.features.store.feature_store import FeatureStore
-from icebox.features.store.shard_cache.cache import ShardCache, adopt
+from icebox.features.store.shard_cache.adoption import adopt
+from icebox.features.store.shard_cache.cache import ShardCache
 from icebox.features.store.shards import DamagedShard
 
 BLOCK_ITEMS = 4096

@@ -23,7 +23,7 @@ from icebox.features.manifest.targets import TargetReview
 from icebox.features.manifest.validation import Task
 from icebox.features.splits import in_order
 from icebox.features.store import index
-from icebox.features.store.shard_cache.cache import adopt
+from icebox.features.store.shard_cache.adoption import adopt
 from icebox.pipeline.catalog import datasets, quantized
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.schema import Config, Split

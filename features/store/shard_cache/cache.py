@@ -19,6 +19,7 @@ from icebox.features.ragged import Values
 from icebox.features.store import shards
 from icebox.features.store.checksums import PROJECT, Checksums
 from icebox.features.store.shard_cache.item_keys import ItemKeys
+from icebox.features.store.shard_cache.known_headers import KnownHeaders
 from icebox.features.store.shard_cache.places import LocatedKeys, RowLocation
 from icebox.features.store.shard_cache.remote_shards import RemoteShards
 from icebox.features.store.shards import DamagedShard, ForbiddenShard, Shard
@@ -42,6 +43,7 @@ class ShardCache:
         self.remote = RemoteShards(root, fingerprint) if isinstance(root, BucketPath) else None
         self.fingerprint = fingerprint
         self.checksums = Checksums(fingerprint)
+        self.headers = KnownHeaders(fingerprint, self.checksums.record)
 
     @contextmanager
     def locked(self, *, wait: bool = False, together: bool = False) -> Iterator[None]:
@@ -86,10 +88,23 @@ class ShardCache:
 
     def locate(self, wanted: LocatedKeys) -> None:
         """Locate the wanted keys whose rows are here, or in the bucket; as `places` does, in less memory."""
+        checked: list[Shard] = []
+        known: list[Shard] = []  # of those, the last ones, to be added together
         for path in self.paths():
             shard = self._read_if_whole(path)
-            if shard is not None and (new := wanted.new_rows(shard)) and self._is_whole(path):
+            if shard is None:
+                continue
+            if self.checksums.has(path):
+                known.append(shard)
+                checked.append(shard)
+                continue
+            wanted.add_all(known)
+            known = []
+            if (new := wanted.new_rows(shard)) and self._is_whole(path):
                 wanted.add(shard, new)
+                checked.append(shard)
+        wanted.add_all(known)
+        self.headers.keep(checked)
         if self.remote:
             keys, located = set(ItemKeys(wanted.keys)), set(ItemKeys(wanted.keys[wanted.located]))
             for shard in self._remote_shards(keys, located):
@@ -134,7 +149,7 @@ class ShardCache:
 
     def _read_if_whole(self, path: Path) -> Shard | None:
         try:
-            shard = shards.read(path)
+            shard = self._known_header(path) or shards.read(path)
         except DamagedShard as damage:
             self._set_aside(path, damage)
             return None
@@ -151,6 +166,11 @@ class ShardCache:
             )
             return None
         return shard
+
+    def _known_header(self, path: Path) -> Shard | None:
+        """The header of a shard that was compared with its name, from the record."""
+        readable = os.access(path, os.R_OK)  # another user's may not be
+        return self.headers.get(path) if readable and self.checksums.has(path) else None
 
     def _is_whole(self, path: Path) -> bool:
         try:
@@ -251,33 +271,6 @@ class ShardCache:
 def on_this_machine(root: Path) -> Path:
     """The folder in which the shards lie that this machine has made: of a bucket, the working folder's own."""
     return PROJECT / "shards" if isinstance(root, BucketPath) else root
-
-
-def adopt(store: Path, root: Path, *, wait: bool = False, together: bool = False) -> set[str]:
-    """Link the shards of a store that was made elsewhere into the shard cache below `root` → their names.
-
-    So the store can grow instead of restart after its folder is deleted. A damaged one is told and left out. Raises
-    IceboxError for one that can't be read now: the store must not be deleted on the strength of this.
-    """
-    adopted: set[str] = set()
-    caches: dict[str, ShardCache] = {}
-    for path in shards.paths(store):
-        if any(cache.holds(path) for cache in caches.values()):
-            adopted.add(path.name)
-            continue
-        try:
-            shard = shards.read(path)
-            cache = caches.setdefault(shard.fingerprint, ShardCache(root, shard.fingerprint))
-            cache.checksums.check(path)
-        except DamagedShard as damage:
-            logger.warning("%s; its rows will be extracted again", damage)
-        except ForbiddenShard as reason:
-            logger.warning("%s; it is not taken into the shard cache", reason)
-        else:
-            with cache.locked(wait=wait, together=together):
-                cache.take(shard)
-            adopted.add(path.name)
-    return adopted
 
 
 def copy(source: Path, target: Path) -> None:

@@ -23,7 +23,7 @@ class ItemKeys(Sequence[str]):
         return cls.of_bytes(bytes.fromhex("".join(keys)))
 
     @classmethod
-    def of_bytes(cls, content: bytes) -> "ItemKeys":
+    def of_bytes(cls, content: bytes | memoryview) -> "ItemKeys":
         """Keys that lie one behind the other. Raises ValueError for a part of one."""
         return cls(np.frombuffer(content, DIGEST))
 

@@ -69,9 +69,13 @@ class LocatedKeys:
 
     def new_rows(self, shard: Shard) -> tuple[np.ndarray, np.ndarray] | None:
         """(positions of keys without a row, the rows of the shard that have them); None for none."""
-        digests = shard.item_keys.digests
+        positions, rows = self._without_row(shard.item_keys.digests)
+        return (positions, rows) if len(rows) else None
+
+    def _without_row(self, digests: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(positions of keys without a row, the positions of these keys among the digests)."""
         if not len(self.keys):
-            return None
+            return np.empty(0, np.int64), np.empty(0, np.int64)
         if self._told_apart:
             prefixes = item_keys.prefixes(digests)
             order = np.argsort(prefixes)  # a search in order finds its way through memory
@@ -81,7 +85,7 @@ class LocatedKeys:
             positions = np.searchsorted(self.keys, digests)
         positions = np.minimum(positions, len(self.keys) - 1)
         rows = np.flatnonzero((self.keys[positions] == digests) & (self.places.shard_of[positions] < 0))
-        return (positions[rows], rows) if len(rows) else None
+        return positions[rows], rows
 
     def add(self, shard: Shard, new: tuple[np.ndarray, np.ndarray] | None = None) -> None:
         """Locate the keys without a row that the shard has: its `new_rows`, where they are at hand."""
@@ -89,3 +93,20 @@ class LocatedKeys:
             positions, rows = new
             self.places.shard_of[positions], self.places.row_of[positions] = len(self.shards), rows
         self.shards.append(shard)
+
+    def add_all(self, shards: Sequence[Shard]) -> None:
+        """Add those of the shards that have new rows, one after the other, by one search for the keys of all."""
+        if not shards:
+            return
+        backwards = shards[::-1]  # of several with one key the first has it, as that which is set last
+        digests = [shard.item_keys.digests for shard in backwards]
+        starts = np.cumsum([0, *map(len, digests)])
+        positions, rows = self._without_row(np.concatenate(digests))
+        row = np.full(len(self.keys), -1, np.int64)
+        row[positions] = rows
+        new = np.flatnonzero(row >= 0)
+        of_shard = np.searchsorted(starts, row[new], side="right") - 1
+        used, numbers = np.unique(-of_shard, return_inverse=True)
+        self.places.shard_of[new] = len(self.shards) + numbers
+        self.places.row_of[new] = row[new] - starts[of_shard]
+        self.shards.extend(backwards[-number] for number in used.tolist())

@@ -18,7 +18,7 @@ from icebox.features.extraction import summary
 from icebox.features.extraction.extract import extract
 from icebox.features.images import remarks
 from icebox.features.store.feature_store import FeatureStore
-from icebox.features.store.shard_cache.cache import adopt
+from icebox.features.store.shard_cache.adoption import adopt
 from icebox.features.store.shard_cache.compaction import compact
 from tests.tiny import Doubling, rows
 

@@ -12,7 +12,8 @@ from icebox.features import fingerprint
 from icebox.features.errors import IceboxError
 from icebox.features.store import shards
 from icebox.features.store.feature_store import FeatureStore
-from icebox.features.store.shard_cache.cache import ShardCache, adopt
+from icebox.features.store.shard_cache.adoption import adopt
+from icebox.features.store.shard_cache.cache import ShardCache
 from icebox.features.store.shard_cache.compaction import compact
 from tests.features.store.test_verification import flip, overwrite
 from tests.tiny import extract_doubled

@@ -12,7 +12,7 @@ from icebox.features.errors import IceboxError
 from icebox.features.store import verification
 from icebox.features.store.feature_store import FeatureStore
 from icebox.features.store.shard_cache import pruning
-from icebox.features.store.shard_cache.cache import adopt
+from icebox.features.store.shard_cache.adoption import adopt
 from icebox.features.store.shard_cache.compaction import compact
 from tests import faults
 from tests.tiny import extract_doubled

@@ -14,7 +14,8 @@ import pytest
 from icebox.features.errors import IceboxError
 from icebox.features.store import shards
 from icebox.features.store.feature_store import FeatureStore
-from icebox.features.store.shard_cache.cache import ShardCache, adopt
+from icebox.features.store.shard_cache.adoption import adopt
+from icebox.features.store.shard_cache.cache import ShardCache
 from icebox.features.store.shard_cache.compaction import compact
 from icebox.features.store.shard_cache.pruning import prune
 from tests.features.store.test_verification import flip

@@ -99,7 +99,7 @@ class BatchEncoder:
             rows, wait_for_features = pending.popleft()
             encoded = wait_for_features()
             for output, values in encoded.items():
-                refuse_non_finite(values, [items[row] for row in rows], output, self.backbone)
+                refuse_non_finite(values, items, rows, output, self.backbone)
             features.put(rows, encoded)
             report_done(len(rows))
 
@@ -217,12 +217,16 @@ def unreadable_item(item_id: str, reason: object) -> IceboxError:
     return IceboxError(f"item '{item_id}': {reason}; mend or remove it", hint="skip unreadable items")
 
 
-def refuse_non_finite(values: Values, items: Sequence[ViewItem], output: str, backbone: Backbone) -> None:
-    """Raise IceboxError, naming the item and the backbone, where a feature is NaN or infinite."""
-    if not np.isfinite(flat(values)).all():
-        row = next(item.row for item, features in zip(items, values, strict=True) if not np.isfinite(features).all())
-        family = backbone.spec["family"]
+def refuse_non_finite(
+    values: Values, items: Sequence[ViewItem], rows: Sequence[int], output: str, backbone: Backbone
+) -> None:
+    """Raise IceboxError, naming the item and the backbone, where a feature of the items at these rows is NaN or
+    infinite.
+    """
+    if not np.isfinite(flat(values)).all():  # only now is an item asked for: making one by its row takes 0.2 ms
+        row = next(row for row, features in zip(rows, values, strict=True) if not np.isfinite(features).all())
+        item_id, family = items[row].row.item_id, backbone.spec["family"]
         raise IceboxError(
-            f"item '{row.item_id}': backbone family '{family}' gave a non-finite value in its output '{output}'; "
+            f"item '{item_id}': backbone family '{family}' gave a non-finite value in its output '{output}'; "
             "look at the item and at the weights"
         )

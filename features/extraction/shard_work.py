@@ -117,10 +117,10 @@ class ShardMaker(AbstractContextManager["ShardMaker"]):
             self.encoder.tally.timings.writing += time.perf_counter() - began
 
     def _write(self, items: Sequence[ViewItem], features: dict[str, Values], errors: dict[int, str]) -> Shard:
-        odd = self.encoder.odd
+        odd, keys = self.encoder.odd, [item.key for item in items]
         return self.cache.write(
-            item_keys=[item.key for item in items],
+            item_keys=keys,
             features={output: values_to_storage_dtype(values, self.stored) for output, values in features.items()},
             errors=errors,
-            remarks={row: odd[item.key] for row, item in enumerate(items) if item.key in odd},
+            remarks={row: odd[key] for row, key in enumerate(keys) if key in odd},
         )

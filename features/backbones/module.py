@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
 from annotated_types import Ge, MinLen
 from safetensors.torch import load_file, save_file
@@ -17,9 +16,9 @@ from torch import Tensor, nn
 from icebox.features import fingerprint
 from icebox.features.abc.backbone import WEIGHTS_FILE, read_settings, write_settings
 from icebox.features.errors import IceboxError, suggestion
-from icebox.features.images.input_size import Size, refuse_unsupported_size, scale_preprocess
+from icebox.features.images.input_size import Size, check_input, scale_preprocess
 from icebox.features.json_files import one_line
-from icebox.features.nn.image_backbone import DECODES, FAST, ImageBackbone
+from icebox.features.nn.image_backbone import FAST, ImageBackbone, check_decode, preprocess_of
 from icebox.features.nn.layer_outputs import LAST
 from icebox.features.nn.output_names import holds_map
 from icebox.features.nn.transfer import plain_state
@@ -29,7 +28,6 @@ VERSION = 1
 DEFAULT_OUTPUTS = (LAST,)
 RANDOM = "random"
 CODE = "code"  # the folder of the copy of the project's files that make the network
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 Side = Annotated[int, Ge(1)]
 Function = str  # package.module:function of the project; its files are part of the backbone's stamp
 logger = logging.getLogger("icebox")
@@ -87,25 +85,6 @@ def fetch(
     write_settings(folder, settings | {"preprocess": preprocess})
 
 
-def preprocess_of(
-    size: int | Sequence[int],
-    resize: int | None,
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
-    interpolation: str,
-) -> dict[str, Any]:
-    """The preparation of pictures as JSON. Raises IceboxError for values that fit no network."""
-    sides = [size, size] if isinstance(size, int) else list(size)
-    if len(sides) != 2:
-        raise IceboxError(f"size: expected a side or [height, width], found {sides}")
-    means, stds = list(mean or IMAGENET_MEAN), list(std or IMAGENET_STD)
-    if len(means) != len(stds) or len(means) not in (1, 3) or min(stds) <= 0:
-        raise IceboxError(f"mean, std: expected three numbers each, or one of grey pictures, found {means} and {stds}")
-    return {
-        "resize": [resize or min(sides)], "crop": sides, "interpolation": interpolation, "mean": means, "std": stds,
-    }  # fmt: skip
-
-
 def read_weights(
     path: Path, network: nn.Module, build: str, classifier: str | None, sha256: str | None
 ) -> dict[str, Tensor]:
@@ -115,9 +94,7 @@ def read_weights(
             f"weights: expected '{RANDOM}' or a file ({', '.join(checkpoints.SUFFIXES)}), found no such file {path} "
             f"(looked in {Path.cwd()})"
         )
-    digest = checkpoints.check_sha256(path, sha256)
-    if sha256 is None:
-        logger.warning("%s: not pinned; to pin it, set\n    sha256: %s", path.name, digest)
+    checkpoints.check_sha256(path, sha256)
     expected = network.state_dict()
     where = f"weights: {path} does not fit the network of {build}"
     left_out = (f"{classifier}.",) if classifier else ()
@@ -168,8 +145,7 @@ def load(
 
     Raises IceboxError for a size that the network does not support, and for layers of an archive that has none.
     """
-    if decode not in DECODES:
-        raise IceboxError(f"decode: expected one of {', '.join(DECODES)}, found '{decode}'")
+    check_decode(decode)
     settings = read_settings(folder, preprocess=dict, arguments=dict)
     preprocess = scale_preprocess(settings["preprocess"], size, whole=holds_map(outputs))
     spec: dict[str, Any] = {"family": "module", "version": VERSION, "preprocess": preprocess | {"decode": decode}}
@@ -190,8 +166,7 @@ def load(
     backbone = ModuleBackbone(
         folder, network.to(device), spec=spec, settings=settings, outputs=outputs, precision=precision, device=device
     )
-    backbone.prepare(np.zeros((8, 8, 3), np.uint8))
-    refuse_unsupported_size(backbone, size)
+    check_input(backbone, size)
     return backbone
 
 

@@ -3,10 +3,8 @@
 Letters: b batch, c channels, h height, w width, t tokens, d features.
 """
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -18,11 +16,10 @@ from torch import Tensor
 from icebox.features import fingerprint
 from icebox.features.abc.backbone import Backbone, read_settings, write_settings
 from icebox.features.abc.dataset import Content, Modality, Pair
-from icebox.features.backbones.module import preprocess_of
 from icebox.features.errors import IceboxError, ItemError
 from icebox.features.images.input_size import Size, scale_preprocess
 from icebox.features.json_files import one_line
-from icebox.features.nn.image_backbone import DECODES, FAST, Pictures
+from icebox.features.nn.image_backbone import FAST, Pictures, check_decode, preprocess_of
 from icebox.features.nn.layer_outputs import LAST, token_vectors
 from icebox.features.nn.normalization import normalize_images
 from icebox.features.nn.output_names import holds_map
@@ -31,18 +28,16 @@ from icebox.features.ragged import ScatteredRows, Values
 from icebox.features.text.batching import token_budget_batches
 from icebox.features.weights import onnx_files, onnx_inputs
 from icebox.features.weights.onnx_files import FLOATS, INTEGERS, Input
-from icebox.features.weights.onnx_inputs import IDS, MASK, POSITIONS, SIDES
+from icebox.features.weights.onnx_inputs import MASK, TokenizedText
 
 VERSION = 1
 DEFAULT_OUTPUTS: tuple[str, ...] = ()  # the graph's first output, pooled as its axes ask for
-TOKENIZER = "tokenizer.json"
 BATCH = 8  # pictures at once: more leave the processor's cache
 BATCH_TOKENS = 2048
 Side = Annotated[int, Ge(1)]
 Arrays = dict[str, np.ndarray]
 Frame = tuple[int, int]
 Pass = tuple[Arrays, Tensor | None, Frame | None]
-logger = logging.getLogger("icebox")
 
 
 def fetch(
@@ -71,9 +66,6 @@ def fetch(
     Raises IceboxError for a file that is not there, is damaged, or takes something else.
     """
     onnx_files.keep(Path(weights), folder, sha256)
-    if sha256 is None:
-        digest = fingerprint.of_file(folder / onnx_files.FILE)
-        logger.warning("%s: not pinned; to pin it, set\n    sha256: %s", Path(weights).name, digest)
     inputs = onnx_files.inputs_of(onnx_files.session(folder, []))
     if tokenizer is None:
         if max_tokens is not None:
@@ -89,36 +81,12 @@ def fetch(
                     f"{name}: is for networks of pictures, and `tokenizer` for those of texts; take one out"
                 )
         length = onnx_inputs.text_length(inputs)
-        keep_tokenizer(Path(tokenizer), folder)
+        own = onnx_inputs.keep_tokenizer(Path(tokenizer), folder).truncation
         if length and max_tokens not in (None, length):
             raise IceboxError(f"max_tokens: the network takes {length} tokens, no more and no fewer; leave it out")
-        if (limit := length or max_tokens or truncation(read_tokenizer(folder))) is None:
+        if (limit := length or max_tokens or (own and own["max_length"])) is None:
             raise IceboxError("max_tokens: neither the file nor the tokenizer says where texts are cut; set it")
         write_settings(folder, {"max_tokens": limit})
-
-
-def keep_tokenizer(path: Path, folder: Path) -> None:
-    """Copy a tokenizer.json, or that in a folder."""
-    file = path / TOKENIZER if path.is_dir() else path
-    if not file.is_file():
-        raise IceboxError(f"tokenizer: expected a {TOKENIZER}, found no such file {file}")
-    (folder / TOKENIZER).write_bytes(file.read_bytes())
-    read_tokenizer(folder)
-
-
-def read_tokenizer(folder: Path) -> Any:
-    """The tokenizer in a backbone's folder. Raises IceboxError for a file that is none."""
-    import tokenizers
-
-    try:
-        return tokenizers.Tokenizer.from_file(str(folder / TOKENIZER))
-    except Exception as reason:  # it raises plain Exceptions
-        raise IceboxError(f"tokenizer: {folder / TOKENIZER} is none: {one_line(reason)}") from reason
-
-
-def truncation(tokenizer: Any) -> int | None:
-    """Where a tokenizer cuts texts by itself."""
-    return tokenizer.truncation["max_length"] if tokenizer.truncation else None
 
 
 def load(
@@ -135,8 +103,7 @@ def load(
     Images are resized to `size`, by default its own. The file says in which precision it computes: `precision` makes no
     difference. Raises IceboxError for outputs that it has not, and for a size that it does not take.
     """
-    if decode not in DECODES:
-        raise IceboxError(f"decode: expected one of {', '.join(DECODES)}, found '{decode}'")
+    check_decode(decode)
     settings = read_settings(folder)
     spec: dict[str, Any] = {"family": "onnx", "version": VERSION, "weights": onnx_files.sha256_of(folder)}
     if "preprocess" not in settings:
@@ -274,15 +241,6 @@ class OnnxPictures(OnnxBackbone, Pictures):
         return {self.input.name: array}, None, (array.shape[2], array.shape[3])
 
 
-@dataclass(frozen=True)
-class TokenizedText:
-    """The token ids of a text or pair, and the text (0 or 1) of each."""
-
-    ids: list[int]
-    sides: list[int]
-    cut: bool  # the text was longer
-
-
 class OnnxTexts(OnnxBackbone):
     """A network over the tokens of a text, or of a pair in one input; padding is masked."""
 
@@ -291,13 +249,13 @@ class OnnxTexts(OnnxBackbone):
     default_pooling = "mean"
 
     def __init__(self, folder: Path, spec: dict[str, Any], outputs: Sequence[str], device: str) -> None:
-        self.tokenizer = read_tokenizer(folder)
+        self.tokenizer = onnx_inputs.read_tokenizer(folder)
         padding = (self.tokenizer.padding or {}).get("pad_id")
         names = [number for name in ("[PAD]", "<pad>") if (number := self.tokenizer.token_to_id(name)) is not None]
         self.padding_id = next((number for number in [padding, *names] if number is not None), 0)
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(spec["max_tokens"])
-        spec = spec | {"tokenizer": fingerprint.of_file(folder / TOKENIZER)}
+        spec = spec | {"tokenizer": fingerprint.of_file(folder / onnx_inputs.TOKENIZER)}
         super().__init__(folder, spec, outputs, device)
 
     def sample(self) -> TokenizedText:
@@ -329,14 +287,6 @@ class OnnxTexts(OnnxBackbone):
 
     def feed(self, prepared: Sequence[TokenizedText]) -> Pass:
         """Tokens of b texts → (b, t), padded, with a mask of the padding."""
-        width = next((each.shape[1] for each in self.inputs if each.shape[1]), max(len(each.ids) for each in prepared))
-        shape = len(prepared), width
-        columns: Mapping[str, np.ndarray] = {
-            IDS: np.full(shape, self.padding_id), MASK: np.zeros(shape, int), SIDES: np.zeros(shape, int),
-            POSITIONS: np.tile(np.arange(width), (len(prepared), 1)),
-        }  # fmt: skip
-        for row, tokens in enumerate(prepared):
-            t = len(tokens.ids)
-            columns[IDS][row, :t], columns[SIDES][row, :t], columns[MASK][row, :t] = tokens.ids, tokens.sides, 1
+        columns = onnx_inputs.token_arrays(prepared, self.inputs, padding_id=self.padding_id)
         fed = {each.name: columns[each.name].astype(INTEGERS[each.kind]) for each in self.inputs}
         return fed, torch.from_numpy(columns[MASK]), None

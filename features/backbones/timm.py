@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -20,13 +19,13 @@ from icebox.features.abc.backbone import WEIGHTS_FILE, damage_explained, read_se
 from icebox.features.abc.dataset import Content
 from icebox.features.errors import IceboxError
 from icebox.features.images.framing import frame
-from icebox.features.images.input_size import Size, explain_size_errors, refuse_unsupported_size, scale_preprocess
+from icebox.features.images.input_size import Size, check_input, explain_size_errors, scale_preprocess
 from icebox.features.json_files import Shape
 from icebox.features.nn.embeddings import EMBEDDING, Embedding
-from icebox.features.nn.image_backbone import DECODES, EXACT, FAST, ImageBackbone, to_tensor
+from icebox.features.nn.image_backbone import EXACT, FAST, ImageBackbone, check_decode, to_tensor
 from icebox.features.nn.layer_outputs import LAST, Inputs, first_tensor, split_output
 from icebox.features.nn.output_names import holds_map
-from icebox.features.nn.pooling import tokens_before_patches
+from icebox.features.nn.pooling import is_grid, tokens_before_patches
 from icebox.features.weights import checkpoints, sources, timm_models
 
 VERSION = 1
@@ -86,9 +85,7 @@ def read_file(path: Path, sha256: str | None) -> dict[str, Tensor]:
             f"weights: expected '{RANDOM}', hub:timm/NAME, a folder or a file ({', '.join(checkpoints.SUFFIXES)}), "
             f"found no file {path} (looked in {Path.cwd()})"
         )
-    digest = checkpoints.check_sha256(path, sha256)
-    if sha256 is None:
-        logger.warning("%s: not pinned; to pin it, set\n    sha256: %s", path.name, digest)
+    checkpoints.check_sha256(path, sha256)
     return checkpoints.read_tensors(path)
 
 
@@ -133,14 +130,13 @@ def load(
     decode: str = FAST,
     size: Size | None = None,
 ) -> "TimmBackbone":
-    """The network that `fetch` left in `folder`, frozen, on `device`; `decode` is one of DECODES.
+    """The network that `fetch` left in `folder`, frozen, on `device`; `decode` is fast, exact or draft.
 
     Images are resized to `size`; None: the size of its pretrained_cfg. Where the network has a table of positions, that
     is resized as timm does it. With an output that is a map, the whole image is stretched to it. Raises IceboxError for
     a size that the network does not support.
     """
-    if decode not in DECODES:
-        raise IceboxError(f"decode: expected one of {', '.join(DECODES)}, found '{decode}'")
+    check_decode(decode)
     settings = read_settings(folder, architecture=str, arguments=dict, pretrained_cfg=dict, preprocess=PREPROCESS)
     whole = holds_map(outputs)
     preprocess = scale_preprocess(settings["preprocess"], size, whole=whole)
@@ -163,8 +159,7 @@ def load(
         backbone = TimmBackbone(
             network, spec=spec, settings=settings, outputs=outputs, precision=precision, device=device
         )
-    backbone.prepare(np.zeros((8, 8, 3), np.uint8))  # damaged settings are to be found here, not in every item
-    refuse_unsupported_size(backbone, size)
+    check_input(backbone, size)
     return backbone
 
 
@@ -302,8 +297,3 @@ def has_features_last(network: nn.Module, layer: str, shape: Sequence[int], fram
         is_convolution = layer != LAST and isinstance(network.get_submodule(layer), nn.Conv2d | nn.BatchNorm2d)
         return vars(network).get("output_fmt") == "NHWC" and not is_convolution
     return first
-
-
-def is_grid(height: int, width: int, frame: tuple[int, int]) -> bool:
-    """Whether these are a picture's proportions, up to the rounding of each side."""
-    return abs(height * frame[1] / frame[0] - width) < 1 or abs(width * frame[0] / frame[1] - height) < 1

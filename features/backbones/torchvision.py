@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import safetensors.torch
 import torch
 from torch.nn.utils import convert_conv2d_weight_memory_format
@@ -16,9 +15,9 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from icebox.features import fingerprint
 from icebox.features.abc.backbone import WEIGHTS_FILE, read_settings, write_settings
 from icebox.features.errors import IceboxError, suggestion
-from icebox.features.images.input_size import Size, refuse_unsupported_size, scale_preprocess
+from icebox.features.images.input_size import Size, check_input, scale_preprocess
 from icebox.features.json_files import Shape
-from icebox.features.nn.image_backbone import DECODES, FAST, ImageBackbone
+from icebox.features.nn.image_backbone import FAST, ImageBackbone, check_decode
 from icebox.features.nn.layer_outputs import LAST
 from icebox.features.nn.output_names import holds_map
 from icebox.features.weights import checkpoints, torchvision_models
@@ -63,8 +62,6 @@ def fetch(
     else:
         path = locate_weights(weights, published)
         digest = checkpoints.check_sha256(path, sha256)
-        if sha256 is None:
-            logger.warning("%s: not pinned; to pin it, set\n    sha256: %s", path.name, digest)
         if preprocess is not None:
             member, reason = published[preprocess], "as set"
         elif weights in published:
@@ -130,13 +127,12 @@ def load(
     decode: str = FAST,
     size: Size | None = None,
 ) -> "TorchvisionBackbone":
-    """The network that `fetch` left in `folder`, frozen, on `device`; `decode` is one of DECODES.
+    """The network that `fetch` left in `folder`, frozen, on `device`; `decode` is fast, exact or draft.
 
     Images are resized to `size`; None: the size of the weights' preprocessing. With an output that is a map, the whole
     image is stretched to it. Raises IceboxError for a size that the network does not support.
     """
-    if decode not in DECODES:
-        raise IceboxError(f"decode: expected one of {', '.join(DECODES)}, found '{decode}'")
+    check_decode(decode)
     settings = read_settings(folder, model=str, preprocess=PREPROCESS)
     network = torchvision_models.build_empty(settings["model"], settings["preprocess"])
     torchvision_models.remove_classifier(network)
@@ -155,8 +151,7 @@ def load(
     backbone = TorchvisionBackbone(
         network, spec=spec, settings=settings, outputs=outputs, precision=precision, device=device
     )
-    backbone.prepare(np.zeros((8, 8, 3), np.uint8))  # damaged settings are to be found here, not in every item
-    refuse_unsupported_size(backbone, size)
+    check_input(backbone, size)
     return backbone
 
 

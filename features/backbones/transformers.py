@@ -5,7 +5,6 @@ Letters: b batch, t tokens, d features.
 """
 
 import functools
-import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
@@ -13,38 +12,31 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from safetensors.torch import save_file
-from torch import Tensor, nn
 
 from icebox.features import fingerprint
 from icebox.features.abc.backbone import TextTower, read_settings, write_settings
-from icebox.features.errors import IceboxError, located, suggestion
+from icebox.features.errors import IceboxError, located
 from icebox.features.json_files import read_json
-from icebox.features.nn.embeddings import EMBEDDING, Embedding, Projection, SentenceEmbedding
+from icebox.features.nn.embeddings import EMBEDDING, Embedding, Projection
 from icebox.features.nn.text_backbone import TextBackbone
 from icebox.features.nn.transfer import plain_state
-from icebox.features.weights import checkpoints, sentence_transformers, sources, towers, transformers_checkpoints
+from icebox.features.weights import sentence_transformers, sources, towers, transformers_checkpoints
+from icebox.features.weights.transformers_checkpoints import unshared, write_weights
 from icebox.features.weights.transformers_models import (
     CONFIG_FILE,
-    FAILURES,
-    FROM_FOLDER,
     TOKENIZER_FILES,
     VOCABULARIES,
-    import_transformers,
     is_causal,
-    load_error,
     load_network,
-    random_parameters,
+    load_tokenizer,
+    max_input_tokens,
     refuse_untrained,
-    silence,
 )
 
 VERSION = 1
 DEFAULT_OUTPUTS: tuple[str, ...] = ()  # the network's own: `default_outputs`
 ENCODER_OUTPUT, CAUSAL_OUTPUT = "last:mean", "last:final"  # of a causal network, the last token has seen all of a text
 RANDOM = "random"
-NO_LIMIT_TOKENS = 1_000_000  # transformers writes 1e30 where a tokenizer states no maximum
-SAVED = "model.safetensors"  # the name by which transformers looks for weights
-SENTENCE_FILE = "sentence.safetensors"  # the layers behind the pooling of a network of sentence-transformers
 TOKENIZER_OF = "tokenizer_of"  # the setting that names the whole network of a tower, which its tokenizer is made for
 PADDED_FULLY = {"siglip_text_model", "siglip2_text_model"}  # trained on texts of one length, whose last token counts
 logger = logging.getLogger("icebox")
@@ -78,7 +70,9 @@ def fetch(
     """
     weights = sources.weights_of(weights, name)
     if weights == RANDOM:
-        copied = draw(folder, config=config, network=network, tokenizer=tokenizer, seed=seed, revision=revision)
+        copied = transformers_checkpoints.draw(
+            folder, config=config, network=network, tokenizer=tokenizer, seed=seed, revision=revision
+        )
     elif Path(weights).is_file() and config is not None and (network, tokenizer) == (None, None):
         files = (CONFIG_FILE, *TOKENIZER_FILES)
         copied = transformers_checkpoints.copy_file(Path(weights), Path(config), folder, files=files, sha256=sha256)
@@ -107,61 +101,8 @@ def copy(folder: Path, weights: str, *, sha256: str | None, revision: str) -> di
     taken = sources.copy_into(source, folder, files=files, sha256=sha256, called=weights)
     copied |= transformers_checkpoints.rename_in(folder, taken, weights)
     if sentence and layers:
-        save_file(contiguous(layers), folder / SENTENCE_FILE)
+        save_file(unshared(layers), folder / sentence_transformers.LAYERS_FILE)
     return copied
-
-
-def draw(
-    folder: Path,
-    *,
-    config: Path | None,
-    network: Mapping[str, Any] | None,
-    tokenizer: str | None,
-    seed: int,
-    revision: str,
-) -> dict[str, Any]:
-    """Draw the weights of a new network, and write its config and tokenizer → the settings that tell of it."""
-    if (config is None) == (network is None) or (network is not None and tokenizer is None):
-        raise IceboxError(
-            "`weights: random` needs `config`, a folder with config.json and a tokenizer; or else `network`, the "
-            "settings of a config.json, and `tokenizer`, a folder, package:NAME or hub:OWNER/NAME"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    tokens = (
-        Path(config or "") if tokenizer is None else sources.locate(tokenizer, files=TOKENIZER_FILES, revision=revision)
-    )
-    if not any((tokens / file).is_file() for file in VOCABULARIES):
-        raise IceboxError(f"tokenizer: found no {' or '.join(VOCABULARIES)} in {tokens}")
-    for file in TOKENIZER_FILES:
-        if (tokens / file).is_file():
-            shutil.copyfile(tokens / file, folder / file)
-    if config is not None:
-        if not (config := Path(config) / CONFIG_FILE).is_file():
-            raise IceboxError(f"config: found no {config}")
-        shutil.copyfile(config, folder / CONFIG_FILE)
-    else:
-        settings = vocabulary_settings(load_tokenizer(folder)) | dict(network or {})
-        (folder / CONFIG_FILE).write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
-    save_file(random_parameters(folder, seed), folder / SAVED, metadata={"format": "pt"})
-    return {"weights_file": SAVED, "sha256": fingerprint.of_file(folder / SAVED)}
-
-
-def vocabulary_settings(tokenizer: Any) -> dict[str, int]:
-    """The settings of a config.json that follow from the tokenizer."""
-    numbers = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
-    return {"vocab_size": len(tokenizer)} | {name: value for name, value in numbers.items() if value is not None}
-
-
-def load_tokenizer(folder: Path, network: str | None = None) -> Any:
-    """The tokenizer in `folder`, of the class that is right for this kind of `network`, by default for that in the
-    folder. Raises IceboxError where it can't be loaded."""
-    auto = import_transformers()
-    try:
-        with silence():
-            kind = {} if network is None else {"config": auto.AutoConfig.for_model(network)}
-            return auto.AutoTokenizer.from_pretrained(folder, **FROM_FOLDER, **kind)
-    except FAILURES as error:
-        raise load_error(folder, error, also="tokenizer") from error
 
 
 def load(
@@ -190,13 +131,11 @@ def load(
     half = {"encoder", "decoder"} <= parts.keys()  # T5 and BART: features come from the encoder
     if half:
         network = parts["encoder"]
-    elif saved:
-        embedding = towers.saved(network, folder)
-    elif tower := towers.take(network, missing, "text", outputs=outputs, folder=folder):
+    else:
+        tower = towers.take(network, missing, "text", outputs=outputs, folder=folder, saved=bool(saved))
         network, missing, embedding = tower.network, tower.missing, tower.embedding
     if sentence:
-        embedding = sentence_embedding(folder, sentence, wanted=EMBEDDING in outputs or not outputs)
-    towers.refuse_unsupported(network, folder)
+        embedding = sentence_transformers.embedding(folder, sentence, wanted=EMBEDDING in outputs or not outputs)
     refuse_untrained(missing, outputs, folder)
     network.config.use_cache = False  # GPT-2 would store keys and values for the next token
     if not outputs:
@@ -265,19 +204,6 @@ def adopted(outputs: Sequence[str], sentence: Mapping[str, Any] | None) -> str:
     return f"{taken}, as its modules.json says; `outputs: [{EMBEDDING}]` is its very embedding ({exact}{limit})"
 
 
-def sentence_embedding(folder: Path, sentence: Mapping[str, Any], *, wanted: bool) -> Embedding | None:
-    """The embedding of a recipe. Raises IceboxError for modules that are not known where it is `wanted`."""
-    if "unknown" in sentence:
-        if wanted:
-            raise IceboxError(
-                f"{folder.name}: its modules.json has {sentence['unknown']}; known are Transformer → Pooling, and then "
-                f"Dense, Normalize, LayerNorm and Dropout; set outputs, such as ['{ENCODER_OUTPUT}']"
-            )
-        return None
-    layers = checkpoints.read_tensors(folder / SENTENCE_FILE) if (folder / SENTENCE_FILE).is_file() else {}
-    return SentenceEmbedding(sentence["poolings"], sentence["steps"], layers)
-
-
 class TransformersTextBackbone(TextBackbone):
     """A text network of transformers, as `fetch` left it in `folder`; `half` says that it is a part of a whole one."""
 
@@ -303,7 +229,7 @@ class TransformersTextBackbone(TextBackbone):
         max_tokens = resolve_max_tokens(settings.get("max_tokens"), limit, folder)
         if recipe and recipe["max_tokens"] and settings.get("max_tokens") is None:
             max_tokens = min(max_tokens, recipe["max_tokens"])
-        self.prompt = resolve_prompt(prompt, sentence, default=recipe is not None)
+        self.prompt = sentence_transformers.resolve_prompt(prompt, sentence, default=recipe is not None)
         tokenizer_files = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
         spec: dict[str, Any] = {
             "family": "transformers",
@@ -317,8 +243,8 @@ class TransformersTextBackbone(TextBackbone):
             spec["prompt"] = self.prompt
         if recipe:
             spec["sentence"] = {key: recipe[key] for key in ("poolings", "steps", "include_prompt", "lower")}
-            if (folder / SENTENCE_FILE).is_file():
-                spec["sentence"]["weights"] = fingerprint.of_file(folder / SENTENCE_FILE)
+            if (folder / sentence_transformers.LAYERS_FILE).is_file():
+                spec["sentence"]["weights"] = fingerprint.of_file(folder / sentence_transformers.LAYERS_FILE)
         super().__init__(
             network,
             spec=spec,
@@ -347,46 +273,15 @@ class TransformersTextBackbone(TextBackbone):
         if self.half:
             raise IceboxError(f"{self.folder} is half a network, which can't be saved as a whole one")
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (CONFIG_FILE, *TOKENIZER_FILES, SENTENCE_FILE):
+        for name in (CONFIG_FILE, *TOKENIZER_FILES, sentence_transformers.LAYERS_FILE):
             if (self.folder / name).is_file():
                 shutil.copyfile(self.folder / name, folder / name)
         network: Any = self.layer_outputs.network
-        settings = {**self.settings, "weights_file": SAVED}
+        settings = dict(self.settings)
         if isinstance(self.layer_outputs.embedding, Projection):  # a tower: its config is a part of the whole one
             settings.setdefault(TOKENIZER_OF, read_json(self.folder / CONFIG_FILE, dict).get("model_type"))
             settings["tower"] = towers.save(network, self.layer_outputs.embedding, folder)
-        save_file(plain_state(network), folder / SAVED, metadata={"format": "pt"})
-        write_settings(folder, {**settings, "sha256": fingerprint.of_file(folder / SAVED)})
-
-
-def contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors as safetensors takes them: none shares memory with another."""
-    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-
-
-def resolve_prompt(prompt: str | None, sentence: Mapping[str, Any] | None, *, default: bool) -> str:
-    """The text before each text: that of the prompt's name, or the prompt itself; of None the folder's default one.
-
-    Raises IceboxError for one word that is no name, where there are names.
-    """
-    prompts: Mapping[str, str] = (sentence or {}).get("prompts", {})
-    if prompt is None:
-        return prompts.get((sentence or {}).get("default_prompt") or "", "") if default else ""
-    if prompts and prompt not in prompts and prompt.isidentifier():
-        raise IceboxError(
-            f"prompt: no prompt named '{prompt}'; {suggestion(prompt, list(prompts))}; or a text, such as '{prompt}: '"
-        )
-    return prompts.get(prompt, prompt)
-
-
-def max_input_tokens(tokenizer: Any, network: Any) -> int | None:
-    """The maximum input length of both tokenizer and network; None where neither states one."""
-    config = network.config.to_dict()
-    limits = [tokenizer.model_max_length, config.get("max_position_embeddings"), config.get("n_positions")]
-    for name, module in network.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None:
-            limits.append(module.num_embeddings - module.padding_idx - 1)  # RoBERTa's positions follow the padding's
-    return min((number for number in limits if number is not None and 0 < number < NO_LIMIT_TOKENS), default=None)
+        write_settings(folder, settings | write_weights(plain_state(network), folder))
 
 
 def resolve_max_tokens(max_tokens: int | None, limit: int | None, folder: Path) -> int:

@@ -6,24 +6,19 @@ Letters: b batch, t tokens, d features, h height, w width.
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from PIL import Image
-from safetensors.torch import save_file
 from torch import Tensor
 
 from icebox.features import fingerprint
 from icebox.features.abc.backbone import TextTower, read_settings, write_settings
 from icebox.features.abc.dataset import Content, Modality
 from icebox.features.errors import IceboxError, NotApplicable
-from icebox.features.images.decoding import to_image
 from icebox.features.images.input_size import Size, explain_size_errors, refuse_unsupported_size, scale_preprocess
-from icebox.features.images.resizing import resize_and_crop
 from icebox.features.json_files import read_json
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.embeddings import Projection
@@ -31,17 +26,14 @@ from icebox.features.nn.layer_outputs import Inputs, first_tensor
 from icebox.features.nn.output_names import holds_map
 from icebox.features.nn.transfer import plain_state, to_device_async
 from icebox.features.weights import sources, towers, transformers_checkpoints
+from icebox.features.weights.image_processors import preprocess_image, preprocess_of
+from icebox.features.weights.transformers_checkpoints import write_weights
 from icebox.features.weights.transformers_models import (
-    FAILURES,
-    FROM_FOLDER,
     TOKENIZER_FILES,
     VOCABULARIES,
-    import_transformers,
-    load_error,
     load_network,
     random_parameters,
     refuse_untrained,
-    silence,
 )
 
 VERSION = 1
@@ -49,9 +41,7 @@ DEFAULT_OUTPUTS: tuple[str, ...] = ("last:avg",)
 RANDOM = "random"
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")  # the preprocessing of images
 FILES = ("config.json", *PROCESSORS, *TOKENIZER_FILES)
-SAVED = "model.safetensors"  # the name by which transformers looks for weights
 INTERPOLATE = "interpolate_pos_encoding"  # an argument of forward passes
-SUPPORTED_STEPS = {"do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb"}
 logger = logging.getLogger("icebox")
 
 
@@ -89,8 +79,7 @@ def fetch(
     if weights == RANDOM:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / "config.json", folder / "config.json")
-        save_file(random_parameters(source, seed), folder / SAVED, metadata={"format": "pt"})
-        copied = {"weights_file": SAVED, "sha256": fingerprint.of_file(folder / SAVED)}
+        copied = write_weights(random_parameters(source, seed), folder)
     elif Path(weights).is_file():
         files = ["config.json"]
         copied = transformers_checkpoints.copy_file(Path(weights), source, folder, files=files, sha256=sha256)
@@ -102,40 +91,6 @@ def fetch(
             if (source / file).is_file():
                 shutil.copyfile(source / file, folder / file)
     write_settings(folder, {"family": "transformers_vision", "preprocess": preprocess, **copied})
-
-
-def preprocess_of(source: Path) -> dict[str, Any]:
-    """The image processor in `source`, as JSON: resize, crop (pixels), interpolation, scale, mean, std.
-
-    `resize` is [shorter side] or [height, width]. Raises IceboxError for a processor that does more than this.
-    """
-    try:
-        with silence():
-            stated = import_transformers().AutoImageProcessor.from_pretrained(source, **FROM_FOLDER).to_dict()
-    except FAILURES as error:
-        raise load_error(source, error, also="image processor") from error
-    kind, size, crop = stated["image_processor_type"], dict(stated.get("size") or {}), stated.get("crop_size")
-    odd = [name for name, on in stated.items() if name.startswith("do_") and on and name not in SUPPORTED_STEPS]
-    if stated.get("do_resize") and not (size.keys() == {"shortest_edge"} or size.keys() == {"height", "width"}):
-        odd.append(f"size {size}")
-    if odd:
-        raise IceboxError(
-            f"{source}: its image processor ({kind}) does what Icebox does not: {', '.join(odd)}; "
-            "expected resize to a shorter side or to height and width, centre crop, scale and normalise"
-        )
-    resize: list[Any] = list(size.values()) if "shortest_edge" in size else [size.get("height"), size.get("width")]
-    cropped = [crop["height"], crop["width"]] if stated.get("do_center_crop") else None
-    if "crop_pct" in stated and "shortest_edge" in size:  # ConvNeXt: small pictures are made larger, then cropped
-        edge = size["shortest_edge"]
-        resize, cropped = ([int(edge / stated["crop_pct"])], [edge, edge]) if edge < 384 else ([edge, edge], None)
-    return {
-        "resize": resize if stated.get("do_resize") else None,
-        "crop": cropped,
-        "interpolation": Image.Resampling(stated.get("resample", Image.Resampling.BILINEAR)).name.lower(),
-        "scale": stated["rescale_factor"] if stated.get("do_rescale") else 1.0,
-        "mean": list(stated["image_mean"]) if stated.get("do_normalize") else [0.0, 0.0, 0.0],
-        "std": list(stated["image_std"]) if stated.get("do_normalize") else [1.0, 1.0, 1.0],
-    }
 
 
 def load(
@@ -151,23 +106,17 @@ def load(
     """
     saved = read_settings(folder).get("tower")
     network, missing = load_network(folder, also="image processor", tower=saved)
-    if saved:
-        embedding = towers.saved(network, folder)
-    elif tower := towers.take(network, missing, "vision", outputs=outputs, folder=folder):
-        network, missing, embedding = tower.network, tower.missing, tower.embedding
-    else:
-        embedding = None
-    towers.refuse_unsupported(network, folder)
-    refuse_untrained(missing, outputs, folder)
+    tower = towers.take(network, missing, "vision", outputs=outputs, folder=folder, saved=bool(saved))
+    refuse_untrained(tower.missing, outputs, folder)
     with explain_size_errors(size):
         backbone = TransformersVisionBackbone(
             folder,
-            network.to(device),
+            tower.network.to(device),
             outputs,
             precision=precision,
             device=device,
             size=size,
-            embedding=None if embedding is None else embedding.to(device),
+            embedding=None if tower.embedding is None else tower.embedding.to(device),
         )
     refuse_unsupported_size(backbone, size)
     return backbone
@@ -276,12 +225,7 @@ class TransformersVisionBackbone(TorchBackbone):
         folder.mkdir(parents=True, exist_ok=True)
         network: Any = self.layer_outputs.network
         network.config.save_pretrained(folder)
-        save_file(plain_state(network), folder / SAVED, metadata={"format": "pt"})
-        saved: dict[str, Any] = {
-            "preprocess": self.preprocess,
-            "weights_file": SAVED,
-            "sha256": fingerprint.of_file(folder / SAVED),
-        }
+        saved: dict[str, Any] = {"preprocess": self.preprocess, **write_weights(plain_state(network), folder)}
         if isinstance(self.layer_outputs.embedding, Projection):
             saved["tower"] = towers.save(network, self.layer_outputs.embedding, folder)
         write_settings(folder, self.settings | saved)
@@ -311,34 +255,3 @@ def count_tokens(network: Any, blank: Tensor) -> tuple[int, int]:
         return 0, 0
     patches = (blank.shape[2] // patch) * (blank.shape[3] // patch)
     return last.shape[1], max(0, last.shape[1] - patches)  # Swin merges its patches: fewer tokens than patches
-
-
-def preprocess_image(content: Content, preprocess: Mapping[str, Any]) -> Tensor:
-    """One image → uint8 (3, h, w), resized and cropped like the image processor's output.
-
-    The processor resizes tensors, this function Pillow images: at most 3 levels apart, less than 0.3 on average.
-    """
-    image = to_image(content).convert("RGB")  # grey is repeated
-    resize, crop, interpolation = preprocess["resize"], preprocess["crop"], preprocess["interpolation"]
-    if crop is not None and resize is not None and len(resize) == 1:
-        kept = resize_and_crop(
-            np.asarray(image),
-            shorter=resize[0],
-            crop=(crop[0], crop[1]),
-            interpolation=interpolation,
-            exact=True,
-            offset=crop_offset,
-        )
-        return torch.from_numpy(np.array(kept)).permute(2, 0, 1)
-    if resize is not None:
-        image = image.resize((resize[1], resize[0]), Image.Resampling[interpolation.upper()])
-    if crop is not None:
-        height, width = crop
-        left, top = crop_offset(image.width, width), crop_offset(image.height, height)
-        image = image.crop((left, top, left + width, top + height))  # black outside the image
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
-
-
-def crop_offset(side: int, crop: int) -> int:
-    """The start of a centered crop rounded as transformers does (images/resizing.py: as torchvision does)."""
-    return int((side - crop) / 2) if side >= crop else -((crop - side) // 2)

@@ -70,6 +70,13 @@ def explain_size_errors(size: Size | None, *also: type[Exception]) -> Iterator[N
         raise IceboxError(f"size: the network can't take pictures of {size_text(size)} pixels: {line}") from reason
 
 
+def check_input(backbone: Backbone, size: Size | None) -> None:
+    """Prepare a blank image, so that damaged settings are found here and not in every item; refuse a `size` that the
+    network can't take. Raises IceboxError."""
+    backbone.prepare(np.zeros((8, 8, 3), np.uint8))
+    refuse_unsupported_size(backbone, size)
+
+
 def refuse_unsupported_size(backbone: Backbone, size: Size | None) -> None:
     """Raise IceboxError where the network can't take inputs of this size, found by encoding a grey image."""
     if size is not None:

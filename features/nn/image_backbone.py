@@ -4,7 +4,7 @@ Letters: b batch, c channels, h height, w width.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from icebox.features.abc.backbone import Backbone
 from icebox.features.abc.dataset import Content, Modality
+from icebox.features.errors import IceboxError
 from icebox.features.images.decoding import to_image, to_pixels
 from icebox.features.images.resizing import resize, resize_and_crop
 from icebox.features.nn.backbone import TorchBackbone
@@ -21,6 +22,7 @@ from icebox.features.nn.normalization import normalize_images
 # exact: resized by Pillow, as torchvision does; fast: within 2 levels of that, three times as fast
 # (features/images/resizing.py); draft: fast, and a large JPEG is decoded at 1/2, 1/4 or 1/8 of its size
 FAST, EXACT, DRAFT = DECODES = ("fast", "exact", "draft")
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Pictures(Backbone):
@@ -66,6 +68,31 @@ class ImageBackbone(Pictures, TorchBackbone):
         mean, std = (self.spec["preprocess"][name] for name in ("mean", "std"))
         dtype = self.layer_outputs.input_dtype
         return Inputs((normalize_images(prepared, mean=mean, std=std, dtype=dtype, device=self.device),))
+
+
+def check_decode(decode: str) -> None:
+    """Raise IceboxError unless `decode` is one of DECODES."""
+    if decode not in DECODES:
+        raise IceboxError(f"decode: expected one of {', '.join(DECODES)}, found '{decode}'")
+
+
+def preprocess_of(
+    size: int | Sequence[int],
+    resize: int | None,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    interpolation: str,
+) -> dict[str, Any]:
+    """The preparation of pictures as JSON. Raises IceboxError for values that fit no network."""
+    sides = [size, size] if isinstance(size, int) else list(size)
+    if len(sides) != 2:
+        raise IceboxError(f"size: expected a side or [height, width], found {sides}")
+    means, stds = list(mean or IMAGENET_MEAN), list(std or IMAGENET_STD)
+    if len(means) != len(stds) or len(means) not in (1, 3) or min(stds) <= 0:
+        raise IceboxError(f"mean, std: expected three numbers each, or one of grey pictures, found {means} and {stds}")
+    return {
+        "resize": [resize or min(sides)], "crop": sides, "interpolation": interpolation, "mean": means, "std": stds,
+    }  # fmt: skip
 
 
 def to_tensor(pixels: np.ndarray, *, channels: int) -> Tensor:

@@ -133,3 +133,8 @@ def grid_of(patches: int, frame: tuple[int, int]) -> tuple[int, int]:
     """Height and width of the grid that so many patches of a picture of `frame` (height, width) would be."""
     w = round((patches * frame[1] / frame[0]) ** 0.5)
     return patches // max(w, 1), w
+
+
+def is_grid(height: int, width: int, frame: tuple[int, int]) -> bool:
+    """Whether these sides are in a picture's proportions, up to the rounding of each side."""
+    return abs(height * frame[1] / frame[0] - width) < 1 or abs(width * frame[0] / frame[1] - height) < 1

@@ -68,8 +68,11 @@ def download(url: str) -> Path:
 
 
 def check_sha256(path: Path, expected: str | None) -> str:
-    """The file's sha256; raises IceboxError where it differs from the pinned one."""
-    return refuse_other_sha256(path, fingerprint.of_file(path), expected)
+    """The file's sha256, which is logged where none is pinned. Raises IceboxError where it differs from `expected`."""
+    digest = refuse_other_sha256(path, fingerprint.of_file(path), expected)
+    if expected is None:
+        logger.warning("%s: not pinned; to pin it, set\n    sha256: %s", path.name, digest)
+    return digest
 
 
 def refuse_other_sha256(path: Path, sha256: str, expected: str | None) -> str:

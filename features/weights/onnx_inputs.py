@@ -1,12 +1,22 @@
-"""Inputs of networks in ONNX files: whether pictures or texts can be given to them."""
+"""Inputs of networks in ONNX files: whether pictures or texts can be given to them, and texts as such inputs.
+
+Letters: b batch, t tokens.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from icebox.features.errors import IceboxError
+from icebox.features.json_files import one_line
 from icebox.features.weights.onnx_files import FLOATS, INTEGERS, Input
 
 IDS, MASK, SIDES, POSITIONS = "input_ids", "attention_mask", "token_type_ids", "position_ids"
 TEXT_INPUTS = (IDS, MASK, SIDES, POSITIONS)
+TOKENIZER = "tokenizer.json"
 
 
 def picture_input(inputs: Sequence[Input]) -> Input:
@@ -63,3 +73,48 @@ def text_length(inputs: Sequence[Input]) -> int | None:
     if IDS not in {each.name for each in inputs}:
         raise IceboxError(f"weights: expected an input {IDS}, found {'; '.join(map(str, inputs))}")
     return next((each.shape[1] for each in inputs if each.shape[1]), None)
+
+
+def keep_tokenizer(path: Path, folder: Path) -> Any:
+    """The tokenizer of a tokenizer.json, or of that in a folder, which is copied into a backbone's `folder`.
+
+    Raises IceboxError where there is none.
+    """
+    file = path / TOKENIZER if path.is_dir() else path
+    if not file.is_file():
+        raise IceboxError(f"tokenizer: expected a {TOKENIZER}, found no such file {file}")
+    (folder / TOKENIZER).write_bytes(file.read_bytes())
+    return read_tokenizer(folder)
+
+
+def read_tokenizer(folder: Path) -> Any:
+    """The tokenizer in a backbone's folder. Raises IceboxError for a file that is none."""
+    import tokenizers
+
+    try:
+        return tokenizers.Tokenizer.from_file(str(folder / TOKENIZER))
+    except Exception as reason:  # it raises plain Exceptions
+        raise IceboxError(f"tokenizer: {folder / TOKENIZER} is none: {one_line(reason)}") from reason
+
+
+@dataclass(frozen=True)
+class TokenizedText:
+    """The token ids of a text or pair, and the text (0 or 1) of each."""
+
+    ids: list[int]
+    sides: list[int]
+    cut: bool  # the text was longer
+
+
+def token_arrays(texts: Sequence[TokenizedText], inputs: Sequence[Input], *, padding_id: int) -> dict[str, np.ndarray]:
+    """Tokens of b texts → {name: (b, t)} of TEXT_INPUTS, padded to the network's length or to the longest text."""
+    width = next((each.shape[1] for each in inputs if each.shape[1]), max(len(each.ids) for each in texts))
+    shape = len(texts), width
+    arrays = {
+        IDS: np.full(shape, padding_id), MASK: np.zeros(shape, int), SIDES: np.zeros(shape, int),
+        POSITIONS: np.tile(np.arange(width), (len(texts), 1)),
+    }  # fmt: skip
+    for row, tokens in enumerate(texts):
+        t = len(tokens.ids)
+        arrays[IDS][row, :t], arrays[SIDES][row, :t], arrays[MASK][row, :t] = tokens.ids, tokens.sides, 1
+    return arrays

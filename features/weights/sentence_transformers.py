@@ -13,13 +13,14 @@ from typing import Any
 
 from torch import Tensor
 
-from icebox.features.errors import IceboxError, located
+from icebox.features.errors import IceboxError, located, suggestion
 from icebox.features.json_files import read_json
-from icebox.features.nn.embeddings import ACTIVATIONS, SENTENCE_POOLINGS
+from icebox.features.nn.embeddings import ACTIVATIONS, SENTENCE_POOLINGS, Embedding, SentenceEmbedding
 from icebox.features.weights import checkpoints
 
 MODULES_FILE = "modules.json"
 PROMPTS_FILE = "config_sentence_transformers.json"
+LAYERS_FILE = "sentence.safetensors"  # of a backbone: the layers behind the pooling
 INPUT_FILES = tuple(  # the first that is there is read: the name hangs on the network's kind
     f"sentence_{kind}_config.json"
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
@@ -159,6 +160,35 @@ def prompts_of(source: Path) -> Recipe:
         if default is not None and default not in prompts:
             raise IceboxError(f"default_prompt_name: expected one of {', '.join(prompts) or 'none'}, found {default!r}")
     return {"prompts": {name: text or "" for name, text in prompts.items()}, "default_prompt": default}
+
+
+def embedding(folder: Path, recipe: Mapping[str, Any], *, wanted: bool) -> Embedding | None:
+    """The embedding of a recipe, whose layers behind the pooling lie in a backbone's `folder`; None for modules that
+    are not known. Raises IceboxError for these where it is `wanted`."""
+    if "unknown" in recipe:
+        if wanted:
+            raise IceboxError(
+                f"{folder.name}: its modules.json has {recipe['unknown']}; known are Transformer → Pooling, and then "
+                f"Dense, Normalize, LayerNorm and Dropout; set outputs, such as ['last:mean']"
+            )
+        return None
+    layers = checkpoints.read_tensors(folder / LAYERS_FILE) if (folder / LAYERS_FILE).is_file() else {}
+    return SentenceEmbedding(recipe["poolings"], recipe["steps"], layers)
+
+
+def resolve_prompt(prompt: str | None, recipe: Mapping[str, Any] | None, *, default: bool) -> str:
+    """The text before each text: that of the prompt's name, or the prompt itself; of None the folder's default one.
+
+    Raises IceboxError for one word that is no name, where there are names.
+    """
+    prompts: Mapping[str, str] = (recipe or {}).get("prompts", {})
+    if prompt is None:
+        return prompts.get((recipe or {}).get("default_prompt") or "", "") if default else ""
+    if prompts and prompt not in prompts and prompt.isidentifier():
+        raise IceboxError(
+            f"prompt: no prompt named '{prompt}'; {suggestion(prompt, list(prompts))}; or a text, such as '{prompt}: '"
+        )
+    return prompts.get(prompt, prompt)
 
 
 def in_words(recipe: Mapping[str, Any]) -> str:

@@ -44,16 +44,30 @@ class Tower:
     embedding: Projection | None
 
 
-def take(network: Any, missing: Sequence[str], side: Side, *, outputs: Sequence[str], folder: Path) -> Tower | None:
-    """The tower of a network that has just been loaded, or the network itself where it is one tower of SigLIP; None
-    where it has no such tower.
+def take(
+    network: Any, missing: Sequence[str], side: Side, *, outputs: Sequence[str], folder: Path, saved: bool
+) -> Tower:
+    """The tower of a network that has just been loaded; or the network itself, where it is one that was `saved` by
+    itself, one of SigLIP, or has no such tower.
 
-    Raises IceboxError where `embedding` is asked for and the weights lack its projection.
+    Raises IceboxError for a tower that can't be used, and where `embedding` is asked for and the weights lack its
+    projection.
     """
-    parts = dict(network.named_children())
-    if TOWERS[side] not in parts:
+    if saved:
+        tower = Tower(network, list(missing), saved_projection(network, folder))
+    elif TOWERS[side] in dict(network.named_children()):
+        tower = part_of(network, missing, side, outputs=outputs, folder=folder)
+    else:
         alone = network.config.model_type in WITHOUT_PROJECTION
-        return Tower(network, list(missing), projection_of(network, None)) if alone else None
+        tower = Tower(network, list(missing), projection_of(network, None) if alone else None)
+    if reason := UNSUPPORTED.get(kind := tower.network.config.model_type):
+        raise IceboxError(f"{folder.name}: {kind} {reason}")
+    return tower
+
+
+def part_of(network: Any, missing: Sequence[str], side: Side, *, outputs: Sequence[str], folder: Path) -> Tower:
+    """The tower that is one part of a network."""
+    parts = dict(network.named_children())
     tower, name = parts[TOWERS[side]], PROJECTIONS[side]
     embedding = None
     if set(TOWERS.values()) <= parts.keys() or name in parts:
@@ -78,12 +92,6 @@ def logits_of(network: Any) -> tuple[float | None, float]:
     return None if scale is None else math.exp(scale), numbers.get("logit_bias", 0.0)
 
 
-def refuse_unsupported(tower: Any, folder: Path) -> None:
-    """Raise IceboxError for a tower that can't be used."""
-    if reason := UNSUPPORTED.get(kind := tower.config.model_type):
-        raise IceboxError(f"{folder.name}: {kind} {reason}")
-
-
 def projection_of(tower: Any, projection: nn.Module | None) -> Projection | None:
     """The way from a tower's output to the shared space; None where it is more than a linear layer (GroupViT's)."""
     if projection is not None and not isinstance(projection, nn.Linear):
@@ -102,7 +110,7 @@ def save(tower: Any, embedding: Projection, folder: Path) -> str:
     return type(tower).__name__
 
 
-def saved(tower: Any, folder: Path) -> Projection | None:
+def saved_projection(tower: Any, folder: Path) -> Projection | None:
     """The way to the shared space of a tower that was saved by itself."""
     if not (folder / PROJECTION_FILE).is_file():
         return projection_of(tower, None)

@@ -1,11 +1,14 @@
-"""Weights of transformers' networks as training scripts leave them: under other prefixes, in wrappers, in a file alone.
+"""Folders of transformers' networks whose weights do not come as `from_pretrained` reads them: those that training
+scripts leave under other prefixes, in wrappers, in a file alone; and new ones, drawn at random.
 
 What `from_pretrained` reads by itself is left as it is, to the byte.
 """
 
+import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -19,10 +22,14 @@ from icebox.features.weights.transformers_models import (
     CONFIG_FILE,
     FAILURES,
     FROM_FOLDER,
+    TOKENIZER_FILES,
     UNUSED_PARTS,
+    VOCABULARIES,
     class_of,
     import_transformers,
     load_error,
+    load_tokenizer,
+    random_parameters,
     silence,
 )
 
@@ -37,15 +44,13 @@ def copy_file(path: Path, config: Path, folder: Path, *, files: Sequence[str], s
     """
     if not (config / CONFIG_FILE).is_file():
         raise IceboxError(f"config: found no {CONFIG_FILE} in {config}")
-    digest = checkpoints.check_sha256(path, sha256)
-    if sha256 is None:
-        checkpoints.logger.warning("%s: not pinned; to pin it, set\n    sha256: %s", path.name, digest)
+    checkpoints.check_sha256(path, sha256)
     tensors = fitted(checkpoints.read_tensors(path), config, path.name)
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
         if (config / file).is_file():
             shutil.copyfile(config / file, folder / file)
-    return written(tensors, folder)
+    return write_weights(unshared(tensors), folder)
 
 
 def rename_in(folder: Path, copied: dict[str, str], called: str) -> dict[str, str]:
@@ -67,7 +72,47 @@ def rename_in(folder: Path, copied: dict[str, str], called: str) -> dict[str, st
         return copied  # transformers may know how to translate them
     tensors = fitted(stored, folder, called)
     weights.unlink()
-    return written(tensors, folder)
+    return write_weights(unshared(tensors), folder)
+
+
+def draw(
+    folder: Path,
+    *,
+    config: Path | None,
+    network: Mapping[str, Any] | None,
+    tokenizer: str | None,
+    seed: int,
+    revision: str,
+) -> dict[str, Any]:
+    """Draw the weights of a new network, and write its config and tokenizer → the settings that tell of it."""
+    if (config is None) == (network is None) or (network is not None and tokenizer is None):
+        raise IceboxError(
+            "`weights: random` needs `config`, a folder with config.json and a tokenizer; or else `network`, the "
+            "settings of a config.json, and `tokenizer`, a folder, package:NAME or hub:OWNER/NAME"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    tokens = (
+        Path(config or "") if tokenizer is None else sources.locate(tokenizer, files=TOKENIZER_FILES, revision=revision)
+    )
+    if not any((tokens / file).is_file() for file in VOCABULARIES):
+        raise IceboxError(f"tokenizer: found no {' or '.join(VOCABULARIES)} in {tokens}")
+    for file in TOKENIZER_FILES:
+        if (tokens / file).is_file():
+            shutil.copyfile(tokens / file, folder / file)
+    if config is not None:
+        if not (config := Path(config) / CONFIG_FILE).is_file():
+            raise IceboxError(f"config: found no {config}")
+        shutil.copyfile(config, folder / CONFIG_FILE)
+    else:
+        settings = vocabulary_settings(load_tokenizer(folder)) | dict(network or {})
+        (folder / CONFIG_FILE).write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+    return write_weights(random_parameters(folder, seed), folder)
+
+
+def vocabulary_settings(tokenizer: Any) -> dict[str, int]:
+    """The settings of a config.json that follow from the tokenizer."""
+    numbers = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    return {"vocab_size": len(tokenizer)} | {name: value for name, value in numbers.items() if value is not None}
 
 
 def fitted(stored: dict[str, Tensor], folder: Path, name: str) -> dict[str, Tensor]:
@@ -83,11 +128,15 @@ def fitted(stored: dict[str, Tensor], folder: Path, name: str) -> dict[str, Tens
     return taken
 
 
-def written(tensors: dict[str, Tensor], folder: Path) -> dict[str, str]:
-    """Write weights as transformers reads them → {"weights_file", "sha256"}."""
-    plain = {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
-    save_file(plain, folder / SAVED, metadata={"format": "pt"})
+def write_weights(tensors: dict[str, Tensor], folder: Path) -> dict[str, str]:
+    """Write weights as transformers reads them → {"weights_file", "sha256"}. None shares memory with another."""
+    save_file(tensors, folder / SAVED, metadata={"format": "pt"})
     return {"weights_file": SAVED, "sha256": fingerprint.of_file(folder / SAVED)}
+
+
+def unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors as safetensors takes them: contiguous, and none shares memory with another."""
+    return {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
 
 
 def names_of(weights: Path) -> set[str]:

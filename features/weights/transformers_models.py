@@ -1,4 +1,4 @@
-"""Load networks of `transformers` from a folder with config.json and weights; nothing is fetched, no code run."""
+"""Load networks of `transformers` and their tokenizers from a folder; nothing is fetched, no code run."""
 
 import importlib
 import importlib.util
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
 from icebox.features.compat import allow_mismatched_torchvision
 from icebox.features.errors import IceboxError
@@ -23,6 +23,7 @@ UNUSED_PARTS = ("pooler.", "decoder.")  # may be missing from the weights: `last
 CONFIG_FILE = "config.json"
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
 TOKENIZER_FILES = (*VOCABULARIES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+NO_LIMIT_TOKENS = 1_000_000  # transformers writes 1e30 where a tokenizer states no maximum
 WITH_PROJECTION = "WithProjection"  # ends the names of transformers' classes of a tower and its projection
 BOTH_WAYS = {"xlnet", "bert-generation"}  # language models whose tokens see those behind them, too
 FAILURES = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError)
@@ -64,6 +65,28 @@ def load_network(
     except FAILURES as error:
         raise load_error(folder, error, also=also) from error
     return network, sorted(loading["missing_keys"])
+
+
+def load_tokenizer(folder: Path, network: str | None = None) -> Any:
+    """The tokenizer in `folder`, of the class that is right for this kind of `network`, by default for that in the
+    folder. Raises IceboxError where it can't be loaded."""
+    auto = import_transformers()
+    try:
+        with silence():
+            kind = {} if network is None else {"config": auto.AutoConfig.for_model(network)}
+            return auto.AutoTokenizer.from_pretrained(folder, **FROM_FOLDER, **kind)
+    except FAILURES as error:
+        raise load_error(folder, error, also="tokenizer") from error
+
+
+def max_input_tokens(tokenizer: Any, network: Any) -> int | None:
+    """The maximum input length of both tokenizer and network; None where neither states one."""
+    config = network.config.to_dict()
+    limits = [tokenizer.model_max_length, config.get("max_position_embeddings"), config.get("n_positions")]
+    for name, module in network.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            limits.append(module.num_embeddings - module.padding_idx - 1)  # RoBERTa's positions follow the padding's
+    return min((number for number in limits if number is not None and 0 < number < NO_LIMIT_TOKENS), default=None)
 
 
 def class_of(folder: Path, tower: str | bool | None) -> Any:

@@ -14,6 +14,7 @@ from icebox.features import fingerprint
 from icebox.features.backbones import module
 from icebox.features.errors import IceboxError
 from icebox.features.nn import blocks
+from icebox.features.nn.image_backbone import IMAGENET_MEAN, IMAGENET_STD
 from icebox.features.weights import checkpoints
 
 RESNET20 = Path(__file__).parents[2] / "fixtures" / "resnet20"
@@ -41,7 +42,7 @@ def network(classes: int = 10) -> nn.Module:
 
 def expected(net: nn.Module, pictures: list[np.ndarray]) -> np.ndarray:
     net.linear = nn.Identity()
-    mean, std = (torch.tensor(v)[:, None, None] for v in (module.IMAGENET_MEAN, module.IMAGENET_STD))
+    mean, std = (torch.tensor(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
     batch = torch.stack([(torch.from_numpy(p).permute(2, 0, 1) / 255 - mean) / std for p in pictures])
     with torch.inference_mode():
         values: np.ndarray = net(batch).numpy()

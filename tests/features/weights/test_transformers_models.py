@@ -4,10 +4,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from icebox.features.backbones import transformers as texts
-from icebox.features.backbones import transformers_vision as pictures
 from icebox.features.errors import IceboxError
-from icebox.features.weights import transformers_checkpoints, transformers_models
+from icebox.features.weights import image_processors, transformers_checkpoints, transformers_models
 
 CODE = {"AutoConfig": "code.Config", "AutoModel": "code.Model", "AutoTokenizer": ["code.Tokenizer", None]}
 CODE |= {"AutoImageProcessor": "code.Processor"}
@@ -15,8 +13,8 @@ READERS = {
     "network": lambda folder: transformers_models.load_network(folder, also="tokenizer"),
     "random": lambda folder: transformers_models.random_parameters(folder, 0),
     "shape": transformers_checkpoints.empty_network,
-    "tokenizer": texts.load_tokenizer,
-    "processor": pictures.preprocess_of,
+    "tokenizer": transformers_models.load_tokenizer,
+    "processor": image_processors.preprocess_of,
 }
 
 

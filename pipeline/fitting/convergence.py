@@ -1,5 +1,6 @@
 """Convergence of fits: a solver's ConvergenceWarning is attributed to the fit that raised it, and recorded with it."""
 
+import re
 import threading
 import warnings
 from collections import defaultdict
@@ -9,6 +10,10 @@ from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
+
+# scikit-learn's forests hand the process's filters on to their trees and set them anew there. Two forests in two threads
+# find the other's filters when they are empty, take that for a call without them, and warn of it.
+EMPTY_FILTERS = "`sklearn.utils.parallel.delayed` should be used with"
 
 
 class ConvergenceWarnings:
@@ -26,12 +31,13 @@ class ConvergenceWarnings:
             def show(message: Any, category: type[Warning], *args: Any, **kwargs: Any) -> None:
                 if issubclass(category, ConvergenceWarning):
                     self._of_thread[threading.get_ident()] += 1
-                else:
+                elif not str(message).startswith(EMPTY_FILTERS):
                     original(message, category, *args, **kwargs)
 
             warnings.simplefilter("always", ConvergenceWarning)
             # scikit-learn's estimate of a covariance, of a class with a single item: its own scatter is 0, as it says
             warnings.filterwarnings("ignore", "Only one sample available")
+            warnings.filterwarnings("ignore", re.escape(EMPTY_FILTERS))
             warnings.showwarning = show
             yield
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.utils.parallel import delayed
 
 from icebox.pipeline.fitting import convergence
 
@@ -38,3 +39,13 @@ def test_reaching_the_limit_without_a_word_is_not_converging():
 def test_other_warnings_are_shown_as_ever():
     with pytest.warns(UserWarning, match="mind"), convergence.ConvergenceWarnings().recorded():
         warnings.warn("mind", UserWarning, stacklevel=1)
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["with their filters", "between another forest's filters"])
+def test_forests_in_threads_do_not_warn_of_each_others_filters(reset):
+    function, arguments, keywords = delayed(int)("3")
+    with warnings.catch_warnings(record=True) as shown, convergence.ConvergenceWarnings().recorded():
+        if reset:
+            warnings.resetwarnings()
+        assert function(*arguments, **keywords) == 3  # warns: nobody handed it filters
+    assert not shown

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-# scikit-learn's forests hand the process's filters on to their trees and set them anew there. Two forests in two threads
-# find the other's filters when they are empty, take that for a call without them, and warn of it.
+# scikit-learn's forests hand the process's filters on to their trees and set them anew there. Two forests in two
+# threads find the other's filters when they are empty, take that for a call without them, and warn of it.
 EMPTY_FILTERS = "`sklearn.utils.parallel.delayed` should be used with"
 
 

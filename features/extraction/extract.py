@@ -115,6 +115,7 @@ def extract(
         odd = planned.messages(lambda shard: shard.remarks)
         if part is None:
             assembly.assemble(store, planned, cache, spec, skipped=skipped, odd=odd, adopted=adopted)
+        cache.remember(planned.located.shards)
         cache.share()
     return ExtractionSummary(
         items=len(rows),

@@ -76,15 +76,16 @@ class KnownContents:
             if (table.schema.metadata or {}).get(IDENTITY) != self.identity.encode():
                 return keys, bits
             names = table.column("source").combine_chunks()
-            recorded = np.stack([tables.numbers(table.column(name)) for name in STATE], axis=1)
+            recorded = [tables.numbers(table.column(name)) for name in STATE]
             digests = tables.digest_bytes(table.column("item_key"))
             places = places_of(texts(sources), names)
             known_bits = tables.numbers(table.column("bits"))
         except (pa.ArrowException, LookupError, TypeError, ValueError, OSError):  # a lost record costs a reading
             return keys, bits
         of_source = np.flatnonzero((places >= 0) & states.certain)
-        same = of_source[(recorded[places[of_source]] == states.values[of_source]).all(1)]
-        keys[same], bits[same] = digests[places[same]], known_bits[places[same]]
+        for column, state_now in zip(recorded, states.values.T, strict=True):
+            of_source = of_source[column[places[of_source]] == state_now[of_source]]
+        keys[of_source], bits[of_source] = digests[places[of_source]], known_bits[places[of_source]]
         return keys, bits
 
     def write(self, sources: Any, states: FileStates, keys: np.ndarray, bits: np.ndarray) -> None:

@@ -43,7 +43,7 @@ class ShardCache:
         self.remote = RemoteShards(root, fingerprint) if isinstance(root, BucketPath) else None
         self.fingerprint = fingerprint
         self.checksums = Checksums(fingerprint)
-        self.headers = KnownHeaders(fingerprint, self.checksums.record)
+        self.headers, self._checked = KnownHeaders(fingerprint, self.checksums.record), list[Shard]()
 
     @contextmanager
     def locked(self, *, wait: bool = False, together: bool = False) -> Iterator[None]:
@@ -88,23 +88,21 @@ class ShardCache:
 
     def locate(self, wanted: LocatedKeys) -> None:
         """Locate the wanted keys whose rows are here, or in the bucket; as `places` does, in less memory."""
-        checked: list[Shard] = []
-        known: list[Shard] = []  # of those, the last ones, to be added together
+        known, self._checked = list[Shard](), []  # the last of the checked ones are added together
         for path in self.paths():
             shard = self._read_if_whole(path)
             if shard is None:
                 continue
             if self.checksums.has(path):
                 known.append(shard)
-                checked.append(shard)
+                self._checked.append(shard)
                 continue
             wanted.add_all(known)
             known = []
             if (new := wanted.new_rows(shard)) and self._is_whole(path):
                 wanted.add(shard, new)
-                checked.append(shard)
+                self._checked.append(shard)
         wanted.add_all(known)
-        self.headers.keep(checked)
         if self.remote:
             keys, located = set(ItemKeys(wanted.keys)), set(ItemKeys(wanted.keys[wanted.located]))
             for shard in self._remote_shards(keys, located):
@@ -128,6 +126,10 @@ class ShardCache:
                 yield shard
         if COMPILED_MARKER in self.remote.listed():
             files.write_text(self.folder / COMPILED_MARKER, COMPILED_TEXT)
+
+    def remember(self, made: Iterable[Shard]) -> None:
+        """Keep the headers of shards that `locate` compared with their names, and of those `made` since."""
+        self.headers.keep([*self._checked, *made])
 
     def begun(self) -> bool:
         """Whether there are features of this fingerprint, here or in the bucket."""

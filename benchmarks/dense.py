@@ -161,7 +161,8 @@ def mask_of(path: Path) -> np.ndarray:
 
 def shares(data: Path, weights: Path) -> None:
     """Print the mIoU by the share of cells; those of the one layer that fits into memory whole."""
-    from icebox.pipeline.config.schema import Fit, PluginEntry
+    from icebox.pipeline.config.fit import Fit
+    from icebox.pipeline.config.schema import PluginEntry
     from icebox.pipeline.data import dense
     from icebox.pipeline.fitting import dense_fit, head_factory
 
@@ -217,7 +218,8 @@ def make(
 
 def fit_made_up(folder: Path, family: str) -> None:
     """Fit a head on a made-up store and print the peak of memory."""
-    from icebox.pipeline.config.schema import Fit, PluginEntry
+    from icebox.pipeline.config.fit import Fit
+    from icebox.pipeline.config.schema import PluginEntry
     from icebox.pipeline.data import dense
     from icebox.pipeline.evaluation import peak_memory
     from icebox.pipeline.fitting import dense_fit, head_factory

@@ -23,18 +23,8 @@ from icebox.features import files, plugins
 from icebox.features.errors import IceboxError
 from icebox.features.manifest.validation import LabelTask
 from icebox.pipeline.config import meanings, names, plugin_schema
-from icebox.pipeline.config.schema import (
-    NO_DATA,
-    Ensemble,
-    Fit,
-    Generate,
-    Input,
-    Joined,
-    OnError,
-    Run,
-    Split,
-    Store,
-)
+from icebox.pipeline.config.fit import Fit
+from icebox.pipeline.config.schema import NO_DATA, Ensemble, Generate, Input, Joined, OnError, Run, Split, Store
 from icebox.pipeline.config.section import Section
 from icebox.pipeline.config.unfreeze import Lora, Unfreeze
 from icebox.pipeline.project import paths

@@ -8,9 +8,10 @@ from icebox.features.nn.output_names import holds_map, refuse_large_grids
 from icebox.features.text.pairs import PAIR, TEXTS
 from icebox.pipeline.config import plugin_schema
 from icebox.pipeline.config.decide import ARGMAX
+from icebox.pipeline.config.fit import Fit
 from icebox.pipeline.config.joined import check_joined, check_joined_input
 from icebox.pipeline.config.names import check_known, refuse_collisions
-from icebox.pipeline.config.schema import FRESH, NO_DATA, Config, Fit, Input, Store, store_of
+from icebox.pipeline.config.schema import FRESH, NO_DATA, Config, Input, Store, store_of
 from icebox.pipeline.evaluation import metrics
 from icebox.pipeline.project import paths
 

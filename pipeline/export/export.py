@@ -18,7 +18,7 @@ from icebox.pipeline.evaluation.prediction_file import StoredPredictions
 from icebox.pipeline.evaluation.predictions import PLAIN_THRESHOLD
 from icebox.pipeline.export import card, check, onnx_file, pipeline_file, preprocess, torch_file
 from icebox.pipeline.export.check import Checked
-from icebox.pipeline.export.network import network_for, refuse
+from icebox.pipeline.export.graph.network import network_for, refuse
 from icebox.pipeline.exported import folder as exported
 from icebox.pipeline.exported import reference
 from icebox.pipeline.exported.folder import ExportFolder

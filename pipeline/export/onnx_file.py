@@ -8,8 +8,8 @@ import torch
 
 from icebox.features.errors import IceboxError
 from icebox.features.json_files import one_line
-from icebox.pipeline.export import trees
-from icebox.pipeline.export.network import ExportedNetwork
+from icebox.pipeline.export.graph import trees
+from icebox.pipeline.export.graph.network import ExportedNetwork
 
 OPSET = 20
 INLINE_BYTES_MAX = 1_900_000_000  # of protobuf's 2 GB: the weights of larger networks lie in a file beside

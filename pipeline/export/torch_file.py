@@ -9,7 +9,7 @@ import torch
 
 from icebox.features.errors import IceboxError
 from icebox.features.json_files import one_line
-from icebox.pipeline.export.network import ExportedNetwork
+from icebox.pipeline.export.graph.network import ExportedNetwork
 from icebox.pipeline.export.onnx_file import program_of
 
 OF_ONNX = "onnx_symbolic"  # the namespace of operators that stand for ONNX's

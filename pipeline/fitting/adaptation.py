@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from icebox.features.errors import IceboxError
-from icebox.pipeline.config.schema import Fit
+from icebox.pipeline.config.fit import Fit
 from icebox.pipeline.data.class_weights import SampleWeighter
 from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
 from icebox.pipeline.data.on_disk import DiskFeatures

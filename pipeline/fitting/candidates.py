@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from icebox.features.manifest.validation import Task
-from icebox.pipeline.config.schema import Search
+from icebox.pipeline.config.fit import Search
 from icebox.pipeline.data.labelled import LabelledSplit
 
 Candidate = dict[str, Any]  # keywords of `build`: one value of each parameter

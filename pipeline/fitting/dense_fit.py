@@ -10,7 +10,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from icebox.features.errors import IceboxError, NotApplicable
-from icebox.pipeline.config.schema import Fit
+from icebox.pipeline.config.fit import Fit
 from icebox.pipeline.data.class_weights import factors
 from icebox.pipeline.data.dense import Cells, DenseData, Pictures
 from icebox.pipeline.dense import detecting, segmenting

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from icebox.pipeline.config.decide import ARGMAX
-from icebox.pipeline.config.schema import Config, Fit, store_of
+from icebox.pipeline.config.fit import Fit
+from icebox.pipeline.config.schema import Config, store_of
 from icebox.pipeline.estimators.decision import OffsetHead, ThresholdHead
 from icebox.pipeline.fitting.ensemble_selection import SelectedEnsemble
 from icebox.pipeline.fitting.final_fit import FitResult

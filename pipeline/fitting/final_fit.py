@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from icebox.features.errors import IceboxError
 from icebox.pipeline.config.decide import ARGMAX
-from icebox.pipeline.config.schema import Fit
+from icebox.pipeline.config.fit import Fit
 from icebox.pipeline.data.class_weights import SampleWeighter
 from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
 from icebox.pipeline.evaluation.predictions import ScoredSplit, score_head

@@ -8,7 +8,7 @@ import numpy as np
 
 from icebox.features.errors import IceboxError
 from icebox.pipeline.config.decide import ARGMAX
-from icebox.pipeline.config.schema import Fit
+from icebox.pipeline.config.fit import Fit
 from icebox.pipeline.data.class_weights import SampleWeighter
 from icebox.pipeline.data.labelled import LabelledData, LabelledSplit, subsample_per_class
 from icebox.pipeline.fitting import cross_validation

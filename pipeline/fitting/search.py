@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from icebox.features import fingerprint
 from icebox.features.errors import IceboxError, NotApplicable
-from icebox.pipeline.config.schema import Fit
+from icebox.pipeline.config.fit import Fit
 from icebox.pipeline.data.class_weights import SampleWeighter
 from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
 from icebox.pipeline.estimators import base

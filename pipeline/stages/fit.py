@@ -16,7 +16,8 @@ from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.catalog import backbones
 from icebox.pipeline.catalog.class_vectors import ClassTexts
 from icebox.pipeline.config import plugin_schema
-from icebox.pipeline.config.schema import Config, Fit, store_of
+from icebox.pipeline.config.fit import Fit
+from icebox.pipeline.config.schema import Config, store_of
 from icebox.pipeline.data import class_weights, dense, feature_selection, labelled, near_duplicates, on_disk
 from icebox.pipeline.data.feature_selection import FeatureSelection
 from icebox.pipeline.evaluation import formatting, not_applicable, peak_memory, results

@@ -10,7 +10,8 @@ import pytest
 from icebox.features import plugins
 from icebox.features.errors import NotApplicable
 from icebox.pipeline.config import plugin_schema
-from icebox.pipeline.config.schema import Fit, PluginEntry
+from icebox.pipeline.config.fit import Fit
+from icebox.pipeline.config.schema import PluginEntry
 from icebox.pipeline.data import dense
 from icebox.pipeline.data.dense import DenseData
 from icebox.pipeline.dense import detecting

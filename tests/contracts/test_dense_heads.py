@@ -11,7 +11,8 @@ import torch
 
 from icebox.features import plugins
 from icebox.pipeline.config import plugin_schema
-from icebox.pipeline.config.schema import Fit, PluginEntry
+from icebox.pipeline.config.fit import Fit
+from icebox.pipeline.config.schema import PluginEntry
 from icebox.pipeline.data import dense
 from icebox.pipeline.data.dense import DenseData
 from icebox.pipeline.dense import segmenting

@@ -8,7 +8,8 @@ import pytest
 from icebox.features import plugins
 from icebox.features.manifest.validation import Task
 from icebox.pipeline.config import plugin_schema
-from icebox.pipeline.config.schema import Fit, PluginEntry
+from icebox.pipeline.config.fit import Fit
+from icebox.pipeline.config.schema import PluginEntry
 from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
 from icebox.pipeline.fitting import final_fit, head_factory
 from icebox.pipeline.fitting.search import NoCandidateFits

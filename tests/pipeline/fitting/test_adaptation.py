@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from icebox.features.errors import IceboxError
-from icebox.pipeline.config.schema import Fit
+from icebox.pipeline.config.fit import Fit
 from icebox.pipeline.data.class_weights import sample_weighter
 from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
 from icebox.pipeline.estimators import alignment

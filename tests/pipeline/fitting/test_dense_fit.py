@@ -6,7 +6,8 @@ import pytest
 from benchmarks import dense as benchmark
 from icebox.features.errors import IceboxError
 from icebox.features.store.feature_store import FeatureStore
-from icebox.pipeline.config.schema import Fit, PluginEntry
+from icebox.pipeline.config.fit import Fit
+from icebox.pipeline.config.schema import PluginEntry
 from icebox.pipeline.data import dense, maps
 from icebox.pipeline.dense import segmenting
 from icebox.pipeline.fitting import dense_fit, head_factory

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from icebox.pipeline.config.schema import Fit
+from icebox.pipeline.config.fit import Fit
 from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
 from icebox.pipeline.fitting import candidates, final_fit, head_factory, learning_curve
 from icebox.pipeline.heads import logreg

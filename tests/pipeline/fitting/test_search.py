@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from icebox.pipeline.config.schema import Fit, PluginEntry
+from icebox.pipeline.config.fit import Fit
+from icebox.pipeline.config.schema import PluginEntry
 from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
 from icebox.pipeline.fitting import head_factory, path_fitting, search
 from icebox.pipeline.fitting.head_factory import HeadFactory

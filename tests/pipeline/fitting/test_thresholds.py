@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import f1_score, recall_score
 
 from icebox.features.errors import IceboxError
-from icebox.pipeline.config.schema import Fit
+from icebox.pipeline.config.fit import Fit
 from icebox.pipeline.data.labelled import LabelledData, LabelledSplit, positions_per_class
 from icebox.pipeline.estimators.decision import ThresholdHead
 from icebox.pipeline.fitting import cross_validation, details, final_fit

@@ -9,7 +9,8 @@ import torch
 
 from icebox.features.errors import IceboxError
 from icebox.features.nn.layer_outputs import Inputs
-from icebox.pipeline.config.schema import Fit, PluginEntry
+from icebox.pipeline.config.fit import Fit
+from icebox.pipeline.config.schema import PluginEntry
 from icebox.pipeline.data import dense
 from icebox.pipeline.dense.base import cell_scores
 from icebox.pipeline.fitting import dense_fit, head_factory

@@ -17,8 +17,8 @@ from icebox.pipeline.estimators.ensemble import MeanEnsemble, MeanSets
 from icebox.pipeline.estimators.torch_conversion import as_torch
 from icebox.pipeline.estimators.torch_module import ModuleSets
 from icebox.pipeline.evaluation import predictions
-from icebox.pipeline.export import heads as exported_heads
-from icebox.pipeline.export.heads import network_of
+from icebox.pipeline.export.graph import heads as exported_heads
+from icebox.pipeline.export.graph.heads import network_of
 from icebox.pipeline.fitting.final_fit import calibrate
 
 HEADS = "icebox.pipeline.heads"

@@ -8,8 +8,8 @@ from icebox.features.errors import IceboxError, suggestion
 from icebox.features.json_files import shortened
 from icebox.features.manifest.validation import LabelTask
 from icebox.pipeline.config import names, plugin_schema
+from icebox.pipeline.config.checks.references import check_references
 from icebox.pipeline.config.fit import Fit
-from icebox.pipeline.config.references import check_references
 from icebox.pipeline.config.schema import (
     NO_DATA,
     Config,

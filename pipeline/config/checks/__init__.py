@@ -1,0 +1,1 @@
+"""Checks across sections of params.yaml, before anything runs."""

@@ -22,7 +22,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from icebox.features import files, plugins
 from icebox.features.errors import IceboxError
 from icebox.features.manifest.validation import LabelTask
-from icebox.pipeline.config import meanings, names, plugin_schema
+from icebox.pipeline.config import annotations, meanings, names, plugin_schema
 from icebox.pipeline.config.fit import Fit
 from icebox.pipeline.config.schema import NO_DATA, Ensemble, Generate, Input, Joined, OnError, Run, Split, Store
 from icebox.pipeline.config.section import Section
@@ -224,7 +224,7 @@ def plugin(file: Path, function: str, *, section: str, grid: bool) -> Schema:
             described["description"] = text
         if default is None and parameter not in plugin_schema.FILLED_IN:
             required.append(parameter)
-        if default is not None and (value := literal(default, file)) is not None:
+        if default is not None and (value := plugin_schema.default_value(default, file)) is not None:
             described["default"] = value
     if section == "datasets":
         properties |= dataset_keys(column=properties.get("split"))
@@ -272,7 +272,7 @@ def of_annotation(annotation: ast.expr | None, file: Path) -> Schema:
     if annotation is None:
         return {}
     try:
-        kind = TypeAdapter(plugin_schema.evaluate(annotation, file), config=ConfigDict(strict=True))
+        kind = TypeAdapter(annotations.evaluate(annotation, file), config=ConfigDict(strict=True))
         made = kind.json_schema(schema_generator=Types)
     except (IceboxError, TypeError, PydanticUserError):  # no value of it gets past the loader either
         return dict(NOTHING)
@@ -289,17 +289,3 @@ def value_or_grid(accepted: Schema) -> Schema:
     if accepted == {}:
         single = [{"not": {"type": "array"}}]
     return {"anyOf": [*single, {"type": "array", "items": accepted, "minItems": 1}]}
-
-
-def literal(default: ast.expr, file: Path) -> object:
-    """A default as params.yaml would have it, or None where it is None or no plain value."""
-    if isinstance(default, ast.Name):
-        with contextlib.suppress(ValueError):
-            return plugin_schema.constant(file, default.id)
-    if isinstance(default, ast.Call) and ast.unparse(default.func) == "Path" and default.args:
-        default = default.args[0]
-    with contextlib.suppress(ValueError, TypeError):
-        value: object = ast.literal_eval(default)
-        json.dumps(value)
-        return value
-    return None

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from icebox.pipeline.config import plugin_schema
+from icebox.pipeline.config import plugin_schema, syntax
 from icebox.pipeline.config.section import Section
 
 SHARED: dict[str, dict[str, str]] = {  # section → parameters that mean the same in whichever of its plugins has them
@@ -43,7 +43,7 @@ SHARED: dict[str, dict[str, str]] = {  # section → parameters that mean the sa
 
 def docstrings(file: Path, function: str) -> list[str]:
     """The docstrings of a function, of its class and of its module, as far as they are."""
-    module = plugin_schema.module(file)
+    module = syntax.module(file)
     scopes: list[Any] = [plugin_schema.definition(file, function)]
     class_name = function.rpartition(".")[0]
     scopes += [node for node in module.body if isinstance(node, ast.ClassDef) and node.name == class_name]

@@ -25,7 +25,7 @@ from icebox.pipeline.exported import folder
 from icebox.pipeline.exported.model import ExportedBackbone
 from icebox.pipeline.exported.session import GraphSession
 from icebox.pipeline.inference import item_features, predict
-from icebox.pipeline.inference.new_items import Batch
+from icebox.pipeline.inference.reading.new_items import Batch
 
 ROUNDS = 5
 BATCHES = (1, 32)

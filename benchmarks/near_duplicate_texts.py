@@ -19,7 +19,7 @@ import numpy as np
 import icebox
 from icebox.pipeline.catalog import datasets
 from icebox.pipeline.data import near_duplicates
-from icebox.pipeline.inference.new_items import parse_setting
+from icebox.pipeline.inference.reading.new_items import parse_setting
 
 KINDS = ("case", "punctuation", "a word dropped", "retweet")
 WORDS_MIN = 6  # of a text that is copied: with fewer, one word dropped is another text

@@ -28,10 +28,11 @@ from icebox.pipeline.evaluation.multilabel import LabelSetSample
 from icebox.pipeline.evaluation.prediction_file import rows_of_sets
 from icebox.pipeline.evaluation.predictions import Predictions
 from icebox.pipeline.evaluation.sample import Sample
-from icebox.pipeline.inference import alignment, item_features, output, predict
+from icebox.pipeline.inference import alignment, answer_rows, item_features, output, predict
 from icebox.pipeline.inference.bundle import Bundle
-from icebox.pipeline.inference.new_items import Batch, NewItem
-from icebox.pipeline.inference.predict import OnError, OpenHead, Unread
+from icebox.pipeline.inference.predict import OpenHead
+from icebox.pipeline.inference.reading.doubtful_items import OnError, Unread
+from icebox.pipeline.inference.reading.new_items import Batch, NewItem
 from icebox.pipeline.project import paths
 
 ACTUAL = "actual"  # the column of labels in a table of predictions
@@ -176,7 +177,7 @@ def evaluate(
     Raises IceboxError for items without labels, labels that the head does not know, and where nothing is left.
     """
     opened = head.bundle
-    columns = {**predict.columns(opened), ACTUAL: float if opened.task == "regression" else str}
+    columns = {**answer_rows.columns(opened), ACTUAL: float if opened.task == "regression" else str}
     unread, labelled, answered = Unread(on_error), LabelledItems(opened, split, unknown_labels), Answered()
     beside = Answered()
     items = labelled.of(head.reading.items(inputs, labelled=True))
@@ -186,7 +187,7 @@ def evaluate(
         unadapted = alignment.unaligned(opened) if aligns(head) else None
         for batch in read:
             answers = predict.answer(aligned, batch)
-            rows = zip(batch.items, predict.rows(opened, batch, answers), strict=True)
+            rows = zip(batch.items, answer_rows.rows(opened, batch, answers), strict=True)
             write([{**row, ACTUAL: actual(opened, item)} for item, row in rows])
             answered.add(batch, answers)
             if unadapted:

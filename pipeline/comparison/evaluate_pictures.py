@@ -25,9 +25,10 @@ from icebox.pipeline.evaluation.dense_tasks import segmentation
 from icebox.pipeline.evaluation.dense_tasks.detection import DetectionSample
 from icebox.pipeline.evaluation.dense_tasks.segmentation import SegmentationSample
 from icebox.pipeline.inference import pictures
-from icebox.pipeline.inference.new_items import NewItem
 from icebox.pipeline.inference.pictures import PictureFolder
-from icebox.pipeline.inference.predict import OnError, OpenHead, Unread
+from icebox.pipeline.inference.predict import OpenHead
+from icebox.pipeline.inference.reading.doubtful_items import OnError, Unread
+from icebox.pipeline.inference.reading.new_items import NewItem
 
 
 def evaluate(

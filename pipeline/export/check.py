@@ -18,8 +18,8 @@ from icebox.pipeline.evaluation.predictions import Predictions
 from icebox.pipeline.exported.model import ExportedBackbone
 from icebox.pipeline.inference import item_features, predict
 from icebox.pipeline.inference.bundle import Bundle
-from icebox.pipeline.inference.new_items import Batch, NewItem
 from icebox.pipeline.inference.predict import OpenHead
+from icebox.pipeline.inference.reading.new_items import Batch, NewItem
 from icebox.pipeline.project import paths
 
 ITEMS = 200

@@ -9,7 +9,7 @@ import numpy as np
 from icebox.features.errors import IceboxError
 from icebox.pipeline.estimators.alignment import AlignedHead, change_aligned, is_aligned
 from icebox.pipeline.inference.bundle import Bundle
-from icebox.pipeline.inference.new_items import Batch
+from icebox.pipeline.inference.reading.new_items import Batch
 
 Adapt = Literal["saved", "items", "none"]
 

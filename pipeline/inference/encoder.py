@@ -23,7 +23,7 @@ from icebox.features.extraction.views import IDENTITY
 from icebox.features.store.feature_store import FeatureStore
 from icebox.pipeline.catalog import backbones, quantized
 from icebox.pipeline.inference import cached_backbones
-from icebox.pipeline.inference.raw_items import RawItems, RawItemsEstimator
+from icebox.pipeline.inference.reading.raw_items import RawItems, RawItemsEstimator
 
 STORED: Stored = "float32"
 logger = logging.getLogger("icebox")

@@ -17,10 +17,10 @@ from icebox.pipeline.evaluation.predictions import Predictions
 from icebox.pipeline.exported.folder import is_export
 from icebox.pipeline.inference import item_features, predict
 from icebox.pipeline.inference.bundle import Bundle
-from icebox.pipeline.inference.joined_reading import JoinedReading
-from icebox.pipeline.inference.new_items import NewItem
 from icebox.pipeline.inference.predict import OpenHead
-from icebox.pipeline.inference.raw_items import RawItems, RawItemsEstimator
+from icebox.pipeline.inference.reading.joined_reading import JoinedReading
+from icebox.pipeline.inference.reading.new_items import NewItem
+from icebox.pipeline.inference.reading.raw_items import RawItems, RawItemsEstimator
 
 
 class FittedHead(RawItemsEstimator):

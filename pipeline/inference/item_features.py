@@ -15,8 +15,8 @@ from icebox.features.extraction.views import prepare
 from icebox.features.ragged import flat
 from icebox.features.text.pairs import PAIR, TEXTS, combine_pairs
 from icebox.pipeline.inference.bundle import Bundle
-from icebox.pipeline.inference.joined_reading import JoinedContent
-from icebox.pipeline.inference.new_items import Batch, NewItem
+from icebox.pipeline.inference.reading.joined_reading import JoinedContent
+from icebox.pipeline.inference.reading.new_items import Batch, NewItem
 
 BATCH_SIZE = 64
 

@@ -13,7 +13,7 @@ from icebox.pipeline.data import labelled, two_sample
 from icebox.pipeline.data.feature_selection import FeatureSelection
 from icebox.pipeline.data.two_sample import Separation
 from icebox.pipeline.inference.bundle import Bundle
-from icebox.pipeline.inference.new_items import Batch
+from icebox.pipeline.inference.reading.new_items import Batch
 from icebox.pipeline.project import paths
 
 logger = logging.getLogger("icebox")

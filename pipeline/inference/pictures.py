@@ -29,7 +29,7 @@ from icebox.pipeline.dense.base import cell_scores
 from icebox.pipeline.dense.colors import class_colors
 from icebox.pipeline.dense.matching import Detections, to_coco
 from icebox.pipeline.inference.bundle import Bundle
-from icebox.pipeline.inference.new_items import NewItem, printable
+from icebox.pipeline.inference.reading.new_items import NewItem, printable
 
 OPACITY = 0.5  # of a mask over its picture
 BOXES, INDEX = "boxes.json", "pictures.csv"

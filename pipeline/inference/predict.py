@@ -1,18 +1,15 @@
 """Predict new items with a saved head: through the bundle's backbone and head, a row an item."""
 
-import json
 import logging
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from icebox.features import fingerprint, label_sets
+from icebox.features import fingerprint
 from icebox.features.abc.backbone import Backbone
-from icebox.features.abc.dataset import Content, Pair
 from icebox.features.errors import IceboxError, located
 from icebox.features.extraction import runtime
 from icebox.features.extraction.extract import fingerprint_of
@@ -30,63 +27,16 @@ from icebox.pipeline.exported import model as exported_model
 from icebox.pipeline.exported.folder import ExportFolder, is_export
 from icebox.pipeline.inference import alignment, bundle, output
 from icebox.pipeline.inference.alignment import Adapt
+from icebox.pipeline.inference.answer_rows import columns, rows
 from icebox.pipeline.inference.bundle import Bundle
 from icebox.pipeline.inference.item_features import Network, batches, parts_of
-from icebox.pipeline.inference.joined_reading import JoinedReading
-from icebox.pipeline.inference.new_items import Batch, NewItem, Reading, printable
 from icebox.pipeline.inference.origin import Newcomers
-from icebox.pipeline.inference.output import Cell, Columns
+from icebox.pipeline.inference.reading.doubtful_items import EmptyTexts, OnError, Unread
+from icebox.pipeline.inference.reading.joined_reading import JoinedReading
+from icebox.pipeline.inference.reading.new_items import Batch, Reading
 from icebox.pipeline.project import head_names, paths
 
-SET = "set"  # the column of sets: JSON lists of classes
-SHOWN = 20  # unreadable items that are listed one by one
-
-OnError = Literal["fail", "skip"]
 logger = logging.getLogger("icebox")
-
-
-@dataclass
-class Unread:
-    """Items that can't be read: the first ends the run, or with `skip` each is logged and left out."""
-
-    on_error: OnError
-    count: int = 0
-
-    def __call__(self, item: NewItem, error: IceboxError) -> None:
-        """Raise, or list the item."""
-        reason = str(error) if item.place in str(error) else str(error.at(item.place))
-        if self.on_error == "fail":
-            raise IceboxError(f"{reason}; mend it, or leave such items out with --on-error skip")
-        self.count += 1
-        if self.count <= SHOWN:
-            logger.warning("left out: %s", reason)
-
-    def report(self, read: int) -> None:
-        """Log how many items were left out. Raises IceboxError where nothing else was."""
-        if self.count:
-            if not read:
-                raise IceboxError(f"none of the {self.count:,} items could be read")
-            logger.warning("left out %s of %s items", f"{self.count:,}", f"{self.count + read:,}")
-
-
-@dataclass
-class EmptyTexts:
-    """Counts of items that have an empty text: they are answered like any other, and told."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def watch(self, content: Content) -> None:
-        """Look at one content."""
-        match content:
-            case str() if not content.strip():
-                self.counts["empty texts"] += 1
-            case Pair(first, second) if not (first.strip() and second.strip()):
-                self.counts["pairs with an empty text"] += 1
-
-    def report(self) -> None:
-        """Log the counts."""
-        for kind, count in self.counts.items():
-            logger.info("%s %s; they are answered all the same", f"{count:,}", kind)
 
 
 @dataclass(frozen=True)
@@ -313,41 +263,6 @@ def own_files(opened: Bundle) -> list[Path]:
         if part.source
         for path in plugin_schema.dataset_paths(part.source, part.parameters or {})
     ]
-
-
-def columns(opened: Bundle, *, sets: bool = False) -> Columns:
-    """The columns of a table of predictions, with or without one of sets."""
-    kind = "p" if hasattr(opened.head, "predict_proba") else "score"
-    answers: dict[str, type[str] | type[float]] = {"label": float if opened.task == "regression" else str}
-    if sets:
-        answers[SET] = str
-    return {"id": str, "input": str, **answers, **{f"{kind}_{name}": float for name in opened.classes}}
-
-
-def rows(
-    opened: Bundle, batch: Batch, answers: Predictions, inside: np.ndarray | None = None
-) -> Iterator[dict[str, Cell]]:
-    """A row of these columns for each item of a batch; `inside` (b, k) are the items' sets of classes, if any."""
-    item_id, shown_as, label, *scores = columns(opened)
-    sets = [None] * len(batch.items) if inside is None else inside
-    for item, shown, answer, values, members in zip(
-        batch.items, batch.shown, answers.predicted, answers.scores, sets, strict=True
-    ):
-        chosen = [] if members is None else [opened.classes[number] for number in np.flatnonzero(members)]
-        yield {
-            item_id: printable(item.item_id),
-            shown_as: printable(shown),
-            label: worded(opened, answer),
-            **({} if members is None else {SET: json.dumps(chosen, ensure_ascii=False)}),
-            **dict(zip(scores, map(float, values), strict=True)),
-        }
-
-
-def worded(opened: Bundle, answer: Any) -> Cell:
-    """An item's answer as a cell: a class, a value, or a set of labels as `icebox.features.label_sets` writes it."""
-    if opened.task == "multilabel":
-        return label_sets.join(opened.classes[number] for number in np.flatnonzero(answer).tolist())
-    return opened.classes[answer] if opened.classes else float(answer)
 
 
 def answer(opened: Bundle, batch: Batch) -> Predictions:

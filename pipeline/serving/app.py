@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from icebox.features.abc.dataset import Content
 from icebox.features.errors import IceboxError
-from icebox.pipeline.inference.raw_items import cleaned
+from icebox.pipeline.inference.reading.raw_items import cleaned
 from icebox.pipeline.serving import answers, openapi
 from icebox.pipeline.serving.batching import BATCH_SIZE, WAIT_S, Batcher
 from icebox.pipeline.serving.limits import Budget, Limits, RequestError

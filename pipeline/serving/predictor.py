@@ -17,9 +17,9 @@ from icebox.pipeline.evaluation.conformal import SetPredictor
 from icebox.pipeline.exported.folder import is_export
 from icebox.pipeline.inference import bundle, item_features, predict
 from icebox.pipeline.inference.bundle import Bundle
-from icebox.pipeline.inference.joined_reading import JoinedReading
-from icebox.pipeline.inference.new_items import Batch
 from icebox.pipeline.inference.predict import OpenHead
+from icebox.pipeline.inference.reading.joined_reading import JoinedReading
+from icebox.pipeline.inference.reading.new_items import Batch
 from icebox.pipeline.project import head_names, paths
 from icebox.pipeline.serving.nearest import TrainItems
 

@@ -11,8 +11,8 @@ from PIL import Image
 from icebox.features.errors import IceboxError
 from icebox.features.images.decoding import to_image
 from icebox.pipeline.comparison import evaluate_pictures, evaluation_text
-from icebox.pipeline.inference.new_items import Reading
 from icebox.pipeline.inference.predict import OpenHead
+from icebox.pipeline.inference.reading.new_items import Reading
 from tests.dense import HEIGHT, WIDTH, Colors
 from tests.pipeline.inference.test_pictures import Bright, LeftHalf, bundle
 

@@ -13,7 +13,7 @@ from icebox.features.extraction.views import IDENTITY
 from icebox.features.text.pairs import PAIR
 from icebox.pipeline.catalog import backbones
 from icebox.pipeline.inference import bundle, item_features
-from icebox.pipeline.inference.new_items import NewItem
+from icebox.pipeline.inference.reading.new_items import NewItem
 from icebox.pipeline.project import paths
 
 

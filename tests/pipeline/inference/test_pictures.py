@@ -11,7 +11,7 @@ from PIL import Image
 
 from icebox.features.errors import IceboxError
 from icebox.pipeline.inference import pictures
-from icebox.pipeline.inference.new_items import NewItem
+from icebox.pipeline.inference.reading.new_items import NewItem
 from tests.dense import Colors, scene
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from icebox.features import files
 from icebox.features.manifest import manifest
 from icebox.pipeline.cli.app import main
-from icebox.pipeline.inference.new_items import Reading
+from icebox.pipeline.inference.reading.new_items import Reading
 from icebox.pipeline.project import init, paths
 
 PARAMS = """\

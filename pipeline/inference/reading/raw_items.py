@@ -15,7 +15,7 @@ from icebox.features.errors import IceboxError, ItemError
 from icebox.features.images import decoding
 from icebox.features.manifest.manifest import ManifestRow
 from icebox.features.text import cleaning
-from icebox.pipeline.inference.new_items import NewItem, read_image
+from icebox.pipeline.inference.reading.new_items import NewItem, read_image
 
 
 class RawItemsEstimator(BaseEstimator):

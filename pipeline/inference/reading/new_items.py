@@ -33,7 +33,7 @@ from icebox.features.images.decoding import IMAGE_SUFFIXES
 from icebox.features.json_files import one_line
 from icebox.pipeline.catalog import datasets
 from icebox.pipeline.config import plugin_schema
-from icebox.pipeline.inference.text_lines import TextLines
+from icebox.pipeline.inference.reading.text_lines import TextLines
 
 STDIN = "-"
 DATASETS = "icebox.features.datasets"

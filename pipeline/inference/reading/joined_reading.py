@@ -8,7 +8,7 @@ from typing import Any
 from icebox.features.abc.dataset import Content, Modality
 from icebox.features.errors import IceboxError
 from icebox.features.names import in_line
-from icebox.pipeline.inference.new_items import NewItem, Reading
+from icebox.pipeline.inference.reading.new_items import NewItem, Reading
 
 
 @dataclass(frozen=True)

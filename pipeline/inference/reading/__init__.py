@@ -1,0 +1,1 @@
+"""New items for a head, as its dataset's items were read."""

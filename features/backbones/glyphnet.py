@@ -24,9 +24,9 @@ from icebox.features.abc.dataset import Content, Modality
 from icebox.features.images.decoding import to_image
 from icebox.features.json_files import POSITIVE
 from icebox.features.models.glyphs import CHARACTERS, FONTS, SIDE, render
+from icebox.features.models.schedules import set_learning_rate, warm_up_cosine
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import LAST, Inputs
-from icebox.features.nn.schedules import set_learning_rate, warm_up_cosine
 from icebox.features.nn.transfer import to_device_async
 from icebox.features.seeds import step_seed
 

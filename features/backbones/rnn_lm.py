@@ -27,9 +27,9 @@ from icebox.features.models.language_model import (
     TextGenerator,
     mean_nll,
 )
+from icebox.features.models.schedules import set_learning_rate, warm_up_cosine
 from icebox.features.nn.backbone import TorchBackbone
 from icebox.features.nn.layer_outputs import Inputs
-from icebox.features.nn.schedules import set_learning_rate, warm_up_cosine
 from icebox.features.nn.transfer import to_device_async
 from icebox.features.seeds import step_seed
 from icebox.features.text import tokenization

@@ -24,6 +24,7 @@ from torch.optim import Optimizer
 from icebox.features.abc.backbone import WEIGHTS_FILE, Generator, Pretraining, read_settings
 from icebox.features.abc.dataset import Content, Modality
 from icebox.features.manifest.reading import Examples
+from icebox.features.models.schedules import set_learning_rate, warm_up_cosine
 from icebox.features.models.small_images import (
     SIDE,
     SmallImageBackbone,
@@ -35,7 +36,6 @@ from icebox.features.models.small_images import (
     to_small_image,
 )
 from icebox.features.nn.layer_outputs import LAST
-from icebox.features.nn.schedules import set_learning_rate, warm_up_cosine
 
 VERSION = 1
 DEFAULT_OUTPUTS = (LAST,)

@@ -1,1 +1,1 @@
-"""Networks that are trained here: GANs, language models, encoders of small images; and the glyphs for glyphnet."""
+"""Networks that are trained here: GANs, language models, encoders of small images; their learning rates; glyphs."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from icebox.features.models.schedules import warm_up_cosine
 from icebox.features.nn import blocks
-from icebox.features.nn.schedules import warm_up_cosine
 
 
 def groups(

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from icebox.features.nn.schedules import set_learning_rate, warm_up_cosine
+from icebox.features.models.schedules import set_learning_rate, warm_up_cosine
 
 
 def test_the_rate_rises_linearly_and_falls_along_a_cosine():

@@ -9,6 +9,7 @@ import torch
 from icebox.features.backbones import transformers, transformers_vision
 from icebox.features.errors import IceboxError
 from icebox.features.nn import blocks
+from icebox.features.weights.transformers_models import silence
 from tests.features.backbones.test_transformers import TEXTS, library, word_tokenizer
 
 SIZE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -37,7 +38,7 @@ def save_towers(kind, folder, **of_image):
         "text_config": {"vocab_size": 31, "max_position_embeddings": 12, **SPECIAL, **SIZE, **text},
         "vision_config": {**image, **of_image},
     }
-    with torch.random.fork_rng(), transformers.silence():
+    with torch.random.fork_rng(), silence():
         torch.manual_seed(0)
         network = getattr(named, f"{kind}Model")(getattr(named, f"{kind}Config")(**sides, **whole)).eval()
         tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
@@ -156,7 +157,7 @@ def test_a_projection_that_the_weights_lack_is_refused_for_the_embedding_alone(t
 def test_a_text_tower_that_the_library_saved_by_itself_is_taken_with_its_embedding(kind, alone, tmp_path):
     save_towers(kind, tmp_path / "source")
     transformers.fetch(tmp_path / "whole", weights=str(tmp_path / "source"))
-    with transformers.silence():
+    with silence():
         tower = getattr(library(), alone).from_pretrained(tmp_path / "source")
     tower.save_pretrained(tmp_path / "source")  # over config and weights, beside the tokenizer
     transformers.fetch(tmp_path / "alone", weights=str(tmp_path / "source"))

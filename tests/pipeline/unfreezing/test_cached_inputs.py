@@ -15,6 +15,7 @@ from icebox.features.backbones import transformers as family
 from icebox.features.extraction.extract import extract
 from icebox.features.nn.partial_forward import PartialForward
 from icebox.features.store.feature_store import FeatureStore
+from icebox.features.weights.transformers_models import silence
 from icebox.pipeline.config.unfreeze import UnfreezeOptions
 from icebox.pipeline.unfreezing.cached_inputs import CachedTexts
 from icebox.pipeline.unfreezing.end_to_end import EndToEndModel
@@ -46,7 +47,7 @@ def folder(request, tmp_path):
     inner = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="[UNK]"))
     inner.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="[UNK]", pad_token="[PAD]")
-    with family.silence():
+    with silence():
         network.save_pretrained(tmp_path / "tiny")
         tokenizer.save_pretrained(tmp_path / "tiny")
     weights = {"weights_file": "model.safetensors", "max_tokens": 16, "family": "transformers"}

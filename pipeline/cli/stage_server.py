@@ -30,6 +30,9 @@ MODULE = "icebox.pipeline.cli.stage_server"
 STAGE_MODULES = "icebox.pipeline.stages"
 # Which stages a server runs, and so loads. `data` must not load torch: families without a network go by whether it is.
 SERVERS = {"light": ("check", "report"), "data": ("manifest", "fetch", "extract", "join"), "heavy": ("fit", "look")}
+LOADED_LATER = ("icebox.pipeline.cli.app", "icebox.pipeline.config.loader")  # by each stage
+PREPARED = {"light": ("report",)}  # stages for which a server has more to load while others run
+IDLE_S = 0.05  # between two looks whether the stages have ended beside which that would be in the way
 LEAVE_S = 0.1  # a server has to leave by itself
 SHIM = """
 import array, json, os, signal, socket, sys
@@ -66,8 +69,9 @@ def serving(*, fits: bool = False) -> Iterator[tuple[Path, int] | None]:
     """The folder that belongs before PATH, and a file descriptor: servers go on as long as a process holds it.
 
     The server of check and report loads at once, on the second core while DVC starts, and with `fits` that of fits too;
-    the others start with their first stage, since they would only cost a run with nothing to do. None where stages are
-    started as ever: on other systems than Linux, with one core, or where ICEBOX_STAGE_SERVER is `off`.
+    the others start with their first stage, since they would only cost a run with nothing to do. With `fits` the
+    report's templates and libraries are loaded beside the first fit. None where stages are started as ever: on other
+    systems than Linux, with one core, or where ICEBOX_STAGE_SERVER is `off`.
     """
     if os.environ.get("ICEBOX_STAGE_SERVER") == "off" or not can_serve():
         yield None
@@ -80,7 +84,12 @@ def serving(*, fits: bool = False) -> Iterator[tuple[Path, int] | None]:
         servers: list[subprocess.Popen[bytes]] = []
         eager = {"light", "heavy"} if fits else {"light"}
         waiting = [
-            threading.Thread(target=start, args=(kind, listening[kind], alive, servers, kind in eager), daemon=True)
+            threading.Thread(
+                target=start,
+                args=(kind, listening[kind], alive, servers),
+                kwargs={"at_once": kind in eager, "prepares": fits},
+                daemon=True,
+            )
             for kind in SERVERS
         ]
         try:
@@ -111,15 +120,21 @@ def listen(path: Path) -> socket.socket:
 
 
 def start(
-    kind: str, listening: socket.socket, alive: int, servers: list[subprocess.Popen[bytes]], at_once: bool
+    kind: str,
+    listening: socket.socket,
+    alive: int,
+    servers: list[subprocess.Popen[bytes]],
+    *,
+    at_once: bool,
+    prepares: bool,
 ) -> None:
-    """Start a server, at once or when the first order for it comes."""
+    """Start a server, at once or when the first order for it comes, which `prepares` for further ones or does not."""
     if not at_once:
         ready, _, _ = select.select([listening.fileno(), alive], [], [])
         if listening.fileno() not in ready:  # the run has ended
             return
     server = subprocess.Popen(
-        [sys.executable, "-m", MODULE, kind, str(listening.fileno()), str(alive)],
+        [sys.executable, "-m", MODULE, kind, str(listening.fileno()), str(alive), *(["prepare"] if prepares else [])],
         pass_fds=(listening.fileno(), alive),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -149,14 +164,21 @@ def write_shim(folder: Path) -> None:
     python.chmod(0o700)
 
 
-def serve(kind: str, listening: socket.socket, alive: int) -> None:
-    """Fork a child for each order, until nobody holds the other end of `alive`."""
+def serve(kind: str, listening: socket.socket, alive: int, *, prepares: bool = False) -> None:
+    """Fork a child for each order, until nobody holds the other end of `alive`; when the first has ended, load more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the stages
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as `main` does, before torch is loaded
-    for name in ("icebox.pipeline.cli.app", *(f"{STAGE_MODULES}.{stage}" for stage in SERVERS[kind])):
+    for name in (*LOADED_LATER, *(f"{STAGE_MODULES}.{stage}" for stage in SERVERS[kind])):
         importlib.import_module(name)
+    unprepared = list(PREPARED.get(kind, ())) if prepares else []
+    orders_n = 0
     while True:
-        ready, _, _ = select.select([listening.fileno(), alive], [], [])
+        ready, _, _ = select.select([listening.fileno(), alive], [], [], IDLE_S if unprepared and orders_n else None)
+        if not ready:
+            if reap():
+                with suppress(Exception):  # the stage itself will tell of it
+                    importlib.import_module(f"{STAGE_MODULES}.{unprepared.pop()}").prepare()
+            continue
         if alive in ready:  # it is closed: nothing is ever written to it
             reap()
             return
@@ -166,16 +188,18 @@ def serve(kind: str, listening: socket.socket, alive: int) -> None:
             os.close(alive)
             os._exit(answer(connection))
         connection.close()
+        orders_n += 1
         reap()
 
 
-def reap() -> None:
-    """Take the exit codes of children that have ended."""
+def reap() -> bool:
+    """Take the exit codes of children that have ended → whether all have."""
     try:
         while os.waitpid(-1, os.WNOHANG) != (0, 0):
             pass
     except ChildProcessError:
-        pass
+        return True
+    return False
 
 
 def answer(connection: socket.socket) -> int:
@@ -238,5 +262,5 @@ def be_stage(order: dict[str, object], streams: Sequence[int]) -> None:
 
 
 if __name__ == "__main__":
-    kind, number, pipe = sys.argv[1:]
-    serve(kind, socket.socket(fileno=int(number)), int(pipe))
+    kind, number, pipe, *options = sys.argv[1:]
+    serve(kind, socket.socket(fileno=int(number)), int(pipe), prepares="prepare" in options)

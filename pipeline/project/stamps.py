@@ -5,12 +5,14 @@ files, so that no list has to be kept by hand: the imports are the list.
 """
 
 import ast
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 from icebox.features import fingerprint, plugins
 
 OURS = "icebox"
+STATEMENTS = ("body", "orelse", "finalbody", "handlers", "cases")  # fields of a node that hold further statements
 PLUGINS = ("icebox.features.backbones", "icebox.features.datasets", "icebox.pipeline.heads")
 
 
@@ -56,7 +58,7 @@ def imported(path: Path) -> list[Path]:
     Raises ModuleNotFoundError for an import of ours that no file answers: a stamp with a hole would hide a change.
     """
     files: dict[Path, None] = {}
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in statements(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 files |= dict.fromkeys(files_of(alias.name, path))
@@ -67,6 +69,14 @@ def imported(path: Path) -> list[Path]:
                 if is_ours(module) and source(f"{module}.{alias.name}"):
                     files |= dict.fromkeys(files_of(f"{module}.{alias.name}", path))
     return list(files)
+
+
+def statements(node: ast.AST) -> Iterator[ast.AST]:
+    """All statements in a module, at whatever depth; expressions, which are five in six nodes, hold none."""
+    for name in node._fields:
+        for child in getattr(node, name) if name in STATEMENTS else ():
+            yield child
+            yield from statements(child)
 
 
 def files_of(module: str, importer: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
+from PIL import Image
 
 from icebox.features import files
 from icebox.pipeline.comparison import formats, leaderboard
@@ -63,6 +64,16 @@ def environment() -> jinja2.Environment:
     )
     templates.globals |= {"number": formatting.number, "difference": formatting.signed}
     return templates
+
+
+def prepare() -> None:
+    """Translate all templates, and load the libraries that are imported where they are used."""
+    import pyarrow.compute  # noqa: F401
+    import scipy.special  # noqa: F401
+
+    for name in environment().list_templates(extensions=["jinja"]):
+        environment().get_template(name)
+    Image.init()
 
 
 def asset(name: str) -> Markup:

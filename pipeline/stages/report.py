@@ -7,3 +7,8 @@ from icebox.pipeline.report import render
 def run(config: Config, key: str | None = None) -> None:
     """Write `reports/index.html` and print where it is."""
     print(render.write(config))
+
+
+def prepare() -> None:
+    """Load what reports need beside this module, for a process that forks one for each report."""
+    render.prepare()

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -88,6 +89,47 @@ def test_a_stage_ends_with_whoever_waits_for_it(monkeypatch):
     began = time.monotonic()
     os.waitpid(watcher, 0)
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.filterwarnings("ignore:.*fork")
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_server_prepares_for_further_stages_when_its_first_has_ended(fails, tmp_path, monkeypatch):
+    def prepare():
+        assert (tmp_path / "ended").exists()
+        (tmp_path / "prepared").touch()
+        if fails:
+            raise ValueError
+
+    def stage(order, streams):
+        time.sleep(3 * stage_server.IDLE_S)
+        (tmp_path / "ended").touch()
+        os._exit(7)
+
+    monkeypatch.setitem(sys.modules, f"{stage_server.STAGE_MODULES}.further", SimpleNamespace(prepare=prepare))
+    monkeypatch.setattr(stage_server, "SERVERS", {"light": ()})
+    monkeypatch.setattr(stage_server, "PREPARED", {"light": ("further",)})
+    monkeypatch.setattr(stage_server, "be_stage", stage)
+    listening, (alive, held) = stage_server.listen(tmp_path / "light"), os.pipe()
+    server = os.fork()
+    if server == 0:
+        os.close(held)
+        stage_server.serve("light", listening, alive, prepares=True)
+        os._exit(0)
+    time.sleep(3 * stage_server.IDLE_S)
+    assert not (tmp_path / "prepared").exists()  # the first stage must not wait for it
+    for _ in range(2):
+        with socket.socket(socket.AF_UNIX) as waiter:
+            waiter.connect(str(tmp_path / "light"))
+            socket.send_fds(waiter, [(2).to_bytes(8, "big")], [0, 1, 2])
+            waiter.sendall(b"{}")
+            assert (waiter.recv(1), waiter.recv(16)) == (b"+", b"7")
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "prepared").exists():
+            assert time.monotonic() < deadline
+    os.close(held)
+    assert os.waitpid(server, 0)[1] == 0
+    os.close(alive)
+    listening.close()
 
 
 def modules_of(kind: str) -> set[str]:

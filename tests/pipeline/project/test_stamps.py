@@ -1,5 +1,6 @@
 """A stamp covers all code of ours that a stage can run, also behind packages, or it would hide a change."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -38,6 +39,40 @@ def test_a_head_hangs_on_its_own_file_and_on_what_that_imports():
     shared = {"__init__.py", "preprocessing.py"}
     for head, more in (("gaussian_nb", set()), ("knn", {"classification.py"})):
         assert names(stamps.imported(PROJECT / f"pipeline/heads/{head}.py")) == shared | more
+
+
+def test_imports_count_wherever_a_statement_can_stand():
+    code = """
+class A:
+    async def f(self):
+        async with a as b:
+            import m1
+        match b:
+            case 1 if (lambda: 1)():
+                import m2
+            case _:
+                for _ in b:
+                    import m3
+                else:
+                    while b:
+                        import m4
+                    else:
+                        import m5
+try:
+    if 1: import m6
+    elif 2: import m7
+    else: import m8
+except (A, B):
+    import m9
+else:
+    import m10
+finally:
+    import m11
+try: pass
+except* A: import m12
+"""
+    imports = [node for node in stamps.statements(ast.parse(code)) if isinstance(node, ast.Import)]
+    assert sorted(int(node.names[0].name[1:]) for node in imports) == list(range(1, 13))
 
 
 @pytest.fixture(scope="module")

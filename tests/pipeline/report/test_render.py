@@ -239,6 +239,14 @@ def test_a_second_clone_without_any_data_still_gets_its_leaderboard(project: Pat
     assert "The store is not on this machine" in html
 
 
+def test_a_report_by_a_process_that_prepared_for_it_is_the_same(project: Path) -> None:
+    before = page()
+    render.environment.cache_clear()
+    render.prepare()
+    assert len(render.environment().cache) == len([*render.PAGE.glob("*.jinja")]) > 3
+    assert page() == before
+
+
 def test_missing_metrics_are_an_error(project: Path) -> None:
     paths.metrics("words-minilm", "logreg").unlink()
     with pytest.raises(IceboxError, match="dvc repro fit@words-minilm-logreg"):

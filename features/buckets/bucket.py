@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from icebox.features.buckets.retries import BucketError, Incomplete, Lost, retried, status_of
-from icebox.features.buckets.urls import PACKAGES
+from icebox.features.buckets.urls import PACKAGES, bucket_of
 from icebox.features.errors import IceboxError
 
 KEYS_VARIABLE = "ICEBOX_BUCKET_KEYS"
@@ -296,9 +296,3 @@ def delete(url: str) -> None:
         retried(url, "be removed", lambda: fs.rm_file(path_in(fs, url)))
     except FileNotFoundError:
         return
-
-
-def bucket_of(url: str) -> str:
-    """The URL of the bucket itself."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.partition('/')[0]}"

@@ -56,3 +56,9 @@ def redacted(text: str) -> str:
         if len(secret) >= SECRET_CHARACTERS_MIN and secret in text:
             text = text.replace(secret, "…")
     return text
+
+
+def bucket_of(url: str) -> str:
+    """The URL of the bucket itself."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}"

@@ -98,17 +98,17 @@ def serving(*, fits: bool = False) -> Iterator[tuple[Path, int] | None]:
             yield folder / "bin", held
         finally:
             os.close(held)
+            for thread in waiting:
+                thread.join(LEAVE_S)
+            for server in servers:
+                server.terminate()  # one that is still loading
+                server.wait()
             for thread in waiting:  # not for ever: a process that DVC left behind may hold the other end
                 thread.join(LEAVE_S)
             if not any(thread.is_alive() for thread in waiting):
                 os.close(alive)
                 for each in listening.values():
                     each.close()
-            for server in servers:
-                with suppress(subprocess.TimeoutExpired):
-                    server.wait(timeout=LEAVE_S)
-                server.terminate()  # one that is still loading
-                server.wait()
 
 
 def listen(path: Path) -> socket.socket:
@@ -128,7 +128,7 @@ def start(
     at_once: bool,
     prepares: bool,
 ) -> None:
-    """Start a server, at once or when the first order for it comes, which `prepares` for further ones or does not."""
+    """Run a server, from now or from the first order for it on, which `prepares` for further ones or does not."""
     if not at_once:
         ready, _, _ = select.select([listening.fileno(), alive], [], [])
         if listening.fileno() not in ready:  # the run has ended
@@ -141,6 +141,8 @@ def start(
         stderr=subprocess.DEVNULL,
     )
     servers.append(server)
+    server.wait()
+    listening.close()  # orders that one left which was killed, or could not load, are run as ever
 
 
 def can_serve() -> bool:

@@ -59,6 +59,17 @@ def test_where_the_server_has_gone_a_stage_runs_as_ever(tmp_path, monkeypatch):
     assert "params.yaml" in done.stderr
 
 
+@pytest.mark.parametrize("stage", ["check", "extract"])  # of a server that starts at once, and with its first order
+def test_where_the_server_can_not_load_a_stage_runs_as_ever(stage, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stage_server, "MODULE", "no_such_module")
+    monkeypatch.setattr(stage_server, "SERVERS", {"light": ("check",), "data": ("extract",)})
+    with stage_server.serving() as servers:
+        assert servers is not None
+        done = run(servers[0] / "python", "-m", "icebox", stage, "--no-such-option", timeout=120)
+    assert done.returncode == 2
+
+
 def answered(stage, monkeypatch) -> tuple[socket.socket, int]:
     """The waiter's end of an order that `stage` answers, begun, and the process that watches it."""
     monkeypatch.setattr(stage_server, "be_stage", lambda order, streams: stage())

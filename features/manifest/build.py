@@ -11,7 +11,6 @@ from icebox.features.abc.account import Account
 from icebox.features.abc.dataset import Content, Dataset
 from icebox.features.errors import IceboxError
 from icebox.features.manifest import drawing, tables
-from icebox.features.manifest.doubtful_texts import note_doubtful_text
 from icebox.features.manifest.known_contents import UNKNOWN, FileStates, KnownContents
 from icebox.features.manifest.known_parts import KnownParts
 from icebox.features.manifest.listing import list_dataset
@@ -20,6 +19,7 @@ from icebox.features.manifest.spellings import merge_spellings
 from icebox.features.manifest.targets import TargetReview
 from icebox.features.manifest.validation import Task, require_task, require_two_labels, validate_content
 from icebox.features.names import in_line
+from icebox.features.text.doubtful_texts import note_doubtful_text
 
 CHECKED = 4  # contents that are known by their reference and read all the same
 NOT_SIXTEEN, SIXTEEN = -1, -2  # in the place of the bits that a picture of 16 needs: it is none, or not looked at

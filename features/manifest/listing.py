@@ -10,7 +10,6 @@ from icebox.features.abc.account import Account
 from icebox.features.abc.dataset import Dataset, Item
 from icebox.features.errors import IceboxError
 from icebox.features.manifest import tables
-from icebox.features.manifest.doubtful_texts import note_doubtful_text
 from icebox.features.manifest.known_parts import KnownParts
 from icebox.features.manifest.manifest import Manifest
 from icebox.features.manifest.validation import (
@@ -26,6 +25,7 @@ from icebox.features.manifest.validation import (
     validate_item,
 )
 from icebox.features.names import canonical_name, in_line
+from icebox.features.text.doubtful_texts import note_doubtful_text
 
 FIELDS = ("item_id", "label", "split", "group", "source")
 BLOCK_ITEMS = 1 << 11  # that are Python's objects at a time

@@ -19,7 +19,7 @@ NOT_HERE = {"make test", "icebox serve digits-glyphnet/logreg"}  # this is it, a
 SHORTER = {
     "  digits-pixels: {dataset: digits, backbone: pixels}\n": "",
     "  docstrings-hashing: {dataset: docstrings, backbone: hashing}\n": "",
-    "glyphnet: {data: none}": "glyphnet: {data: none, steps: 50, batch_size: 16, width: 4}",
+    "glyphnet: {data: none, steps: 300}": "glyphnet: {data: none, steps: 50, batch_size: 16, width: 4}",
     "docstrings: # first": "docstrings: # max_per_library\n    max_per_library: 60 # first",
     "heads: [logreg, linear_svm, knn, lightgbm, mlp]": "fit: {seeds: 1}\nheads: [logreg, mlp]",
 }

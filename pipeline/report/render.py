@@ -73,7 +73,7 @@ def prepare() -> None:
 
     for name in environment().list_templates(extensions=["jinja"]):
         environment().get_template(name)
-    Image.init()
+    Image.preinit()
 
 
 def asset(name: str) -> Markup:

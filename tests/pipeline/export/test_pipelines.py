@@ -25,7 +25,7 @@ from icebox.pipeline.exported.pipeline_file import TYPES, read
 from icebox.pipeline.exported.stored_format import StoredFormat
 from icebox.pipeline.inference import predict
 from tests.pipeline.export import test_export as made
-from tests.pipeline.export.test_heads import NAMES, blobs, build, plugin_schema, zero_shot
+from tests.pipeline.export.graph.test_heads import NAMES, blobs, build, plugin_schema, zero_shot
 
 
 @pytest.fixture(scope="module")

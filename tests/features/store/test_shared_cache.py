@@ -199,16 +199,16 @@ def test_a_shard_of_another_fingerprint_in_the_folder_is_not_used_and_stays(tmp_
 def test_a_shard_that_is_pruned_while_the_cache_is_read_is_extracted_again(tmp_path, monkeypatch):
     run(tmp_path, "one")
     victim = cached(tmp_path)[0]
-    read, vanished = shards.read, []
+    read, vanished = ShardCache._read_if_whole, []
 
-    def vanishing(path: Path) -> shards.Shard:
+    def vanishing(self: ShardCache, path: Path) -> shards.Shard | None:
         if path == victim and not vanished:
             victim.unlink()
             vanished.append(victim)
-        return read(path)
+        return read(self, path)
 
     shutil.rmtree(tmp_path / "one/store")
-    monkeypatch.setattr(shards, "read", vanishing)
+    monkeypatch.setattr(ShardCache, "_read_if_whole", vanishing)
     assert len(run(tmp_path, "one")) == 3
 
 

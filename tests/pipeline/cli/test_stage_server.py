@@ -72,7 +72,15 @@ def test_where_the_server_can_not_load_a_stage_runs_as_ever(stage, tmp_path, mon
 
 def answered(stage, monkeypatch) -> tuple[socket.socket, int]:
     """The waiter's end of an order that `stage` answers, begun, and the process that watches it."""
-    monkeypatch.setattr(stage_server, "be_stage", lambda order, streams: stage())
+
+    def be_stage(order, streams):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a library that another test used may have set another
+        try:
+            stage()
+        finally:
+            os._exit(1)  # a child that came through would go on with the tests
+
+    monkeypatch.setattr(stage_server, "be_stage", be_stage)
     waiter, server = socket.socketpair()
     watcher = os.fork()
     if watcher == 0:

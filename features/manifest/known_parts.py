@@ -1,20 +1,18 @@
 """A record of this machine: the items of a dataset's parts as they were listed last, so that a manifest that is made
 again lists those that are new or changed.
 
-A file a part, named by a hash of all that determines its items: the code, its settings, the states of its files as
-`known_contents` compares them. It begins with a sha256 of its name and content, so that one that is damaged, or
-another's under its name, costs a listing.
+A record a part, named by a hash of all that determines its items: the code, its settings, the states of its files as
+`known_contents` compares them. Its name is its key too, so that another's under its name costs a listing.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from icebox.features import files, fingerprint
+from icebox.features import files, fingerprint, records
 from icebox.features.abc.dataset import Item, Part
 from icebox.features.errors import IceboxError
 from icebox.features.manifest import tables
@@ -22,8 +20,6 @@ from icebox.features.manifest.known_contents import FileStates
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-DIGEST_BYTES = 32
 
 
 class Lister(Protocol):
@@ -57,22 +53,22 @@ class KnownParts:
         if repeated := [name for name, count in Counter(filter(None, names)).items() if count > 1]:
             settings = parts[names.index(repeated[0])].settings
             raise IceboxError(f"datasets: expected parts that differ in settings or files, found two of {settings}")
-        recorded = self.recorded()
+        known = self.recorded().intersection(names)
         again: dict[str, pa.Table] = {}
-        if checked := min((name for name in names if name in recorded), default=""):
-            part = parts[names.index(checked)]
+        if known:
+            checked = min(known)
             before = self.read(checked)
-            again[checked] = self.listed(part, checked, listing)
+            again[checked] = self.listed(parts[names.index(checked)], checked, listing)
             if before is None or not again[checked].equals(before):
-                recorded = set()
+                known = set()
         for part, name in zip(parts, names, strict=True):
-            table = again.get(name)
-            if table is None:
-                table = self.read(name) if name in recorded else None
-                if table is None:
-                    table = self.listed(part, name, listing)
-                else:
-                    listing.add_known(table.num_rows)
+            if name in again:
+                table = again[name]
+            elif name in known and (record := self.read(name)) is not None:
+                table = record
+                listing.add_known(table.num_rows)
+            else:
+                table = self.listed(part, name, listing)
             if table.num_rows:
                 yield {name: tables.joined(table.column(name).chunks) for name in table.column_names}
         for name in self.recorded() - set(names):
@@ -104,13 +100,10 @@ class KnownParts:
         """The table in a record; None where it is not what was written."""
         import pyarrow as pa
 
-        try:
-            content = memoryview((self.folder / name).read_bytes())
-        except OSError:
+        content = records.read(self.folder / name, name.encode())
+        if content is None:
             return None
-        if digest(name, content[DIGEST_BYTES:]) != content[:DIGEST_BYTES]:
-            return None
-        with pa.ipc.open_stream(pa.py_buffer(content[DIGEST_BYTES:])) as stream:
+        with pa.ipc.open_stream(pa.py_buffer(content)) as stream:
             return stream.read_all()
 
     def write(self, name: str, table: "pa.Table") -> None:
@@ -120,17 +113,4 @@ class KnownParts:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as stream:
             stream.write_table(table)
-        content = sink.getvalue()
-        with (
-            suppress(IceboxError),
-            files.temporary_in(self.folder) as temporary,
-        ):  # a full disk: listed another time too
-            temporary.write_bytes(digest(name, content) + content.to_pybytes())
-            temporary.replace(self.folder / name)  # not flushed: one that is torn is no record
-
-
-def digest(name: str, content: Any) -> bytes:
-    """The sha256 of a record's name and content."""
-    hashed = hashlib.sha256(name.encode())
-    hashed.update(content)
-    return hashed.digest()
+        records.write(self.folder / name, name.encode(), memoryview(sink.getvalue()))

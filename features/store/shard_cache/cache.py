@@ -109,7 +109,7 @@ class ShardCache:
                 wanted.add(shard)
 
     def _with_remote(self, places: dict[str, RowLocation], wanted: Container[str] | None) -> dict[str, RowLocation]:
-        """The same, and the wanted rows that only the bucket has."""
+        """These places, and those of the wanted rows that only the bucket has."""
         for shard in self._remote_shards(wanted, places):
             for row, key in enumerate(shard.item_keys):
                 if wanted is None or key in wanted:

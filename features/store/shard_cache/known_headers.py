@@ -1,29 +1,25 @@
 """A record of this machine: the headers of a fingerprint's shards, so that a store that grows opens those that are new.
 
 A shard's name is the hash of its bytes, and so determines its header: one is taken from here for a file that was
-compared with its name and has not changed since, as `Checksums` knows. The record begins with a sha256 of the rest: a
-damaged one costs another reading of headers.
+compared with its name and has not changed since, as `Checksums` knows. A lost record costs another reading of headers.
 
-Layout: the sha256, the length of the JSON, the JSON (the headers, without keys), the keys of all rows.
+Content: the length of the JSON, the JSON (the headers, without keys), the keys of all rows.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from icebox.features import files
-from icebox.features.errors import IceboxError
+from icebox.features import records
 from icebox.features.store.checksums import record_folder
 from icebox.features.store.shard_cache.item_keys import KEY_BYTES, ItemKeys
 from icebox.features.store.shards import ArrayLocation, Shard
 
-FORMAT = b"headers 1\n"  # part of what is hashed; another in a version that writes or reads headers in another way
-DIGEST_BYTES, LENGTH_BYTES = 32, 8
+FORMAT = b"headers 1\n"  # the record's key; another in a version that writes or reads headers in another way
+LENGTH_BYTES = 8
 
 
 class KnownHeaders:
@@ -67,22 +63,16 @@ class KnownHeaders:
         ]
         text = json.dumps(headers).encode()
         keys = b"".join(shard.item_keys.digests.tobytes() for shard in by_name.values())
-        content = len(text).to_bytes(LENGTH_BYTES, "little") + text + keys
-        path = record_folder("headers") / self.record
-        with suppress(IceboxError), files.temporary_in(path.parent) as temporary:  # a full disk: read another time too
-            with temporary.open("wb") as file:
-                file.write(digest(content))
-                file.write(content)
-            temporary.replace(path)  # not flushed: one that is torn is no record
+        records.write(self._record_path, FORMAT, len(text).to_bytes(LENGTH_BYTES, "little") + text + keys)
+
+    @property
+    def _record_path(self) -> Path:
+        return record_folder("headers") / self.record
 
     @cached_property
     def _content(self) -> memoryview:
-        """The record after its sha256; empty where it is not what was written."""
-        with suppress(OSError):
-            content = memoryview((record_folder("headers") / self.record).read_bytes())
-            if digest(content[DIGEST_BYTES:]) == content[:DIGEST_BYTES]:
-                return content[DIGEST_BYTES:]
-        return memoryview(b"")
+        """The record; empty where there is none."""
+        return records.read(self._record_path, FORMAT) or memoryview(b"")
 
     @cached_property
     def _headers(self) -> dict[str, tuple[dict[str, Any], int]]:
@@ -95,10 +85,3 @@ class KnownHeaders:
             headers[header["name"]] = header, position
             position += header["rows"] * KEY_BYTES
         return headers
-
-
-def digest(content: bytes | memoryview) -> bytes:
-    """The sha256 of a record."""
-    hashed = hashlib.sha256(FORMAT)
-    hashed.update(content)
-    return hashed.digest()

@@ -18,17 +18,12 @@ from icebox.features.store.shard_cache.compaction import compact
 from tests.features.store.test_verification import flip, overwrite
 from tests.tiny import extract_doubled
 
-
-@pytest.fixture(autouse=True)
-def project(tmp_path, monkeypatch) -> Path:
-    """The working folder is a project; `hashed` in it counts the files read whole."""
-    (tmp_path / ".icebox").mkdir()
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("project")
 
 
 @pytest.fixture
 def hashed(monkeypatch) -> list[Path]:
+    """The files that were read whole."""
     read: list[Path] = []
     real, lock = fingerprint.of_file, threading.Lock()
 

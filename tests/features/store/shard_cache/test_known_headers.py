@@ -21,13 +21,7 @@ from icebox.features.store.shards import ArrayLocation, Shard
 from tests.features.store.test_verification import flip
 from tests.tiny import extract_doubled
 
-
-@pytest.fixture(autouse=True)
-def project(tmp_path, monkeypatch) -> Path:
-    """The working folder is a project."""
-    (tmp_path / ".icebox").mkdir()
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("project")
 
 
 @pytest.fixture

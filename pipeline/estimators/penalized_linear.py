@@ -19,8 +19,8 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight
 
+from icebox.pipeline.data.covariance import Eigendecomposition, eigendecompose, row_blocks
 from icebox.pipeline.data.on_disk import DiskFeatures, validate_fit_data
-from icebox.pipeline.estimators.covariance import Eigendecomposition, eigendecompose, row_blocks
 from icebox.pipeline.estimators.linear import LinearPath
 
 

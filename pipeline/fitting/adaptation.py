@@ -20,9 +20,9 @@ from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
 from icebox.pipeline.data.on_disk import DiskFeatures
 from icebox.pipeline.estimators import alignment
 from icebox.pipeline.estimators.alignment import AlignedHead, Statistics
+from icebox.pipeline.evaluation import class_shares
+from icebox.pipeline.evaluation.class_shares import AnsweredItems
 from icebox.pipeline.evaluation.predictions import ScoredSplit, score_head
-from icebox.pipeline.fitting import class_shares
-from icebox.pipeline.fitting.class_shares import AnsweredItems
 from icebox.pipeline.fitting.final_fit import FitResult, SeedResult
 
 BESIDE = "-unadapted"  # of the name of a test's scores without alignment

@@ -12,9 +12,9 @@ from annotated_types import Ge, Gt, Le, Lt
 from sklearn.base import clone
 from sklearn.utils.validation import _check_sample_weight
 
+from icebox.pipeline.data.covariance import eigendecompose, row_blocks
 from icebox.pipeline.data.on_disk import validate_fit_data
 from icebox.pipeline.estimators.classification import class_numbers, indicator_columns, set_columns
-from icebox.pipeline.estimators.covariance import eigendecompose, row_blocks
 from icebox.pipeline.estimators.linear import LinearMarginClassifier, LinearPath, LinearRegressor, LinearSetMargins
 from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 

@@ -23,7 +23,7 @@ from starlette.routing import Route
 from icebox.features.abc.dataset import Content
 from icebox.features.errors import IceboxError
 from icebox.pipeline.inference.reading.raw_items import cleaned
-from icebox.pipeline.serving import answers, openapi
+from icebox.pipeline.serving import openapi, responses
 from icebox.pipeline.serving.batching import BATCH_SIZE, WAIT_S, Batcher
 from icebox.pipeline.serving.limits import Budget, Limits, RequestError
 from icebox.pipeline.serving.metrics import Metrics
@@ -121,7 +121,9 @@ class Service:
         if self.sketch is not None and answered:
             features = [outcome.features for outcome in outcomes if isinstance(outcome, ItemAnswer)]
             self.side.submit(self.sketch.add, np.stack(features))
-        bodies = [answers.as_json(self.predictor, item, outcome) for item, outcome in zip(items, outcomes, strict=True)]
+        bodies = [
+            responses.as_json(self.predictor, item, outcome) for item, outcome in zip(items, outcomes, strict=True)
+        ]
         await self.add_wishes(wishes, items, outcomes, bodies)
         content = {"head": self.predictor.name, "items": bodies}
         if answered:
@@ -143,10 +145,10 @@ class Service:
                 sets = await run_in_threadpool(self.sets, wishes.coverage, wishes.by_class)
             except IceboxError as error:
                 raise RequestError(400, str(error)) from None
-            answers.add_sets(self.predictor, sets, items, outcomes, bodies)
+            responses.add_sets(self.predictor, sets, items, outcomes, bodies)
         if wishes.nearest and self.train is not None:
             await asyncio.get_running_loop().run_in_executor(
-                self.side, answers.add_nearest, self.train, wishes.nearest, outcomes, bodies
+                self.side, responses.add_nearest, self.train, wishes.nearest, outcomes, bodies
             )
 
     @staticmethod

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from icebox.pipeline.export.graph.answers import Answers
+from icebox.pipeline.export.graph.head_modules import Answers
 
 EPSILON = 1e-12  # that scikit-learn adds to probabilities before their logarithm
 

@@ -36,7 +36,8 @@ from icebox.pipeline.estimators.preprocessing import PreprocessedHead
 from icebox.pipeline.estimators.torch_module import ModuleClassifier, ModuleRegressor, ModuleSets
 from icebox.pipeline.evaluation.predictions import PLAIN_THRESHOLD
 from icebox.pipeline.export.graph import trees
-from icebox.pipeline.export.graph.answers import (
+from icebox.pipeline.export.graph.calibration import Curve, Curves, Temperature
+from icebox.pipeline.export.graph.head_modules import (
     TINY,
     Answers,
     Behind,
@@ -55,7 +56,6 @@ from icebox.pipeline.export.graph.answers import (
     Widened,
     summing_to_one,
 )
-from icebox.pipeline.export.graph.calibration import Curve, Curves, Temperature
 from icebox.pipeline.export.graph.preprocessing import Alignment, UnitLength, step_of
 
 NEIGHBORS_NUMBERS_MAX = 50_000_000  # train items × features of a knn: 200 MB in the file

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from icebox.features.errors import IceboxError
 from icebox.pipeline.estimators.alignment import AlignedHead, alignment_map
 from icebox.pipeline.estimators.scaling import BlockScaler, OverallScaler
-from icebox.pipeline.export.graph.answers import Linear
+from icebox.pipeline.export.graph.head_modules import Linear
 
 
 def step_of(step: Any) -> nn.Module:

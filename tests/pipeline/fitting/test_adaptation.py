@@ -10,8 +10,8 @@ from icebox.pipeline.data.class_weights import sample_weighter
 from icebox.pipeline.data.labelled import LabelledData, LabelledSplit
 from icebox.pipeline.estimators import alignment
 from icebox.pipeline.estimators.alignment import AlignedHead
+from icebox.pipeline.evaluation import class_shares
 from icebox.pipeline.evaluation.predictions import score_head
-from icebox.pipeline.fitting import class_shares
 from icebox.pipeline.fitting.adaptation import Adaptation
 from icebox.pipeline.heads import logreg
 

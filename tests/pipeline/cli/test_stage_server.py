@@ -74,7 +74,6 @@ def answered(stage, monkeypatch) -> tuple[socket.socket, int]:
     """The waiter's end of an order that `stage` answers, begun, and the process that watches it."""
 
     def be_stage(order, streams):
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a library that another test used may have set another
         try:
             stage()
         finally:
@@ -84,6 +83,7 @@ def answered(stage, monkeypatch) -> tuple[socket.socket, int]:
     waiter, server = socket.socketpair()
     watcher = os.fork()
     if watcher == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ray, which another test may have used, leaves a handler
         waiter.close()
         os._exit(stage_server.answer(server))
     server.close()
